@@ -1,0 +1,6 @@
+/* From a member back to the structure it is embedded in. */
+#pragma once
+
+#include <stddef.h>
+
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -1,0 +1,79 @@
+#include "common/base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
+{
+    if (!error)
+        return false;
+
+    va_list args;
+    va_start(args, format);
+    error->kind = kind;
+    error->code = 0;
+    vsnprintf(error->message, sizeof(error->message), format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_set_errno(struct error *error, int code, const char *format, ...)
+{
+    if (!error)
+        return false;
+
+    char text[128];
+    va_list args;
+    va_start(args, format);
+    error->kind = ERROR_SYSTEM;
+    error->code = abs(code);
+    int length = vsnprintf(error->message, sizeof(error->message), format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < sizeof(error->message))
+        snprintf(error->message + length, sizeof(error->message) - (size_t)length, ": %s",
+                 strerror_r(error->code, text, sizeof(text)));
+    return false;
+}
+
+bool error_prefix(struct error *error, const char *format, ...)
+{
+    if (!error)
+        return false;
+
+    char message[sizeof(error->message)];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    if (length < 0 || (size_t)length >= sizeof(message))
+        return false;
+    snprintf(message + length, sizeof(message) - (size_t)length, ": %.*s",
+             (int)(sizeof(message) - (size_t)length), error->message);
+    memcpy(error->message, message, sizeof(message));
+    return false;
+}
+
+const char *error_kind_name(enum error_kind kind)
+{
+    switch (kind) {
+    case ERROR_NONE:
+        return "none";
+    case ERROR_NETWORK:
+        return "network";
+    case ERROR_REMOTE:
+        return "remote";
+    case ERROR_FORMAT:
+        return "format";
+    case ERROR_MISMATCH:
+        return "mismatch";
+    case ERROR_REFUSED:
+        return "refused";
+    case ERROR_SYSTEM:
+        return "system";
+    case ERROR_CANCELLED:
+        return "cancelled";
+    }
+    return "unknown";
+}

@@ -1,0 +1,147 @@
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+
+void file_close_pointer(int *fd)
+{
+    int saved_errno = errno;
+
+    if (*fd >= 0)
+        close(*fd);
+    errno = saved_errno;
+}
+
+int file_take_fd(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
+bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error)
+{
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s", path);
+
+    /* Files of /proc and /sys say size 0, so the size is found by reading. */
+    size_t size = 0, room = 4096;
+    CLEANUP_FREE char *data = malloc(room + 1);
+    if (!data)
+        return error_set_errno(error, ENOMEM, "cannot read %s", path);
+    for (;;) {
+        if (size == room) {
+            room = room * 2;
+            char *larger = realloc(data, room + 1);
+            if (!larger)
+                return error_set_errno(error, ENOMEM, "cannot read %s", path);
+            data = larger;
+        }
+        ssize_t got = read(fd, data + size, room - size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, errno, "cannot read %s", path);
+        if (got == 0)
+            break;
+        size += (size_t)got;
+        if (size > max_size)
+            return error_set(error, ERROR_REFUSED, "%s is larger than the %zu bytes allowed here", path, max_size);
+    }
+    data[size] = 0;
+    *ret_data = data;
+    *ret_size = size;
+    data = NULL;
+    return true;
+}
+
+static int file_sync_folder_of(const char *path)
+{
+    CLEANUP_FREE char *folder = alloc_string(path);
+    char *slash = strrchr(folder, '/');
+
+    if (slash == folder)
+        slash[1] = 0;
+    else if (slash)
+        *slash = 0;
+    CLEANUP_FD int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
+bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error)
+{
+    CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
+    CLEANUP_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot create %s", temporary);
+
+    int result = file_pwrite_full(fd, data, size, 0);
+    if (result == 0 && fsync(fd) < 0)
+        result = -errno;
+    if (result == 0 && rename(temporary, path) < 0)
+        result = -errno;
+    if (result < 0) {
+        unlink(temporary);
+        return error_set_errno(error, result, "cannot write %s", path);
+    }
+    result = file_sync_folder_of(path);
+    if (result < 0)
+        return error_set_errno(error, result, "cannot sync the folder of %s", path);
+    return true;
+}
+
+int file_pread_full(int fd, void *data, size_t size, uint64_t offset)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t got = pread(fd, (char *)data + done, size - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            return -ENODATA;
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+int file_pwrite_full(int fd, const void *data, size_t size, uint64_t offset)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t put = pwrite(fd, (const char *)data + done, size - done, (off_t)(offset + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return -errno;
+        if (put == 0)
+            return -ENOSPC;
+        done += (size_t)put;
+    }
+    return 0;
+}
+
+int file_make_folders(const char *path)
+{
+    CLEANUP_FREE char *folder = alloc_string(path);
+
+    for (char *slash = strchr(folder + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = 0;
+        if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        if (!slash)
+            return 0;
+        *slash = '/';
+    }
+}

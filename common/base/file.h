@@ -1,0 +1,39 @@
+/*
+ * Small regular files, read and written whole, and descriptors that close themselves. For images and block
+ * devices see common/io/device.h. Every function here may block on the medium, so on the daemon's loop only
+ * files of our own on local storage go through it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/error.h"
+
+/* Closes the descriptor it stands on (if not negative) when the variable goes out of scope; errno is kept. */
+#define CLEANUP_FD __attribute__((cleanup(file_close_pointer)))
+
+/* For CLEANUP_FD only. */
+void file_close_pointer(int *fd);
+
+/* Hands the descriptor over: returns *fd and leaves -1 behind. */
+int file_take_fd(int *fd);
+
+/* Reads `path` whole, at most `max_size` bytes (a larger file is refused). *ret_data is zero-terminated one
+ * byte past *ret_size and freed by the caller. */
+bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error);
+
+/* Replaces `path` so that after a power cut it holds either the old or the new bytes: a temporary file beside
+ * it, fsync, rename, fsync of the folder. Not for FAT, where a rename is not atomic. */
+bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error);
+
+/* Reads exactly `size` bytes at `offset`; returns 0, -errno, or -ENODATA where the file ends before. */
+int file_pread_full(int fd, void *data, size_t size, uint64_t offset);
+
+/* Writes exactly `size` bytes at `offset`; returns 0 or -errno. */
+int file_pwrite_full(int fd, const void *data, size_t size, uint64_t offset);
+
+/* Creates folder `path` and its parents (mode 0755 less umask); returns 0 or -errno, 0 if it is there. */
+int file_make_folders(const char *path);

@@ -1,0 +1,114 @@
+#include "common/base/json.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { JSON_DEPTH_MAX = 16 };
+
+void json_put_pointer(struct json_object **object)
+{
+    json_object_put(*object);
+}
+
+bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
+                       struct error *error)
+{
+    if (size > INT32_MAX)
+        return error_set(error, ERROR_FORMAT, "%s is too large to be JSON of ours", what);
+
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    if (!tokener)
+        return error_set_errno(error, ENOMEM, "cannot parse %s", what);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)size);
+    enum json_tokener_error status = json_tokener_get_error(tokener);
+    size_t end = json_tokener_get_parse_end(tokener);
+    json_tokener_free(tokener);
+
+    if (status == json_tokener_continue)
+        error_set(error, ERROR_FORMAT, "%s is not JSON: it ends in the middle", what);
+    else if (status != json_tokener_success)
+        error_set(error, ERROR_FORMAT, "%s is not JSON: %s at byte %zu", what, json_tokener_error_desc(status), end);
+    else if (!json_object_is_type(object, json_type_object))
+        error_set(error, ERROR_FORMAT, "%s is JSON, but not an object", what);
+    else if (end + strspn(text + end, " \t\r\n") < size)
+        error_set(error, ERROR_FORMAT, "%s has more bytes after its JSON object, at byte %zu", what, end);
+    else {
+        *ret_object = object;
+        return true;
+    }
+    json_object_put(object);
+    return false;
+}
+
+static enum json_member json_find(struct json_object *object, const char *name, struct json_object **ret_value)
+{
+    if (!json_object_object_get_ex(object, name, ret_value) || !*ret_value)
+        return JSON_MEMBER_ABSENT;
+    return JSON_MEMBER_OK;
+}
+
+enum json_member json_get_u64(struct json_object *object, const char *name, uint64_t max, uint64_t *ret_value)
+{
+    struct json_object *value;
+
+    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
+        return JSON_MEMBER_ABSENT;
+    if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
+        return JSON_MEMBER_BAD;
+    /* json-c saturates what does not fit, so the largest value itself is taken as too large. */
+    uint64_t number = json_object_get_uint64(value);
+    if (number > max || number == UINT64_MAX)
+        return JSON_MEMBER_BAD;
+    *ret_value = number;
+    return JSON_MEMBER_OK;
+}
+
+enum json_member json_get_string(struct json_object *object, const char *name, const char **ret_value)
+{
+    struct json_object *value;
+
+    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
+        return JSON_MEMBER_ABSENT;
+    if (!json_object_is_type(value, json_type_string))
+        return JSON_MEMBER_BAD;
+    const char *text = json_object_get_string(value);
+    if (strlen(text) != (size_t)json_object_get_string_len(value))
+        return JSON_MEMBER_BAD;
+    *ret_value = text;
+    return JSON_MEMBER_OK;
+}
+
+enum json_member json_get_bool(struct json_object *object, const char *name, bool *ret_value)
+{
+    struct json_object *value;
+
+    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
+        return JSON_MEMBER_ABSENT;
+    if (!json_object_is_type(value, json_type_boolean))
+        return JSON_MEMBER_BAD;
+    *ret_value = json_object_get_boolean(value);
+    return JSON_MEMBER_OK;
+}
+
+enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value)
+{
+    struct json_object *value;
+
+    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
+        return JSON_MEMBER_ABSENT;
+    if (!json_object_is_type(value, json_type_object))
+        return JSON_MEMBER_BAD;
+    *ret_value = value;
+    return JSON_MEMBER_OK;
+}
+
+void json_add_string(struct json_object *object, const char *name, const char *value)
+{
+    json_object_object_add(object, name, value ? json_object_new_string(value) : NULL);
+}
+
+void json_add_u64(struct json_object *object, const char *name, uint64_t value)
+{
+    json_object_object_add(object, name, json_object_new_uint64(value));
+}

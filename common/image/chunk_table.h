@@ -1,0 +1,75 @@
+/*
+ * The chunks of one image, in order: size, a fast key to find them by, and a proof. Two kinds behind one set of
+ * accessors: content-defined chunks from IMAGE.chunks (XXH3-64 finds, SHA-256 proves), and the ancestor's fixed
+ * chunks from the manifest (XXH32 does both). Immutable once made, so any number of threads may read it.
+ * The file's layout is specified in docs/manifest.md. Never blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/error.h"
+#include "common/image/chunker.h"
+
+struct chunk_table;
+
+/* Parses IMAGE.chunks. Takes `data` (malloc'd) over in every case, so the caller must not free it. The number
+ * of chunks, their sizes (each 1 to the chunker's maximum) and their sum (= image_size) are all checked. */
+bool chunk_table_parse(uint8_t *data, size_t size, uint64_t image_size, struct chunk_table **ret_table,
+                       struct error *error);
+
+/* A table of fixed chunks: `hashes` (XXH32 each, `count` of them) is taken over; all chunks are `chunk_size`
+ * bytes but the last, which is `last_chunk_size`. The numbers were checked by manifest_parse(). */
+struct chunk_table *chunk_table_new_fixed(uint32_t *hashes, uint32_t count, uint32_t chunk_size,
+                                          uint32_t last_chunk_size);
+
+/* Frees the table; NULL is fine. Returns NULL. */
+struct chunk_table *chunk_table_free(struct chunk_table *table);
+
+/* True for content-defined chunks, false for the ancestor's fixed ones. */
+bool chunk_table_is_content_defined(const struct chunk_table *table);
+
+/* The chunker that cut a content-defined table. */
+const struct chunker *chunk_table_chunker(const struct chunk_table *table);
+
+uint32_t chunk_table_count(const struct chunk_table *table);
+
+/* Bytes of the image: the sum of all chunks. */
+uint64_t chunk_table_image_size(const struct chunk_table *table);
+
+/* Where chunk `index` starts in the image; index = count gives the image's size. */
+uint64_t chunk_table_offset(const struct chunk_table *table, uint32_t index);
+
+/* Bytes of chunk `index`. */
+uint32_t chunk_table_size(const struct chunk_table *table, uint32_t index);
+
+/* The largest chunk's size in bytes; 0 for an empty table. */
+uint32_t chunk_table_size_max(const struct chunk_table *table);
+
+/* The key of chunk `index`: XXH3-64, or XXH32 for fixed chunks. */
+uint64_t chunk_table_key(const struct chunk_table *table, uint32_t index);
+
+/* The key of `size` bytes of data, computed the way this table's keys are. */
+uint64_t chunk_table_key_of(const struct chunk_table *table, const void *data, size_t size);
+
+/* Whether data (of chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or XXH32 for fixed chunks. */
+bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data);
+
+/* Writing: rows are appended, then the whole file's bytes taken. */
+struct chunk_table_writer;
+
+/* A writer for chunks cut by `chunker`. */
+struct chunk_table_writer *chunk_table_writer_new(const struct chunker *chunker);
+
+/* Frees the writer; NULL is fine. Returns NULL. */
+struct chunk_table_writer *chunk_table_writer_free(struct chunk_table_writer *writer);
+
+/* Appends a chunk: `size` bytes with their digests. */
+void chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uint64_t xxh3,
+                            const uint8_t sha256[DIGEST_SHA256_SIZE]);
+
+/* The bytes of IMAGE.chunks, owned by the caller; the writer is left empty. */
+void chunk_table_writer_take(struct chunk_table_writer *writer, uint8_t **ret_data, size_t *ret_size);

@@ -1,0 +1,33 @@
+/*
+ * Content-defined chunking: where a stream of bytes is cut depends on the bytes near the cut and on nothing
+ * else, so that an insertion moves chunks without changing them. A gear hash with normalised cuts (FastCDC);
+ * the exact function, its table and its masks are part of the file format and specified in docs/manifest.md.
+ * Pure; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CHUNKER_AVERAGE_DEFAULT = 32 * 1024,
+    CHUNKER_AVERAGE_MIN = 1024,
+    CHUNKER_AVERAGE_MAX = 256 * 1024, /* so that a chunk is at most 1 MiB */
+};
+
+/* Sizes in bytes; average is a power of two, minimum = average / 4, maximum = average * 4. */
+struct chunker {
+    uint32_t average;
+    uint32_t minimum;
+    uint32_t maximum;
+    uint64_t mask_hard; /* before the average: cuts are rarer */
+    uint64_t mask_easy; /* after it: cuts are likelier */
+};
+
+/* Sets up `chunker`; returns 0, or -EINVAL where `average` is no power of two within the bounds above. */
+int chunker_init(struct chunker *chunker, uint32_t average);
+
+/* The length of the chunk that starts at data[0]. `size` must be at least chunker->maximum unless the stream
+ * ends within it (then the last chunk may be shorter than the minimum); never 0 for size > 0. */
+size_t chunker_cut(const struct chunker *chunker, const uint8_t *data, size_t size);

@@ -1,0 +1,72 @@
+/*
+ * IMAGE.json: the ancestor's five members, and ours under "moonsinter". Parsing checks every count, size and
+ * offset against every other before anything is sized by it. Specified in docs/manifest.md.
+ * Never blocks, but parsing a large manifest takes milliseconds: run it on a pool thread. Any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/error.h"
+
+enum {
+    MANIFEST_FORMAT = 1,
+    /* 12 MiB holds the fixed chunks of a 160 GiB image at 128 KiB each; what is larger is refused unread. */
+    MANIFEST_SIZE_MAX = 12 * 1024 * 1024,
+    MANIFEST_CHUNK_SIZE_DEFAULT = 128 * 1024,
+    MANIFEST_CHUNK_SIZE_MAX = 1024 * 1024 * 1024,
+    /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size. */
+    MANIFEST_FIXED_CHUNK_CLONE_MAX = 1024 * 1024,
+    MANIFEST_TEXT_MAX = 256, /* bytes of version, compatible and file names, without the terminating zero */
+};
+
+/* Where IMAGE.chunks is and what it must be. */
+struct manifest_chunks {
+    bool present;
+    char *url;          /* relative to the manifest's URL, or absolute */
+    uint64_t size_bytes;
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+};
+
+/* What the publisher says of this release; everything is optional. Times are Unix seconds UTC, 0 = not given. */
+struct manifest_release {
+    char *version;    /* NULL = not given; printable UTF-8 */
+    char *compatible; /* NULL = any device */
+    bool has_serial;
+    uint64_t serial;
+    uint64_t created;
+    uint64_t expires;
+};
+
+struct manifest {
+    /* the ancestor's members */
+    uint32_t *chunk_hashes; /* XXH32 of each fixed chunk */
+    uint32_t chunk_count;
+    uint32_t chunk_size;
+    uint32_t last_chunk_size;
+    uint32_t file_hash; /* XXH32 of the image */
+    uint64_t file_size; /* bytes */
+    /* ours; absent from an ancestor's manifest */
+    bool has_sha256;
+    uint8_t sha256[DIGEST_SHA256_SIZE]; /* of the image */
+    struct manifest_chunks chunks;
+    struct manifest_release release;
+};
+
+/* Parses the `size` bytes of a manifest (which need not be zero-terminated). */
+bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifest, struct error *error);
+
+/* Frees the manifest; NULL and half-built are fine. Returns NULL. */
+struct manifest *manifest_free(struct manifest *manifest);
+
+/* The bytes of IMAGE.json: the ancestor's members first, spelled and ordered as it does, then "moonsinter" where
+ * has_sha256 is set, then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input gives
+ * equal bytes. */
+char *manifest_format(const struct manifest *manifest);
+
+/* Resolves `reference` (relative or absolute) against the manifest's own URL; the result is owned by the
+ * caller. Refuses anything but http and https, and going from https to http. */
+bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url, struct error *error);

@@ -1,0 +1,73 @@
+/*
+ * The medium: block devices and image files, opened, read, written, synced and read back safely. A target is
+ * opened exclusively, so that nothing mounted or held is ever written, and stays open from the first write until
+ * after the boot selection changed. Everything here may block on the medium for as long as it likes: pool threads
+ * only, or programs before their loop runs. A device is used by several threads at once; reads and writes of
+ * separate ranges do not disturb each other.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct device;
+
+/* Opens for reading; a folder, a pipe or a missing path is an error. */
+bool device_open_source(const char *path, struct device **ret_device, struct error *error);
+
+/* Opens for writing: a block device with O_EXCL (refused, with its holder named, where it is mounted, held or
+ * opened exclusively by others), a regular file under an exclusive lock; a missing path is created as a file
+ * when `create`. A block device smaller than `need_bytes` is refused. */
+bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
+                        struct error *error);
+
+/* Closes without syncing; NULL is fine. Returns NULL. */
+struct device *device_close(struct device *device);
+
+/* The path it was opened by. */
+const char *device_path(const struct device *device);
+
+bool device_is_block(const struct device *device);
+
+/* Whether two opened devices are the same file or block device. */
+bool device_is_same(const struct device *device, const struct device *other);
+
+/* Bytes: the block device's, or the file's at the moment. */
+bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error);
+
+/* Reads exactly `size` bytes at `offset`; an end before that is an error of kind system with code ENODATA. */
+bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset, struct error *error);
+
+/* Writes exactly `size` bytes at `offset`. */
+bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
+                  struct error *error);
+
+/* Starts writing a range back without waiting for the medium, so that the final sync is not one giant flush;
+ * a hint only. */
+void device_start_writeback(const struct device *device, uint64_t offset, uint64_t size);
+
+/* Cuts or extends a regular file to `bytes`; does nothing to a block device. */
+bool device_set_size(const struct device *device, uint64_t bytes, struct error *error);
+
+/* Everything written is on the medium when this returns. */
+bool device_sync(const struct device *device, struct error *error);
+
+/* Reading back past the page cache: O_DIRECT on block devices; on files O_DIRECT where the file system has it,
+ * else after dropping the file's cached pages. */
+struct device_readback;
+
+/* Opens a second descriptor on the same opened target (through /proc/self/fd, so that a path that was replaced
+ * meanwhile cannot matter). */
+bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
+                          struct error *error);
+
+/* Closes; NULL is fine. Returns NULL. */
+struct device_readback *device_readback_close(struct device_readback *readback);
+
+/* Reads the next bytes in order, at most `size` of them from the image of `image_size` bytes; *ret_data points into
+ * the readback's own buffer until the next call; *ret_size is 0 at the image's end. */
+bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
+                          size_t *ret_size, struct error *error);

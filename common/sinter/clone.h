@@ -1,0 +1,105 @@
+/*
+ * Making a target equal to a published image with the fewest bytes over the wire: scan the target and the seeds,
+ * plan (keep, copy, fetch), transfer, sync, read back from the medium. One clone is one run of that, on the loop
+ * and the pool it is given; it logs nothing and knows nothing of slots. The loop's thread only; nothing blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/io/device.h"
+#include "common/io/http.h"
+#include "common/io/pool.h"
+#include "common/sinter/plan.h"
+#include "common/sinter/release.h"
+
+struct clone;
+
+enum clone_phase {
+    CLONE_PHASE_PREPARING,    /* opening, fetching the table of chunks */
+    CLONE_PHASE_SCANNING,     /* reading the target and the seeds */
+    CLONE_PHASE_TRANSFERRING, /* copying, fetching, writing */
+    CLONE_PHASE_SYNCING,      /* waiting for the medium */
+    CLONE_PHASE_VERIFYING,    /* reading the target back */
+    CLONE_PHASE_FINISHED,
+};
+
+/* Where a chunk of the image came from. */
+enum clone_fate {
+    CLONE_FATE_KEPT,
+    CLONE_FATE_COPIED,
+    CLONE_FATE_FETCHED,
+};
+
+/* All bytes; everything only grows during a run. */
+struct clone_progress {
+    uint64_t scan_bytes;     /* read so far of the target and the seeds */
+    uint64_t scan_total;     /* to be read of them */
+    uint64_t image_bytes;    /* the image's size */
+    uint64_t bytes_kept;
+    uint64_t bytes_copied;
+    uint64_t bytes_fetched;  /* of the image: fetched, proved and written */
+    uint64_t bytes_written;  /* to the target */
+    uint64_t bytes_verified; /* read back and hashed */
+    uint64_t bytes_received; /* bodies from the network: table, image, and what was thrown away */
+    uint64_t bytes_planned;  /* bytes_received if all goes well: the table's and the plan's */
+    uint64_t requests;
+    uint64_t retries;
+};
+
+/* All are called on the loop's thread; none but `done` may be followed by clone_free() inside the call. Any but
+ * `done` may be NULL. */
+struct clone_events {
+    void (*phase)(void *owner, enum clone_phase phase);
+    /* The scan is over; the plan is valid as long as the clone. Not called again when a changed server or a failed
+     * seed makes single chunks move from copy to fetch; clone_progress() shows that. */
+    void (*planned)(void *owner, const struct plan *plan);
+    /* Chunks first .. first+count-1 (from 0) now stand in the target, `bytes` together. */
+    void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
+    /* A request failed and is tried again in wait_ms; chunk counts from 0. */
+    void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
+    /* A seed cannot be used (any more): a note, never a failure. */
+    void (*seed_skipped)(void *owner, const char *path, const struct error *error);
+    /* The end, exactly once. NULL: the target equals the image, synced and read back (or the plan is made). */
+    void (*done)(void *owner, const struct error *error);
+};
+
+struct clone_settings {
+    struct release *release;       /* stays the caller's, and must outlive the clone */
+    const char *target_path;
+    const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
+    bool create_target;            /* a missing target is created as a file */
+    bool plan_only;                /* stop after planning; the target is opened for reading only, and may be missing */
+    bool keep_verified_only;       /* trust no local chunk by its XXH3 alone: after a failed verification */
+    uint64_t give_up_ms;           /* fail when nothing new was verified for so long; 0 = 2 minutes */
+};
+
+/* Copies the settings' strings. Starts nothing. */
+struct clone *clone_new(struct event_base *base, struct http *http, struct pool *pool,
+                        const struct clone_settings *settings, const struct clone_events *events, void *owner);
+
+/* Begins; `done` is never called from within. */
+void clone_start(struct clone *clone);
+
+/* Asks it to stop; `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
+void clone_cancel(struct clone *clone);
+
+/* Frees a clone that was not started or whose `done` was called; closes the target unless it was taken. NULL is
+ * fine. Returns NULL. */
+struct clone *clone_free(struct clone *clone);
+
+enum clone_phase clone_phase(const struct clone *clone);
+
+const struct clone_progress *clone_progress(const struct clone *clone);
+
+/* NULL before `planned`. */
+const struct plan *clone_plan(const struct clone *clone);
+
+/* After success: the target's descriptor, still exclusive, so that the verification holds until the boot selection
+ * is changed. The caller closes it (on a pool thread). */
+struct device *clone_take_target(struct clone *clone);
+
+/* The phase's name: "scanning", "transferring", ... */
+const char *clone_phase_name(enum clone_phase phase);

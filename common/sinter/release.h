@@ -1,0 +1,47 @@
+/*
+ * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is known) and
+ * parsed. Works on the loop; parsing runs on a pool thread. The loop's thread only; nothing blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/error.h"
+#include "common/image/manifest.h"
+#include "common/io/http.h"
+#include "common/io/pool.h"
+
+/* An offered release; everything is owned by the structure. */
+struct release {
+    char *image_url;       /* as given: IMAGE */
+    char *manifest_url;    /* IMAGE.json */
+    char *manifest_text;   /* the exact bytes, zero-terminated one past manifest_size */
+    size_t manifest_size;
+    char *etag;            /* of the manifest, NULL if none */
+    char *last_modified;   /* likewise */
+    struct manifest *manifest;
+};
+
+/* Frees; NULL is fine. Returns NULL. */
+struct release *release_free(struct release *release);
+
+struct release_fetch;
+
+/* Exactly one of the three holds: `release` is set and the callee's; `unchanged` (304); or `error` is set (valid
+ * during the call), with retry_after_ms as the server asked (0 = it did not). */
+typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged, const struct error *error,
+                                uint64_t retry_after_ms);
+
+/* Fetches IMAGE_URL.json. etag and last_modified (both may be NULL) come from the release known so far. */
+struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
+                                          const char *etag, const char *last_modified, release_done_fn done,
+                                          void *owner);
+
+/* Ends it without a callback, at any moment before the callback; NULL is fine. Returns NULL. */
+struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);
+
+/* A release from a manifest already at hand (kept from before, or a local file); takes `text` (malloc'd) over on
+ * success only. Parses on the spot, so large input belongs on a pool thread. */
+bool release_from_text(const char *image_url, char *text, size_t size, struct release **ret_release,
+                       struct error *error);
