@@ -18,8 +18,8 @@ enum {
     MANIFEST_SIZE_MAX = 12 * 1024 * 1024,
     MANIFEST_CHUNK_SIZE_DEFAULT = 128 * 1024,
     MANIFEST_CHUNK_SIZE_MAX = 1024 * 1024 * 1024,
-    /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size. */
-    MANIFEST_FIXED_CHUNK_CLONE_MAX = 1024 * 1024,
+    /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size (bytes). */
+    MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
     MANIFEST_TEXT_MAX = 256, /* bytes of version, compatible and file names, without the terminating zero */
 };
 

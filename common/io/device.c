@@ -1,0 +1,309 @@
+#include "common/io/device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/io/holder.h"
+
+struct device {
+    int fd;
+    char *path;
+    bool is_block;
+    dev_t device; /* the block device's own number, or the file system's */
+    ino_t inode;  /* 0 for block devices, which have many names */
+};
+
+/* Takes `fd` over when it succeeds. */
+static bool device_new(const char *path, int *fd, struct device **ret_device, struct error *error)
+{
+    struct stat status;
+
+    if (fstat(*fd, &status) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", path);
+    if (!S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these", path);
+
+    struct device *device = alloc_zeroed(sizeof(*device));
+    device->path = alloc_string(path);
+    device->is_block = S_ISBLK(status.st_mode);
+    device->device = device->is_block ? status.st_rdev : status.st_dev;
+    device->inode = device->is_block ? 0 : status.st_ino;
+    device->fd = file_take_fd(fd);
+    *ret_device = device;
+    return true;
+}
+
+bool device_open_source(const char *path, struct device **ret_device, struct error *error)
+{
+    /* O_NONBLOCK so that a pipe cannot hang the open; it has no effect on files and block devices. */
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s for reading", path);
+    return device_new(path, &fd, ret_device, error);
+}
+
+static bool device_refuse_busy(const char *path, dev_t device, struct error *error)
+{
+    CLEANUP_FREE char *holder = holder_describe(device);
+
+    return error_set(error, ERROR_REFUSED, "%s is in use and will not be written: %s; release it first", path, holder);
+}
+
+/* A mounted device is refused by O_EXCL itself, but not where only another partition's whole disk is meant, nor a
+ * file that backs a loop device: those are the caller's configuration to get right. */
+static bool device_open_block_target(const char *path, dev_t number, int *ret_fd, struct error *error)
+{
+    int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0 && errno == EBUSY)
+        return device_refuse_busy(path, number, error);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s for writing", path);
+    /* The path may lead to another device than a moment ago. */
+    struct stat status;
+    int read_only = 0;
+    if (fstat(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number) {
+        close(fd);
+        return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
+    }
+    if (ioctl(fd, BLKROGET, &read_only) == 0 && read_only) {
+        close(fd);
+        return error_set_errno(error, EROFS, "cannot open %s for writing", path);
+    }
+    *ret_fd = fd;
+    return true;
+}
+
+static bool device_open_file_target(const char *path, bool create, int *ret_fd, struct error *error)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0), 0644);
+
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s for writing", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int code = errno;
+        close(fd);
+        if (code == EWOULDBLOCK)
+            return error_set(error, ERROR_REFUSED,
+                             "%s is in use and will not be written: another program has it locked; release it first",
+                             path);
+        return error_set_errno(error, code, "cannot lock %s", path);
+    }
+    *ret_fd = fd;
+    return true;
+}
+
+bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
+                        struct error *error)
+{
+    struct stat status;
+    CLEANUP_FD int fd = -1;
+    bool exists = stat(path, &status) == 0;
+
+    if (!exists && (errno != ENOENT || !create))
+        return error_set_errno(error, errno, "cannot open %s for writing", path);
+    if (exists && S_ISDIR(status.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is a folder; name a file or a block device", path);
+    if (exists && !S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these", path);
+
+    bool is_block = exists && S_ISBLK(status.st_mode);
+    if (!(is_block ? device_open_block_target(path, status.st_rdev, &fd, error)
+                   : device_open_file_target(path, create, &fd, error)))
+        return false;
+
+    struct device *device;
+    uint64_t size;
+    if (!device_new(path, &fd, &device, error))
+        return false;
+    if (!device_size(device, &size, error)) {
+        device_close(device);
+        return false;
+    }
+    if (is_block && size < need_bytes) {
+        device_close(device);
+        return error_set(error, ERROR_REFUSED,
+                         "the image of %" PRIu64 " bytes does not fit into %s, which has %" PRIu64
+                         "; publish a smaller image or enlarge the partition",
+                         need_bytes, path, size);
+    }
+    *ret_device = device;
+    return true;
+}
+
+struct device *device_close(struct device *device)
+{
+    if (!device)
+        return NULL;
+    close(device->fd);
+    free(device->path);
+    free(device);
+    return NULL;
+}
+
+const char *device_path(const struct device *device)
+{
+    return device->path;
+}
+
+bool device_is_block(const struct device *device)
+{
+    return device->is_block;
+}
+
+bool device_is_same(const struct device *device, const struct device *other)
+{
+    return device->is_block == other->is_block && device->device == other->device && device->inode == other->inode;
+}
+
+bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error)
+{
+    struct stat status;
+    uint64_t bytes;
+
+    if (device->is_block) {
+        if (ioctl(device->fd, BLKGETSIZE64, &bytes) < 0)
+            return error_set_errno(error, errno, "cannot find the size of %s", device->path);
+    } else {
+        if (fstat(device->fd, &status) < 0)
+            return error_set_errno(error, errno, "cannot find the size of %s", device->path);
+        bytes = (uint64_t)status.st_size;
+    }
+    *ret_bytes = bytes;
+    return true;
+}
+
+bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset, struct error *error)
+{
+    int result = file_pread_full(device->fd, buffer, size, offset);
+
+    if (result < 0)
+        return error_set_errno(error, result, "cannot read %zu bytes of %s at %" PRIu64, size, device->path, offset);
+    return true;
+}
+
+bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset, struct error *error)
+{
+    int result = file_pwrite_full(device->fd, data, size, offset);
+
+    if (result < 0)
+        return error_set_errno(error, result, "cannot write %zu bytes of %s at %" PRIu64, size, device->path, offset);
+    return true;
+}
+
+void device_start_writeback(const struct device *device, uint64_t offset, uint64_t size)
+{
+    sync_file_range(device->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
+bool device_set_size(const struct device *device, uint64_t bytes, struct error *error)
+{
+    uint64_t size;
+
+    if (device->is_block)
+        return true;
+    if (!device_size(device, &size, error))
+        return false;
+    if (size != bytes && ftruncate(device->fd, (off_t)bytes) < 0)
+        return error_set_errno(error, errno, "cannot set the size of %s to %" PRIu64, device->path, bytes);
+    return true;
+}
+
+bool device_sync(const struct device *device, struct error *error)
+{
+    if (fsync(device->fd) < 0)
+        return error_set_errno(error, errno, "cannot sync %s to its medium", device->path);
+    return true;
+}
+
+enum {
+    READBACK_BUFFER_SIZE = 1024 * 1024,
+    READBACK_ALIGNMENT = 4096, /* no common device has larger logical blocks */
+};
+
+struct device_readback {
+    const struct device *device;
+    int fd;
+    uint64_t offset;
+    uint8_t *buffer; /* READBACK_BUFFER_SIZE, aligned for O_DIRECT */
+    bool direct;
+};
+
+bool device_readback_open(const struct device *device, struct device_readback **ret_readback, struct error *error)
+{
+    CLEANUP_FREE char *link = alloc_printf("/proc/self/fd/%d", device->fd);
+    bool direct = true;
+    CLEANUP_FD int fd = open(link, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    CLEANUP_FREE uint8_t *buffer = aligned_alloc(READBACK_ALIGNMENT, READBACK_BUFFER_SIZE);
+
+    if (!buffer)
+        return error_set_errno(error, ENOMEM, "cannot read %s back", device->path);
+    if (fd < 0 && errno == EINVAL && !device->is_block) {
+        /* File systems such as tmpfs have no O_DIRECT. Their pages can only be dropped, after a sync. */
+        direct = false;
+        fd = open(link, O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s to read it back", device->path);
+    if (!direct)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+
+    struct device_readback *readback = alloc_zeroed(sizeof(*readback));
+    readback->device = device;
+    readback->fd = file_take_fd(&fd);
+    readback->direct = direct;
+    readback->buffer = buffer;
+    buffer = NULL;
+    *ret_readback = readback;
+    return true;
+}
+
+struct device_readback *device_readback_close(struct device_readback *readback)
+{
+    if (!readback)
+        return NULL;
+    close(readback->fd);
+    free(readback->buffer);
+    free(readback);
+    return NULL;
+}
+
+bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
+                          size_t *ret_size, struct error *error)
+{
+    uint64_t left = image_size - readback->offset;
+    size_t want = left < READBACK_BUFFER_SIZE ? (size_t)left : READBACK_BUFFER_SIZE;
+    /* O_DIRECT wants whole blocks; a file's last read may come back short, which is fine. */
+    size_t ask = (want + READBACK_ALIGNMENT - 1) / READBACK_ALIGNMENT * READBACK_ALIGNMENT;
+    size_t got = 0;
+
+    assert(readback->offset <= image_size);
+    while (got < want) {
+        ssize_t count = pread(readback->fd, readback->buffer + got, ask - got, (off_t)(readback->offset + got));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return error_set_errno(error, count < 0 ? errno : ENODATA, "cannot read %s back at %" PRIu64,
+                                   readback->device->path, readback->offset + got);
+        got += (size_t)count;
+        if (got < want && got % READBACK_ALIGNMENT)
+            return error_set_errno(error, ENODATA, "cannot read %s back at %" PRIu64, readback->device->path,
+                                   readback->offset + got);
+    }
+    readback->offset += want;
+    *ret_data = readback->buffer;
+    *ret_size = want;
+    return true;
+}

@@ -1,0 +1,78 @@
+#include "common/io/holder.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "common/base/alloc.h"
+
+/* The mount point of `device` by /proc/self/mountinfo (proc(5): third field major:minor, fifth mount point). */
+static char *holder_find_mount(dev_t device)
+{
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    CLEANUP_FREE char *line = NULL;
+    size_t room = 0;
+    char *found = NULL;
+
+    if (!file)
+        return NULL;
+    while (!found && getline(&line, &room, file) > 0) {
+        unsigned major_number, minor_number;
+        char point[512];
+        if (sscanf(line, "%*d %*d %u:%u %*s %511s", &major_number, &minor_number, point) == 3 &&
+            makedev(major_number, minor_number) == device)
+            found = alloc_printf("it is mounted at %s", point);
+    }
+    fclose(file);
+    return found;
+}
+
+static char *holder_find_swap(dev_t device)
+{
+    FILE *file = fopen("/proc/swaps", "re");
+    CLEANUP_FREE char *line = NULL;
+    size_t room = 0;
+    char *found = NULL;
+
+    if (!file)
+        return NULL;
+    while (!found && getline(&line, &room, file) > 0) {
+        char path[512];
+        struct stat status;
+        if (sscanf(line, "%511s", path) == 1 && path[0] == '/' && stat(path, &status) == 0 &&
+            S_ISBLK(status.st_mode) && status.st_rdev == device)
+            found = alloc_printf("it is in use as swap");
+    }
+    fclose(file);
+    return found;
+}
+
+/* Stacked devices (device-mapper, md, bcache) are listed in the holders folder of what they stand on. */
+static char *holder_find_stacked(dev_t device)
+{
+    CLEANUP_FREE char *path = alloc_printf("/sys/dev/block/%u:%u/holders", major(device), minor(device));
+    DIR *folder = opendir(path);
+    char *found = NULL;
+
+    if (!folder)
+        return NULL;
+    for (struct dirent *entry; !found && (entry = readdir(folder));)
+        if (entry->d_name[0] != '.')
+            found = alloc_printf("it is held by %s", entry->d_name);
+    closedir(folder);
+    return found;
+}
+
+char *holder_describe(dev_t device)
+{
+    char *found = holder_find_mount(device);
+
+    if (!found)
+        found = holder_find_swap(device);
+    if (!found)
+        found = holder_find_stacked(device);
+    return found ? found : alloc_string("another program has it open exclusively");
+}
