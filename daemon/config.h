@@ -1,0 +1,154 @@
+/*
+ * The settings: one table of keys -> one struct config, which nobody changes after config_load(). Owns where
+ * the files are, how they are merged (systemd's way), and what each key may hold. Every problem is collected
+ * as a sentence with file and line, so that one run shows all of them. Reads small local files: before the
+ * loop runs, or on SIGHUP, on the loop's thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum config_mode {
+    CONFIG_MODE_CHECK,   /* look and report, write nothing */
+    CONFIG_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
+    CONFIG_MODE_REBOOT,  /* and reboot */
+};
+
+enum config_backend {
+    CONFIG_BACKEND_FILE,
+    CONFIG_BACKEND_RPI_CMDLINE,
+    CONFIG_BACKEND_RPI_TRYBOOT,
+    CONFIG_BACKEND_UBOOT,
+    CONFIG_BACKEND_GRUB,
+    CONFIG_BACKEND_SYSTEMD_BOOT,
+    CONFIG_BACKEND_CUSTOM,
+};
+
+/* One span of local time on some days of the week; begin > end crosses midnight and belongs to the first day.
+ */
+struct config_window {
+    uint8_t days;       /* bit 0 = Monday ... bit 6 = Sunday */
+    uint16_t begin_min; /* minutes since midnight, 0..1439 */
+    uint16_t end_min;   /* 0..1440 */
+};
+
+enum {
+    CONFIG_WINDOWS_MAX = 16,
+    CONFIG_HEADERS_MAX = 16,
+};
+
+/* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
+struct config {
+    /* [Update] */
+    char *url; /* of the image; the manifest is at url + ".json" */
+    uint64_t interval_ms;
+    uint64_t randomized_delay_ms; /* a tenth of the interval where not set */
+    enum config_mode mode;
+    char *compatible; /* or NULL */
+    bool allow_downgrade;
+    /* [Slots]: as written: an absolute path, PARTUUID=, PARTLABEL=, LABEL= or UUID=; see daemon/slots.h */
+    char *slot_names[2];
+    /* [Boot] */
+    enum config_backend backend;
+    unsigned tries;
+    bool allow_no_fallback;
+    char *selection_file; /* file: in the state folder where not set */
+    char *cmdline_file;   /* rpi-cmdline: the one that exists where not set */
+    /* [Transfer] */
+    unsigned connections;
+    uint64_t rate_limit_bytes_s;
+    uint64_t stall_timeout_ms;
+    uint64_t max_bytes_per_update;
+    char *proxy;
+    char *ca_file;
+    char *client_certificate;
+    char *client_key;
+    char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL-terminated */
+    /* [Trust] */
+    bool require_signature;
+    char *trust_keys;
+    /* [Health] */
+    char *health_checks;
+    uint64_t health_timeout_ms;
+    /* [Reboot] */
+    struct config_window windows[CONFIG_WINDOWS_MAX];
+    size_t window_count; /* 0 = at any time */
+    /* [Api] */
+    char *socket;
+    char *group; /* or NULL: root only */
+    /* [Storage] */
+    char *state_directory;
+
+    struct config_origins *origins; /* where each setting came from; config.c's own */
+};
+
+/* Where to read. Strings stay the caller's. */
+struct config_request {
+    const char *root; /* put before every path that is read or looked for; NULL or "" but in tests */
+    const char *file; /* --config: this file and the drop-ins in FILE.d instead of the system's; NULL = the
+                         system's */
+    /* The ancestor's own form: url, a and b all set or all NULL. They win over files, and set
+     * Backend=rpi-cmdline and Mode=install. */
+    const char *url;
+    const char *slot_a;
+    const char *slot_b;
+    const char *minutes; /* or NULL: 5 */
+};
+
+/* What was found wrong, in the order of reading. */
+struct config_problem {
+    bool is_error; /* false: worth saying, but the settings can be used */
+    char *message; /* one sentence, "FILE:LINE: " in front where there is one */
+};
+
+struct config_problems {
+    struct config_problem *items;
+    size_t count;
+    size_t errors;
+};
+
+/* Reads, merges and checks. Returns false where there is at least one error; *ret_config is then untouched.
+ * `problems` (initialized with zeroes) takes errors and warnings in either case; config_problems_finish() it.
+ */
+bool config_load(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems);
+
+/* NULL is fine. Returns NULL. */
+struct config *config_free(struct config *config);
+
+/* Frees what the list holds and empties it. */
+void config_problems_finish(struct config_problems *problems);
+
+/* One setting as --check-config and GET /v1/config show it. */
+struct config_setting {
+    const char *section;
+    const char *key;
+    const char *value;  /* as it could stand in a file; "" = not set; secrets read "(hidden)" */
+    const char *origin; /* a file's path with ":LINE", "command line" or "default" */
+};
+
+/* Called once for each setting, in the table's order; the strings live until it returns. */
+typedef void (*config_setting_fn)(void *owner, const struct config_setting *setting);
+
+/* Walks over all settings; a key that may stand several times comes once for each value. */
+void config_each_setting(const struct config *config, config_setting_fn setting, void *owner);
+
+/* --check-config: the settings as an INI file, each with its origin in a comment above it. */
+void config_print(const struct config *config, FILE *stream);
+
+/* One row of the table, for the test that holds the manual page against it. */
+struct config_key_info {
+    const char *section;
+    const char *key;
+    const char *default_text; /* "" = none */
+    const char *summary;      /* one sentence */
+};
+
+/* Row `index` of the table; returns false past its end. */
+bool config_get_key_info(size_t index, struct config_key_info *ret_info);
+
+const char *config_mode_name(enum config_mode mode);
+const char *config_backend_name(enum config_backend backend);
