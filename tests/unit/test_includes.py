@@ -1,0 +1,94 @@
+"""Who may include whom: base < image < io < sinter < {daemon, cli}, and each foreign library in few files."""
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+
+LAYERS = ["common/base", "common/image", "common/io", "common/sinter"]
+PROGRAMS = ["daemon", "cli"]
+
+# Which files may meet which foreign header (a pattern over the header's name).
+FOREIGN = {
+    r"curl/.*": {"common/io/http"},
+    r"(pthread|threads)\.h": {"common/io/pool"},
+    r"openssl/.*": {"common/base/digest", "common/image/minisign"},
+    r"xxhash\.h|xxh3\.h": {"common/base/digest"},
+    r"json.*/.*|json\.h": {"common/base/json"},
+    r"systemd/.*": {"daemon/notify"},
+    r"zstd.*\.h": {"common/image/pack"},
+    r"ini\.h": {"daemon/config"},
+    r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/clone", "daemon/daemon", "daemon/api_server",
+                   "daemon/health", "daemon/hooks", "cli/"},
+}
+
+
+def sources():
+    found = [path for folder in ["common", *PROGRAMS] for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+    assert found
+    return found
+
+
+def includes(path):
+    return [(quote == '"', name) for quote, name in INCLUDE.findall(path.read_text())]
+
+
+def layer_of(name):
+    """The rank of a project file, and its program; a file outside the known folders has no place in the tree."""
+    for rank, folder in enumerate(LAYERS):
+        if name.startswith(folder + "/"):
+            return rank, None
+    for program in PROGRAMS:
+        if name.startswith(program + "/"):
+            return len(LAYERS), program
+    raise AssertionError(f"{name} is in none of the known folders")
+
+
+def test_includes_go_downwards_only():
+    wrong = []
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        rank, program = layer_of(name)
+        for own, header in includes(path):
+            if not own:
+                continue
+            other_rank, other_program = layer_of(header)
+            if other_rank > rank or (other_program and other_program != program):
+                wrong.append(f"{name} includes {header}")
+    assert not wrong
+
+
+def test_own_headers_are_included_with_their_folder_and_exist():
+    wrong = []
+    for path in sources():
+        for own, header in includes(path):
+            generated = header.endswith("_generated.h")
+            if own and not generated and not (ROOT / header).is_file():
+                wrong.append(f"{path.relative_to(ROOT)} includes \"{header}\", which is no file of the tree")
+            if not own and (ROOT / header).is_file():
+                wrong.append(f"{path.relative_to(ROOT)} includes <{header}>, which is ours")
+    assert not wrong
+
+
+def test_foreign_libraries_are_met_in_few_files():
+    wrong = []
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        for own, header in includes(path):
+            for pattern, allowed in FOREIGN.items():
+                if not own and re.fullmatch(pattern, header):
+                    if not any(name.startswith(prefix if prefix.endswith("/") else prefix + ".") or
+                               name.startswith(prefix + "_") for prefix in allowed):
+                        wrong.append(f"{name} includes <{header}>")
+    assert not wrong
+
+
+def test_nothing_unfinished_and_no_omnibus_files():
+    wrong = []
+    for path in sources():
+        if path.stem in ("util", "utils", "helpers", "misc", "common"):
+            wrong.append(f"{path.relative_to(ROOT)}: say what it is about")
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.search(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b", line):
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not wrong
