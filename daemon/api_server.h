@@ -2,7 +2,7 @@
  * The API's HTTP/1.1 server on a Unix stream socket: owns the listening socket, the clients and the event
  * streams. Every client is bounded: their number, the size of a request's head and body, the time a request
  * may take to arrive, the time a reply may take to leave, and the output a client leaves unread; who exceeds
- * a bound is answered 4xx/503 where an answer can still be read, and dropped. Nothing blocks (creating the
+ * a bound is answered 4xx or 503 where an answer can still be read, and dropped. Nothing blocks (creating the
  * server looks up the group and may); the loop's thread only.
  *
  * It stands on bufferevents and not on evhttp: libevent 2.1's evhttp has no limit on connections, its timeout
@@ -23,9 +23,10 @@ struct api_server;
 
 /* Zero takes the default in brackets. */
 struct api_server_limits {
-    unsigned max_clients;        /* [32] connections at a time; the next ones are answered 503 */
-    size_t max_head_bytes;       /* [8 KiB] request line and headers: 431 */
-    size_t max_body_bytes;       /* [64 KiB] request body: 413 */
+    unsigned max_clients;  /* [32] connections at a time, half of them event streams. One more takes the place
+                              of  whoever has been longest without sending a request, or is answered 503 */
+    size_t max_head_bytes; /* [8 KiB] request line and headers: 413 */
+    size_t max_body_bytes; /* [64 KiB] request body: 413 */
     size_t max_unread_bytes;     /* [256 KiB] output waiting for one client */
     unsigned request_timeout_ms; /* [10 s] from the first wait for a request until it has arrived whole, and
                                     the same again for its reply to leave */
