@@ -10,11 +10,67 @@ void json_put_pointer(struct json_object **object)
     json_object_put(*object);
 }
 
+/* What the text holds, counted before anything is built from it. */
+struct json_census {
+    size_t values;
+    size_t members;
+};
+
+/* Counts the marks outside strings of which each value and each member of an object needs one. Exact for JSON, and an
+ * upper bound on what a parser would build from anything else. */
+static struct json_census json_take_census(const char *text, size_t size)
+{
+    struct json_census census = {0};
+    bool in_string = false;
+
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && c == ':')
+            census.members++;
+        else if (!in_string && (c == '{' || c == '[' || c == ','))
+            census.values++;
+    }
+    return census;
+}
+
+/* The members left in `value` and below it: of two with the same name json-c keeps the last. */
+static size_t json_count_members(struct json_object *value)
+{
+    size_t members = 0;
+
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, child)
+        {
+            (void)name;
+            members += 1 + json_count_members(child);
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            members += json_count_members(json_object_array_get_idx(value, i));
+    }
+    return members;
+}
+
+static bool json_is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!text[i] || !strchr(" \t\r\n", text[i]))
+            return false;
+    return true;
+}
+
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error)
 {
     if (size > INT32_MAX)
         return error_set(error, ERROR_FORMAT, "%s is too large to be JSON of ours", what);
+    struct json_census census = json_take_census(text, size);
+    if (census.values > JSON_VALUES_MAX)
+        return error_set(error, ERROR_FORMAT, "%s has more than the %d values allowed", what, JSON_VALUES_MAX);
 
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (!tokener)
@@ -31,8 +87,10 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
         error_set(error, ERROR_FORMAT, "%s is not JSON: %s at byte %zu", what, json_tokener_error_desc(status), end);
     else if (!json_object_is_type(object, json_type_object))
         error_set(error, ERROR_FORMAT, "%s is JSON, but not an object", what);
-    else if (end + strspn(text + end, " \t\r\n") < size)
+    else if (!json_is_blank(text + end, size - end))
         error_set(error, ERROR_FORMAT, "%s has more bytes after its JSON object, at byte %zu", what, end);
+    else if (json_count_members(object) != census.members)
+        error_set(error, ERROR_FORMAT, "%s has two members with the same name", what);
     else {
         *ret_object = object;
         return true;

@@ -1,8 +1,8 @@
 /*
- * The chunks of one image, in order: size, a fast key to find them by, and a proof. Two kinds behind one set of
- * accessors: content-defined chunks from IMAGE.chunks (XXH3-64 finds, SHA-256 proves), and the ancestor's fixed
- * chunks from the manifest (XXH32 does both). Immutable once made, so any number of threads may read it.
- * The file's layout is specified in docs/manifest.md. Never blocks.
+ * The chunks of one image, in order: size, a fast key to find them by, and a proof. Two kinds behind one set
+ * of accessors: content-defined chunks from IMAGE.chunks (XXH3-64 finds, SHA-256 proves), and the ancestor's
+ * fixed chunks from the manifest (XXH32 does both). Immutable once made, so any number of threads may read
+ * it. The file's layout is specified in docs/manifest.md. Never blocks.
  */
 #pragma once
 
@@ -14,10 +14,19 @@
 #include "common/base/error.h"
 #include "common/image/chunker.h"
 
+enum {
+    CHUNK_TABLE_VERSION = 1,
+    CHUNK_TABLE_HEADER_SIZE = 44, /* bytes; as long as a row, so that rows lie at multiples of a row */
+    CHUNK_TABLE_ROW_SIZE = 44,
+    /* Bytes of IMAGE.chunks; at the default average as many chunks as a 200 GiB image has. */
+    CHUNK_TABLE_SIZE_MAX = 256 * 1024 * 1024,
+};
+
 struct chunk_table;
 
 /* Parses IMAGE.chunks. Takes `data` (malloc'd) over in every case, so the caller must not free it. The number
- * of chunks, their sizes (each 1 to the chunker's maximum) and their sum (= image_size) are all checked. */
+ * of chunks, their sizes (each from the chunker's minimum to its maximum, only the last may be shorter) and
+ * their sum (= image_size) are all checked. */
 bool chunk_table_parse(uint8_t *data, size_t size, uint64_t image_size, struct chunk_table **ret_table,
                        struct error *error);
 
@@ -61,15 +70,16 @@ bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const v
 /* Writing: rows are appended, then the whole file's bytes taken. */
 struct chunk_table_writer;
 
-/* A writer for chunks cut by `chunker`. */
+/* A writer for chunks cut by `chunker`, of which it remembers the average. */
 struct chunk_table_writer *chunk_table_writer_new(const struct chunker *chunker);
 
 /* Frees the writer; NULL is fine. Returns NULL. */
 struct chunk_table_writer *chunk_table_writer_free(struct chunk_table_writer *writer);
 
-/* Appends a chunk: `size` bytes with their digests. */
-void chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uint64_t xxh3,
-                            const uint8_t sha256[DIGEST_SHA256_SIZE]);
+/* Appends a chunk: `size` bytes with their digests. Returns 0, or -EFBIG where the table would get larger
+ * than CHUNK_TABLE_SIZE_MAX, or -ENOMEM. */
+int chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uint64_t xxh3,
+                           const uint8_t sha256[DIGEST_SHA256_SIZE]);
 
 /* The bytes of IMAGE.chunks, owned by the caller; the writer is left empty. */
 void chunk_table_writer_take(struct chunk_table_writer *writer, uint8_t **ret_data, size_t *ret_size);

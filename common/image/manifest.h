@@ -18,23 +18,32 @@ enum {
     MANIFEST_SIZE_MAX = 12 * 1024 * 1024,
     MANIFEST_CHUNK_SIZE_DEFAULT = 128 * 1024,
     MANIFEST_CHUNK_SIZE_MAX = 1024 * 1024 * 1024,
-    /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size (bytes). */
+    /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size
+       (bytes). */
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
-    MANIFEST_TEXT_MAX = 256, /* bytes of version, compatible and file names, without the terminating zero */
+    MANIFEST_TEXT_MAX = 256, /* bytes of version and compatible, without the terminating zero */
+    MANIFEST_URL_MAX = 2048, /* bytes of a reference */
 };
+
+/* Bytes of an image: what is more cannot be, and sums of two such sizes stay within 64 bits. */
+#define MANIFEST_FILE_SIZE_MAX (UINT64_C(1) << 62)
+
+/* Serials stay exact as signed 64-bit integers. */
+#define MANIFEST_SERIAL_MAX ((uint64_t)INT64_MAX)
 
 /* Where IMAGE.chunks is and what it must be. */
 struct manifest_chunks {
     bool present;
-    char *url;          /* relative to the manifest's URL, or absolute */
+    char *url; /* relative to the manifest's URL, or absolute */
     uint64_t size_bytes;
     uint8_t sha256[DIGEST_SHA256_SIZE];
 };
 
-/* What the publisher says of this release; everything is optional. Times are Unix seconds UTC, 0 = not given. */
+/* What the publisher says of this release; everything is optional. Times are Unix seconds UTC, 0 = not given.
+ */
 struct manifest_release {
-    char *version;    /* NULL = not given; printable UTF-8 */
-    char *compatible; /* NULL = any device */
+    char *version;    /* NULL = not given; utf8_is_printable() within MANIFEST_TEXT_MAX */
+    char *compatible; /* NULL = any device; likewise */
     bool has_serial;
     uint64_t serial;
     uint64_t created;
@@ -62,11 +71,12 @@ bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifes
 /* Frees the manifest; NULL and half-built are fine. Returns NULL. */
 struct manifest *manifest_free(struct manifest *manifest);
 
-/* The bytes of IMAGE.json: the ancestor's members first, spelled and ordered as it does, then "moonsinter" where
- * has_sha256 is set, then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input gives
- * equal bytes. */
+/* The bytes of IMAGE.json: the ancestor's members first, spelled and ordered as it does, then "moonsinter"
+ * where has_sha256 is set, then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input
+ * gives equal bytes. */
 char *manifest_format(const struct manifest *manifest);
 
-/* Resolves `reference` (relative or absolute) against the manifest's own URL; the result is owned by the
- * caller. Refuses anything but http and https, and going from https to http. */
-bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url, struct error *error);
+/* Resolves `reference` (relative or absolute) against the manifest's own URL as url_resolve() does; the
+ * result is owned by the caller. Refuses anything but http and https, and going from https to http. */
+bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url,
+                          struct error *error);

@@ -1,0 +1,46 @@
+#include "common/base/utf8.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* Takes one code point off *text; returns it, or -1 for what is no UTF-8. */
+static int32_t take_code_point(const char **text)
+{
+    static const int32_t smallest[] = {0, 0x80, 0x800, 0x10000};
+    const unsigned char *c = (const unsigned char *)*text;
+    int following = *c < 0x80             ? 0
+                    : (*c & 0xe0) == 0xc0 ? 1
+                    : (*c & 0xf0) == 0xe0 ? 2
+                    : (*c & 0xf8) == 0xf0 ? 3
+                                          : -1;
+
+    if (following < 0)
+        return -1;
+    int32_t point = following == 0 ? *c : *c & (0x3f >> following);
+    for (int i = 1; i <= following; i++) {
+        if ((c[i] & 0xc0) != 0x80)
+            return -1;
+        point = point << 6 | (c[i] & 0x3f);
+    }
+    *text += 1 + following;
+    /* Longer than it need be, half of a UTF-16 pair, or past the last code point. */
+    if (point < smallest[following] || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff)
+        return -1;
+    return point;
+}
+
+bool utf8_is_printable(const char *text, size_t max_size)
+{
+    size_t size = strnlen(text, max_size + 1);
+
+    if (size == 0 || size > max_size)
+        return false;
+    while (*text) {
+        int32_t point = take_code_point(&text);
+        if (point < 0x20 || (point >= 0x7f && point < 0xa0))
+            return false;
+        if ((point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069))
+            return false;
+    }
+    return true;
+}

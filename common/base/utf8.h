@@ -1,0 +1,10 @@
+/* Whether bytes from outside may be shown to people as text. Never blocks; any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* True where `text` is 1 to `max_size` bytes of well-formed UTF-8 on one line: no control characters, no line
+ * or paragraph separators, and no marks that reverse the direction of writing (so that what is shown is what
+ * is there). */
+bool utf8_is_printable(const char *text, size_t max_size);

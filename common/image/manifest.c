@@ -1,0 +1,404 @@
+#include "common/image/manifest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/json.h"
+#include "common/base/timestamp.h"
+#include "common/base/utf8.h"
+#include "common/image/chunk_table.h"
+#include "common/image/url.h"
+
+/* A whole number that must be there. `where` is "" or the object's name with a dot. */
+static bool need_number(struct json_object *object, const char *where, const char *name, uint64_t min,
+                        uint64_t max, uint64_t *ret_value, struct error *error)
+{
+    uint64_t value;
+
+    switch (json_get_u64(object, name, max, &value)) {
+    case JSON_MEMBER_ABSENT:
+        return error_set(error, ERROR_FORMAT, "the manifest lacks %s%s", where, name);
+    case JSON_MEMBER_OK:
+        if (value >= min) {
+            *ret_value = value;
+            return true;
+        }
+        break;
+    case JSON_MEMBER_BAD:
+        break;
+    }
+    return error_set(error, ERROR_FORMAT,
+                     "%s%s of the manifest is no whole number from %" PRIu64 " to %" PRIu64, where, name, min,
+                     max);
+}
+
+/* A string that must be there, valid as long as `object`. */
+static bool need_string(struct json_object *object, const char *where, const char *name,
+                        const char **ret_text, struct error *error)
+{
+    switch (json_get_string(object, name, ret_text)) {
+    case JSON_MEMBER_ABSENT:
+        return error_set(error, ERROR_FORMAT, "the manifest lacks %s%s", where, name);
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT, "%s%s of the manifest is no string", where, name);
+    case JSON_MEMBER_OK:
+        break;
+    }
+    return true;
+}
+
+static bool need_sha256(struct json_object *object, const char *where, uint8_t ret_sha256[DIGEST_SHA256_SIZE],
+                        struct error *error)
+{
+    const char *hex;
+
+    if (!need_string(object, where, "sha256", &hex, error))
+        return false;
+    if (digest_sha256_from_hex(hex, ret_sha256) < 0)
+        return error_set(error, ERROR_FORMAT,
+                         "%ssha256 of the manifest is no SHA-256: it takes 64 hex digits", where);
+    return true;
+}
+
+/* Version or compatible, which may be missing. */
+static bool want_text(struct json_object *object, const char *name, char **ret_text, struct error *error)
+{
+    const char *text = NULL;
+    enum json_member member = json_get_string(object, name, &text);
+
+    if (member == JSON_MEMBER_ABSENT)
+        return true;
+    if (member == JSON_MEMBER_BAD || !utf8_is_printable(text, MANIFEST_TEXT_MAX))
+        return error_set(error, ERROR_FORMAT,
+                         "moonsinter.release.%s of the manifest is no printable text of 1 to %d bytes", name,
+                         MANIFEST_TEXT_MAX);
+    *ret_text = alloc_string(text);
+    return true;
+}
+
+static bool want_time(struct json_object *object, const char *name, uint64_t *ret_seconds,
+                      struct error *error)
+{
+    const char *text = NULL;
+    uint64_t seconds = 0;
+    enum json_member member = json_get_string(object, name, &text);
+
+    if (member == JSON_MEMBER_ABSENT)
+        return true;
+    /* 0 stands for "not given", so the first second of 1970 cannot be given. */
+    if (member == JSON_MEMBER_BAD || timestamp_parse(text, &seconds) < 0 || seconds == 0)
+        return error_set(error, ERROR_FORMAT,
+                         "moonsinter.release.%s of the manifest is no time like 2026-01-31T12:00:00Z", name);
+    *ret_seconds = seconds;
+    return true;
+}
+
+static bool parse_release(struct json_object *object, struct manifest_release *release, struct error *error)
+{
+    if (!want_text(object, "version", &release->version, error) ||
+        !want_text(object, "compatible", &release->compatible, error) ||
+        !want_time(object, "created", &release->created, error) ||
+        !want_time(object, "expires", &release->expires, error))
+        return false;
+    switch (json_get_u64(object, "serial", MANIFEST_SERIAL_MAX, &release->serial)) {
+    case JSON_MEMBER_ABSENT:
+        return true;
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT,
+                         "moonsinter.release.serial of the manifest is no whole number from 0 to %" PRIu64,
+                         MANIFEST_SERIAL_MAX);
+    case JSON_MEMBER_OK:
+        release->has_serial = true;
+        return true;
+    }
+    return true;
+}
+
+static bool parse_chunks(struct json_object *object, uint64_t file_size, struct manifest_chunks *chunks,
+                         struct error *error)
+{
+    static const char where[] = "moonsinter.chunks.";
+    const char *url;
+
+    if (!need_string(object, where, "url", &url, error) ||
+        !need_number(object, where, "size", CHUNK_TABLE_HEADER_SIZE, CHUNK_TABLE_SIZE_MAX,
+                     &chunks->size_bytes, error) ||
+        !need_sha256(object, where, chunks->sha256, error))
+        return false;
+    if (!*url || strlen(url) > MANIFEST_URL_MAX)
+        return error_set(error, ERROR_FORMAT, "moonsinter.chunks.url of the manifest has not 1 to %d bytes",
+                         MANIFEST_URL_MAX);
+
+    /* What a table of this size can describe, whatever its average: all chunks but the last have the smallest
+     * minimum or more, none has more than the largest maximum. */
+    uint64_t rows = (chunks->size_bytes - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE;
+    uint64_t rows_max = file_size / (CHUNKER_AVERAGE_MIN / 4) + (file_size % (CHUNKER_AVERAGE_MIN / 4) != 0);
+    if ((chunks->size_bytes - CHUNK_TABLE_HEADER_SIZE) % CHUNK_TABLE_ROW_SIZE != 0 || rows > rows_max ||
+        file_size > rows * CHUNKER_AVERAGE_MAX * 4)
+        return error_set(error, ERROR_FORMAT,
+                         "moonsinter.chunks.size of the manifest, %" PRIu64
+                         ", cannot be the size of a table of chunks "
+                         "of an image of %" PRIu64 " bytes",
+                         chunks->size_bytes, file_size);
+    chunks->url = alloc_string(url);
+    chunks->present = true;
+    return true;
+}
+
+/* The format number decides before anything else is looked at: another format may mean something else by it.
+ */
+static bool check_format(struct json_object *ours, struct error *error)
+{
+    uint64_t format;
+    const char *needs = NULL;
+
+    if (!need_number(ours, "moonsinter.", "format", 1, INT32_MAX, &format, error))
+        return false;
+    if (format == MANIFEST_FORMAT)
+        return true;
+    if (json_get_string(ours, "needs", &needs) == JSON_MEMBER_OK &&
+        utf8_is_printable(needs, MANIFEST_TEXT_MAX))
+        return error_set(error, ERROR_FORMAT,
+                         "the manifest has format %" PRIu64
+                         " and needs moonsinter %s or later; this is " MOONSINTER_VERSION
+                         " and knows format %d only",
+                         format, needs, MANIFEST_FORMAT);
+    return error_set(error, ERROR_FORMAT,
+                     "the manifest needs a moonsinter with manifest format %" PRIu64
+                     "; this is " MOONSINTER_VERSION " and knows format %d only",
+                     format, MANIFEST_FORMAT);
+}
+
+static bool parse_ours(struct json_object *ours, struct manifest *manifest, struct error *error)
+{
+    struct json_object *part;
+
+    if (!need_sha256(ours, "moonsinter.", manifest->sha256, error))
+        return false;
+    manifest->has_sha256 = true;
+
+    switch (json_get_object(ours, "chunks", &part)) {
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT, "moonsinter.chunks of the manifest is no object");
+    case JSON_MEMBER_OK:
+        if (!parse_chunks(part, manifest->file_size, &manifest->chunks, error))
+            return false;
+        break;
+    case JSON_MEMBER_ABSENT:
+        break;
+    }
+    switch (json_get_object(ours, "release", &part)) {
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT, "moonsinter.release of the manifest is no object");
+    case JSON_MEMBER_OK:
+        return parse_release(part, &manifest->release, error);
+    case JSON_MEMBER_ABSENT:
+        break;
+    }
+    return true;
+}
+
+static uint64_t count_hashes(const char *text)
+{
+    uint64_t count = *text != 0;
+
+    for (; *text; text++)
+        count += *text == ',';
+    return count;
+}
+
+/* Reads one hash as printf's %x writes it and moves *text past it; returns 0 or -EINVAL. */
+static int take_hash(const char **text, uint32_t *ret_hash)
+{
+    const char *c = *text;
+    size_t length = strspn(c, "0123456789abcdef");
+    uint32_t hash = 0;
+
+    if (length == 0 || length > 8 || (length > 1 && *c == '0'))
+        return -EINVAL;
+    for (; length > 0; length--, c++)
+        hash = hash << 4 | (uint32_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+    *text = c;
+    *ret_hash = hash;
+    return 0;
+}
+
+/* `count` is that of the commas in `text`, so it is no claim. */
+static bool parse_hashes(const char *text, uint32_t count, uint32_t **ret_hashes, struct error *error)
+{
+    CLEANUP_FREE uint32_t *hashes = calloc(count ? count : 1, sizeof(*hashes));
+    if (!hashes)
+        return error_set_errno(error, ENOMEM, "cannot hold %" PRIu32 " chunk hashes", count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        bool last = i + 1 == count;
+        if (take_hash(&text, &hashes[i]) < 0 || *text != (last ? 0 : ','))
+            return error_set(error, ERROR_FORMAT,
+                             "hash %" PRIu32
+                             " of the manifest's chunk_hashes is not 1 to 8 lower-case hex digits "
+                             "without leading zeros",
+                             i + 1);
+        text += !last;
+    }
+    *ret_hashes = hashes;
+    hashes = NULL;
+    return true;
+}
+
+/* The ancestor's five members, each against the others. */
+static bool parse_ancestor(struct json_object *object, struct manifest *manifest, struct error *error)
+{
+    const char *hashes;
+    uint64_t chunk_size, last_chunk_size, file_hash, file_size;
+
+    if (!need_string(object, "", "chunk_hashes", &hashes, error) ||
+        !need_number(object, "", "chunk_size", 1, MANIFEST_CHUNK_SIZE_MAX, &chunk_size, error) ||
+        !need_number(object, "", "last_chunk_size", 0, MANIFEST_CHUNK_SIZE_MAX, &last_chunk_size, error) ||
+        !need_number(object, "", "file_hash", 0, UINT32_MAX, &file_hash, error) ||
+        !need_number(object, "", "file_size", 0, MANIFEST_FILE_SIZE_MAX, &file_size, error))
+        return false;
+
+    uint64_t count = count_hashes(hashes), rest = file_size % chunk_size;
+    uint64_t expected_count = file_size / chunk_size + (rest != 0);
+    uint64_t expected_last = rest != 0 || file_size == 0 ? rest : chunk_size;
+    if (count != expected_count)
+        return error_set(error, ERROR_FORMAT,
+                         "the manifest has %" PRIu64 " chunk hashes, but %" PRIu64
+                         " bytes in chunks of %" PRIu64 " make %" PRIu64,
+                         count, file_size, chunk_size, expected_count);
+    if (last_chunk_size != expected_last)
+        return error_set(error, ERROR_FORMAT,
+                         "the manifest's last_chunk_size is %" PRIu64 ", but %" PRIu64
+                         " bytes in chunks of %" PRIu64 " leave %" PRIu64,
+                         last_chunk_size, file_size, chunk_size, expected_last);
+    if (!parse_hashes(hashes, (uint32_t)count, &manifest->chunk_hashes, error))
+        return false;
+    manifest->chunk_count = (uint32_t)count;
+    manifest->chunk_size = (uint32_t)chunk_size;
+    manifest->last_chunk_size = (uint32_t)last_chunk_size;
+    manifest->file_hash = (uint32_t)file_hash;
+    manifest->file_size = file_size;
+    return true;
+}
+
+bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifest, struct error *error)
+{
+    CLEANUP_JSON struct json_object *object = NULL;
+    struct json_object *ours;
+
+    if (size > MANIFEST_SIZE_MAX)
+        return error_set(error, ERROR_FORMAT, "the manifest has %zu bytes, more than the %d allowed", size,
+                         MANIFEST_SIZE_MAX);
+    if (!json_parse_object(text, size, "the manifest", &object, error))
+        return false;
+    enum json_member member = json_get_object(object, "moonsinter", &ours);
+    if (member == JSON_MEMBER_BAD)
+        return error_set(error, ERROR_FORMAT, "moonsinter in the manifest is no object");
+    if (member == JSON_MEMBER_OK && !check_format(ours, error))
+        return false;
+
+    struct manifest *manifest = alloc_zeroed(sizeof(*manifest));
+    if (!parse_ancestor(object, manifest, error) ||
+        (member == JSON_MEMBER_OK && !parse_ours(ours, manifest, error))) {
+        manifest_free(manifest);
+        return false;
+    }
+    *ret_manifest = manifest;
+    return true;
+}
+
+struct manifest *manifest_free(struct manifest *manifest)
+{
+    if (!manifest)
+        return NULL;
+    free(manifest->chunk_hashes);
+    free(manifest->chunks.url);
+    free(manifest->release.version);
+    free(manifest->release.compatible);
+    free(manifest);
+    return NULL;
+}
+
+static void add_sha256(struct json_object *object, const uint8_t sha256[DIGEST_SHA256_SIZE])
+{
+    char hex[DIGEST_SHA256_HEX_SIZE];
+
+    digest_sha256_to_hex(sha256, hex);
+    json_add_string(object, "sha256", hex);
+}
+
+static void add_time(struct json_object *object, const char *name, uint64_t seconds)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    if (seconds)
+        json_add_string(object, name, timestamp_format(text, seconds));
+}
+
+/* The "moonsinter" member; what is not given is left out. */
+static struct json_object *format_ours(const struct manifest *manifest)
+{
+    const struct manifest_release *release = &manifest->release;
+    struct json_object *ours = json_object_new_object(), *part;
+
+    json_add_u64(ours, "format", MANIFEST_FORMAT);
+    add_sha256(ours, manifest->sha256);
+    if (manifest->chunks.present) {
+        part = json_object_new_object();
+        json_add_string(part, "url", manifest->chunks.url);
+        json_add_u64(part, "size", manifest->chunks.size_bytes);
+        add_sha256(part, manifest->chunks.sha256);
+        json_object_object_add(ours, "chunks", part);
+    }
+    part = json_object_new_object();
+    if (release->version)
+        json_add_string(part, "version", release->version);
+    if (release->has_serial)
+        json_add_u64(part, "serial", release->serial);
+    add_time(part, "created", release->created);
+    add_time(part, "expires", release->expires);
+    if (release->compatible)
+        json_add_string(part, "compatible", release->compatible);
+    if (json_object_object_length(part) > 0)
+        json_object_object_add(ours, "release", part);
+    else
+        json_object_put(part);
+    return ours;
+}
+
+char *manifest_format(const struct manifest *manifest)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+
+    if (!stream)
+        abort();
+    fputs("{\"chunk_hashes\":\"", stream);
+    for (uint32_t i = 0; i < manifest->chunk_count; i++)
+        fprintf(stream, "%s%" PRIx32, i > 0 ? "," : "", manifest->chunk_hashes[i]);
+    fprintf(stream,
+            "\",\"chunk_size\":%" PRIu32 ",\"last_chunk_size\":%" PRIu32 ",\"file_hash\":%" PRIu32
+            ",\"file_size\":%" PRIu64,
+            manifest->chunk_size, manifest->last_chunk_size, manifest->file_hash, manifest->file_size);
+    if (manifest->has_sha256) {
+        CLEANUP_JSON struct json_object *ours = format_ours(manifest);
+        fprintf(
+            stream, ",\"moonsinter\":%s",
+            json_object_to_json_string_ext(ours, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    }
+    fputs(manifest->has_sha256 ? "}\n" : "}", stream);
+    if (fclose(stream) != 0)
+        abort();
+    return text;
+}
+
+bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url,
+                          struct error *error)
+{
+    return url_resolve(manifest_url, reference, ret_url, error);
+}
