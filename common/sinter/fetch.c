@@ -1,0 +1,92 @@
+#include "common/sinter/fetch.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+#include "common/io/backoff.h"
+
+struct fetch {
+    struct http *http;
+    char *url;
+    size_t max_size;
+    const struct fetch_events *events;
+    void *owner;
+    struct http_request *request;
+    struct event *timer;
+    struct backoff backoff;
+    uint64_t waited_ms, give_up_ms;
+};
+
+static void fetch_try(struct fetch *fetch);
+
+static void fetch_on_response(void *owner, const struct http_response *response)
+{
+    struct fetch *fetch = owner;
+    uint32_t random = 0;
+
+    fetch->request = NULL;
+    if (response->outcome == HTTP_OUTCOME_OK) {
+        size_t size;
+        char *body = http_response_take_body(response, &size);
+        fetch->events->done(fetch->owner, body, size, NULL);
+        fetch_cancel(fetch);
+        return;
+    }
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+        random = 0;
+    uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
+    if (response->outcome != HTTP_OUTCOME_TRANSIENT || fetch->waited_ms + wait_ms > fetch->give_up_ms) {
+        fetch->events->done(fetch->owner, NULL, 0, &response->error);
+        fetch_cancel(fetch);
+        return;
+    }
+    fetch->waited_ms += wait_ms;
+    struct timeval time = {.tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    evtimer_add(fetch->timer, &time);
+    fetch->events->retry(fetch->owner, &response->error, wait_ms);
+}
+
+static void fetch_on_timer(evutil_socket_t fd, short what, void *data)
+{
+    fetch_try(data);
+}
+
+static void fetch_try(struct fetch *fetch)
+{
+    const struct http_get get = {.url = fetch->url, .max_size = fetch->max_size};
+
+    fetch->request = http_get(fetch->http, &get, fetch_on_response, fetch);
+}
+
+struct fetch *fetch_start(struct event_base *base, struct http *http, const char *url, size_t max_size,
+                          uint64_t give_up_ms, const struct fetch_events *events, void *owner)
+{
+    struct fetch *fetch = alloc_zeroed(sizeof(*fetch));
+
+    fetch->http = http;
+    fetch->url = alloc_string(url);
+    fetch->max_size = max_size;
+    fetch->give_up_ms = give_up_ms;
+    fetch->events = events;
+    fetch->owner = owner;
+    fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
+    fetch->timer = evtimer_new(base, fetch_on_timer, fetch);
+    if (!fetch->timer)
+        abort();
+    fetch_try(fetch);
+    return fetch;
+}
+
+struct fetch *fetch_cancel(struct fetch *fetch)
+{
+    if (!fetch)
+        return NULL;
+    http_cancel(fetch->request);
+    event_free(fetch->timer);
+    free(fetch->url);
+    free(fetch);
+    return NULL;
+}

@@ -1,0 +1,233 @@
+#include "common/sinter/scan.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/container.h"
+#include "common/base/digest.h"
+
+enum {
+    SCAN_BUFFER_SIZE = 1024 * 1024,
+    /* Read in one job, before the loop hears of it: small enough to stop within a moment on a slow medium. */
+    SCAN_SLICE_SIZE = 8 * 1024 * 1024,
+};
+
+struct scan {
+    struct pool_job job;
+    struct pool *pool;
+    struct scan_settings settings;
+    const struct scan_events *events;
+    void *owner;
+    atomic_bool stop;
+
+    /* the window: buffer[0] is byte `window_offset` of the source */
+    uint8_t *buffer;
+    size_t buffer_size;
+    uint64_t window_offset;
+    size_t window_size;
+    uint64_t cut_offset;    /* where the next chunk by content starts */
+    uint32_t place_next;    /* the next chunk to look for in place */
+    uint32_t expect;        /* the chunk that probably starts at cut_offset, or CHUNK_INDEX_NONE */
+    uint64_t slice_bytes;   /* read by the last slice */
+    struct digest_stream *hash;
+
+    /* what the last slice saw */
+    struct scan_find *finds;
+    size_t find_count, find_room;
+    bool finished;
+    bool failed;
+    struct error error;
+};
+
+static void scan_add_find(struct scan *scan, uint32_t chunk, bool in_place, uint64_t offset)
+{
+    if (scan->find_count == scan->find_room) {
+        scan->find_room = scan->find_room ? scan->find_room * 2 : 256;
+        scan->finds = reallocarray(scan->finds, scan->find_room, sizeof(scan->finds[0]));
+        if (!scan->finds)
+            abort();
+    }
+    scan->finds[scan->find_count++] = (struct scan_find){.chunk = chunk, .in_place = in_place, .offset = offset};
+}
+
+/* Whether chunk `chunk` stands at `offset` of the source, which lies whole within the window. */
+static bool scan_is_chunk(const struct scan *scan, uint32_t chunk, uint64_t offset)
+{
+    const struct chunk_table *table = scan->settings.table;
+    const uint8_t *data = scan->buffer + (offset - scan->window_offset);
+
+    return chunk_table_key_of(table, data, chunk_table_size(table, chunk)) == chunk_table_key(table, chunk);
+}
+
+static uint64_t scan_window_end(const struct scan *scan)
+{
+    return scan->window_offset + scan->window_size;
+}
+
+/* Looks for chunks in place: the target's, or with fixed chunks any source's. */
+static void scan_places(struct scan *scan)
+{
+    const struct chunk_table *table = scan->settings.table;
+    uint32_t count = chunk_table_count(table);
+
+    for (; scan->place_next < count; scan->place_next++) {
+        uint32_t chunk = scan->place_next;
+        uint64_t offset = chunk_table_offset(table, chunk);
+        if (offset + chunk_table_size(table, chunk) > scan_window_end(scan))
+            break;
+        if (!scan_is_chunk(scan, chunk, offset))
+            continue;
+        if (scan->settings.is_target && scan->settings.prove &&
+            !chunk_table_proves(table, chunk, scan->buffer + (offset - scan->window_offset)))
+            continue;
+        scan_add_find(scan, chunk, scan->settings.is_target, offset);
+    }
+}
+
+/* Cuts the window by content. After a chunk that is known, its successor in the image is tried first: hashing is
+ * several times faster than cutting, and in an unchanged stretch it is always right. */
+static void scan_cuts(struct scan *scan)
+{
+    const struct chunk_table *table = scan->settings.table;
+    const struct chunker *chunker = chunk_table_chunker(table);
+    bool last = scan_window_end(scan) == scan->settings.size_bytes;
+
+    while (scan->cut_offset < scan_window_end(scan)) {
+        size_t left = (size_t)(scan_window_end(scan) - scan->cut_offset);
+        if (left < chunker->maximum && !last)
+            return;
+        uint32_t found = scan->expect;
+        size_t size = found == CHUNK_INDEX_NONE ? 0 : chunk_table_size(table, found);
+        if (size == 0 || size > left || !scan_is_chunk(scan, found, scan->cut_offset)) {
+            const uint8_t *data = scan->buffer + (scan->cut_offset - scan->window_offset);
+            size = chunker_cut(chunker, data, left);
+            found = chunk_index_find(scan->settings.index, chunk_table_key_of(table, data, size), (uint32_t)size);
+        }
+        scan->expect = CHUNK_INDEX_NONE;
+        if (found != CHUNK_INDEX_NONE) {
+            scan_add_find(scan, chunk_index_first_alike(scan->settings.index, found), false, scan->cut_offset);
+            if (found + 1 < chunk_table_count(table))
+                scan->expect = found + 1;
+        }
+        scan->cut_offset += size;
+    }
+}
+
+static bool scan_looks_for_places(const struct scan *scan)
+{
+    return scan->settings.is_target || !chunk_table_is_content_defined(scan->settings.table);
+}
+
+/* Drops what nobody looks at any more and fills the rest of the buffer. */
+static bool scan_read(struct scan *scan)
+{
+    const struct chunk_table *table = scan->settings.table;
+    uint64_t needed = scan_window_end(scan);
+
+    if (scan_looks_for_places(scan) && scan->place_next < chunk_table_count(table) &&
+        chunk_table_offset(table, scan->place_next) < needed)
+        needed = chunk_table_offset(table, scan->place_next);
+    if (chunk_table_is_content_defined(table) && scan->cut_offset < needed)
+        needed = scan->cut_offset;
+
+    size_t drop = (size_t)(needed - scan->window_offset);
+    memmove(scan->buffer, scan->buffer + drop, scan->window_size - drop);
+    scan->window_offset += drop;
+    scan->window_size -= drop;
+
+    uint64_t left = scan->settings.size_bytes - scan_window_end(scan);
+    size_t want = scan->buffer_size - scan->window_size;
+    if (want > left)
+        want = (size_t)left;
+    assert(want > 0);
+    uint8_t *end = scan->buffer + scan->window_size;
+    if (!device_read(scan->settings.device, end, want, scan_window_end(scan), &scan->error))
+        return false;
+    if (scan->hash) {
+        uint64_t image_size = chunk_table_image_size(table), offset = scan_window_end(scan);
+        uint64_t of_image = offset < image_size ? image_size - offset : 0;
+        digest_stream_update(scan->hash, end, of_image < want ? (size_t)of_image : want);
+    }
+    scan->window_size += want;
+    scan->slice_bytes += want;
+    return true;
+}
+
+static void scan_run_slice(struct pool_job *job)
+{
+    struct scan *scan = container_of(job, struct scan, job);
+
+    scan->find_count = 0;
+    scan->slice_bytes = 0;
+    while (!scan->finished && scan->slice_bytes < SCAN_SLICE_SIZE) {
+        if (atomic_load_explicit(&scan->stop, memory_order_relaxed)) {
+            scan->finished = true;
+        } else if (scan_window_end(scan) == scan->settings.size_bytes) {
+            scan->finished = true;
+        } else if (!scan_read(scan)) {
+            scan->failed = scan->finished = true;
+        } else {
+            if (scan_looks_for_places(scan))
+                scan_places(scan);
+            if (chunk_table_is_content_defined(scan->settings.table))
+                scan_cuts(scan);
+        }
+    }
+}
+
+static void scan_slice_done(struct pool_job *job)
+{
+    struct scan *scan = container_of(job, struct scan, job);
+    uint32_t xxh32 = 0;
+
+    scan->events->progress(scan->owner, scan->slice_bytes, scan->finds, scan->find_count);
+    if (!scan->finished) {
+        pool_submit(scan->pool, &scan->job);
+        return;
+    }
+    if (scan->hash)
+        digest_stream_final(scan->hash, NULL, &xxh32);
+    scan->events->done(scan->owner, scan->failed ? &scan->error : NULL, xxh32);
+}
+
+struct scan *scan_start(struct pool *pool, const struct scan_settings *settings, const struct scan_events *events,
+                        void *owner)
+{
+    struct scan *scan = alloc_zeroed(sizeof(*scan));
+
+    scan->job = (struct pool_job){.run = scan_run_slice, .done = scan_slice_done};
+    scan->pool = pool;
+    scan->settings = *settings;
+    scan->events = events;
+    scan->owner = owner;
+    scan->expect = CHUNK_INDEX_NONE;
+    /* Twice the largest chunk, so that a chunk that begins in the window can be completed without dropping it. */
+    uint32_t largest = chunk_table_is_content_defined(settings->table)
+                           ? chunk_table_chunker(settings->table)->maximum
+                           : chunk_table_size_max(settings->table);
+    scan->buffer_size = (size_t)largest * 2 > SCAN_BUFFER_SIZE ? (size_t)largest * 2 : SCAN_BUFFER_SIZE;
+    scan->buffer = alloc_zeroed(scan->buffer_size);
+    if (settings->hash)
+        scan->hash = digest_stream_new(false, true);
+    pool_submit(pool, &scan->job);
+    return scan;
+}
+
+void scan_stop(struct scan *scan)
+{
+    atomic_store_explicit(&scan->stop, true, memory_order_relaxed);
+}
+
+struct scan *scan_free(struct scan *scan)
+{
+    if (!scan)
+        return NULL;
+    digest_stream_free(scan->hash);
+    free(scan->finds);
+    free(scan->buffer);
+    free(scan);
+    return NULL;
+}

@@ -1,0 +1,71 @@
+/*
+ * Carrying a plan out: runs are copied or fetched, proved, and written to the target, several at a time. Each lane
+ * carries one run with one buffer; a run that has no free lane waits, so the number of lanes bounds memory, requests
+ * and what a kill can lose. The loop's thread calls everything here; reading, hashing and writing are pool jobs;
+ * nothing blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/image/chunk_table.h"
+#include "common/io/device.h"
+#include "common/io/http.h"
+#include "common/io/pool.h"
+#include "common/sinter/plan.h"
+
+struct event_base;
+struct transfer;
+
+enum {
+    /* What is requested at any moment but not yet written stays under this, so that a kill costs no more. */
+    TRANSFER_IN_FLIGHT_MAX = 7 * 1024 * 1024,
+    TRANSFER_RUN_SIZE_MAX = 1024 * 1024,
+    TRANSFER_COPY_LANES = 2,
+};
+
+/* How a transfer ended. */
+enum transfer_outcome {
+    TRANSFER_OUTCOME_DONE,
+    TRANSFER_OUTCOME_FAILED,
+    TRANSFER_OUTCOME_OVERTAKEN, /* the image on the server is not (any more) the manifest's: read the manifest again */
+};
+
+struct transfer_events {
+    void (*chunks)(void *owner, enum plan_kind kind, uint32_t first, uint32_t count, uint64_t bytes);
+    void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
+    /* A copy did not turn out to be what the scan saw: `bytes` more are to be fetched. */
+    void (*copy_failed)(void *owner, uint32_t source, uint64_t bytes);
+    /* The end, exactly once; `error` is set unless DONE. transfer_free() is allowed inside. */
+    void (*done)(void *owner, enum transfer_outcome outcome, const struct error *error);
+};
+
+struct transfer_settings {
+    struct event_base *base;
+    struct http *http;
+    struct pool *pool;
+    const struct chunk_table *table;
+    struct plan *plan;                    /* changed as it is carried out */
+    const char *image_url;
+    struct device *target;
+    struct device *const *seeds;          /* seeds[0] is plan source PLAN_SOURCE_SEED_FIRST */
+    unsigned connections;                 /* ranges under way at the same time, at least 1 */
+    uint32_t run_size_max;                /* the plan's */
+    bool ignore_etag;                     /* the server's ETags are known to vary for the same image */
+    uint64_t give_up_ms;                  /* fail when nothing of note arrived for so long */
+};
+
+/* The largest run that keeps `connections` requests under TRANSFER_IN_FLIGHT_MAX, at least one chunk; bytes. */
+uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connections);
+
+/* Begins; what the settings point to must outlive the transfer. `done` is never called from within. */
+struct transfer *transfer_start(const struct transfer_settings *settings, const struct transfer_events *events,
+                                void *owner);
+
+/* `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
+void transfer_cancel(struct transfer *transfer);
+
+/* Frees after `done`; NULL is fine. Returns NULL. */
+struct transfer *transfer_free(struct transfer *transfer);

@@ -1,0 +1,33 @@
+/*
+ * Reading an opened target back from its medium and comparing it with the manifest: the SHA-256 of the image where
+ * the manifest has one, else the ancestor's XXH32. In slices on a pool thread. The loop's thread calls everything
+ * here; nothing blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/image/manifest.h"
+#include "common/io/device.h"
+#include "common/io/pool.h"
+
+struct verify;
+
+struct verify_events {
+    void (*progress)(void *owner, uint64_t bytes); /* so many more were read and hashed */
+    /* The end, exactly once. NULL: equal. ERROR_MISMATCH: read, but not equal. xxh32 is that of what was read, 0
+     * unless all of it was. verify_free() is allowed inside. */
+    void (*done)(void *owner, const struct error *error, uint32_t xxh32);
+};
+
+/* Begins; `device` and `manifest` must outlive it. */
+struct verify *verify_start(struct pool *pool, const struct device *device, const struct manifest *manifest,
+                            const struct verify_events *events, void *owner);
+
+/* `done` comes with ERROR_CANCELLED as soon as the slice under way ends. */
+void verify_stop(struct verify *verify);
+
+/* Frees after `done`; NULL is fine. Returns NULL. */
+struct verify *verify_free(struct verify *verify);
