@@ -50,11 +50,12 @@ struct http_response {
     uint64_t received_bytes;    /* body bytes that came, good or not */
     char *body;                 /* http_get(): the body, zero-terminated one past body_size; the callback may take it by
                                    setting it to NULL. http_get_range(): NULL, the caller has the buffer */
-    size_t body_size;
+    size_t body_size;           /* bytes of the body; of a range that ended TRANSIENT, those already in the buffer, which
+                                   are worth keeping: the rest can be asked for alone */
 };
 
 /* Called exactly once for each request unless http_cancel() came first. It may start and cancel other requests. */
-typedef void (*http_done_fn)(void *owner, const struct http_response *response);
+typedef void (*http_done_fn)(void *owner, struct http_response *response);
 
 /* Called as body bytes arrive (not buffered further by us): for progress only. May be NULL. */
 typedef void (*http_progress_fn)(void *owner, size_t bytes);

@@ -22,16 +22,16 @@ struct fetch {
 
 static void fetch_try(struct fetch *fetch);
 
-static void fetch_on_response(void *owner, const struct http_response *response)
+static void fetch_on_response(void *owner, struct http_response *response)
 {
     struct fetch *fetch = owner;
     uint32_t random = 0;
 
     fetch->request = NULL;
     if (response->outcome == HTTP_OUTCOME_OK) {
-        size_t size;
-        char *body = http_response_take_body(response, &size);
-        fetch->events->done(fetch->owner, body, size, NULL);
+        char *body = response->body;
+        response->body = NULL;
+        fetch->events->done(fetch->owner, body, response->body_size, NULL);
         fetch_cancel(fetch);
         return;
     }

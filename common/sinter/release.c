@@ -92,14 +92,16 @@ static void release_parsed(struct pool_job *job)
     release_fetch_free(fetch);
 }
 
-static void release_on_response(void *owner, const struct http_response *response)
+static void release_on_response(void *owner, struct http_response *response)
 {
     struct release_fetch *fetch = owner;
 
     fetch->request = NULL;
     switch (response->outcome) {
     case HTTP_OUTCOME_OK:
-        fetch->release->manifest_text = http_response_take_body(response, &fetch->release->manifest_size);
+        fetch->release->manifest_text = response->body;
+        fetch->release->manifest_size = response->body_size;
+        response->body = NULL;
         fetch->release->etag = alloc_string(response->etag);
         fetch->release->last_modified = alloc_string(response->last_modified);
         fetch->job = (struct pool_job){.run = release_run_parse, .done = release_parsed};

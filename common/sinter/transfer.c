@@ -364,7 +364,7 @@ static bool transfer_check_entity(struct transfer *transfer, const struct http_r
     return false;
 }
 
-static void lane_on_response(void *owner, const struct http_response *response)
+static void lane_on_response(void *owner, struct http_response *response)
 {
     struct lane *lane = owner;
     struct transfer *transfer = lane->transfer;
