@@ -1,0 +1,384 @@
+#include "daemon/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/text.h"
+#include "daemon/config_files.h"
+#include "daemon/config_table.h"
+
+enum {
+    VALUES_MAX = CONFIG_HEADERS_MAX > CONFIG_WINDOWS_MAX ? CONFIG_HEADERS_MAX : CONFIG_WINDOWS_MAX,
+};
+
+/* How one key was set: nothing where it has its default. */
+struct origin {
+    size_t count; /* more than 1 only for lists */
+    char *texts[VALUES_MAX];
+    char *places[VALUES_MAX]; /* "FILE:LINE" */
+};
+
+struct config_origins {
+    size_t count;
+    struct origin keys[]; /* as config_keys */
+};
+
+/* While files are read. */
+struct loading {
+    struct config *config;
+    struct config *defaults;
+    struct config_problems *problems;
+};
+
+static void origin_clear(struct origin *origin)
+{
+    while (origin->count) {
+        free(origin->texts[--origin->count]);
+        free(origin->places[origin->count]);
+    }
+}
+
+static struct config *config_new(void)
+{
+    struct config *config = alloc_zeroed(sizeof(*config));
+
+    config->origins =
+        alloc_zeroed(sizeof(*config->origins) + config_key_count * sizeof(config->origins->keys[0]));
+    config->origins->count = config_key_count;
+    for (size_t i = 0; i < config_key_count; i++)
+        config_key_reset(&config_keys[i], config);
+    return config;
+}
+
+struct config *config_free(struct config *config)
+{
+    if (!config)
+        return NULL;
+    for (size_t i = 0; i < config_key_count; i++) {
+        config_key_clear(&config_keys[i], config);
+        origin_clear(&config->origins->keys[i]);
+    }
+    free(config->origins);
+    free(config);
+    return NULL;
+}
+
+/* The row of `key` in `section`, or config_key_count. */
+static size_t find_key(const char *section, const char *key, bool *ret_section_known)
+{
+    *ret_section_known = false;
+    for (size_t i = 0; i < config_key_count; i++) {
+        if (strcmp(config_keys[i].section, section) != 0)
+            continue;
+        *ret_section_known = true;
+        if (strcmp(config_keys[i].key, key) == 0)
+            return i;
+    }
+    return config_key_count;
+}
+
+/* The section a key is known in, for whoever put it into the wrong one; NULL = in none. */
+static const char *section_of(const char *key)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (strcmp(config_keys[i].key, key) == 0)
+            return config_keys[i].section;
+    return NULL;
+}
+
+static void report_unknown(struct loading *loading, const char *where, const char *section, const char *key,
+                           bool section_known)
+{
+    const char *home = section_of(key);
+
+    if (!*section)
+        config_problems_add(loading->problems, true, "%s: %s= stands before any [Section]", where, key);
+    else if (home)
+        config_problems_add(loading->problems, true, "%s: %s= does not belong in [%s] but in [%s]", where,
+                            key, section, home);
+    else if (!section_known)
+        config_problems_add(loading->problems, true, "%s: there is no section [%s]", where, section);
+    else
+        config_problems_add(loading->problems, true, "%s: there is no key %s= in [%s]", where, key, section);
+}
+
+/* Sets one key, or reports why not. */
+static void set_key(struct loading *loading, size_t index, const char *text, const char *where)
+{
+    const struct config_key *key = &config_keys[index];
+    struct origin *origin = &loading->config->origins->keys[index];
+    bool list = config_key_is_list(key);
+
+    if (!*text) {
+        config_key_reset(key, loading->config);
+        origin_clear(origin);
+        return;
+    }
+    const char *why = config_key_set(key, loading->config, text);
+    if (!why && key->later && !config_key_equal(key, loading->config, loading->defaults)) {
+        why = key->later;
+        config_key_reset(key, loading->config);
+    }
+    if (why) {
+        /* A secret does not belong into a log. */
+        config_problems_add(loading->problems, true, "%s: %s=%s: %s", where, key->key,
+                            key->secret ? "..." : text, why);
+        return;
+    }
+    if (!list)
+        origin_clear(origin);
+    origin->texts[origin->count] = alloc_string(text);
+    origin->places[origin->count++] = alloc_string(where);
+}
+
+/* Whether `place` ("FILE:LINE") is in `file`. */
+static bool is_in_file(const char *place, const char *file)
+{
+    size_t length = strlen(file);
+
+    return strncmp(place, file, length) == 0 && place[length] == ':' && !strchr(place + length + 1, ':');
+}
+
+static void take_assignment(void *owner, const struct config_assignment *assignment)
+{
+    struct loading *loading = owner;
+    CLEANUP_FREE char *where = alloc_printf("%s:%u", assignment->file, assignment->line);
+    bool section_known;
+    size_t index = find_key(assignment->section, assignment->key, &section_known);
+
+    if (index == config_key_count) {
+        report_unknown(loading, where, assignment->section, assignment->key, section_known);
+        return;
+    }
+    const struct origin *origin = &loading->config->origins->keys[index];
+    if (*assignment->value && !config_key_is_list(&config_keys[index]) && origin->count &&
+        is_in_file(origin->places[0], assignment->file)) {
+        config_problems_add(loading->problems, true, "%s: %s= is already set at %s", where, assignment->key,
+                            origin->places[0]);
+        return;
+    }
+    set_key(loading, index, assignment->value, where);
+}
+
+static void set_from_arguments(struct loading *loading, const struct config_request *request)
+{
+    CLEANUP_FREE char *interval = alloc_printf("%smin", request->minutes ? request->minutes : "5");
+    const struct {
+        const char *section, *key, *value;
+    } settings[] = {
+        {"Update", "Url", request->url},  {"Slots", "A", request->slot_a},    {"Slots", "B", request->slot_b},
+        {"Update", "Interval", interval}, {"Boot", "Backend", "rpi-cmdline"}, {"Update", "Mode", "install"},
+    };
+    bool section_known;
+    uint64_t minutes;
+
+    if (request->minutes && text_parse_u64(request->minutes, &minutes) < 0) {
+        config_problems_add(loading->problems, true, "MINUTES must be a whole number, not \"%s\"",
+                            request->minutes);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        size_t index = find_key(settings[i].section, settings[i].key, &section_known);
+        if (*settings[i].value)
+            set_key(loading, index, settings[i].value, "command line");
+        else
+            config_problems_add(loading->problems, true, "command line: %s is empty", settings[i].key);
+    }
+}
+
+/* Fills in what the table cannot: defaults that depend on other settings or on the machine. */
+static void find_defaults(struct config *config, const char *root)
+{
+    static const char *const cmdline_files[] = {"/boot/firmware/cmdline.txt", "/boot/cmdline.txt"};
+    bool section_known;
+
+    if (!config->origins->keys[find_key("Update", "RandomizedDelay", &section_known)].count)
+        config->randomized_delay_ms = config->interval_ms / 10;
+    if (!config->selection_file)
+        config->selection_file = alloc_printf("%s/boot-selection.json", config->state_directory);
+    for (size_t i = 0; i < 2 && !config->cmdline_file && config->backend == CONFIG_BACKEND_RPI_CMDLINE; i++) {
+        CLEANUP_FREE char *path = alloc_printf("%s%s", root, cmdline_files[i]);
+        if (access(path, F_OK) == 0)
+            config->cmdline_file = alloc_string(cmdline_files[i]);
+    }
+}
+
+static void check_file(struct config_problems *problems, const char *root, const char *key, const char *file)
+{
+    CLEANUP_FREE char *path = file ? alloc_printf("%s%s", root, file) : NULL;
+
+    if (path && access(path, R_OK) < 0)
+        config_problems_add(problems, true, "%s=%s: cannot be read: %s", key, file, strerror(errno));
+}
+
+static void check_boot(const struct config *config, const char *root, struct config_problems *problems)
+{
+    const char *backend = config_backend_name(config->backend);
+
+    if (config->backend == CONFIG_BACKEND_RPI_CMDLINE) {
+        if (config->cmdline_file)
+            check_file(problems, root, "CmdlineFile", config->cmdline_file);
+        else
+            config_problems_add(
+                problems, true,
+                "neither /boot/firmware/cmdline.txt nor /boot/cmdline.txt is there: mount the boot "
+                "partition, or set CmdlineFile= in [Boot]");
+        if (config->mode == CONFIG_MODE_REBOOT && !config->allow_no_fallback)
+            config_problems_add(
+                problems, true,
+                "Mode=reboot with Backend=rpi-cmdline, which cannot fall back by itself, needs "
+                "AllowNoFallback=yes in [Boot]");
+    }
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct origin *origin = &config->origins->keys[i];
+        if (config_keys[i].for_backend && origin->count && strcmp(config_keys[i].for_backend, backend) != 0)
+            config_problems_add(problems, false, "%s: %s= has no effect with Backend=%s", origin->places[0],
+                                config_keys[i].key, backend);
+    }
+}
+
+/* What no single key can be judged by. */
+static void check_together(const struct config *config, const char *root, struct config_problems *problems)
+{
+    static const char *const slot_keys[] = {"A", "B"};
+    size_t longest = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    if (!config->url)
+        config_problems_add(problems, true, "Url= is missing in [Update]: it names the image to follow");
+    for (size_t i = 0; i < 2; i++)
+        if (!config->slot_names[i])
+            config_problems_add(problems, true, "%s= is missing in [Slots]: it names a partition or a file",
+                                slot_keys[i]);
+    if (config->slot_names[0] && config->slot_names[1] &&
+        strcmp(config->slot_names[0], config->slot_names[1]) == 0)
+        config_problems_add(problems, true, "A= and B= in [Slots] are the same: %s", config->slot_names[0]);
+    check_file(problems, root, "CaFile", config->ca_file);
+    check_file(problems, root, "ClientCertificate", config->client_certificate);
+    check_file(problems, root, "ClientKey", config->client_key);
+    if (!config->client_certificate != !config->client_key)
+        config_problems_add(problems, true,
+                            "ClientCertificate= and ClientKey= in [Transfer] need each other");
+    if (strlen(config->socket) > longest)
+        config_problems_add(problems, true,
+                            "Socket=%s: is longer than the %zu characters a Unix socket can have",
+                            config->socket, longest);
+    check_boot(config, root, problems);
+}
+
+bool config_load(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems)
+{
+    const char *root = request->root ? request->root : "";
+    size_t errors_before = problems->errors;
+    struct loading loading = {.config = config_new(), .defaults = config_new(), .problems = problems};
+
+    config_files_read(request, take_assignment, &loading, problems);
+    if (request->url)
+        set_from_arguments(&loading, request);
+    find_defaults(loading.config, root);
+    check_together(loading.config, root, problems);
+    config_free(loading.defaults);
+    if (problems->errors != errors_before) {
+        config_free(loading.config);
+        return false;
+    }
+    *ret_config = loading.config;
+    return true;
+}
+
+/* A copy of an address without user and password. */
+static char *hide_credentials(const char *text)
+{
+    const char *separator = strstr(text, "://");
+    const char *host = separator ? separator + 3 : text;
+    size_t length = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', length);
+
+    return at ? alloc_printf("%.*s(hidden)%s", (int)(host - text), text, at) : alloc_string(text);
+}
+
+/* What is in effect where nobody set the key; owned by the caller. */
+static char *default_value(const struct config *config, const struct config_key *key)
+{
+    if (key->default_text)
+        return alloc_string(key->default_text);
+    if (key->offset == offsetof(struct config, randomized_delay_ms))
+        return config->randomized_delay_ms % 1000
+                   ? alloc_printf("%" PRIu64 "ms", config->randomized_delay_ms)
+                   : alloc_printf("%" PRIu64 "s", config->randomized_delay_ms / 1000);
+    if (key->type == CONFIG_TYPE_TEXT || key->type == CONFIG_TYPE_FILE) {
+        const char *text = *(char *const *)(const void *)((const char *)config + key->offset);
+        return alloc_string(text ? text : "");
+    }
+    return alloc_string("");
+}
+
+static char *shown_value(const struct config_key *key, const char *text)
+{
+    if (key->secret)
+        return alloc_printf("%.*s: (hidden)", (int)strcspn(text, ":"), text);
+    if (key->offset == offsetof(struct config, url) || key->offset == offsetof(struct config, proxy))
+        return hide_credentials(text);
+    return alloc_string(text);
+}
+
+void config_each_setting(const struct config *config, config_setting_fn setting, void *owner)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        const struct origin *origin = &config->origins->keys[i];
+        for (size_t j = 0; j < origin->count || j == 0; j++) {
+            bool is_default = origin->count == 0;
+            CLEANUP_FREE char *value =
+                is_default ? default_value(config, key) : shown_value(key, origin->texts[j]);
+            struct config_setting item = {
+                .section = key->section,
+                .key = key->key,
+                .value = value,
+                .origin = is_default ? "default" : origin->places[j],
+            };
+            setting(owner, &item);
+        }
+    }
+}
+
+struct printing {
+    FILE *stream;
+    const char *section;
+};
+
+static void print_setting(void *owner, const struct config_setting *setting)
+{
+    struct printing *printing = owner;
+
+    if (!printing->section || strcmp(printing->section, setting->section) != 0)
+        fprintf(printing->stream, "%s[%s]\n", printing->section ? "\n" : "", setting->section);
+    printing->section = setting->section;
+    fprintf(printing->stream, "# %s\n%s=%s\n", setting->origin, setting->key, setting->value);
+}
+
+void config_print(const struct config *config, FILE *stream)
+{
+    struct printing printing = {.stream = stream};
+
+    config_each_setting(config, print_setting, &printing);
+}
+
+bool config_get_key_info(size_t index, struct config_key_info *ret_info)
+{
+    if (index >= config_key_count)
+        return false;
+    *ret_info = (struct config_key_info){
+        .section = config_keys[index].section,
+        .key = config_keys[index].key,
+        .default_text = config_keys[index].default_text ? config_keys[index].default_text : "",
+        .summary = config_keys[index].summary,
+    };
+    return true;
+}

@@ -1,0 +1,331 @@
+#include "daemon/config_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/text.h"
+#include "daemon/config_value.h"
+
+#define SECOND UINT64_C(1000)
+#define HOUR   (3600 * SECOND)
+#define DAY    (24 * HOUR)
+
+#define PLACE(member) offsetof(struct config, member)
+
+#define LATER "this version of moonsinterd cannot do that yet; remove the line, or install a newer version"
+
+const struct config_key config_keys[] = {
+    {"Update", "Url", CONFIG_TYPE_TEXT, PLACE(url), .check = config_value_check_url,
+     .summary = "Address of the image; its manifest is looked for at the same address with .json after it."},
+    {"Update", "Interval", CONFIG_TYPE_DURATION, PLACE(interval_ms), "5min", SECOND, 365 * DAY,
+     .summary = "Time from one look at the server to the next."},
+    {"Update", "RandomizedDelay", CONFIG_TYPE_DURATION, PLACE(randomized_delay_ms), NULL, 0, 365 * DAY,
+     .summary =
+         "A random time up to this is added to each interval, so that a fleet does not come all at once."},
+    {"Update", "Mode", CONFIG_TYPE_MODE, PLACE(mode), "install",
+     .summary = "How far to go without being asked."},
+    {"Update", "Compatible", CONFIG_TYPE_TEXT, PLACE(compatible),
+     .summary = "Install only releases made for this kind of device."},
+    {"Update", "AllowDowngrade", CONFIG_TYPE_BOOL, PLACE(allow_downgrade), "no",
+     .summary = "Install a release of a lower serial number, too."},
+
+    {"Slots", "A", CONFIG_TYPE_TEXT, PLACE(slot_names[0]), .check = config_value_check_slot,
+     .summary = "Slot A: a partition or a file."},
+    {"Slots", "B", CONFIG_TYPE_TEXT, PLACE(slot_names[1]), .check = config_value_check_slot,
+     .summary = "Slot B: a partition or a file."},
+
+    {"Boot", "Backend", CONFIG_TYPE_BACKEND, PLACE(backend), "file",
+     .summary = "How the slot that runs next is selected."},
+    {"Boot", "Tries", CONFIG_TYPE_COUNT, PLACE(tries), "3", 1, 9, .for_backend = "file",
+     .summary = "How often a new slot is started before it counts as bad."},
+    {"Boot", "AllowNoFallback", CONFIG_TYPE_BOOL, PLACE(allow_no_fallback), "no",
+     .summary = "Reboot into a new slot although nothing can fall back from it."},
+    {"Boot", "SelectionFile", CONFIG_TYPE_TEXT, PLACE(selection_file), .check = config_value_check_path,
+     .for_backend = "file", .summary = "Where the file backend keeps its selection."},
+    {"Boot", "CmdlineFile", CONFIG_TYPE_TEXT, PLACE(cmdline_file), .check = config_value_check_path,
+     .for_backend = "rpi-cmdline",
+     .summary = "The Raspberry Pi's cmdline.txt, on the mounted boot partition."},
+
+    {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, 32,
+     .summary = "Requests under way at the same time."},
+    {"Transfer", "RateLimit", CONFIG_TYPE_SIZE, PLACE(rate_limit_bytes_s), "0", 0, UINT64_C(1) << 40,
+     .summary = "Bytes a second that all downloads together may take; 0 is no limit."},
+    {"Transfer", "StallTimeout", CONFIG_TYPE_DURATION, PLACE(stall_timeout_ms), "30s", SECOND, HOUR,
+     .summary = "A request that stands still for so long has failed and is made again."},
+    {"Transfer", "MaxBytesPerUpdate", CONFIG_TYPE_SIZE, PLACE(max_bytes_per_update), "0", 0,
+     UINT64_C(1) << 50,
+     .summary = "An update that would download more than this is not begun; 0 is no limit."},
+    {"Transfer", "Proxy", CONFIG_TYPE_TEXT, PLACE(proxy), .check = config_value_check_proxy,
+     .summary = "The proxy to go through instead of the one in the environment."},
+    {"Transfer", "CaFile", CONFIG_TYPE_FILE, PLACE(ca_file),
+     .summary = "PEM file of the authorities that servers are checked against instead of the system's."},
+    {"Transfer", "ClientCertificate", CONFIG_TYPE_FILE, PLACE(client_certificate),
+     .summary = "PEM file of the certificate that is shown to servers."},
+    {"Transfer", "ClientKey", CONFIG_TYPE_FILE, PLACE(client_key),
+     .summary = "PEM file of the key to ClientCertificate=."},
+    {"Transfer", "Header", CONFIG_TYPE_HEADER, PLACE(headers), .secret = true,
+     .summary = "A header that goes with every request; may stand several times."},
+
+    {"Trust", "RequireSignature", CONFIG_TYPE_BOOL, PLACE(require_signature), "no",
+     .later =
+         "signatures cannot be checked by this version of moonsinterd; set it to no, or install a newer version",
+     .summary = "Install nothing whose manifest is not signed by a trusted key."},
+    {"Trust", "Keys", CONFIG_TYPE_TEXT, PLACE(trust_keys), "/etc/moonsinter/keys.d",
+     .check = config_value_check_path, .later = LATER,
+     .summary = "Folder of the trusted minisign keys, *.pub."},
+
+    {"Health", "Checks", CONFIG_TYPE_TEXT, PLACE(health_checks), "/etc/moonsinter/health.d",
+     .check = config_value_check_path, .later = LATER,
+     .summary = "Folder of the programs that decide whether a slot on trial is good."},
+    {"Health", "Timeout", CONFIG_TYPE_DURATION, PLACE(health_timeout_ms), "5min", SECOND, DAY, .later = LATER,
+     .summary = "Time in which all checks together must have passed."},
+
+    {"Reboot", "Window", CONFIG_TYPE_WINDOW, PLACE(windows), .later = LATER,
+     .summary = "When the machine may be rebooted; may stand several times."},
+
+    {"Api", "Socket", CONFIG_TYPE_TEXT, PLACE(socket), "/run/moonsinter/moonsinterd.sock",
+     .check = config_value_check_path, .summary = "Where the API listens."},
+    {"Api", "Group", CONFIG_TYPE_TEXT, PLACE(group), .check = config_value_check_group,
+     .summary = "Group whose members may use the API."},
+
+    {"Storage", "StateDirectory", CONFIG_TYPE_TEXT, PLACE(state_directory), "/var/lib/moonsinter",
+     .check = config_value_check_path,
+     .summary = "Folder of what must outlive updates; both slots must see the same."},
+};
+const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
+
+static const char *const mode_names[] = {"check", "install", "reboot"};
+
+static const char *const backend_names[] = {
+    "file",
+    "rpi-cmdline",
+    /* Known, but refused by this version: */
+    "rpi-tryboot",
+    "uboot",
+    "grub",
+    "systemd-boot",
+    "custom",
+};
+
+const char *config_mode_name(enum config_mode mode)
+{
+    return mode_names[mode];
+}
+
+const char *config_backend_name(enum config_backend backend)
+{
+    return backend_names[backend];
+}
+
+bool config_key_is_list(const struct config_key *key)
+{
+    return key->type == CONFIG_TYPE_HEADER || key->type == CONFIG_TYPE_WINDOW;
+}
+
+static void *place(const struct config_key *key, struct config *config)
+{
+    return (char *)config + key->offset;
+}
+
+static const void *place_const(const struct config_key *key, const struct config *config)
+{
+    return (const char *)config + key->offset;
+}
+
+static const char *explain_number(int result, const char *form)
+{
+    return result == -ERANGE ? "is too large" : form;
+}
+
+static const char *set_number(const struct config_key *key, struct config *config, const char *text)
+{
+    uint64_t value = 0;
+    const char *why = NULL;
+    int result;
+
+    if (key->type == CONFIG_TYPE_COUNT) {
+        result = text_parse_u64(text, &value);
+        why = explain_number(result, "must be a number");
+    } else if (key->type == CONFIG_TYPE_SIZE) {
+        result = text_parse_size(text, &value);
+        why = explain_number(result, "must be a number of bytes, with K, M, G or T after it if need be");
+    } else {
+        result = text_parse_duration(text, &value);
+        why = explain_number(result, "must be a time like 90s, 5min or 1h 30min");
+    }
+    if (result < 0)
+        return why;
+    if (value < key->min)
+        return "is too small; see moonsinterd.conf(5)";
+    if (value > key->max)
+        return "is too large; see moonsinterd.conf(5)";
+    if (key->type == CONFIG_TYPE_COUNT)
+        *(unsigned *)place(key, config) = (unsigned)value;
+    else
+        *(uint64_t *)place(key, config) = value;
+    return NULL;
+}
+
+static const char *set_backend(struct config *config, const char *text)
+{
+    for (size_t i = 0; i < sizeof(backend_names) / sizeof(backend_names[0]); i++) {
+        if (strcmp(text, backend_names[i]) != 0)
+            continue;
+        if (i > CONFIG_BACKEND_RPI_CMDLINE)
+            return "is not supported by this version of moonsinterd; it supports file and rpi-cmdline";
+        config->backend = (enum config_backend)i;
+        return NULL;
+    }
+    return "is no boot backend; this version of moonsinterd supports file and rpi-cmdline";
+}
+
+static const char *set_mode(struct config *config, const char *text)
+{
+    for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++)
+        if (strcmp(text, mode_names[i]) == 0) {
+            config->mode = (enum config_mode)i;
+            return NULL;
+        }
+    return "must be check, install or reboot";
+}
+
+static const char *add_header(struct config *config, const char *text)
+{
+    size_t count = 0;
+    const char *why = config_value_check_header(text);
+
+    if (why)
+        return why;
+    while (config->headers[count])
+        count++;
+    if (count == CONFIG_HEADERS_MAX)
+        return "is one header too many; 16 are allowed";
+    config->headers[count] = alloc_string(text);
+    return NULL;
+}
+
+static const char *add_window(struct config *config, const char *text)
+{
+    struct config_window window;
+    const char *why = config_value_parse_window(text, &window);
+
+    if (why)
+        return why;
+    if (config->window_count == CONFIG_WINDOWS_MAX)
+        return "is one window too many; 16 are allowed";
+    config->windows[config->window_count++] = window;
+    return NULL;
+}
+
+const char *config_key_set(const struct config_key *key, struct config *config, const char *text)
+{
+    const char *why;
+
+    switch (key->type) {
+    case CONFIG_TYPE_BOOL:
+        return text_parse_bool(text, place(key, config)) < 0 ? "must be yes or no" : NULL;
+    case CONFIG_TYPE_COUNT:
+    case CONFIG_TYPE_SIZE:
+    case CONFIG_TYPE_DURATION:
+        return set_number(key, config, text);
+    case CONFIG_TYPE_MODE:
+        return set_mode(config, text);
+    case CONFIG_TYPE_BACKEND:
+        return set_backend(config, text);
+    case CONFIG_TYPE_TEXT:
+    case CONFIG_TYPE_FILE:
+        why = key->type == CONFIG_TYPE_FILE ? config_value_check_path(text)
+              : key->check                  ? key->check(text)
+                                            : NULL;
+        if (why)
+            return why;
+        config_key_clear(key, config);
+        *(char **)place(key, config) = alloc_string(text);
+        return NULL;
+    case CONFIG_TYPE_HEADER:
+        return add_header(config, text);
+    case CONFIG_TYPE_WINDOW:
+        return add_window(config, text);
+    }
+    assert(false);
+    return NULL;
+}
+
+void config_key_clear(const struct config_key *key, struct config *config)
+{
+    switch (key->type) {
+    case CONFIG_TYPE_BOOL:
+    case CONFIG_TYPE_COUNT:
+    case CONFIG_TYPE_SIZE:
+    case CONFIG_TYPE_DURATION:
+    case CONFIG_TYPE_MODE:
+    case CONFIG_TYPE_BACKEND:
+        break;
+    case CONFIG_TYPE_TEXT:
+    case CONFIG_TYPE_FILE:
+        free(*(char **)place(key, config));
+        *(char **)place(key, config) = NULL;
+        break;
+    case CONFIG_TYPE_HEADER:
+        for (size_t i = 0; config->headers[i]; i++) {
+            free(config->headers[i]);
+            config->headers[i] = NULL;
+        }
+        break;
+    case CONFIG_TYPE_WINDOW:
+        config->window_count = 0;
+        break;
+    }
+}
+
+void config_key_reset(const struct config_key *key, struct config *config)
+{
+    config_key_clear(key, config);
+    if (key->default_text) {
+        const char *why = config_key_set(key, config, key->default_text);
+        assert(!why);
+    } else if (key->type == CONFIG_TYPE_DURATION) {
+        *(uint64_t *)place(key, config) = 0;
+    }
+}
+
+bool config_key_equal(const struct config_key *key, const struct config *config, const struct config *other)
+{
+    const void *left = place_const(key, config), *right = place_const(key, other);
+    const char *left_text, *right_text;
+
+    switch (key->type) {
+    case CONFIG_TYPE_BOOL:
+        return *(const bool *)left == *(const bool *)right;
+    case CONFIG_TYPE_COUNT:
+        return *(const unsigned *)left == *(const unsigned *)right;
+    case CONFIG_TYPE_SIZE:
+    case CONFIG_TYPE_DURATION:
+        return *(const uint64_t *)left == *(const uint64_t *)right;
+    case CONFIG_TYPE_MODE:
+        return config->mode == other->mode;
+    case CONFIG_TYPE_BACKEND:
+        return config->backend == other->backend;
+    case CONFIG_TYPE_TEXT:
+    case CONFIG_TYPE_FILE:
+        left_text = *(char *const *)left;
+        right_text = *(char *const *)right;
+        return left_text && right_text ? strcmp(left_text, right_text) == 0 : left_text == right_text;
+    case CONFIG_TYPE_HEADER:
+        for (size_t i = 0;; i++) {
+            if (!config->headers[i] || !other->headers[i])
+                return config->headers[i] == other->headers[i];
+            if (strcmp(config->headers[i], other->headers[i]) != 0)
+                return false;
+        }
+    case CONFIG_TYPE_WINDOW:
+        return config->window_count == other->window_count &&
+               memcmp(config->windows, other->windows, config->window_count * sizeof(config->windows[0])) ==
+                   0;
+    }
+    assert(false);
+    return false;
+}
