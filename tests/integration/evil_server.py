@@ -1,0 +1,563 @@
+#!/usr/bin/python3
+"""A loopback web server that misbehaves on request, for tests. Standard library only.
+
+    server = EvilServer(root)            # or EvilServer(root, tls=(cert_file, key_file))
+    server.start(); ... server.url("image.json") ...; server.stop()      # or: with EvilServer(root) as server:
+    server.behave("image", "short", times=2)     # by path, so that links beside it stay honest
+    server.stats()                       # what /__stats answers, as a dict
+
+    evil_server.py --root DIR [--port 0] [--tls-cert F --tls-key F] [--behave PATH=NAME[:TIMES]]...
+                                         # prints the port, serves until stdin ends or SIGTERM
+
+Without any behaviour it is a correct static server: GET and HEAD, one range, If-Range, If-None-Match,
+If-Modified-Since, ETag (from content), Last-Modified, keep-alive.
+
+A behaviour is chosen by the first folder of the URL (/short/image serves root/image badly), or by behave(). With
+?times=N it holds for the first N requests of that path only; after them the path is served correctly.
+
+  200-range       ignores Range and If-Range: 200 and the whole file
+  wrong-range     206 whose Content-Range (and body) is one byte further on
+  wrong-total     206 whose Content-Range names a total size one larger
+  wrong-etag      206 with an ETag of its own at each request, If-Range ignored
+  no-content-range  206 without Content-Range
+  multipart       206 as multipart/byteranges
+  short           half the body that Content-Length announces, then the end
+  long            no Content-Length, and 1000 bytes too many
+  lying-length    a Content-Length 1000 bytes too large, with as many bytes
+  gzip            Content-Encoding: gzip
+  chunked         correct, in chunks
+  trailer         correct, in chunks, with a trailer that looks like another answer's header
+  hints           correct, after a 103 with another file's header
+  no-length       correct, without Content-Length, ended by closing
+  close           correct, without keep-alive
+  no-etag         correct, without ETag and Last-Modified, conditions ignored
+  weak-etag       correct, with a weak ETag (If-Range never matches)
+  changing        after ?after=N requests (2) of the path, other content of the same size and another ETag
+  changing-size   likewise, one byte longer
+  redirect        302 to the same file, served correctly, or to ?to=URL
+  redirect-loop   302 to itself, for ever
+  redirect-file   302 to file:///etc/hostname
+  redirect-nowhere  302 without Location
+  redirect-N      N redirects, then the file
+  reset           half the body, then a TCP reset
+  reset-now       a TCP reset instead of an answer
+  slow            one byte a second
+  silent          accepts, reads the request, never answers
+  stall           header and half the body, then nothing
+  endless         a body without end (1 GiB)
+  endless-header  header lines without end (64 MiB)
+  endless-line    one header line without end (64 MiB)
+  garbage         bytes that are not HTTP
+  304             304 whatever was asked
+  503, 429        with "Retry-After: 1" (?retry=TEXT), for the first 2 requests (?times=N)
+  404, 403, ...   that status, always, with a small body
+  500-sometimes   500 at each second request
+
+/__stats answers JSON: "requests", "bytes" (body bytes handed to the kernel), "peak" (most requests at the same
+time), "connections" (accepted), and "paths": path -> {"requests", "bytes", "ranges", "status": {code: count}}; /__reset
+clears it. A path is that of the URL, behaviour included, query excluded; these two are not counted.
+"""
+
+import argparse
+import email.utils
+import gzip
+import hashlib
+import http.server
+import json
+import os
+import re
+import socket
+import ssl
+import struct
+import sys
+import threading
+import urllib.parse
+
+PIECE = 64 * 1024
+ENDLESS_BODY = 1 << 30
+ENDLESS_HEADER = 64 << 20
+
+
+class Answer:
+    """One answer before it is spoilt: status, header and body."""
+
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def set(self, **headers):
+        for name, value in headers.items():
+            name = name.replace("_", "-")
+            self.headers.pop(name, None)
+            if value is not None:
+                self.headers[name] = value
+        return self
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *arguments):
+        pass
+
+    def handle(self):
+        try:
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.connection.do_handshake()
+            super().handle()
+        except (OSError, ValueError):
+            self.close_connection = True
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        url = urllib.parse.urlsplit(self.path)
+        self.url_path = urllib.parse.unquote(url.path)
+        self.query = dict(urllib.parse.parse_qsl(url.query))
+        if self.url_path in ("/__stats", "/__reset"):
+            body = json.dumps(self.server.evil.stats()).encode()
+            if self.url_path == "/__reset":
+                self.server.evil.reset_stats()
+            self.send(Answer(200, {"Content-Length": len(body)}, body))
+            return
+        behaviour, name, times = self.choose()
+        self.file = os.path.join(self.server.evil.root, os.path.normpath("/" + name).lstrip("/"))
+        self.number = self.server.evil.begin(self.url_path, self.headers.get("Range"))
+        try:
+            if times is not None and self.number > times:
+                behaviour = None
+            if behaviour is None:
+                self.send(self.answer())
+            elif behaviour.isdigit() and behaviour not in ("304", "503", "429"):
+                self.send_status(int(behaviour))
+            elif behaviour.startswith("redirect-") and behaviour[9:].isdigit():
+                self.redirect_count(int(behaviour[9:]), name)
+            else:
+                getattr(self, "evil_" + behaviour.replace("-", "_"))()
+        finally:
+            self.server.evil.end()
+
+    def choose(self):
+        """Behaviour, file name below the root, and for how many requests."""
+        times = int(self.query["times"]) if "times" in self.query else None
+        name = self.url_path.lstrip("/")
+        rule = self.server.evil.rule(name)
+        if rule:
+            return rule[0], name, rule[1] if times is None else times
+        first, _, rest = name.partition("/")
+        if rest and is_behaviour(first):
+            if first in ("503", "429") and times is None:
+                times = 2
+            return first, rest, times
+        return None, name, None
+
+    # ---- the correct answer ----
+
+    def read(self):
+        try:
+            with open(self.file, "rb") as file:
+                return file.read()
+        except (OSError, ValueError):
+            return None
+
+    def answer(self, data=None, etag=None, ranges=True, conditions=True):
+        data = self.read() if data is None else data
+        if data is None:
+            return self.status_answer(404)
+        etag = etag or '"%s"' % hashlib.sha256(data).hexdigest()[:32]
+        modified = email.utils.formatdate(os.stat(self.file).st_mtime, usegmt=True)
+        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "ETag": etag,
+                   "Last-Modified": modified}
+        known = self.headers.get("If-None-Match")
+        since = self.headers.get("If-Modified-Since")
+        if conditions and (weak(etag) in map(weak, (known or "").split(", ")) or (not known and since == modified)):
+            return Answer(304, headers, b"")
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if_range = self.headers.get("If-Range")
+        if not wanted or not ranges or (conditions and if_range and (if_range != etag or etag.startswith("W/"))):
+            return Answer(200, headers, data).set(Content_Length=len(data))
+        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        if first >= len(data) or last < first:
+            return self.status_answer(416).set(Content_Range="bytes */%d" % len(data))
+        body = data[first:last + 1]
+        return Answer(206, headers, body).set(Content_Length=len(body),
+                                              Content_Range="bytes %d-%d/%d" % (first, last, len(data)))
+
+    def status_answer(self, status):
+        body = b"status %d\n" % status
+        return Answer(status, {"Content-Type": "text/plain", "Content-Length": len(body)}, body)
+
+    # ---- sending ----
+
+    def send_head(self, answer):
+        self.server.evil.count_status(self.url_path, answer.status)
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, str(value))
+        if "Content-Length" not in answer.headers and "Transfer-Encoding" not in answer.headers \
+                and answer.status not in (304, 204):
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+
+    def send_body(self, body):
+        if self.command == "HEAD":
+            return
+        for start in range(0, len(body), PIECE):
+            piece = body[start:start + PIECE]
+            self.wfile.write(piece)
+            self.server.evil.count_bytes(self.url_path, len(piece))
+
+    def send(self, answer):
+        self.send_head(answer)
+        self.send_body(answer.body)
+
+    def send_status(self, status, **headers):
+        self.send(self.status_answer(status).set(**headers))
+
+    def reset(self):
+        """Ends the connection with RST instead of FIN, at once."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+
+    def wait_for_end(self):
+        """Nothing more from us, until the client leaves or the server stops."""
+        self.close_connection = True
+        while not self.server.evil.stopping.is_set():
+            self.connection.settimeout(0.2)
+            try:
+                if not self.connection.recv(1):
+                    return
+            except TimeoutError:
+                continue
+
+    # ---- the behaviours ----
+
+    def evil_200_range(self):
+        self.send(self.answer(ranges=False))
+
+    def evil_wrong_range(self):
+        answer = self.answer()
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        if found:
+            first, last, total = (int(text) for text in found.groups())
+            answer.set(Content_Range="bytes %d-%d/%d" % (first + 1, last + 1, max(total, last + 2)))
+            answer.body = answer.body[1:] + b"?"
+        self.send(answer)
+
+    def evil_wrong_total(self):
+        answer = self.answer()
+        found = re.fullmatch(r"(bytes \d+-\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        self.send(answer.set(Content_Range="%s/%d" % (found[1], int(found[2]) + 1)) if found else answer)
+
+    def evil_wrong_etag(self):
+        self.send(self.answer(conditions=False).set(ETag='"request-%d"' % self.number))
+
+    def evil_no_content_range(self):
+        self.send(self.answer().set(Content_Range=None))
+
+    def evil_multipart(self):
+        answer = self.answer()
+        if answer.status == 206:
+            answer.body = b"--cut\r\nContent-Range: %s\r\n\r\n%s\r\n--cut--\r\n" % (
+                answer.headers["Content-Range"].encode(), answer.body)
+            answer.set(Content_Range=None, Content_Type="multipart/byteranges; boundary=cut",
+                       Content_Length=len(answer.body))
+        self.send(answer)
+
+    def evil_short(self):
+        answer = self.answer()
+        self.send_head(answer)
+        self.send_body(answer.body[:len(answer.body) // 2])
+        self.close_connection = True
+
+    def evil_long(self):
+        answer = self.answer().set(Content_Length=None)
+        self.send_head(answer)
+        self.send_body(answer.body + b"+" * 1000)
+
+    def evil_lying_length(self):
+        answer = self.answer()
+        self.send(Answer(answer.status, answer.headers, answer.body + b"+" * 1000)
+                  .set(Content_Length=len(answer.body) + 1000))
+
+    def evil_gzip(self):
+        answer = self.answer()
+        answer.body = gzip.compress(answer.body)
+        self.send(answer.set(Content_Encoding="gzip", Content_Length=len(answer.body)))
+
+    def send_chunked(self, answer, trailer):
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        for start in range(0, len(answer.body), 1000):
+            piece = answer.body[start:start + 1000]
+            self.wfile.write(b"%x\r\n" % len(piece))
+            self.send_body(piece)
+            self.wfile.write(b"\r\n")
+        self.wfile.write(b"0\r\n" + trailer + b"\r\n")
+
+    def evil_chunked(self):
+        self.send_chunked(self.answer(), b"")
+
+    def evil_trailer(self):
+        self.send_chunked(self.answer(), b'ETag: "trailer"\r\nHTTP/1.1 404: Not Found\r\nContent-Encoding: gzip\r\n')
+
+    def evil_hints(self):
+        self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nETag: "hint"\r\nContent-Encoding: gzip\r\nRetry-After: 9\r\n\r\n')
+        self.send(self.answer())
+
+    def evil_no_length(self):
+        self.send(self.answer().set(Content_Length=None))
+
+    def evil_close(self):
+        self.close_connection = True
+        self.send(self.answer().set(Connection="close"))
+
+    def evil_no_etag(self):
+        self.send(self.answer(conditions=False).set(ETag=None, Last_Modified=None))
+
+    def evil_weak_etag(self):
+        data = self.read() or b""
+        self.send(self.answer(etag='W/"%s"' % hashlib.sha256(data).hexdigest()[:32]))
+
+    def changed(self, longer):
+        data = self.read()
+        if data is not None and self.number > int(self.query.get("after", "2")):
+            data = bytes(byte ^ 0xff for byte in data) + longer
+        self.send(self.answer(data))
+
+    def evil_changing(self):
+        self.changed(b"")
+
+    def evil_changing_size(self):
+        self.changed(b"!")
+
+    def redirect_to(self, place):
+        self.send_status(302, Location=place)
+
+    def redirect_count(self, count, name):
+        self.redirect_to("/redirect-%d/%s" % (count - 1, name) if count > 1 else "/" + name)
+
+    def evil_redirect(self):
+        self.redirect_to(self.query.get("to", "/" + self.url_path.split("/", 2)[2]))
+
+    def evil_redirect_loop(self):
+        self.redirect_to(self.url_path)
+
+    def evil_redirect_file(self):
+        self.redirect_to("file:///etc/hostname")
+
+    def evil_redirect_nowhere(self):
+        self.send_status(302)
+
+    def evil_reset(self):
+        answer = self.answer()
+        self.send_head(answer)
+        self.send_body(answer.body[:len(answer.body) // 2])
+        self.reset()
+
+    def evil_reset_now(self):
+        self.reset()
+
+    def evil_slow(self):
+        answer = self.answer()
+        self.send_head(answer)
+        for position in range(len(answer.body)):
+            if self.server.evil.stopping.wait(1):
+                break
+            self.send_body(answer.body[position:position + 1])
+        self.close_connection = True
+
+    def evil_silent(self):
+        self.wait_for_end()
+
+    def evil_stall(self):
+        answer = self.answer()
+        self.send_head(answer)
+        self.send_body(answer.body[:len(answer.body) // 2])
+        self.wait_for_end()
+
+    def send_endless(self, piece, size, count):
+        self.close_connection = True
+        for _ in range(size // len(piece)):
+            if self.server.evil.stopping.is_set():
+                break
+            self.wfile.write(piece)
+            if count:
+                self.server.evil.count_bytes(self.url_path, len(piece))
+
+    def evil_endless(self):
+        self.send_head(self.answer().set(Content_Length=None))
+        self.send_endless(b"e" * PIECE, ENDLESS_BODY, True)
+
+    def evil_endless_header(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        self.send_endless(b"X-Endless: " + b"h" * 100 + b"\r\n", ENDLESS_HEADER, False)
+
+    def evil_endless_line(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+        self.send_endless(b"h" * 4096, ENDLESS_HEADER, False)
+
+    def evil_garbage(self):
+        self.close_connection = True
+        self.wfile.write(b"SSH-2.0-not-a-web-server\r\n" * 20)
+
+    def evil_304(self):
+        self.send(Answer(304, {"ETag": '"always"'}, b""))
+
+    def evil_503(self):
+        self.send_status(503, Retry_After=self.query.get("retry", "1"))
+
+    def evil_429(self):
+        self.send_status(429, Retry_After=self.query.get("retry", "1"))
+
+    def evil_500_sometimes(self):
+        self.send_status(500) if self.number % 2 == 0 else self.send(self.answer())
+
+
+def weak(etag):
+    return etag[2:] if etag.startswith("W/") else etag
+
+
+def is_behaviour(name):
+    if re.fullmatch(r"[45]\d\d|redirect-\d+", name):
+        return True
+    return hasattr(Handler, "evil_" + name.replace("-", "_"))
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def get_request(self):
+        connection, address = super().get_request()
+        if self.evil.tls:
+            connection = self.evil.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self.evil.connected()
+        return connection, address
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class EvilServer:
+    """Listens on 127.0.0.1 only; see the top of the file."""
+
+    def __init__(self, root, port=0, tls=None):
+        self.root = os.path.abspath(root)
+        self.tls = None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.rules = {}
+        self.reset_stats()
+        self.running = 0
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.server.evil = self
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+
+    def start(self):
+        self.thread.start()
+        return self
+
+    def stop(self):
+        self.stopping.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def url(self, path=""):
+        return "%s://127.0.0.1:%d/%s" % ("https" if self.tls else "http", self.port, path.lstrip("/"))
+
+    def behave(self, path, behaviour, times=None):
+        """The path misbehaves from now on (for `times` requests counted from now); None: correct again."""
+        assert behaviour is None or is_behaviour(behaviour), behaviour
+        path = path.lstrip("/")
+        with self.lock:
+            if behaviour is None:
+                self.rules.pop(path, None)
+                return
+            counted = self.paths.get("/" + path, {"requests": 0})["requests"]
+            self.rules[path] = (behaviour, None if times is None else counted + times)
+
+    def rule(self, path):
+        with self.lock:
+            return self.rules.get(path)
+
+    def stats(self):
+        with self.lock:
+            return json.loads(json.dumps({"requests": sum(path["requests"] for path in self.paths.values()),
+                                          "bytes": sum(path["bytes"] for path in self.paths.values()),
+                                          "peak": self.peak, "connections": self.connections, "paths": self.paths}))
+
+    def reset_stats(self):
+        with self.lock:
+            self.paths = {}
+            self.peak = self.connections = 0
+
+    # ---- counted by the handlers ----
+
+    def path_stats(self, path):
+        return self.paths.setdefault(path, {"requests": 0, "bytes": 0, "ranges": 0, "status": {}})
+
+    def begin(self, path, asked_range):
+        with self.lock:
+            stats = self.path_stats(path)
+            stats["requests"] += 1
+            stats["ranges"] += 1 if asked_range else 0
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+            return stats["requests"]
+
+    def end(self):
+        with self.lock:
+            self.running -= 1
+
+    def connected(self):
+        with self.lock:
+            self.connections += 1
+
+    def count_bytes(self, path, size):
+        with self.lock:
+            self.path_stats(path)["bytes"] += size
+
+    def count_status(self, path, status):
+        with self.lock:
+            counts = self.path_stats(path)["status"]
+            counts[str(status)] = counts.get(str(status), 0) + 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A loopback web server that misbehaves on request.")
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--behave", action="append", default=[], metavar="PATH=NAME[:TIMES]")
+    arguments = parser.parse_args()
+    tls = (arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None
+    server = EvilServer(arguments.root, arguments.port, tls)
+    for rule in arguments.behave:
+        path, _, behaviour = rule.partition("=")
+        name, _, times = behaviour.partition(":")
+        server.behave(path, name, int(times) if times else None)
+    server.start()
+    print(server.port, flush=True)
+    sys.stdin.buffer.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
