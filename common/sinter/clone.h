@@ -16,6 +16,7 @@
 #include "common/sinter/release.h"
 
 struct clone;
+struct event_base;
 
 enum clone_phase {
     CLONE_PHASE_PREPARING,    /* opening, fetching the table of chunks */
@@ -23,7 +24,8 @@ enum clone_phase {
     CLONE_PHASE_TRANSFERRING, /* copying, fetching, writing */
     CLONE_PHASE_SYNCING,      /* waiting for the medium */
     CLONE_PHASE_VERIFYING,    /* reading the target back */
-    CLONE_PHASE_FINISHED,
+    CLONE_PHASE_CLOSING,      /* over; seeds, and a target that failed, are being closed */
+    CLONE_PHASE_FINISHED,     /* `done` is being or was called */
 };
 
 /* Where a chunk of the image came from. */
@@ -62,6 +64,13 @@ struct clone_events {
     void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
     /* A seed cannot be used (any more): a note, never a failure. */
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
+    /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too. */
+    void (*table_skipped)(void *owner, const struct error *error);
+    /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its first
+     * image-size bytes. */
+    void (*source_hashed)(void *owner, const char *path, uint32_t xxh32);
+    /* The target was read back; equal or not, this is its XXH32. */
+    void (*read_back)(void *owner, uint32_t xxh32);
     /* The end, exactly once. NULL: the target equals the image, synced and read back (or the plan is made). */
     void (*done)(void *owner, const struct error *error);
 };
@@ -72,7 +81,10 @@ struct clone_settings {
     const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
     bool plan_only;                /* stop after planning; the target is opened for reading only, and may be missing */
-    bool keep_verified_only;       /* trust no local chunk by its XXH3 alone: after a failed verification */
+    bool keep_verified_only;       /* trust no chunk in place by its XXH3 alone: after a failed verification */
+    bool ignore_etag;              /* the manifest was read again and is the same, though the image's ETag changed */
+    bool hash_sources;             /* report source_hashed */
+    unsigned connections;          /* ranges under way at the same time; 0 = 4 */
     uint64_t give_up_ms;           /* fail when nothing new was verified for so long; 0 = 2 minutes */
 };
 
@@ -92,7 +104,11 @@ struct clone *clone_free(struct clone *clone);
 
 enum clone_phase clone_phase(const struct clone *clone);
 
-const struct clone_progress *clone_progress(const struct clone *clone);
+const struct clone_progress *clone_progress(struct clone *clone);
+
+/* After a failure: the image on the server is not (any more) the manifest's, so reading the manifest again and
+ * starting over can help. */
+bool clone_was_overtaken(const struct clone *clone);
 
 /* NULL before `planned`. */
 const struct plan *clone_plan(const struct clone *clone);
