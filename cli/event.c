@@ -1,0 +1,59 @@
+#include "cli/event.h"
+
+#include <stdio.h>
+
+struct json_object *event_new(const char *name)
+{
+    struct json_object *event = json_object_new_object();
+
+    json_add_string(event, "event", name);
+    return event;
+}
+
+void event_write(struct json_object *event)
+{
+    const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+
+    puts(json_object_to_json_string_ext(event, flags));
+    fflush(stdout);
+    json_object_put(event);
+}
+
+void event_write_value(const char *name, uint64_t value)
+{
+    struct json_object *event = event_new(name);
+
+    json_add_u64(event, "value", value);
+    event_write(event);
+}
+
+void event_write_text(const char *name, const char *value)
+{
+    struct json_object *event = event_new(name);
+
+    json_add_string(event, "value", value);
+    event_write(event);
+}
+
+static void write_failed(const struct error *error)
+{
+    struct json_object *event = event_new("failed");
+
+    json_add_string(event, "kind", error_kind_name(error->kind));
+    json_add_string(event, "message", error->message);
+    event_write(event);
+}
+
+int event_write_failure(const char *verb, const struct error *error)
+{
+    fprintf(stderr, "moonsinter %s: %s\n", verb, error->message);
+    write_failed(error);
+    return 1;
+}
+
+int event_write_usage(const char *verb, const struct error *error)
+{
+    fprintf(stderr, "moonsinter %s: %s; see moonsinter %s --help\n", verb, error->message, verb);
+    write_failed(error);
+    return 2;
+}

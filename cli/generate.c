@@ -1,0 +1,176 @@
+/* moonsinter generate: what a publisher runs on each image. */
+#include "common/sinter/generate.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/argument.h"
+#include "cli/event.h"
+#include "cli/meter.h"
+#include "cli/verb.h"
+#include "common/base/text.h"
+#include "common/image/chunker.h"
+
+static const char help[] =
+    "Usage: moonsinter generate IMAGE [CHUNK_SIZE] [OPTION]...\n"
+    "\n"
+    "Writes IMAGE.json, the manifest, and IMAGE.chunks, the table of content-defined chunks. Publish both beside IMAGE.\n"
+    "CHUNK_SIZE is that of the fixed chunks in bytes, with K, M or G (default 128K).\n"
+    "\n"
+    "  --version V         what people call this release\n"
+    "  --serial N          number of this release; devices refuse a lower one than they had\n"
+    "  --compatible C      devices this image is for; others refuse it\n"
+    "  --created T         when it was made, as 2026-01-31T12:00:00Z or @SECONDS\n"
+    "  --expires T         devices do not install it after this time\n"
+    "  --average SIZE      average of the content-defined chunks, a power of two from 1K to 256K (default 32K)\n"
+    "  -q, --quiet         no progress on the terminal\n"
+    "  -h, --help          this text\n";
+
+struct arguments {
+    struct generate_settings settings;
+    bool quiet;
+    bool help;
+};
+
+enum {
+    OPTION_VERSION = 256,
+    OPTION_SERIAL,
+    OPTION_COMPATIBLE,
+    OPTION_CREATED,
+    OPTION_EXPIRES,
+    OPTION_AVERAGE,
+};
+
+static const struct option options[] = {
+    {"version", required_argument, NULL, OPTION_VERSION},
+    {"serial", required_argument, NULL, OPTION_SERIAL},
+    {"compatible", required_argument, NULL, OPTION_COMPATIBLE},
+    {"created", required_argument, NULL, OPTION_CREATED},
+    {"expires", required_argument, NULL, OPTION_EXPIRES},
+    {"average", required_argument, NULL, OPTION_AVERAGE},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool take_option(int option, char **argv, struct arguments *arguments, struct error *error)
+{
+    struct manifest_release *release = &arguments->settings.release;
+
+    switch (option) {
+    case OPTION_VERSION:
+        release->version = optarg;
+        return argument_check_text("--version", optarg, error);
+    case OPTION_SERIAL:
+        if (text_parse_u64(optarg, &release->serial) < 0 || release->serial > MANIFEST_SERIAL_MAX)
+            return error_set(error, ERROR_REFUSED, "--serial takes a whole number below 2^63, not %.100s",
+                             optarg);
+        release->has_serial = true;
+        return true;
+    case OPTION_COMPATIBLE:
+        release->compatible = optarg;
+        return argument_check_text("--compatible", optarg, error);
+    case OPTION_CREATED:
+        return argument_parse_time("--created", optarg, &release->created, error);
+    case OPTION_EXPIRES:
+        return argument_parse_time("--expires", optarg, &release->expires, error);
+    case OPTION_AVERAGE:
+        return argument_parse_average(optarg, &arguments->settings.average, error);
+    case 'q':
+        arguments->quiet = true;
+        return true;
+    case 'h':
+        arguments->help = true;
+        return true;
+    default:
+        return argument_set_option_error(option, argv, error);
+    }
+}
+
+static bool parse_arguments(int argc, char **argv, struct arguments *arguments, struct error *error)
+{
+    const struct manifest_release *release = &arguments->settings.release;
+    int option;
+
+    opterr = 0;
+    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1)
+        if (!take_option(option, argv, arguments, error))
+            return false;
+    if (arguments->help)
+        return true;
+    if (argc - optind < 1 || argc - optind > 2)
+        return error_set(error, ERROR_REFUSED, "it takes IMAGE and perhaps CHUNK_SIZE, and got %d arguments",
+                         argc - optind);
+    arguments->settings.image_path = argv[optind];
+    if (argc - optind == 2 &&
+        !argument_parse_chunk_size(argv[optind + 1], &arguments->settings.chunk_size, error))
+        return false;
+    if (release->created && release->expires && release->expires <= release->created)
+        return error_set(error, ERROR_REFUSED,
+                         "--expires is not after --created, so no device would take this release");
+    return true;
+}
+
+static void show_progress(void *owner, uint64_t done, uint64_t total)
+{
+    meter_show(owner, done, total);
+}
+
+static void write_done(const struct generate_settings *settings, const struct generate_result *result)
+{
+    struct json_object *event = event_new("done");
+    char sha256[DIGEST_SHA256_HEX_SIZE];
+
+    json_add_u64(event, "chunk_count", result->chunk_count);
+    json_add_u64(event, "chunk_size", settings->chunk_size);
+    json_add_u64(event, "file_hash", result->file_hash);
+    json_add_u64(event, "file_size", result->file_size);
+    digest_sha256_to_hex(result->sha256, sha256);
+    json_add_string(event, "sha256", sha256);
+    json_add_u64(event, "table_chunk_count", result->table_count);
+    json_add_u64(event, "table_size", result->table_size_bytes);
+    json_add_u64(event, "manifest_size", result->manifest_size_bytes);
+    event_write(event);
+}
+
+static int run_generate(int argc, char **argv)
+{
+    struct arguments arguments = {
+        .settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT, .average = CHUNKER_AVERAGE_DEFAULT}};
+    struct generate_settings *settings = &arguments.settings;
+    struct generate_result result;
+    struct error error = {0};
+    struct meter meter;
+
+    if (!parse_arguments(argc, argv, &arguments, &error))
+        return event_write_usage(argv[0], &error);
+    if (arguments.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (access(settings->image_path, R_OK) < 0) {
+        error_set_errno(&error, errno, "cannot read %s", settings->image_path);
+        event_write_text("unable_to_access_file", settings->image_path);
+        return event_write_failure(argv[0], &error);
+    }
+    event_write_value("chunk_size", settings->chunk_size);
+    meter_init(&meter, argv[0], arguments.quiet);
+    settings->progress = show_progress;
+    settings->owner = &meter;
+    bool ok = generate_files(settings, &result, &error);
+    meter_clear(&meter);
+    if (!ok)
+        return event_write_failure(argv[0], &error);
+    write_done(settings, &result);
+    return 0;
+}
+
+const struct verb verb_generate = {
+    .name = "generate",
+    .arguments = "IMAGE [CHUNK_SIZE] [OPTION]...",
+    .summary = "describe an image, so that devices can update to it",
+    .run = run_generate,
+};

@@ -1,0 +1,40 @@
+/*
+ * The publisher's side: reads an image once and writes IMAGE.chunks and IMAGE.json beside it, in memory that
+ * does not grow with the image but for the table and the manifest themselves. Equal input gives equal files:
+ * nothing of the time or the machine goes in. Blocks on the medium from begin to end: for programs without a
+ * loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/error.h"
+#include "common/image/manifest.h"
+
+struct generate_settings {
+    const char *image_path;
+    uint32_t chunk_size;             /* bytes of the ancestor's fixed chunks, 1 to MANIFEST_CHUNK_SIZE_MAX */
+    uint32_t average;                /* of the content-defined chunks, as chunker_init() takes it */
+    struct manifest_release release; /* the strings stay the caller's */
+    /* Called now and then while reading, may be NULL; bytes. */
+    void (*progress)(void *owner, uint64_t done, uint64_t total);
+    void *owner;
+};
+
+/* What was written. */
+struct generate_result {
+    uint64_t file_size; /* bytes */
+    uint32_t file_hash; /* XXH32 */
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+    uint32_t chunk_count;      /* fixed chunks */
+    uint32_t table_count;      /* content-defined chunks */
+    uint64_t table_size_bytes; /* of IMAGE.chunks */
+    uint64_t manifest_size_bytes;
+};
+
+/* Writes both files, each atomically, the table before the manifest that names it. Fails where the image
+ * changes while it is read. */
+bool generate_files(const struct generate_settings *settings, struct generate_result *ret_result,
+                    struct error *error);
