@@ -1,0 +1,255 @@
+"""Running the two programs: the command once, and the daemon with its API over the Unix socket."""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("MOONSINTER_BUILD", ROOT / "build"))
+MOONSINTER = BUILD / "cli" / "moonsinter"
+MOONSINTERD = BUILD / "daemon" / "moonsinterd"
+SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
+
+# Sanitizer builds are several times slower; deadlines, never expectations, stretch with them.
+PATIENCE = 4 if SANITIZED else 1
+
+
+class Result:
+    """What a finished command left: exit status, JSON events from stdout, stderr."""
+
+    def __init__(self, arguments, status, stdout, stderr, seconds):
+        self.arguments, self.status, self.stdout, self.stderr = arguments, status, stdout, stderr
+        self.seconds = seconds
+
+    @property
+    def events(self):
+        """Every line of stdout, each of which has to be one JSON object."""
+        lines = [json.loads(line) for line in self.stdout.splitlines()]
+        assert all(isinstance(line, dict) for line in lines), self.stdout
+        return lines
+
+    def named(self, name):
+        """The events of one name."""
+        return [event for event in self.events if event_name(event) == name]
+
+    @property
+    def names(self):
+        return [event_name(event) for event in self.events]
+
+    def __repr__(self):
+        return f"{' '.join(self.arguments)}: status {self.status}\nstderr: {self.stderr}\nstdout: {self.stdout[-3000:]}"
+
+
+def event_name(event):
+    """As the ancestor writes them: {"event": NAME, ...}."""
+    return event.get("event")
+
+
+def moonsinter(*arguments, timeout=120, **options):
+    """Runs the command to its end."""
+    arguments = [str(MOONSINTER), *map(str, arguments)]
+    begin = time.monotonic()
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                          timeout=timeout * PATIENCE, check=False, **options)
+    return Result(arguments, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
+
+
+def start_moonsinter(*arguments, **options):
+    """Starts the command; the caller ends it."""
+    return subprocess.Popen([str(MOONSINTER), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **options)
+
+
+def assert_failed(result, *words, status=1):
+    """A failure is one sentence on stderr with all the words (of a tuple, any one), and a JSON event last."""
+    assert result.status == status, result
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, f"one sentence expected: {result}"
+    for word in words:
+        choices = word if isinstance(word, tuple) else (word,)
+        assert any(choice.lower() in lines[0].lower() for choice in choices), f"no {choices} in: {lines[0]}"
+    if status == 1:
+        assert result.events, f"a last JSON event expected: {result}"
+        assert "done" not in result.names, result
+    return lines[0]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Daemon:
+    """One moonsinterd with its own configuration, state and socket under `folder`."""
+
+    def __init__(self, folder, url=None, slots=None, mode="install", **sections):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # A socket's path has room for 107 bytes, which a test's folder may exceed.
+        self.socket_folder = tempfile.mkdtemp(prefix="moonsinter-")
+        self.socket = os.path.join(self.socket_folder, "s")
+        self.config = self.folder / "moonsinterd.conf"
+        self.log_path = self.folder / "daemon.log"
+        self.process = None
+        self.settings = {
+            "Update": {"Url": url, "Interval": "1h", "RandomizedDelay": "0", "Mode": mode},
+            "Slots": {"A": slots[0], "B": slots[1]} if slots else {},
+            "Boot": {"Backend": "file"},
+            "Api": {"Socket": self.socket},
+            "Storage": {"StateDirectory": self.folder / "state"},
+        }
+        for section, keys in sections.items():
+            self.settings.setdefault(section, {}).update(keys)
+        self.write_config()
+
+    def write_config(self, extra=""):
+        text = ""
+        for section, keys in self.settings.items():
+            text += f"[{section}]\n" + "".join(f"{key}={value}\n" for key, value in keys.items() if value is not None)
+        self.config.write_text(text + extra)
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self, wait=True, arguments=None, prefix=(), env=None):
+        """Starts it; with `wait`, returns when the API answers."""
+        arguments = arguments or ["--config", str(self.config)]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([*prefix, str(MOONSINTERD), *arguments], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, env=env)
+        if wait:
+            self.wait_for_api()
+        return self
+
+    def wait_for_api(self, timeout=20):
+        deadline = time.monotonic() + timeout * PATIENCE
+        while True:
+            assert self.process.poll() is None, f"moonsinterd ended with {self.process.returncode}:\n{self.log}"
+            try:
+                return self.status()
+            except OSError:
+                assert time.monotonic() < deadline, f"the API does not answer:\n{self.log}"
+                time.sleep(0.02)
+
+    def request(self, method, path, body=None, timeout=10, headers=None):
+        """One request; returns the HTTP status and the JSON answer (or the text where it is no JSON)."""
+        connection = UnixConnection(self.socket, timeout * PATIENCE)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        if response.headers.get_content_type() == "application/json":
+            return response.status, json.loads(text)
+        return response.status, text
+
+    def status(self):
+        code, status = self.request("GET", "/v1/status")
+        assert code == 200, status
+        return status
+
+    def post(self, action):
+        code, answer = self.request("POST", f"/v1/{action}")
+        assert code == 202, answer
+        return answer
+
+    def wait(self, condition, what, timeout=60, interval=0.02):
+        """Polls the status until `condition` holds; returns it."""
+        deadline = time.monotonic() + timeout * PATIENCE
+        status = None
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"moonsinterd ended with {self.process.returncode}:\n{self.log}"
+            # A reboot in place closes the socket for a moment.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status = self.status()
+                if condition(status):
+                    return status
+            time.sleep(interval)
+        raise AssertionError(f"{what}: not within {timeout * PATIENCE} s\nstatus: {json.dumps(status, indent=1)}\n"
+                             f"log:\n{self.log[-4000:]}")
+
+    def events(self, timeout=60):
+        """The lines of GET /v1/events as they come."""
+        connection = UnixConnection(self.socket, timeout * PATIENCE)
+        try:
+            connection.request("GET", "/v1/events")
+            response = connection.getresponse()
+            assert response.status == 200
+            while line := response.readline():
+                yield json.loads(line)
+        finally:
+            connection.close()
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def kill(self):
+        """kill -9, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self, timeout=10):
+        """SIGTERM; returns the exit status."""
+        if self.process is None:
+            return None
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"SIGTERM did not stop it within {timeout * PATIENCE} s:\n{self.log}") from None
+        finally:
+            self.process = None
+
+    def close(self):
+        """For teardown: ends it whatever state it is in."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+        for name in os.listdir(self.socket_folder):
+            os.unlink(os.path.join(self.socket_folder, name))
+        os.rmdir(self.socket_folder)
+
+
+def installed(version, slot=None):
+    """A condition for Daemon.wait(): the release stands in the slot (or in either), verified, nothing under way."""
+    def condition(status):
+        names = [slot] if slot else ["a", "b"]
+        return (status["state"] in ("idle", "held", "reboot-pending") and
+                any(status["slots"][name]["version"] == version and status["slots"][name]["state"] != "invalid"
+                    for name in names))
+    return condition
+
+
+def peak_rss_kib(pid):
+    """VmHWM, the largest resident size so far; None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return None

@@ -1,0 +1,48 @@
+"""Making releases: an image with its manifest and table of chunks, ready to be published."""
+import itertools
+import json
+import os
+import pathlib
+
+import programs
+
+_SECONDS = itertools.count(1_700_000_000)
+
+
+def make_release(folder, content, name="image", version=None, serial=None, options=()):
+    """Writes `content` (bytes, or a path to link) as FOLDER/NAME and runs generate on it. Returns its path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    image = folder / name
+    if isinstance(content, bytes):
+        image.write_bytes(content)
+    else:
+        try:
+            os.link(content, image)
+        except OSError:
+            os.symlink(content, image)
+    arguments = list(options)
+    if version is not None:
+        arguments += ["--version", version]
+    if serial is not None:
+        arguments += ["--serial", str(serial)]
+    result = programs.moonsinter("generate", image, *arguments, timeout=600)
+    assert result.status == 0, result
+    # nginx makes its ETag of second and size, so that two releases made in one second could look the same.
+    second = next(_SECONDS)
+    for suffix in (".json", ".chunks"):
+        path = pathlib.Path(f"{image}{suffix}")
+        if path.exists():
+            os.utime(path, (second, second))
+    return image
+
+
+def read_manifest(image):
+    return json.loads(pathlib.Path(f"{image}.json").read_text())
+
+
+def write_manifest(image, members):
+    path = pathlib.Path(f"{image}.json")
+    path.write_text(json.dumps(members))
+    second = next(_SECONDS)
+    os.utime(path, (second, second))

@@ -1,0 +1,129 @@
+"""The command's other verbs, its usage errors and exit statuses."""
+import json
+
+import pytest
+
+import images
+from programs import assert_failed, moonsinter
+from releases import make_release, read_manifest
+
+pytestmark = pytest.mark.sanitized
+
+BAD_CHUNK_SIZES = ["0", "-1", "-128K", "12Q", "K", "", " ", "12 K", "1.5M", "0x1000", "128KB", "1e6", "nan",
+                   "2147483648", "4294967296", "9223372036854775808", "18446744073709551616", "2G", "9999999999G"]
+
+
+@pytest.mark.parametrize("text", BAD_CHUNK_SIZES)
+@pytest.mark.parametrize("verb", ["generate", "diff"])
+def test_a_chunk_size_that_does_not_parse_is_an_error(folder, verb, text):
+    files = [folder / "one", folder / "two"]
+    for path in files:
+        path.write_bytes(b"content")
+    arguments = [files[0]] if verb == "generate" else files
+    result = moonsinter(verb, *arguments, text)
+    assert_failed(result, ("chunk size", "CHUNK_SIZE", "option"), status=2)
+    assert not (folder / "one.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["no-such-verb"], ["clone"], ["clone", "http://127.0.0.1/x"], ["generate"], ["diff", "one"], ["verify", "one"],
+    ["plan", "http://127.0.0.1/x"], ["clone", "--no-such-option", "http://127.0.0.1/x", "out"],
+    ["generate", "image", "--serial", "x"], ["generate", "image", "--serial", "-1"], ["generate", "image", "--serial"],
+    ["status", "surplus"]])
+def test_usage_errors_end_with_2(folder, arguments):
+    result = moonsinter(*arguments, cwd=folder)
+    assert result.status == 2, result
+    assert result.stderr.strip()
+    assert list(folder.iterdir()) == []
+
+
+def test_help_and_version(folder):
+    for arguments in (["--help"], ["clone", "--help"], ["generate", "--help"]):
+        result = moonsinter(*arguments)
+        assert result.status == 0 and "moonsinter" in result.stdout, result
+    result = moonsinter("--version")
+    assert result.status == 0 and result.stdout.strip(), result
+
+
+@pytest.mark.parametrize("verb", ["generate", "diff", "verify"])
+def test_missing_files_are_named(folder, verb):
+    missing = folder / "missing"
+    present = folder / "present"
+    present.write_bytes(b"x")
+    arguments = {"generate": [missing], "diff": [missing, present], "verify": [missing, present]}[verb]
+    assert_failed(moonsinter(verb, *arguments), "missing")
+
+
+def test_generate_of_a_folder_is_an_error(folder):
+    assert_failed(moonsinter("generate", folder))
+
+
+def test_diff_counts_as_the_ancestor_did(folder):
+    old = images.noise(10 * 4096, "old")
+    new = bytearray(old)
+    new[5000] ^= 1
+    new[9 * 4096] ^= 1
+    (folder / "old").write_bytes(old)
+    (folder / "new").write_bytes(new)
+    result = moonsinter("diff", folder / "new", folder / "old", "4K")
+    assert result.status == 0, result
+    assert result.named("chunk_size")[0]["value"] == 4096
+    last = result.events[-1]
+    assert (last["total"], last["diff"], last["same"]) == (10, 2, 8)
+    assert float(last["percentage_different"]) == pytest.approx(20)
+
+
+def test_diff_of_two_empty_files(folder):
+    for name in ("old", "new"):
+        (folder / name).touch()
+    result = moonsinter("diff", folder / "new", folder / "old")
+    assert result.status == 0 and result.events[-1]["total"] == 0, result
+    assert "nan" not in result.stdout.lower()
+
+
+def test_generate_is_reproducible_and_carries_the_release(folder):
+    content = images.noise(500_000, "image")
+    texts = []
+    for name in ("one", "two"):
+        image = make_release(folder / name, content, version="2026.11", serial=42)
+        texts.append((image.with_name("image.json").read_bytes(), image.with_name("image.chunks").read_bytes()))
+    first, second = (json.loads(text) for text, _ in texts)
+    for manifest in (first, second):
+        manifest["moonsinter"].get("release", manifest["moonsinter"]).pop("created", None)
+    assert first == second
+    assert texts[0][1] == texts[1][1]
+    spelled = json.dumps(first["moonsinter"])
+    assert '"2026.11"' in spelled and "42" in spelled
+
+
+def test_verify_says_whether_a_file_holds_the_image(folder, small_release, loops):
+    image, content = small_release
+    manifest = f"{image}.json"
+    assert moonsinter("verify", image, manifest).status == 0
+    longer = folder / "longer"
+    longer.write_bytes(content + bytes(4096))
+    shorter = folder / "shorter"
+    shorter.write_bytes(content[:-1])
+    other = folder / "other"
+    other.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for wrong in (shorter, other):
+        assert_failed(moonsinter("verify", wrong, manifest))
+    # A partition is larger than the image it holds; what lies behind does not count.
+    device = loops.attach(4 << 20)
+    loops.backing(device).write_bytes(content + bytes((4 << 20) - len(content)))
+    assert moonsinter("verify", device, manifest).status == 0
+
+
+def test_nothing_is_left_half_written_by_generate(folder, mount):
+    place = mount("tmpfs", "-t", "tmpfs", "-o", "size=1m")
+    image = place / "image"
+    image.write_bytes(images.noise(1 << 20, "fills it"))
+    assert_failed(moonsinter("generate", image), ("space", "full"))
+    assert [path.name for path in place.iterdir()] == ["image"]
+
+
+def test_read_manifest_has_the_members(small_release):
+    image, content = small_release
+    manifest = read_manifest(image)
+    assert manifest["file_size"] == len(content)
+    assert set(manifest) == {"chunk_hashes", "chunk_size", "last_chunk_size", "file_hash", "file_size", "moonsinter"}

@@ -1,0 +1,230 @@
+"""Everything a server can do wrong, met by `moonsinter clone`: the image arrives whole or one sentence says why not."""
+import http.server
+import threading
+import time
+
+import pytest
+
+import images
+import programs
+from evil_server import EvilServer
+from programs import assert_failed, moonsinter
+from releases import make_release
+
+pytestmark = pytest.mark.sanitized
+
+# A test cannot wait two minutes for a peer that says nothing.
+IMPATIENT = ("--stall-timeout", "1s", "--give-up", "4s")
+
+CONTENT = images.noise(1_500_000, "evil")
+
+
+@pytest.fixture
+def evil(folder):
+    root = folder / "www"
+    make_release(root, CONTENT, version="1", serial=1)
+    with EvilServer(root) as server:
+        yield server
+
+
+def clone(evil, folder, *options):
+    return moonsinter("clone", evil.url("image"), folder / "out", *IMPATIENT, *options, timeout=60)
+
+
+def image_bytes(evil):
+    return evil.stats()["paths"].get("/image", {"bytes": 0})["bytes"]
+
+
+def assert_whole(result, folder):
+    assert result.status == 0, result
+    assert (folder / "out").read_bytes() == CONTENT
+
+
+# --- what is to be got over ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("behaviour", ["chunked", "trailer", "hints", "no-length", "close", "no-etag", "weak-etag",
+                                       "redirect", "redirect-3", "500-sometimes"])
+@pytest.mark.parametrize("path", ["image", "image.json", "image.chunks"])
+def test_odd_but_right_answers_are_taken(evil, folder, path, behaviour):
+    evil.behave(path, behaviour)
+    result = clone(evil, folder)
+    assert_whole(result, folder)
+
+
+@pytest.mark.parametrize("behaviour", ["503", "429", "500", "502", "408", "short", "reset", "reset-now", "garbage", "stall"])
+def test_what_time_mends_is_tried_again(evil, folder, behaviour):
+    evil.behave("image", behaviour, times=2)
+    result = clone(evil, folder, "--give-up", "30s")
+    assert_whole(result, folder)
+    assert image_bytes(evil) <= 2.1 * len(CONTENT)
+
+
+def test_retry_after_is_honoured(evil, folder):
+    evil.behave("image", "503", times=1)
+    result = clone(evil, folder, "--give-up", "30s")
+    assert_whole(result, folder)
+    assert result.seconds >= 0.9, "Retry-After: 1 was asked for"
+
+
+def test_bytes_that_came_before_a_reset_are_kept(evil, folder):
+    evil.behave("image", "reset")
+    result = clone(evil, folder, "--give-up", "20s")
+    # Each answer is cut at its half, so it ends only if halves are kept.
+    assert_whole(result, folder)
+    assert image_bytes(evil) <= 1.6 * len(CONTENT)
+
+
+@pytest.mark.parametrize("behaviour", ["404", "403", "410", "500", "503", "reset-now", "garbage", "short", "stall"])
+def test_a_table_that_cannot_be_had_costs_only_the_table(evil, folder, behaviour):
+    evil.behave("image.chunks", behaviour)
+    assert_whole(clone(evil, folder, "--give-up", "20s"), folder)
+
+
+# --- what ends it -------------------------------------------------------------------------------------------------
+
+PERMANENT = {
+    "404": "404", "403": "403", "401": "401", "410": "410", "200-range": "range", "wrong-range": "range",
+    "wrong-total": ("size", "changed", "range"), "no-content-range": "range", "multipart": ("range", "multipart"),
+    "long": "", "lying-length": "", "gzip": ("encod", "compress", "gzip"),
+    "redirect-loop": "redirect", "redirect-file": ("redirect", "scheme", "protocol", "file"),
+    "redirect-nowhere": "", "endless": "", "endless-header": "", "endless-line": "", "304": "",
+}
+
+
+@pytest.mark.parametrize("behaviour", PERMANENT)
+def test_an_image_that_cannot_be_had_is_one_sentence(evil, folder, behaviour):
+    evil.behave("image", behaviour)
+    result = clone(evil, folder)
+    sentence = assert_failed(result, PERMANENT[behaviour])
+    assert "127.0.0.1" in sentence and "image" in sentence
+    # No run may cost the network much more than the image.
+    assert image_bytes(evil) < 40 << 20
+    assert evil.stats()["paths"]["/image"]["requests"] < 60
+    evil.behave("image", None)
+    assert_whole(clone(evil, folder), folder)
+
+
+@pytest.mark.parametrize("behaviour", ["500", "503", "429", "short", "reset-now", "silent", "stall", "slow", "garbage"])
+def test_what_time_does_not_mend_ends_in_the_end(evil, folder, behaviour):
+    evil.behave("image", behaviour)
+    if behaviour in ("short", "stall"):
+        # Half of each answer is progress; so that there is none, even the first byte has to be missing.
+        evil.behave("image", "reset-now")
+    result = clone(evil, folder)
+    assert_failed(result, "127.0.0.1")
+    assert result.seconds < 30 * programs.PATIENCE
+    evil.behave("image", None)
+    assert_whole(clone(evil, folder), folder)
+
+
+MANIFEST = {"404": "404", "403": "403", "410": "410", "gzip": ("encod", "compress", "gzip"), "short": "", "long": "",
+            "redirect-loop": "redirect", "redirect-file": "", "redirect-nowhere": "", "endless": "",
+            "endless-header": "", "endless-line": "", "garbage": "", "reset-now": "", "304": "", "silent": "",
+            "stall": "", "slow": "", "500": "500", "503": "503"}
+
+
+@pytest.mark.parametrize("behaviour", MANIFEST)
+def test_a_manifest_that_cannot_be_had_is_one_sentence(evil, folder, behaviour):
+    evil.behave("image.json", behaviour)
+    result = clone(evil, folder)
+    sentence = assert_failed(result, MANIFEST[behaviour])
+    assert "image.json" in sentence
+    assert result.named("dl_manifest_failed"), result
+    assert not (folder / "out").exists()
+    assert result.seconds < 30 * programs.PATIENCE
+    assert image_bytes(evil) == 0
+
+
+def test_nobody_listening_is_one_sentence(folder):
+    with EvilServer(folder) as server:
+        url = server.url("image")
+    assert_failed(moonsinter("clone", url, folder / "out", *IMPATIENT), "127.0.0.1")
+
+
+def test_a_name_that_does_not_resolve_is_one_sentence(folder):
+    assert_failed(moonsinter("clone", "http://no-such-host.invalid/image", folder / "out", *IMPATIENT, timeout=60),
+                  "no-such-host.invalid")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/image", "image", "http://", "",
+                                 "http://127.0.0.1:99999/image", "gopher://127.0.0.1/image", "/etc/hostname"])
+def test_other_schemes_and_broken_addresses_are_refused(folder, url):
+    result = moonsinter("clone", url, folder / "out", *IMPATIENT)
+    assert result.status in (1, 2) and result.stderr.strip(), result
+    assert not (folder / "out").exists()
+
+
+def test_a_password_in_the_address_is_not_repeated(evil, folder):
+    evil.behave("image.json", "404")
+    url = evil.url("image").replace("://", "://user:s3cret@")
+    result = moonsinter("clone", url, folder / "out", *IMPATIENT)
+    assert result.status == 1
+    assert "s3cret" not in result.stderr + result.stdout
+
+
+def test_an_image_that_changes_under_way_is_noticed(evil, folder):
+    evil.behave("image", "changing")
+    result = clone(evil, folder)
+    assert_failed(result)
+    assert not (folder / "out").exists() or (folder / "out").read_bytes() != CONTENT
+
+
+def test_an_etag_of_its_own_at_each_request_never_ends_in_a_mixture(evil, folder):
+    evil.behave("image", "wrong-etag")
+    result = clone(evil, folder)
+    if result.status == 0:
+        assert (folder / "out").read_bytes() == CONTENT
+    else:
+        assert_failed(result)
+
+
+def test_one_byte_a_second_does_not_hold_it_for_ever(evil, folder):
+    evil.behave("image", "slow")
+    begin = time.monotonic()
+    assert_failed(clone(evil, folder), "127.0.0.1")
+    assert time.monotonic() - begin < 30 * programs.PATIENCE
+
+
+def test_requests_at_a_time_are_bounded(folder):
+    root = folder / "www"
+    make_release(root, images.noise(20_000_000, "bounded"))
+    with EvilServer(root) as server:
+        assert moonsinter("clone", server.url("image"), folder / "out").status == 0
+        assert server.stats()["peak"] <= 8
+        assert server.stats()["connections"] <= 16
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(folder):
+    """A redirect to another origin must not carry the address's user and password there."""
+    seen = []
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            self.send_error(404)
+
+        def log_message(self, *arguments):
+            pass
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+
+    class First(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{other.server_port}/image.json")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+    first = http.server.ThreadingHTTPServer(("127.0.0.1", 0), First)
+    threading.Thread(target=first.serve_forever, daemon=True).start()
+    try:
+        result = moonsinter("clone", f"http://user:s3cret@127.0.0.1:{first.server_port}/image", folder / "out",
+                            *IMPATIENT)
+        assert result.status == 1
+        assert seen == [] or set(seen) == {None}
+    finally:
+        for server in (first, other):
+            server.shutdown()
+            server.server_close()

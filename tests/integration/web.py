@@ -1,0 +1,126 @@
+"""nginx on loopback, with a log of every request's bytes."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+LOG_LINE = re.compile(r'(?P<method>\S+) (?P<path>\S+) (?P<status>\d+) (?P<body>\d+) (?P<sent>\d+) "(?P<range>[^"]*)"$')
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Request:
+    def __init__(self, match):
+        self.method, self.path, self.range = match["method"], match["path"], match["range"]
+        self.status, self.body_bytes, self.sent_bytes = int(match["status"]), int(match["body"]), int(match["sent"])
+
+    def __repr__(self):
+        return f"{self.method} {self.path} {self.status} {self.body_bytes} {self.range}"
+
+
+class Nginx:
+    """Serves `folder`/www. `server_lines` go into the server block, such as limit_rate."""
+
+    def __init__(self, folder, server_lines=""):
+        self.folder = pathlib.Path(folder)
+        self.www = self.folder / "www"
+        self.www.mkdir(parents=True)
+        self.log = self.folder / "access.log"
+        self.port = free_port()
+        config = f"""
+            {"user root;" if os.getuid() == 0 else ""}
+            worker_processes 1;
+            daemon off;
+            pid {self.folder}/nginx.pid;
+            error_log {self.folder}/error.log;
+            events {{ worker_connections 128; }}
+            http {{
+                log_format bytes '$request_method $request_uri $status $body_bytes_sent $bytes_sent "$http_range"';
+                access_log {self.log} bytes;
+                client_body_temp_path {self.folder}/body;
+                proxy_temp_path {self.folder}/proxy;
+                fastcgi_temp_path {self.folder}/fastcgi;
+                uwsgi_temp_path {self.folder}/uwsgi;
+                scgi_temp_path {self.folder}/scgi;
+                server {{
+                    listen 127.0.0.1:{self.port};
+                    root {self.www};
+                    location = /-/connections {{ stub_status; access_log off; }}
+                    {server_lines}
+                }}
+            }}
+        """
+        (self.folder / "nginx.conf").write_text(config)
+        self.process = subprocess.Popen(
+            [NGINX, "-e", f"{self.folder}/error.log", "-p", str(self.folder), "-c", f"{self.folder}/nginx.conf"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.connections()
+                break
+            except (OSError, urllib.error.URLError):
+                assert self.process.poll() is None, (self.folder / "error.log").read_text()
+                assert time.monotonic() < deadline, "nginx does not answer"
+                time.sleep(0.02)
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+    def connections(self):
+        """Open connections, this one not counted."""
+        with urllib.request.urlopen(self.url("-/connections"), timeout=5) as answer:
+            return int(answer.read().split()[2]) - 1
+
+    def wait_for_silence(self, timeout=20):
+        """Until every connection is closed, so that every request stands in the log."""
+        deadline = time.monotonic() + timeout
+        while self.connections() > 0:
+            assert time.monotonic() < deadline, "connections to nginx stay open"
+            time.sleep(0.02)
+
+    def requests(self, path=None):
+        """All requests in the log so far, or those for one path."""
+        found = []
+        for line in self.log.read_text().splitlines():
+            match = LOG_LINE.match(line)
+            assert match, line
+            found.append(Request(match))
+        return [request for request in found if path is None or request.path == path]
+
+    def forget(self):
+        """Empties the log."""
+        os.truncate(self.log, 0)
+
+    def publish(self, image, name="image", link=True):
+        """Image and table first, the manifest last, each by one rename. `image` has IMAGE.json (and .chunks)."""
+        for suffix in ("", ".chunks", ".json"):
+            source = pathlib.Path(f"{image}{suffix}")
+            if not source.exists():
+                continue
+            fresh = self.www / f".{name}{suffix}.new"
+            if link:
+                try:
+                    os.link(source, fresh)
+                except OSError:
+                    shutil.copyfile(source, fresh)
+            else:
+                shutil.copyfile(source, fresh)
+            os.rename(fresh, self.www / f"{name}{suffix}")
+        return self.url(name)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
