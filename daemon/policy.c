@@ -1,0 +1,214 @@
+#include "daemon/policy.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/text.h"
+
+/* A rule returns true for "no objection"; otherwise it has filled why (and until_s where it knows). */
+struct policy_rule {
+    const char *what;
+    bool (*judge)(const struct policy_input *input, struct policy_block *block);
+};
+
+__attribute__((format(printf, 2, 3))) static bool object(struct policy_block *block, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(block->why, sizeof(block->why), format, args);
+    va_end(args);
+    return false;
+}
+
+static bool judge_running_known(const struct policy_input *input, struct policy_block *block)
+{
+    if (input->running_known)
+        return true;
+    return object(block, "which slot runs cannot be determined%s%s, so none may be written",
+                  input->running_why ? ": " : "", input->running_why ? input->running_why : "");
+}
+
+static bool judge_running_good(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->running_known || input->running_good)
+        return true;
+    return object(block, "the running slot is not marked good, so the other slot may be the only good one");
+}
+
+static bool judge_storage(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->storage_why)
+        return true;
+    return object(block, "StateDirectory= does not outlive a change of slot: %s", input->storage_why);
+}
+
+static bool judge_mode(const struct policy_input *input, struct policy_block *block)
+{
+    if (input->mode != POLICY_MODE_CHECK || input->operator_asked)
+        return true;
+    return object(block, "Mode=check installs only when asked: run moonsinter install");
+}
+
+static bool judge_compatible(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->compatible || !*input->compatible)
+        return true;
+    if (input->release_compatible && strcmp(input->compatible, input->release_compatible) == 0)
+        return true;
+    if (!input->release_compatible)
+        return object(block, "the release does not say what it is for, and Compatible=%.80s is set",
+                      input->compatible);
+    return object(block, "the release is for \"%.80s\" and this device is \"%.80s\"",
+                  input->release_compatible, input->compatible);
+}
+
+static bool judge_serial(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->has_floor || input->allow_downgrade)
+        return true;
+    if (!input->has_serial)
+        return object(block, "the release has no serial and this device ran serial %" PRIu64 " already",
+                      input->floor_serial);
+    if (input->serial >= input->floor_serial)
+        return true;
+    return object(block,
+                  "serial %" PRIu64 " is older than %" PRIu64 ", which this device ran already; "
+                  "AllowDowngrade=yes permits it",
+                  input->serial, input->floor_serial);
+}
+
+static bool judge_expires(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->expires_s || input->now_s < input->expires_s)
+        return true;
+
+    char text[32] = "";
+    time_t expires = (time_t)input->expires_s;
+    struct tm utc;
+    if (gmtime_r(&expires, &utc))
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return object(block, "the release expired at %s; publish it anew, or check this machine's clock", text);
+}
+
+static bool judge_failed_before(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->failed_why || input->operator_asked)
+        return true;
+    return object(block,
+                  "this release failed here before (%.150s); a newer one or moonsinter install goes on",
+                  input->failed_why);
+}
+
+static bool judge_cancelled(const struct policy_input *input, struct policy_block *block)
+{
+    if (!input->cancelled || input->operator_asked)
+        return true;
+    return object(block, "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
+static bool judge_slot_size(const struct policy_input *input, struct policy_block *block)
+{
+    char image[16], slot[16];
+
+    if (!input->slot_bytes || input->image_bytes <= input->slot_bytes)
+        return true;
+    return object(block, "the image (%s, %" PRIu64 " bytes) is larger than the slot (%s, %" PRIu64 " bytes)",
+                  text_format_bytes(image, sizeof(image), input->image_bytes), input->image_bytes,
+                  text_format_bytes(slot, sizeof(slot), input->slot_bytes), input->slot_bytes);
+}
+
+static bool judge_bytes(const struct policy_input *input, struct policy_block *block)
+{
+    char plan[16], limit[16];
+
+    if (!input->max_bytes || !input->planned || input->plan_bytes <= input->max_bytes)
+        return true;
+    return object(block, "the update would download %s and MaxBytesPerUpdate= allows %s",
+                  text_format_bytes(plan, sizeof(plan), input->plan_bytes),
+                  text_format_bytes(limit, sizeof(limit), input->max_bytes));
+}
+
+static bool judge_reboot_mode(const struct policy_input *input, struct policy_block *block)
+{
+    if (input->mode == POLICY_MODE_REBOOT || input->operator_asked)
+        return true;
+    return object(block,
+                  "the next boot takes the other slot; Mode=reboot would make it, moonsinter reboot does");
+}
+
+static bool judge_fall_back(const struct policy_input *input, struct policy_block *block)
+{
+    if (input->can_fall_back || input->allow_no_fallback || input->operator_asked || input->falling_back)
+        return true;
+    return object(block,
+                  "this boot loader cannot fall back by itself; AllowNoFallback=yes lets Mode=reboot go on");
+}
+
+static const struct policy_rule install_rules[] = {
+    {"running-slot-unknown", judge_running_known},
+    {"running-slot-not-good", judge_running_good},
+    {"state-not-shared", judge_storage},
+    {"mode", judge_mode},
+    {"compatible", judge_compatible},
+    {"downgrade", judge_serial},
+    {"expired", judge_expires},
+    {"failed-before", judge_failed_before},
+    {"cancelled", judge_cancelled},
+    {"slot-too-small", judge_slot_size},
+    {"max-bytes", judge_bytes},
+};
+
+/* The maintenance window and the inhibitors are rules of this list too. */
+static const struct policy_rule reboot_rules[] = {
+    {"mode", judge_reboot_mode},
+    {"no-fallback", judge_fall_back},
+};
+
+static void judge_all(const struct policy_rule *rules, size_t count, const struct policy_input *input,
+                      struct policy_verdict *verdict)
+{
+    verdict->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct policy_block *block = &verdict->blocks[verdict->count];
+        memset(block, 0, sizeof(*block));
+        block->what = rules[i].what;
+        if (!rules[i].judge(input, block))
+            verdict->count++;
+    }
+}
+
+#define RULE_COUNT(rules) (sizeof(rules) / sizeof((rules)[0]))
+/* One place is left for what is found elsewhere. */
+_Static_assert(RULE_COUNT(install_rules) < POLICY_BLOCKS_MAX,
+               "a verdict has room for every rule's objection");
+_Static_assert(RULE_COUNT(reboot_rules) < POLICY_BLOCKS_MAX, "a verdict has room for every rule's objection");
+
+void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict)
+{
+    judge_all(install_rules, RULE_COUNT(install_rules), input, ret_verdict);
+}
+
+void policy_judge_reboot(const struct policy_input *input, struct policy_verdict *ret_verdict)
+{
+    judge_all(reboot_rules, RULE_COUNT(reboot_rules), input, ret_verdict);
+}
+
+void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why)
+{
+    if (verdict->count == POLICY_BLOCKS_MAX)
+        return;
+
+    struct policy_block *block = &verdict->blocks[verdict->count++];
+    memset(block, 0, sizeof(*block));
+    block->what = what;
+    snprintf(block->why, sizeof(block->why), "%s", why);
+}
+
+bool policy_needs_plan(const struct policy_input *input)
+{
+    return input->max_bytes && !input->planned;
+}

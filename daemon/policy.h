@@ -1,0 +1,76 @@
+/*
+ * May we install, may we reboot: one small rule each, all of them asked, every one that says no is reported.
+ * Pure: whatever a rule needs (the time, what the record remembers, what the kernel says of the slots) is in
+ * its input. Never blocks; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum policy_mode {
+    POLICY_MODE_CHECK,   /* look and report */
+    POLICY_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
+    POLICY_MODE_REBOOT,  /* and reboot into it */
+};
+
+/* What the rules look at. Strings are the caller's and may be NULL where nothing is known or forbidden. */
+struct policy_input {
+    enum policy_mode mode;
+    bool operator_asked; /* overrides the mode and what is remembered against the release */
+    uint64_t now_s;      /* Unix time */
+
+    /* this machine */
+    bool running_known;
+    const char *running_why; /* why it is not known */
+    bool running_good;       /* not on trial, not rejected */
+    const char *storage_why; /* why the state folder does not outlive a change of slot; NULL = it does */
+    uint64_t slot_bytes;     /* of the target, 0 = not known */
+    const char *compatible;  /* NULL or "" = whatever is offered */
+    bool allow_downgrade;
+    bool has_floor;
+    uint64_t floor_serial;
+    uint64_t max_bytes; /* MaxBytesPerUpdate, 0 = no limit */
+
+    /* the release */
+    uint64_t image_bytes;
+    const char *release_compatible;
+    bool has_serial;
+    uint64_t serial;
+    uint64_t expires_s;     /* 0 = never */
+    const char *failed_why; /* this very release failed here before: how */
+    bool cancelled;         /* this very release was cancelled by an operator */
+    bool planned;           /* plan_bytes is known */
+    uint64_t plan_bytes;    /* to be downloaded */
+
+    /* the boot */
+    bool can_fall_back;     /* the boot loader gets back to the good slot by itself */
+    bool allow_no_fallback; /* AllowNoFallback=yes */
+    bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
+};
+
+struct policy_block {
+    const char *what; /* static, kebab-case: "mode", "compatible", ... */
+    char why[256];    /* a sentence */
+    uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
+};
+
+enum { POLICY_BLOCKS_MAX = 16 };
+
+struct policy_verdict {
+    struct policy_block blocks[POLICY_BLOCKS_MAX];
+    size_t count; /* 0 = yes */
+};
+
+/* May this release be installed now? */
+void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict);
+
+/* May the machine reboot now, into what is armed? */
+void policy_judge_reboot(const struct policy_input *input, struct policy_verdict *ret_verdict);
+
+/* Adds a reason that was found elsewhere (a target that is in use, say); one too many is dropped. */
+void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why);
+
+/* Whether a limit can only be judged with the plan. */
+bool policy_needs_plan(const struct policy_input *input);

@@ -1,0 +1,207 @@
+#include "daemon/record.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+
+void record_init(struct record *record)
+{
+    memset(record, 0, sizeof(*record));
+    record->trial.slot = SLOT_NONE;
+}
+
+bool record_load(const char *path, struct record *record, char **ret_complaint, struct error *error)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size = 0;
+    struct error problem = {0};
+
+    *ret_complaint = NULL;
+    record_init(record);
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return true;
+    if (!file_read(path, RECORD_SIZE_MAX, &text, &size, &problem)) {
+        /* A medium that cannot be read is no reason to forget what stands on it. */
+        if (problem.kind == ERROR_SYSTEM)
+            return error_set(error, ERROR_SYSTEM, "the record cannot be read: %s", problem.message);
+    } else if (record_parse(text, size, record, &problem)) {
+        return true;
+    }
+
+    CLEANUP_FREE char *aside = alloc_printf("%s.bad", path);
+    bool moved = rename(path, aside) == 0;
+    *ret_complaint =
+        alloc_printf("%s cannot be understood and counts as absent (%s); it is kept as %s, and the "
+                     "serial floor and the failed releases it held are forgotten",
+                     path, problem.message, moved ? aside : path);
+    return true;
+}
+
+/* The length of the UTF-8 character at `text`, 0 where there is none. */
+static size_t utf8_length(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    size_t length = c[0] < 0x80                   ? 1
+                    : c[0] >= 0xc2 && c[0] < 0xe0 ? 2
+                    : c[0] >= 0xe0 && c[0] < 0xf0 ? 3
+                    : c[0] >= 0xf0 && c[0] < 0xf5 ? 4
+                                                  : 0;
+
+    for (size_t i = 1; i < length; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    /* Overlong forms, surrogates, and what is past the last code point. */
+    if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf0 && c[1] < 0x90) ||
+        (c[0] == 0xf4 && c[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void record_copy_text(char *ret_text, size_t size, const char *text)
+{
+    size_t used = 0;
+
+    for (text = text ? text : ""; *text;) {
+        size_t length = utf8_length(text);
+        if (used + (length ? length : 1) >= size)
+            break;
+        if (length == 0 || (length == 1 && ((unsigned char)*text < ' ' || *text == 0x7f))) {
+            ret_text[used++] = length ? ' ' : '?';
+            text++;
+            continue;
+        }
+        memcpy(ret_text + used, text, length);
+        used += length;
+        text += length;
+    }
+    ret_text[used] = 0;
+}
+
+void record_release_from(struct record_release *release, const struct manifest *manifest,
+                         const char *manifest_text, size_t manifest_size)
+{
+    uint8_t digest[DIGEST_SHA256_SIZE];
+
+    memset(release, 0, sizeof(*release));
+    record_copy_text(release->version, sizeof(release->version), manifest->release.version);
+    release->has_serial = manifest->release.has_serial;
+    release->serial = manifest->release.serial;
+    if (manifest->has_sha256)
+        digest_sha256_to_hex(manifest->sha256, release->sha256);
+    digest_sha256(manifest_text, manifest_size, digest);
+    digest_sha256_to_hex(digest, release->manifest_sha256);
+}
+
+bool record_release_is_same(const struct record_release *a, const struct record_release *b)
+{
+    if (*a->sha256 && *b->sha256)
+        return strcmp(a->sha256, b->sha256) == 0;
+    return *a->manifest_sha256 && strcmp(a->manifest_sha256, b->manifest_sha256) == 0;
+}
+
+const char *record_find_failed(const struct record *record, const struct record_release *release)
+{
+    for (size_t i = 0; i < record->failed_count; i++)
+        if (record_release_is_same(&record->failed[i].release, release))
+            return record->failed[i].reason;
+    return NULL;
+}
+
+void record_forget_failed(struct record *record, const struct record_release *release)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < record->failed_count; i++)
+        if (!record_release_is_same(&record->failed[i].release, release))
+            record->failed[kept++] = record->failed[i];
+    record->failed_count = kept;
+}
+
+void record_add_failed(struct record *record, const struct record_release *release, const char *reason,
+                       uint64_t now_s)
+{
+    record_forget_failed(record, release);
+    if (record->failed_count == RECORD_FAILED_MAX) {
+        record->failed_count--;
+        memmove(&record->failed[0], &record->failed[1], record->failed_count * sizeof(record->failed[0]));
+    }
+    struct record_failed *failed = &record->failed[record->failed_count++];
+    failed->release = *release;
+    failed->time_s = now_s;
+    record_copy_text(failed->reason, sizeof(failed->reason), reason);
+}
+
+void record_add_history(struct record *record, const struct record_entry *entry)
+{
+    if (record->history_count == RECORD_HISTORY_MAX) {
+        record->history_count--;
+        memmove(&record->history[0], &record->history[1], record->history_count * sizeof(record->history[0]));
+    }
+    record->history[record->history_count++] = *entry;
+}
+
+const struct record_entry *record_last_update(const struct record *record)
+{
+    for (size_t i = record->history_count; i-- > 0;)
+        if (record->history[i].result != RECORD_RESULT_GOOD)
+            return &record->history[i];
+    return NULL;
+}
+
+void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
+{
+    struct record_slot *kept = &record->slots[slot];
+
+    if (kept->state != BOOT_HEALTH_GOOD)
+        kept->time_s = now_s;
+    kept->state = BOOT_HEALTH_GOOD;
+    if (kept->release.has_serial && (!record->has_floor || kept->release.serial > record->floor_serial)) {
+        record->has_floor = true;
+        record->floor_serial = kept->release.serial;
+    }
+    record_forget_failed(record, &kept->release);
+    if (record->trial.slot == slot) {
+        memset(&record->trial, 0, sizeof(record->trial));
+        record->trial.slot = SLOT_NONE;
+    }
+}
+
+void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s)
+{
+    struct record_slot *kept = &record->slots[slot];
+
+    memset(kept, 0, sizeof(*kept));
+    kept->state = BOOT_HEALTH_INVALID;
+    kept->time_s = now_s;
+    /* How often its release was armed stays, for the case that the same one comes again. */
+    if (record->trial.slot == slot)
+        record->trial.stage = RECORD_STAGE_NONE;
+}
+
+void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,
+                       uint64_t now_s)
+{
+    struct record_trial *trial = &record->trial;
+
+    if (!record_release_is_same(&trial->release, release))
+        trial->arms = 0;
+    trial->stage = RECORD_STAGE_ARMING;
+    trial->slot = slot;
+    trial->release = *release;
+    trial->arms++;
+    record->slots[slot].state = BOOT_HEALTH_TRIAL;
+    record->slots[slot].release = *release;
+    record->slots[slot].time_s = now_s;
+}
+
+void record_set_error(struct record *record, const struct error *error, uint64_t now_s)
+{
+    record->error_time_s = now_s;
+    record->error_kind = error->kind;
+    record_copy_text(record->error_message, sizeof(record->error_message), error->message);
+}

@@ -1,0 +1,173 @@
+/*
+ * What outlives a reboot, as one small file in StateDirectory=: the serial floor, what each slot was given,
+ * the trial under way, releases that failed, the history, the last check and error, and which manifest is at
+ * hand. The boot loader is believed before it. Pure but for record_load(), which reads the file before the
+ * loop runs; saving is daemon_save.c's, on a pool thread, from the text made here. Holds no pointers, so a
+ * record is copied by assignment. The loop's thread only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/error.h"
+#include "common/base/json.h"
+#include "common/image/manifest.h"
+#include "daemon/boot/boot.h"
+#include "daemon/slots.h"
+
+enum {
+    RECORD_FORMAT = 1,
+    RECORD_SIZE_MAX = 1024 * 1024, /* of the file; what we write is far below */
+    RECORD_FAILED_MAX = 16,
+    RECORD_HISTORY_MAX = 50,
+    RECORD_TEXT_SIZE = 384,       /* of a reason, with its terminating zero */
+    RECORD_VALIDATOR_SIZE = 1024, /* of an ETag or Last-Modified; a longer one is not kept */
+};
+
+/* Which release: its name for people, and what it is known by again. "" = not known. */
+struct record_release {
+    char version[MANIFEST_TEXT_MAX + 1];
+    bool has_serial;
+    uint64_t serial;
+    char sha256[DIGEST_SHA256_HEX_SIZE];          /* of the image; an ancestor's manifest has none */
+    char manifest_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the manifest's bytes */
+};
+
+struct record_slot {
+    enum boot_health state;
+    struct record_release release;
+    uint64_t time_s; /* Unix time of the last change */
+};
+
+/* How far the release that was armed last has come. */
+enum record_stage {
+    RECORD_STAGE_NONE,   /* it has its verdict, or the loader fell back */
+    RECORD_STAGE_ARMING, /* written down just before the boot selection is */
+    RECORD_STAGE_ARMED,  /* the boot selection was written and read back */
+    RECORD_STAGE_BOOTED, /* it was seen running */
+};
+
+struct record_trial {
+    enum record_stage stage;
+    enum slot slot;
+    struct record_release release;
+    unsigned arms; /* how often this release was armed in a row without a verdict */
+};
+
+struct record_failed {
+    struct record_release release;
+    char reason[RECORD_TEXT_SIZE];
+    uint64_t time_s;
+};
+
+enum record_result {
+    RECORD_RESULT_INSTALLED,
+    RECORD_RESULT_FAILED,
+    RECORD_RESULT_FELL_BACK,
+    RECORD_RESULT_CANCELLED,
+    RECORD_RESULT_GOOD, /* a trial's good end; the others are an update's */
+};
+
+struct record_entry {
+    enum record_result result;
+    uint64_t time_s;
+    enum slot slot;                /* written, or tried */
+    char reason[RECORD_TEXT_SIZE]; /* "" = none */
+    char from[MANIFEST_TEXT_MAX + 1];
+    char to[MANIFEST_TEXT_MAX + 1];
+    uint64_t bytes_downloaded;
+    uint64_t bytes_written;
+    uint64_t seconds;
+};
+
+/* The manifest kept beside the record. */
+struct record_manifest {
+    char url[2048]; /* of the image it was asked for by; "" = none is kept */
+    char etag[RECORD_VALIDATOR_SIZE];
+    char last_modified[RECORD_VALIDATOR_SIZE];
+    char sha256[DIGEST_SHA256_HEX_SIZE];
+};
+
+struct record {
+    bool has_floor;
+    uint64_t floor_serial;
+    struct record_slot slots[SLOT_COUNT];
+    struct record_trial trial;
+    struct record_release cancelled; /* not installed again by itself; "" digests = none */
+    struct record_failed failed[RECORD_FAILED_MAX];
+    size_t failed_count;
+    struct record_entry history[RECORD_HISTORY_MAX]; /* oldest first */
+    size_t history_count;
+    uint64_t check_time_s; /* 0 = never */
+    char check_result[32]; /* "up-to-date", "update", "held", "failed" */
+    uint64_t error_time_s; /* 0 = none */
+    enum error_kind error_kind;
+    char error_message[RECORD_TEXT_SIZE];
+    struct record_manifest manifest;
+};
+
+/* Nothing known. */
+void record_init(struct record *record);
+
+/* Reads `path` into *record. A missing file is a first start and gives an empty record. One that cannot be
+ * understood gives an empty record too, is moved aside to PATH.bad, and said in *ret_complaint (a sentence,
+ * freed by the caller; NULL where all is well). Fails only where the file is there and cannot be read. */
+bool record_load(const char *path, struct record *record, char **ret_complaint, struct error *error);
+
+/* The file's text, zero-terminated, freed by the caller. */
+char *record_format(const struct record *record);
+
+/* The reverse; *record is untouched on failure. Members that are missing keep their empty value. */
+bool record_parse(const char *text, size_t size, struct record *record, struct error *error);
+
+/* What a manifest of `manifest_size` bytes says, as a release to remember. */
+void record_release_from(struct record_release *release, const struct manifest *manifest,
+                         const char *manifest_text, size_t manifest_size);
+
+/* Whether a and b are the same image: by its SHA-256, or where one lacks it by the manifest's. False where
+ * nothing is known of one. */
+bool record_release_is_same(const struct record_release *a, const struct record_release *b);
+
+/* Why this release is not to be installed again, or NULL. */
+const char *record_find_failed(const struct record *record, const struct record_release *release);
+
+/* Remembers it; the oldest makes room. */
+void record_add_failed(struct record *record, const struct record_release *release, const char *reason,
+                       uint64_t now_s);
+
+/* An operator, or a good trial, says otherwise. */
+void record_forget_failed(struct record *record, const struct record_release *release);
+
+/* The oldest makes room. */
+void record_add_history(struct record *record, const struct record_entry *entry);
+
+/* The last entry that tells of an update, NULL if none does. */
+const struct record_entry *record_last_update(const struct record *record);
+
+/* Slot `slot` is good: the floor rises to its serial, and its trial is over. */
+void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
+
+/* Slot `slot` holds no whole image from now on. */
+void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
+
+/* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. */
+void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,
+                       uint64_t now_s);
+
+void record_set_error(struct record *record, const struct error *error, uint64_t now_s);
+
+/* The history as GET /v1/history answers it, newest first; a new reference. */
+struct json_object *record_history_json(const struct record *record);
+
+/* One entry as `last_update` shows it; a new reference. */
+struct json_object *record_entry_json(const struct record_entry *entry);
+
+/* Copies text of unknown origin so that it can stand in JSON and on one line: control characters become
+ * blanks, what is no UTF-8 becomes '?', and it is cut between characters. NULL copies as "". */
+void record_copy_text(char *ret_text, size_t size, const char *text);
+
+/* "2026-11-22T13:40:00Z" for a Unix time; `size` of 32 always suffices. */
+char *record_format_time(char *ret_text, size_t size, uint64_t time_s);

@@ -1,0 +1,106 @@
+#include "daemon/schedule.h"
+
+#include <stdio.h>
+
+#include "common/base/text.h"
+
+enum {
+    /* A glitch passes in seconds; a server that is down must not be asked faster than the interval for long.
+     */
+    CHECK_FIRST_MS = 10 * 1000,
+    CHECK_FLOOR_MS = 2 * 1000,
+    CHECK_MAX_MS = 60 * 60 * 1000,
+    /* A failed installation may have cost many megabytes and much wear. */
+    INSTALL_FIRST_MS = 60 * 1000,
+    INSTALL_FLOOR_MS = 10 * 1000,
+    INSTALL_MAX_MS = 6 * 60 * 60 * 1000,
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms)
+{
+    schedule->check.failures = 0;
+    schedule->install.failures = 0;
+    schedule_set(schedule, interval_ms, random_delay_ms);
+}
+
+void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms)
+{
+    schedule->interval_ms = max_u64(interval_ms, 1);
+    schedule->random_delay_ms = random_delay_ms;
+    /* Somebody who polls every second does not want to wait ten after a failure; somebody who polls daily
+     * waits no longer than a day. */
+    schedule->check.first_ms = min_u64(CHECK_FIRST_MS, schedule->interval_ms);
+    schedule->check.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), CHECK_MAX_MS);
+    schedule->install.first_ms = min_u64(INSTALL_FIRST_MS, schedule->interval_ms);
+    schedule->install.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), INSTALL_MAX_MS);
+}
+
+/* Uniform from 0 to `bound`, which is cut to 49 days so that the product fits. */
+static uint64_t scale_random(uint64_t bound, uint32_t random)
+{
+    return (min_u64(bound, UINT32_MAX) * random) >> 32;
+}
+
+static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms, uint64_t retry_after_ms,
+                     uint32_t random, const char *what, struct schedule_next *next)
+{
+    char wait[32];
+    uint64_t wait_ms = backoff_next_ms(backoff, max_u64(retry_after_ms, floor_ms), random);
+
+    next->at_ms = now_ms + wait_ms;
+    text_format_duration(wait, sizeof(wait), wait_ms);
+    if (retry_after_ms && wait_ms == retry_after_ms) {
+        next->why = SCHEDULE_WHY_RETRY_AFTER;
+        snprintf(next->sentence, sizeof(next->sentence), "in %s, as the server asked", wait);
+    } else {
+        next->why = SCHEDULE_WHY_BACKOFF;
+        snprintf(next->sentence, sizeof(next->sentence), "in %s, after %u failed %s%s in a row", wait,
+                 backoff->failures, what, backoff->failures == 1 ? "" : "s");
+    }
+}
+
+void schedule_plan(struct schedule *schedule, enum schedule_result result, uint64_t now_ms,
+                   uint64_t retry_after_ms, uint32_t random, struct schedule_next *ret_next)
+{
+    char wait[32];
+    uint64_t wait_ms = scale_random(schedule->random_delay_ms, random);
+
+    switch (result) {
+    case SCHEDULE_RESULT_STARTED:
+        ret_next->at_ms = now_ms + wait_ms;
+        ret_next->why = SCHEDULE_WHY_START;
+        text_format_duration(wait, sizeof(wait), wait_ms);
+        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "in %s, the first since the start", wait);
+        return;
+    case SCHEDULE_RESULT_ANSWERED:
+        backoff_reset(&schedule->check);
+        backoff_reset(&schedule->install);
+        wait_ms += schedule->interval_ms;
+        ret_next->why = wait_ms < retry_after_ms ? SCHEDULE_WHY_RETRY_AFTER : SCHEDULE_WHY_INTERVAL;
+        wait_ms = max_u64(wait_ms, retry_after_ms);
+        ret_next->at_ms = now_ms + wait_ms;
+        text_format_duration(wait, sizeof(wait), wait_ms);
+        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "in %s, %s", wait,
+                 ret_next->why == SCHEDULE_WHY_INTERVAL ? "as Interval= says" : "as the server asked");
+        return;
+    case SCHEDULE_RESULT_CHECK_FAILED:
+        back_off(&schedule->check, min_u64(CHECK_FLOOR_MS, schedule->check.first_ms), now_ms, retry_after_ms,
+                 random, "check", ret_next);
+        return;
+    case SCHEDULE_RESULT_INSTALL_FAILED:
+        backoff_reset(&schedule->check);
+        back_off(&schedule->install, min_u64(INSTALL_FLOOR_MS, schedule->install.first_ms), now_ms,
+                 retry_after_ms, random, "installation", ret_next);
+        return;
+    }
+}

@@ -1,0 +1,49 @@
+/*
+ * When to look at the server next, and why then: interval, random delay, backoff after failures, Retry-After.
+ * Pure: the clock (CLOCK_BOOTTIME in milliseconds, so that a suspended machine looks when it wakes) and the
+ * random numbers come from the caller. Never blocks; any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/io/backoff.h"
+
+enum schedule_result {
+    SCHEDULE_RESULT_STARTED,        /* nothing was asked yet */
+    SCHEDULE_RESULT_ANSWERED,       /* the server was asked and answered, whatever came of it */
+    SCHEDULE_RESULT_CHECK_FAILED,   /* it did not answer usefully */
+    SCHEDULE_RESULT_INSTALL_FAILED, /* the answer was fine, installing it was not: costs far more to try again
+                                     */
+};
+
+enum schedule_why {
+    SCHEDULE_WHY_START,
+    SCHEDULE_WHY_INTERVAL,
+    SCHEDULE_WHY_BACKOFF,
+    SCHEDULE_WHY_RETRY_AFTER,
+};
+
+struct schedule {
+    uint64_t interval_ms;
+    uint64_t random_delay_ms; /* a check comes up to so much later, so that a fleet does not come at once */
+    struct backoff check;
+    struct backoff install;
+};
+
+struct schedule_next {
+    uint64_t at_ms; /* CLOCK_BOOTTIME */
+    enum schedule_why why;
+    char sentence[128];
+};
+
+/* A fresh schedule; interval_ms at least 1. */
+void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms);
+
+/* New settings; failures counted so far stay counted. */
+void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms);
+
+/* Counts `result` and says when the next check is due. retry_after_ms is the server's wish, 0 = none; it is
+ * obeyed also where the server answered. `random` is uniform over all 32 bits. */
+void schedule_plan(struct schedule *schedule, enum schedule_result result, uint64_t now_ms,
+                   uint64_t retry_after_ms, uint32_t random, struct schedule_next *ret_next);

@@ -1,0 +1,193 @@
+#include "daemon/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A release that nothing speaks against. */
+static struct policy_input welcome(void)
+{
+    return (struct policy_input){
+        .mode = POLICY_MODE_INSTALL,
+        .now_s = 1000,
+        .running_known = true,
+        .running_good = true,
+        .slot_bytes = 500,
+        .image_bytes = 500,
+    };
+}
+
+static bool blocks(const struct policy_verdict *verdict, const char *what)
+{
+    for (size_t i = 0; i < verdict->count; i++)
+        if (strcmp(verdict->blocks[i].what, what) == 0)
+            return strlen(verdict->blocks[i].why) > 10;
+    return false;
+}
+
+/* Exactly this rule objects; with NULL none does. */
+static void expect(const struct policy_input *input, const char *what)
+{
+    struct policy_verdict verdict;
+
+    policy_judge_install(input, &verdict);
+    if (what) {
+        assert_int_equal(verdict.count, 1);
+        assert_true(blocks(&verdict, what));
+    } else if (verdict.count) {
+        fail_msg("%s: %s", verdict.blocks[0].what, verdict.blocks[0].why);
+    }
+}
+
+static void test_each_rule_alone(void **state)
+{
+    struct policy_input input = welcome();
+
+    expect(&input, NULL);
+    input = welcome();
+    input.running_known = false;
+    expect(&input, "running-slot-unknown");
+    input = welcome();
+    input.running_good = false;
+    expect(&input, "running-slot-not-good");
+    input = welcome();
+    input.storage_why = "it is a tmpfs";
+    expect(&input, "state-not-shared");
+    input = welcome();
+    input.mode = POLICY_MODE_CHECK;
+    expect(&input, "mode");
+    input = welcome();
+    input.failed_why = "its health checks failed";
+    expect(&input, "failed-before");
+    input = welcome();
+    input.cancelled = true;
+    expect(&input, "cancelled");
+    input = welcome();
+    input.image_bytes = 501;
+    expect(&input, "slot-too-small");
+    input = welcome();
+    input.slot_bytes = 0;
+    expect(&input, NULL);
+    input = welcome();
+    input.expires_s = 1000;
+    expect(&input, "expired");
+    input = welcome();
+    input.expires_s = 1001;
+    expect(&input, NULL);
+}
+
+static void test_compatible(void **state)
+{
+    struct policy_input input = welcome();
+
+    input.release_compatible = "board-1";
+    expect(&input, NULL);
+    input.compatible = "board-1";
+    expect(&input, NULL);
+    input.compatible = "board-2";
+    expect(&input, "compatible");
+    input.release_compatible = NULL;
+    expect(&input, "compatible");
+    input.compatible = "";
+    expect(&input, NULL);
+}
+
+static void test_serial_floor(void **state)
+{
+    struct policy_input input = welcome();
+
+    input.has_floor = true;
+    input.floor_serial = 7;
+    expect(&input, "downgrade");
+    input.has_serial = true;
+    input.serial = 6;
+    expect(&input, "downgrade");
+    input.serial = 7;
+    expect(&input, NULL);
+    input.serial = 6;
+    input.allow_downgrade = true;
+    expect(&input, NULL);
+}
+
+static void test_byte_budget_needs_the_plan(void **state)
+{
+    struct policy_input input = welcome();
+
+    assert_false(policy_needs_plan(&input));
+    input.max_bytes = 100;
+    assert_true(policy_needs_plan(&input));
+    expect(&input, NULL);
+    input.planned = true;
+    input.plan_bytes = 101;
+    assert_false(policy_needs_plan(&input));
+    expect(&input, "max-bytes");
+    input.plan_bytes = 100;
+    expect(&input, NULL);
+}
+
+static void test_an_operator_overrides_memory_but_not_safety(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.operator_asked = true;
+    input.mode = POLICY_MODE_CHECK;
+    input.cancelled = true;
+    input.failed_why = "it failed";
+    expect(&input, NULL);
+    input.running_good = false;
+    input.storage_why = "tmpfs";
+    input.has_floor = true;
+    policy_judge_install(&input, &verdict);
+    assert_int_equal(verdict.count, 3);
+    assert_true(blocks(&verdict, "running-slot-not-good"));
+    assert_true(blocks(&verdict, "state-not-shared"));
+    assert_true(blocks(&verdict, "downgrade"));
+}
+
+static void test_reboot(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.can_fall_back = true;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 1);
+    assert_true(blocks(&verdict, "mode"));
+    input.mode = POLICY_MODE_REBOOT;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+    input.can_fall_back = false;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "no-fallback"));
+    input.allow_no_fallback = true;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+}
+
+static void test_added_reasons_are_bounded(void **state)
+{
+    struct policy_verdict verdict = {.count = 0};
+
+    for (int i = 0; i < 100; i++)
+        policy_add_block(&verdict, "target", "the target is in use by another program");
+    assert_int_equal(verdict.count, POLICY_BLOCKS_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_rule_alone),
+        cmocka_unit_test(test_compatible),
+        cmocka_unit_test(test_serial_floor),
+        cmocka_unit_test(test_byte_budget_needs_the_plan),
+        cmocka_unit_test(test_an_operator_overrides_memory_but_not_safety),
+        cmocka_unit_test(test_reboot),
+        cmocka_unit_test(test_added_reasons_are_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+#include "daemon/record.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+
+static struct record_release release_of(const char *version, uint64_t serial, char digit)
+{
+    struct record_release release = {.has_serial = true, .serial = serial};
+
+    snprintf(release.version, sizeof(release.version), "%s", version);
+    memset(release.sha256, digit, sizeof(release.sha256) - 1);
+    memset(release.manifest_sha256, digit, sizeof(release.manifest_sha256) - 1);
+    return release;
+}
+
+/* A record with something in every member. */
+static struct record *full_record(void)
+{
+    struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release one = release_of("1.0", 1, '1'), two = release_of("2.0 \"ü\"", 2, '2');
+    struct error error;
+
+    record_init(record);
+    record_set_arming(record, SLOT_A, &one, 100);
+    record_set_good(record, SLOT_A, 101);
+    record_set_arming(record, SLOT_B, &two, 102);
+    record->cancelled = two;
+    record_add_failed(record, &two, "its health checks failed", 103);
+    record_add_history(record, &(struct record_entry){.result = RECORD_RESULT_FELL_BACK,
+                                                      .time_s = 104,
+                                                      .slot = SLOT_B,
+                                                      .reason = "no verdict",
+                                                      .from = "2.0",
+                                                      .to = "1.0",
+                                                      .bytes_downloaded = 5,
+                                                      .bytes_written = 6,
+                                                      .seconds = 7});
+    record->check_time_s = 105;
+    strcpy(record->check_result, "held");
+    error_set(&error, ERROR_REMOTE, "the server answered 404");
+    record_set_error(record, &error, 106);
+    strcpy(record->manifest.url, "http://127.0.0.1/image");
+    strcpy(record->manifest.etag, "\"abc\"");
+    memset(record->manifest.sha256, '3', sizeof(record->manifest.sha256) - 1);
+    return record;
+}
+
+static void test_text_and_back(void **state)
+{
+    CLEANUP_FREE struct record *record = full_record();
+    CLEANUP_FREE struct record *again = alloc_zeroed(sizeof(*again));
+    CLEANUP_FREE char *text = record_format(record);
+    struct error error;
+
+    assert_true(record_parse(text, strlen(text), again, &error));
+    assert_memory_equal(record, again, sizeof(*record));
+    CLEANUP_FREE char *text_again = record_format(again);
+    assert_string_equal(text, text_again);
+}
+
+static void test_every_truncation_is_an_error(void **state)
+{
+    CLEANUP_FREE struct record *record = full_record();
+    CLEANUP_FREE struct record *again = alloc_zeroed(sizeof(*again));
+    CLEANUP_FREE char *text = record_format(record);
+    struct error error;
+
+    memset(again, 0x55, sizeof(*again));
+    for (size_t size = 0; size + 2 < strlen(text); size++)
+        assert_false(record_parse(text, size, again, &error));
+    for (size_t i = 0; i < sizeof(*again); i++)
+        assert_int_equal(((unsigned char *)again)[i], 0x55);
+}
+
+static void expect_refused(const char *text)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct error error = {0};
+
+    assert_false(record_parse(text, strlen(text), record, &error));
+    assert_int_equal(error.kind, ERROR_FORMAT);
+}
+
+static void test_hostile_members(void **state)
+{
+    expect_refused("{}");
+    expect_refused("{\"format\":2}");
+    expect_refused("{\"format\":1,\"floor_serial\":-1}");
+    expect_refused("{\"format\":1,\"slots\":{\"a\":{\"state\":\"splendid\"}}}");
+    expect_refused("{\"format\":1,\"trial\":{\"stage\":\"armed\",\"slot\":\"c\"}}");
+    expect_refused("{\"format\":1,\"trial\":{\"stage\":\"armed\"}}");
+    expect_refused("{\"format\":1,\"failed\":{}}");
+    expect_refused("{\"format\":1,\"history\":[1]}");
+    expect_refused("{\"format\":1,\"last_error\":{\"kind\":99}}");
+
+    char text[16384] = "{\"format\":1,\"failed\":[{}";
+    for (int i = 0; i < RECORD_FAILED_MAX; i++)
+        strcat(text, ",{}");
+    strcat(text, "]}");
+    expect_refused(text);
+    snprintf(text, sizeof(text), "{\"format\":1,\"slots\":{\"a\":{\"release\":{\"version\":\"%0300d\"}}}}",
+             0);
+    expect_refused(text);
+}
+
+static void test_corrupt_file_is_kept_aside(void **state)
+{
+    char folder[] = "/tmp/test_record.XXXXXX";
+    struct error error;
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    CLEANUP_FREE struct record *full = full_record();
+    CLEANUP_FREE char *text = record_format(full);
+    char *complaint = NULL;
+
+    assert_non_null(mkdtemp(folder));
+    CLEANUP_FREE char *path = alloc_printf("%s/record.json", folder);
+    CLEANUP_FREE char *aside = alloc_printf("%s.bad", path);
+
+    assert_true(record_load(path, record, &complaint, &error));
+    assert_null(complaint);
+    assert_false(record->has_floor);
+
+    assert_true(file_replace(path, text, strlen(text), 0600, &error));
+    assert_true(record_load(path, record, &complaint, &error));
+    assert_null(complaint);
+    assert_memory_equal(record, full, sizeof(*full));
+
+    assert_true(file_replace(path, text, strlen(text) / 2, 0600, &error));
+    assert_true(record_load(path, record, &complaint, &error));
+    assert_non_null(complaint);
+    assert_false(record->has_floor);
+    assert_int_equal(access(aside, F_OK), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+    free(complaint);
+    unlink(aside);
+    rmdir(folder);
+}
+
+static void test_floor_rises_and_never_sinks(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release old = release_of("1", 1, '1'), new = release_of("9", 9, '9');
+
+    record_init(record);
+    record_set_arming(record, SLOT_A, &new, 1);
+    assert_false(record->has_floor);
+    record_add_failed(record, &new, "first try", 1);
+    record_set_good(record, SLOT_A, 2);
+    assert_int_equal(record->floor_serial, 9);
+    assert_null(record_find_failed(record, &new));
+    assert_int_equal(record->trial.stage, RECORD_STAGE_NONE);
+    record_set_arming(record, SLOT_B, &old, 3);
+    record_set_good(record, SLOT_B, 4);
+    assert_int_equal(record->floor_serial, 9);
+}
+
+static void test_arms_are_counted_in_a_row(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release one = release_of("1", 1, '1'), two = release_of("2", 2, '2');
+
+    record_init(record);
+    record_set_arming(record, SLOT_B, &one, 1);
+    record_set_invalid(record, SLOT_B, 2);
+    assert_int_equal(record->trial.stage, RECORD_STAGE_NONE);
+    record_set_arming(record, SLOT_B, &one, 3);
+    assert_int_equal(record->trial.arms, 2);
+    record_set_arming(record, SLOT_B, &two, 4);
+    assert_int_equal(record->trial.arms, 1);
+}
+
+static void test_failed_releases_are_bounded_and_found(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release release;
+
+    record_init(record);
+    for (int i = 0; i < 3 * RECORD_FAILED_MAX; i++) {
+        release = release_of("x", 1, (char)('0' + i));
+        record_add_failed(record, &release, "reason", 1);
+        record_add_failed(record, &release, "other reason", 2);
+    }
+    assert_int_equal(record->failed_count, RECORD_FAILED_MAX);
+    assert_string_equal(record_find_failed(record, &release), "other reason");
+    release = release_of("x", 1, '0');
+    assert_null(record_find_failed(record, &release));
+    for (int i = 0; i < 2 * RECORD_HISTORY_MAX; i++)
+        record_add_history(record,
+                           &(struct record_entry){.time_s = (uint64_t)i, .result = RECORD_RESULT_INSTALLED});
+    record_add_history(record, &(struct record_entry){.time_s = 1000, .result = RECORD_RESULT_GOOD});
+    assert_int_equal(record->history_count, RECORD_HISTORY_MAX);
+    assert_int_equal(record_last_update(record)->time_s, 2 * RECORD_HISTORY_MAX - 1);
+}
+
+static void test_same_release(void **state)
+{
+    struct record_release a = release_of("1", 1, '1'), b = a, none = {0};
+
+    assert_true(record_release_is_same(&a, &b));
+    memset(b.manifest_sha256, '2', 64);
+    assert_true(record_release_is_same(&a, &b));
+    b.sha256[0] = 0;
+    assert_false(record_release_is_same(&a, &b));
+    memset(b.manifest_sha256, '1', 64);
+    assert_true(record_release_is_same(&a, &b));
+    assert_false(record_release_is_same(&none, &none));
+}
+
+static void test_text_is_made_clean(void **state)
+{
+    char text[16];
+
+    record_copy_text(text, sizeof(text),
+                     "a\nb\x7f"
+                     "c\xff\xc3\xbc");
+    assert_string_equal(text, "a b c?\xc3\xbc");
+    record_copy_text(text, 4, "ab\xc3\xbc");
+    assert_string_equal(text, "ab");
+    record_copy_text(text, sizeof(text), "\xed\xa0\x80\xc0\x80");
+    assert_string_equal(text, "?????");
+    record_copy_text(text, sizeof(text), NULL);
+    assert_string_equal(text, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text_and_back),
+        cmocka_unit_test(test_every_truncation_is_an_error),
+        cmocka_unit_test(test_hostile_members),
+        cmocka_unit_test(test_corrupt_file_is_kept_aside),
+        cmocka_unit_test(test_floor_rises_and_never_sinks),
+        cmocka_unit_test(test_arms_are_counted_in_a_row),
+        cmocka_unit_test(test_failed_releases_are_bounded_and_found),
+        cmocka_unit_test(test_same_release),
+        cmocka_unit_test(test_text_is_made_clean),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,112 @@
+#include "daemon/schedule.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MINUTE_MS = 60 * 1000 };
+
+static struct schedule_next plan(struct schedule *schedule, enum schedule_result result,
+                                 uint64_t retry_after_ms, uint32_t random)
+{
+    struct schedule_next next;
+
+    schedule_plan(schedule, result, 1000, retry_after_ms, random, &next);
+    assert_true(next.at_ms >= 1000);
+    assert_true(strlen(next.sentence) > 0);
+    next.at_ms -= 1000;
+    return next;
+}
+
+static void test_start_comes_within_the_random_delay(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 30000);
+    assert_int_equal(plan(&schedule, SCHEDULE_RESULT_STARTED, 0, 0).at_ms, 0);
+    assert_int_equal(plan(&schedule, SCHEDULE_RESULT_STARTED, 0, UINT32_MAX / 2 + 1).at_ms, 15000);
+    struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_STARTED, 0, UINT32_MAX);
+    assert_true(next.at_ms > 29900 && next.at_ms <= 30000);
+    assert_int_equal(next.why, SCHEDULE_WHY_START);
+}
+
+static void test_interval_and_jitter(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 30000);
+    struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, 0);
+    assert_int_equal(next.at_ms, 5 * MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_INTERVAL);
+    next = plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, UINT32_MAX);
+    assert_true(next.at_ms > 5 * MINUTE_MS + 29900 && next.at_ms <= 5 * MINUTE_MS + 30000);
+    next = plan(&schedule, SCHEDULE_RESULT_ANSWERED, 20 * MINUTE_MS, 0);
+    assert_int_equal(next.at_ms, 20 * MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_RETRY_AFTER);
+}
+
+static void test_backoff_grows_and_ends(void **state)
+{
+    struct schedule schedule;
+    uint64_t last = 0;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    for (int i = 0; i < 100; i++) {
+        struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 0, UINT32_MAX);
+        assert_true(next.at_ms >= last && next.at_ms >= 2000 && next.at_ms <= 60 * MINUTE_MS);
+        assert_int_equal(next.why, SCHEDULE_WHY_BACKOFF);
+        last = next.at_ms;
+    }
+    assert_true(last > 50 * MINUTE_MS);
+    plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, 0);
+    assert_true(plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 0, UINT32_MAX).at_ms < MINUTE_MS);
+}
+
+static void test_a_failed_check_obeys_the_server(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 7 * MINUTE_MS, 12345);
+    assert_int_equal(next.at_ms, 7 * MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_RETRY_AFTER);
+}
+
+static void test_installations_are_retried_far_less_often(void **state)
+{
+    struct schedule schedule;
+    uint64_t at_ms = 0;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    for (int i = 0; i < 20; i++)
+        at_ms = plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 0, UINT32_MAX).at_ms;
+    assert_true(at_ms > 5 * 60 * MINUTE_MS && at_ms <= 6 * 60 * MINUTE_MS);
+    assert_true(plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 0, 0).at_ms >= 10000);
+}
+
+static void test_a_short_interval_is_a_short_backoff(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 200, 0);
+    assert_true(plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 0, 0).at_ms <= 200);
+    schedule_set(&schedule, 0, UINT64_MAX);
+    plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, UINT32_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_comes_within_the_random_delay),
+        cmocka_unit_test(test_interval_and_jitter),
+        cmocka_unit_test(test_backoff_grows_and_ends),
+        cmocka_unit_test(test_a_failed_check_obeys_the_server),
+        cmocka_unit_test(test_installations_are_retried_far_less_often),
+        cmocka_unit_test(test_a_short_interval_is_a_short_backoff),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
