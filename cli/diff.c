@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/argument.h"
-#include "cli/event.h"
+#include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
 #include "common/image/chunker.h"
@@ -72,7 +72,7 @@ static bool check_access(const char *path, struct error *error)
     if (access(path, R_OK) == 0)
         return true;
     error_set_errno(error, errno, "cannot read %s", path);
-    event_write_text("unable_to_access_file", path);
+    event_line_write_text("unable_to_access_file", path);
     return false;
 }
 
@@ -92,7 +92,7 @@ static void add_percentage(struct json_object *event, const char *name, double v
 
 static void write_done(const struct diff_result *result)
 {
-    struct json_object *event = event_new("done");
+    struct json_object *event = event_line_new("done");
     uint64_t differing = result->total - result->same;
     /* An empty file has no chunk to compare, and then it differs from all but another empty one. */
     double nothing_compared = result->new_size == result->old_size ? 0 : 100;
@@ -109,7 +109,7 @@ static void write_done(const struct diff_result *result)
     json_add_u64(event, "content_defined_chunks_to_fetch", result->chunks_missing);
     json_add_u64(event, "content_defined_bytes_to_fetch", result->bytes_missing);
     json_add_u64(event, "table_size", result->table_bytes);
-    event_write(event);
+    event_line_write(event);
 }
 
 static int run_diff(int argc, char **argv)
@@ -122,21 +122,21 @@ static int run_diff(int argc, char **argv)
     struct meter meter;
 
     if (!parse_arguments(argc, argv, &arguments, &error))
-        return event_write_usage(argv[0], &error);
+        return event_line_write_usage(argv[0], &error);
     if (arguments.help) {
         fputs(help, stdout);
         return 0;
     }
     if (!check_access(settings->new_path, &error) || !check_access(settings->old_path, &error))
-        return event_write_failure(argv[0], &error);
-    event_write_value("chunk_size", settings->chunk_size);
+        return event_line_write_failure(argv[0], &error);
+    event_line_write_value("chunk_size", settings->chunk_size);
     meter_init(&meter, argv[0], arguments.quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
     bool ok = diff_files(settings, &result, &error);
     meter_clear(&meter);
     if (!ok)
-        return event_write_failure(argv[0], &error);
+        return event_line_write_failure(argv[0], &error);
     write_done(&result);
     return 0;
 }

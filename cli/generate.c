@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/argument.h"
-#include "cli/event.h"
+#include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
 #include "common/base/text.h"
@@ -121,7 +121,7 @@ static void show_progress(void *owner, uint64_t done, uint64_t total)
 
 static void write_done(const struct generate_settings *settings, const struct generate_result *result)
 {
-    struct json_object *event = event_new("done");
+    struct json_object *event = event_line_new("done");
     char sha256[DIGEST_SHA256_HEX_SIZE];
 
     json_add_u64(event, "chunk_count", result->chunk_count);
@@ -133,7 +133,7 @@ static void write_done(const struct generate_settings *settings, const struct ge
     json_add_u64(event, "table_chunk_count", result->table_count);
     json_add_u64(event, "table_size", result->table_size_bytes);
     json_add_u64(event, "manifest_size", result->manifest_size_bytes);
-    event_write(event);
+    event_line_write(event);
 }
 
 static int run_generate(int argc, char **argv)
@@ -146,24 +146,24 @@ static int run_generate(int argc, char **argv)
     struct meter meter;
 
     if (!parse_arguments(argc, argv, &arguments, &error))
-        return event_write_usage(argv[0], &error);
+        return event_line_write_usage(argv[0], &error);
     if (arguments.help) {
         fputs(help, stdout);
         return 0;
     }
     if (access(settings->image_path, R_OK) < 0) {
         error_set_errno(&error, errno, "cannot read %s", settings->image_path);
-        event_write_text("unable_to_access_file", settings->image_path);
-        return event_write_failure(argv[0], &error);
+        event_line_write_text("unable_to_access_file", settings->image_path);
+        return event_line_write_failure(argv[0], &error);
     }
-    event_write_value("chunk_size", settings->chunk_size);
+    event_line_write_value("chunk_size", settings->chunk_size);
     meter_init(&meter, argv[0], arguments.quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
     bool ok = generate_files(settings, &result, &error);
     meter_clear(&meter);
     if (!ok)
-        return event_write_failure(argv[0], &error);
+        return event_line_write_failure(argv[0], &error);
     write_done(settings, &result);
     return 0;
 }

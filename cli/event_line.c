@@ -1,8 +1,8 @@
-#include "cli/event.h"
+#include "cli/event_line.h"
 
 #include <stdio.h>
 
-struct json_object *event_new(const char *name)
+struct json_object *event_line_new(const char *name)
 {
     struct json_object *event = json_object_new_object();
 
@@ -10,7 +10,7 @@ struct json_object *event_new(const char *name)
     return event;
 }
 
-void event_write(struct json_object *event)
+void event_line_write(struct json_object *event)
 {
     const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 
@@ -19,39 +19,39 @@ void event_write(struct json_object *event)
     json_object_put(event);
 }
 
-void event_write_value(const char *name, uint64_t value)
+void event_line_write_value(const char *name, uint64_t value)
 {
-    struct json_object *event = event_new(name);
+    struct json_object *event = event_line_new(name);
 
     json_add_u64(event, "value", value);
-    event_write(event);
+    event_line_write(event);
 }
 
-void event_write_text(const char *name, const char *value)
+void event_line_write_text(const char *name, const char *value)
 {
-    struct json_object *event = event_new(name);
+    struct json_object *event = event_line_new(name);
 
     json_add_string(event, "value", value);
-    event_write(event);
+    event_line_write(event);
 }
 
 static void write_failed(const struct error *error)
 {
-    struct json_object *event = event_new("failed");
+    struct json_object *event = event_line_new("failed");
 
     json_add_string(event, "kind", error_kind_name(error->kind));
     json_add_string(event, "message", error->message);
-    event_write(event);
+    event_line_write(event);
 }
 
-int event_write_failure(const char *verb, const struct error *error)
+int event_line_write_failure(const char *verb, const struct error *error)
 {
     fprintf(stderr, "moonsinter %s: %s\n", verb, error->message);
     write_failed(error);
     return 1;
 }
 
-int event_write_usage(const char *verb, const struct error *error)
+int event_line_write_usage(const char *verb, const struct error *error)
 {
     fprintf(stderr, "moonsinter %s: %s; see moonsinter %s --help\n", verb, error->message, verb);
     write_failed(error);

@@ -10,21 +10,21 @@
 #include "common/base/error.h"
 #include "common/base/json.h"
 
-/* {"event": name}, to be filled with json_add_...() and given to event_write(). */
-struct json_object *event_new(const char *name);
+/* {"event": name}, to be filled with json_add_...() and given to event_line_write(). */
+struct json_object *event_line_new(const char *name);
 
 /* Prints the event and drops it. */
-void event_write(struct json_object *event);
+void event_line_write(struct json_object *event);
 
 /* {"event": name, "value": value}, as many of the ancestor's events are. */
-void event_write_value(const char *name, uint64_t value);
+void event_line_write_value(const char *name, uint64_t value);
 
 /* The same with a string. */
-void event_write_text(const char *name, const char *value);
+void event_line_write_text(const char *name, const char *value);
 
 /* "moonsinter VERB: message" on stderr, and `failed {kind, message}`. Returns 1, the exit status of a
  * failure. */
-int event_write_failure(const char *verb, const struct error *error);
+int event_line_write_failure(const char *verb, const struct error *error);
 
 /* Likewise for a command line that cannot be understood, with a hint at --help. Returns 2. */
-int event_write_usage(const char *verb, const struct error *error);
+int event_line_write_usage(const char *verb, const struct error *error);

@@ -1,0 +1,241 @@
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/event_line.h"
+#include "common/base/text.h"
+
+void report_init(struct report *report, bool quiet, bool json)
+{
+    *report = (struct report){.events = json || !isatty(STDOUT_FILENO)};
+    report->people = !quiet && isatty(STDERR_FILENO);
+    meter_init(&report->meter, "clone", quiet);
+}
+
+void report_note(struct report *report, const char *format, ...)
+{
+    va_list args;
+
+    if (!report->people)
+        return;
+    meter_clear(&report->meter);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+static void report_event(struct report *report, struct json_object *event)
+{
+    if (report->events)
+        event_line_write(event);
+    else
+        json_object_put(event);
+}
+
+void report_manifest_start(struct report *report)
+{
+    report_event(report, event_line_new("dl_manifest_start"));
+}
+
+void report_manifest_end(struct report *report, const struct release *release, const struct error *error)
+{
+    if (error) {
+        struct json_object *event = event_line_new("dl_manifest_failed");
+        json_add_string(event, "value", error->message);
+        report_event(report, event);
+        return;
+    }
+    report->release = release;
+    report_event(report, event_line_new("dl_manifest_end"));
+}
+
+static void report_on_phase(void *owner, enum clone_phase phase)
+{
+    struct report *report = owner;
+    bool scanning = phase == CLONE_PHASE_SCANNING;
+
+    report->meter.label = clone_phase_name(phase);
+    if (scanning)
+        report_event(report, event_line_new("seed_file_hash_start"));
+    if (scanning || phase == CLONE_PHASE_VERIFYING)
+        report_event(report, event_line_new("output_file_hash_start"));
+}
+
+static void report_on_planned(void *owner, const struct plan *plan)
+{
+    struct report *report = owner;
+    const struct plan_totals *totals = plan_totals(plan);
+    struct json_object *event = event_line_new("total_chunks");
+    char kept[16], copied[16], fetched[16];
+
+    json_add_u64(event, "value", totals->chunks_kept + totals->chunks_copied + totals->chunks_fetched);
+    report_event(report, event);
+    event = event_line_new("plan");
+    json_add_u64(event, "image_bytes", totals->image_bytes);
+    json_add_u64(event, "bytes_kept", totals->bytes_kept);
+    json_add_u64(event, "bytes_copied", totals->bytes_copied);
+    json_add_u64(event, "bytes_fetched", totals->bytes_fetched);
+    json_add_u64(event, "table_bytes", totals->table_bytes);
+    json_add_u64(event, "manifest_bytes", totals->manifest_bytes);
+    json_add_u64(event, "download_bytes", totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+    json_add_u64(event, "chunks_kept", totals->chunks_kept);
+    json_add_u64(event, "chunks_copied", totals->chunks_copied);
+    json_add_u64(event, "chunks_fetched", totals->chunks_fetched);
+    json_add_u64(event, "requests", totals->requests);
+    json_add_u64(event, "cycles_broken", totals->cycles_broken);
+    report_event(report, event);
+    report_note(report, "%s kept, %s copied, %s to fetch",
+                text_format_bytes(kept, sizeof(kept), totals->bytes_kept),
+                text_format_bytes(copied, sizeof(copied), totals->bytes_copied),
+                text_format_bytes(fetched, sizeof(fetched), totals->bytes_fetched));
+}
+
+/* One event a chunk, as the ancestor's; there may be tens of thousands, so they are written in one go. */
+static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes)
+{
+    struct report *report = owner;
+
+    if (fate == CLONE_FATE_FETCHED)
+        report->chunks_fetched += count;
+    if (!report->events)
+        return;
+    for (uint32_t i = first + 1; i <= first + count; i++) {
+        switch (fate) {
+        case CLONE_FATE_KEPT:
+            printf("{\"event\":\"skip_chunk\",\"value\":%" PRIu32 "}\n", i);
+            break;
+        case CLONE_FATE_COPIED:
+            printf("{\"event\":\"cp_chunk\",\"value\":%" PRIu32 "}\n", i);
+            break;
+        case CLONE_FATE_FETCHED:
+            printf("{\"event\":\"dl_chunk\",\"value\":%" PRIu32 ",\"size\":%" PRIu64 "}\n", i,
+                   count == 1 ? bytes : bytes / count);
+            break;
+        }
+    }
+    fflush(stdout);
+}
+
+static void report_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+{
+    struct report *report = owner;
+    struct json_object *event = event_line_new("dl_chunk_failed");
+    char wait[32];
+
+    json_add_u64(event, "index", (uint64_t)chunk + 1);
+    json_add_string(event, "value", error->message);
+    json_add_u64(event, "retry_ms", wait_ms);
+    report_event(report, event);
+    report_note(report, "%s; trying again in %s", error->message, text_format_duration(wait, sizeof(wait), wait_ms));
+}
+
+static void report_on_seed_skipped(void *owner, const char *path, const struct error *error)
+{
+    struct report *report = owner;
+    struct json_object *event = event_line_new("seed_file_hash_error");
+
+    json_add_string(event, "seed", path);
+    json_add_string(event, "value", error->message);
+    report_event(report, event);
+    report_note(report, "seed %s: %s", path, error->message);
+}
+
+static void report_on_table_skipped(void *owner, const struct error *error)
+{
+    struct report *report = owner;
+    struct json_object *event = event_line_new("table_skipped");
+
+    json_add_string(event, "value", error->message);
+    report_event(report, event);
+    report_note(report, "%s; going on with fixed chunks", error->message);
+}
+
+static void report_hash(struct report *report, const char *name, const char *seed, uint32_t xxh32)
+{
+    const struct manifest *manifest = report->release->manifest;
+    struct json_object *event;
+
+    for (int i = 0; i < (xxh32 == manifest->file_hash ? 2 : 1); i++) {
+        char full[48];
+        snprintf(full, sizeof(full), "%s_file_hash_%s", name, i ? "match" : "end");
+        event = event_line_new(full);
+        if (seed)
+            json_add_string(event, "seed", seed);
+        json_add_u64(event, "local_hash", xxh32);
+        json_add_u64(event, "remote_hash", manifest->file_hash);
+        report_event(report, event);
+    }
+}
+
+static void report_on_source_hashed(void *owner, const char *path, uint32_t xxh32)
+{
+    report_hash(owner, path ? "seed" : "output", path, xxh32);
+}
+
+static void report_on_read_back(void *owner, uint32_t xxh32)
+{
+    struct report *report = owner;
+
+    report_hash(report, "output", NULL, xxh32);
+    if (xxh32 != report->release->manifest->file_hash) {
+        struct json_object *event = event_line_new("output_file_hash_bad");
+        json_add_u64(event, "value", xxh32);
+        report_event(report, event);
+    }
+}
+
+const struct clone_events report_clone_events = {
+    .phase = report_on_phase,
+    .planned = report_on_planned,
+    .chunks = report_on_chunks,
+    .retry = report_on_retry,
+    .seed_skipped = report_on_seed_skipped,
+    .table_skipped = report_on_table_skipped,
+    .source_hashed = report_on_source_hashed,
+    .read_back = report_on_read_back,
+};
+
+void report_progress(struct report *report, const struct clone_progress *progress)
+{
+    if (progress->bytes_verified)
+        meter_show(&report->meter, progress->bytes_verified, progress->image_bytes);
+    else if (progress->bytes_planned || progress->bytes_kept || progress->bytes_copied)
+        meter_show(&report->meter, progress->bytes_kept + progress->bytes_copied + progress->bytes_fetched,
+                   progress->image_bytes);
+    else
+        meter_show(&report->meter, progress->scan_bytes, progress->scan_total);
+}
+
+void report_done(struct report *report, struct clone *clone, bool plan_only)
+{
+    const struct clone_progress *progress = clone_progress(clone);
+    const struct plan_totals *totals = plan_totals(clone_plan(clone));
+    struct json_object *event = event_line_new("done");
+    char downloaded[16], size[16];
+
+    meter_clear(&report->meter);
+    if (plan_only) {
+        json_add_u64(event, "download_bytes", totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+    } else {
+        uint64_t total = progress->bytes_received + report->release->manifest_size;
+        json_add_u64(event, "total_bytes_downloaded", total);
+        json_add_u64(event, "total_chunks_downloaded", report->chunks_fetched);
+        json_add_u64(event, "total_bytes_written", progress->bytes_written);
+        json_add_u64(event, "requests", progress->requests + 1);
+        json_add_u64(event, "retries", progress->retries);
+        report_note(report, "done: %s downloaded for an image of %s",
+                    text_format_bytes(downloaded, sizeof(downloaded), total),
+                    text_format_bytes(size, sizeof(size), progress->image_bytes));
+    }
+    report_event(report, event);
+}
+
+int report_failure(struct report *report, const char *verb, const struct error *error)
+{
+    meter_clear(&report->meter);
+    return event_line_write_failure(verb, error);
+}

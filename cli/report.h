@@ -1,0 +1,43 @@
+/*
+ * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and a few
+ * sentences on stderr for people. The main thread only; may block as these streams may.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/meter.h"
+#include "common/sinter/clone.h"
+
+struct report {
+    bool events;  /* to stdout */
+    bool people;  /* sentences to stderr */
+    struct meter meter;
+    const struct release *release; /* of the clone under way */
+    const char *phase;             /* its name, for the meter */
+    uint64_t chunks_fetched;
+    bool read_back;
+};
+
+/* `quiet` and `json` are the options. */
+void report_init(struct report *report, bool quiet, bool json);
+
+/* The events of the manifest's download; `error` NULL: it is there. */
+void report_manifest_start(struct report *report);
+void report_manifest_end(struct report *report, const struct release *release, const struct error *error);
+
+/* The clone's events; `owner` is the report. `done` is not among them. */
+extern const struct clone_events report_clone_events;
+
+/* Draws how far the clone is. */
+void report_progress(struct report *report, const struct clone_progress *progress);
+
+/* The last event of a clone or a plan that succeeded. */
+void report_done(struct report *report, struct clone *clone, bool plan_only);
+
+/* The last event of a failure; returns the exit status. */
+int report_failure(struct report *report, const char *verb, const struct error *error);
+
+/* A sentence for people, on stderr. */
+void report_note(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,298 @@
+#include "cli/session.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "cli/argument.h"
+#include "cli/engine.h"
+#include "cli/event_line.h"
+#include "cli/report.h"
+#include "common/base/container.h"
+#include "common/base/text.h"
+#include "common/sinter/clone.h"
+#include "common/sinter/release.h"
+
+enum {
+    SESSION_CONNECTIONS_MAX = 16,
+    SESSION_HEADERS_MAX = 32,
+    /* How often an image that is replaced during its download is begun anew. */
+    SESSION_ROUNDS_MAX = 4,
+    SESSION_DRAW_MS = 200,
+};
+
+enum {
+    OPTION_CONNECTIONS = 256,
+    OPTION_RATE_LIMIT,
+    OPTION_STALL_TIMEOUT,
+    OPTION_RETRY_FOR,
+    OPTION_PROXY,
+    OPTION_CA_FILE,
+    OPTION_CLIENT_CERTIFICATE,
+    OPTION_CLIENT_KEY,
+    OPTION_HEADER,
+    OPTION_JSON,
+};
+
+static const struct option options[] = {
+    {"connections", required_argument, NULL, OPTION_CONNECTIONS},
+    {"rate-limit", required_argument, NULL, OPTION_RATE_LIMIT},
+    {"stall-timeout", required_argument, NULL, OPTION_STALL_TIMEOUT},
+    {"retry-for", required_argument, NULL, OPTION_RETRY_FOR},
+    {"proxy", required_argument, NULL, OPTION_PROXY},
+    {"ca-file", required_argument, NULL, OPTION_CA_FILE},
+    {"client-certificate", required_argument, NULL, OPTION_CLIENT_CERTIFICATE},
+    {"client-key", required_argument, NULL, OPTION_CLIENT_KEY},
+    {"header", required_argument, NULL, OPTION_HEADER},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+struct session {
+    /* the arguments */
+    const char *url;
+    const char *target;
+    char **seeds; /* NULL-terminated */
+    struct http_settings http;
+    const char *headers[SESSION_HEADERS_MAX + 1];
+    unsigned header_count;
+    uint64_t give_up_ms;
+    bool plan_only, json, quiet, help;
+    /* the run */
+    struct engine engine;
+    struct report report;
+    struct release_fetch *fetch;
+    struct release *release;
+    struct clone *clone;
+    struct event *draw;
+    unsigned rounds;
+    bool ignore_etag;
+    bool failed;
+    struct error error;
+};
+
+static bool session_take_duration(const char *option, uint64_t *ret_ms, struct error *error)
+{
+    uint64_t ms;
+
+    if (text_parse_duration(optarg, &ms) < 0 || ms == 0)
+        return error_set(error, ERROR_REFUSED, "%s takes a time such as 30s or 5min, not %.100s", option, optarg);
+    *ret_ms = ms;
+    return true;
+}
+
+static bool session_take_option(struct session *session, int option, char **argv, struct error *error)
+{
+    uint64_t number;
+
+    switch (option) {
+    case OPTION_CONNECTIONS:
+        if (text_parse_u64(optarg, &number) < 0 || number < 1 || number > SESSION_CONNECTIONS_MAX)
+            return error_set(error, ERROR_REFUSED, "--connections takes a number from 1 to %d, not %.100s",
+                             SESSION_CONNECTIONS_MAX, optarg);
+        session->http.connections = (unsigned)number;
+        return true;
+    case OPTION_RATE_LIMIT:
+        if (text_parse_size(optarg, &number) < 0 || number == 0)
+            return error_set(error, ERROR_REFUSED, "--rate-limit takes bytes a second such as 500K, not %.100s", optarg);
+        session->http.rate_limit_bytes_s = number;
+        return true;
+    case OPTION_STALL_TIMEOUT:
+        return session_take_duration("--stall-timeout", &session->http.stall_timeout_ms, error);
+    case OPTION_RETRY_FOR:
+        return session_take_duration("--retry-for", &session->give_up_ms, error);
+    case OPTION_PROXY:
+        session->http.proxy = optarg;
+        return true;
+    case OPTION_CA_FILE:
+        session->http.ca_file = optarg;
+        return true;
+    case OPTION_CLIENT_CERTIFICATE:
+        session->http.client_certificate = optarg;
+        return true;
+    case OPTION_CLIENT_KEY:
+        session->http.client_key = optarg;
+        return true;
+    case OPTION_HEADER:
+        if (!strchr(optarg, ':') || strpbrk(optarg, "\r\n") || session->header_count == SESSION_HEADERS_MAX)
+            return error_set(error, ERROR_REFUSED, "--header takes \"NAME: VALUE\", at most %d times, not %.100s",
+                             SESSION_HEADERS_MAX, optarg);
+        session->headers[session->header_count++] = optarg;
+        return true;
+    case OPTION_JSON:
+        session->json = true;
+        return true;
+    case 'q':
+        session->quiet = true;
+        return true;
+    case 'h':
+        session->help = true;
+        return true;
+    default:
+        return argument_set_option_error(option, argv, error);
+    }
+}
+
+static bool session_parse(struct session *session, int argc, char **argv, struct error *error)
+{
+    int option;
+
+    opterr = 0;
+    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1)
+        if (!session_take_option(session, option, argv, error))
+            return false;
+    if (session->help)
+        return true;
+    if (argc - optind < 2)
+        return error_set(error, ERROR_REFUSED, "it takes URL, OUTPUT and perhaps SEEDs, and got %d arguments",
+                         argc - optind);
+    session->url = argv[optind];
+    session->target = argv[optind + 1];
+    session->seeds = argv + optind + 2;
+    session->http.headers = session->headers;
+    return true;
+}
+
+static void session_end(struct session *session, const struct error *error)
+{
+    session->failed = error != NULL;
+    if (error)
+        session->error = *error;
+    engine_end(&session->engine);
+}
+
+static void session_fetch(struct session *session);
+
+static void session_on_clone_done(void *owner, const struct error *error)
+{
+    struct session *session = container_of(owner, struct session, report);
+
+    if (error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone) &&
+        session->rounds < SESSION_ROUNDS_MAX) {
+        report_note(&session->report, "%s; reading the manifest again", error->message);
+        session->clone = clone_free(session->clone);
+        session_fetch(session);
+        return;
+    }
+    if (!error)
+        report_done(&session->report, session->clone, session->plan_only);
+    session_end(session, error);
+}
+
+static void session_clone(struct session *session)
+{
+    static struct clone_events events;
+    const struct clone_settings settings = {
+        .release = session->release,
+        .target_path = session->target,
+        .seed_paths = (const char *const *)session->seeds,
+        .create_target = true,
+        .plan_only = session->plan_only,
+        .ignore_etag = session->ignore_etag,
+        .hash_sources = session->report.events && !session->plan_only,
+        .connections = session->http.connections,
+        .give_up_ms = session->give_up_ms,
+    };
+
+    events = report_clone_events;
+    events.done = session_on_clone_done;
+    session->clone = clone_new(session->engine.base, session->engine.http, session->engine.pool, &settings, &events,
+                               &session->report);
+    clone_start(session->clone);
+}
+
+static void session_on_release(void *owner, struct release *release, bool unchanged, const struct error *error,
+                               uint64_t retry_after_ms)
+{
+    struct session *session = owner;
+
+    session->fetch = NULL;
+    report_manifest_end(&session->report, release, error);
+    if (error) {
+        session_end(session, error);
+        return;
+    }
+    /* The same manifest as before: the server's ETags say nothing, the digests will have to. */
+    if (session->release && session->release->manifest_size == release->manifest_size &&
+        memcmp(session->release->manifest_text, release->manifest_text, release->manifest_size) == 0)
+        session->ignore_etag = true;
+    release_free(session->release);
+    session->release = release;
+    session_clone(session);
+}
+
+static void session_fetch(struct session *session)
+{
+    session->rounds++;
+    report_manifest_start(&session->report);
+    session->fetch = release_fetch_start(session->engine.http, session->engine.pool, session->url, NULL, NULL,
+                                         session_on_release, session);
+}
+
+static void session_on_stop(void *owner)
+{
+    struct session *session = owner;
+    struct error error;
+
+    if (session->clone) {
+        clone_cancel(session->clone);
+        return;
+    }
+    session->fetch = release_fetch_cancel(session->fetch);
+    error_set(&error, ERROR_CANCELLED, "the update was cancelled");
+    session_end(session, &error);
+}
+
+static void session_on_draw(evutil_socket_t fd, short what, void *data)
+{
+    struct session *session = data;
+
+    if (session->clone)
+        report_progress(&session->report, clone_progress(session->clone));
+}
+
+static bool session_run_loop(struct session *session, struct error *error)
+{
+    const struct timeval often = {.tv_usec = SESSION_DRAW_MS * 1000};
+
+    if (!engine_init(&session->engine, &session->http, session_on_stop, session, error))
+        return false;
+    if (session->report.meter.shown) {
+        session->draw = event_new(session->engine.base, -1, EV_PERSIST, session_on_draw, session);
+        if (!session->draw)
+            abort();
+        evtimer_add(session->draw, &often);
+    }
+    session_fetch(session);
+    engine_run(&session->engine);
+    *error = session->error;
+    return !session->failed;
+}
+
+int session_run(int argc, char **argv, bool plan_only, const char *help)
+{
+    struct session session = {.plan_only = plan_only};
+    struct error error = {0};
+
+    if (!session_parse(&session, argc, argv, &error))
+        return event_line_write_usage(argv[0], &error);
+    if (session.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    report_init(&session.report, session.quiet, session.json);
+    bool ok = session_run_loop(&session, &error);
+    if (session.draw)
+        event_free(session.draw);
+    clone_free(session.clone);
+    release_free(session.release);
+    engine_finish(&session.engine);
+    return ok ? 0 : report_failure(&session.report, argv[0], &error);
+}

@@ -1,0 +1,153 @@
+/* moonsinter verify: does this file or partition hold that image? */
+#include "common/sinter/verify.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/argument.h"
+#include "cli/engine.h"
+#include "cli/event_line.h"
+#include "cli/meter.h"
+#include "cli/verb.h"
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+
+static const char help[] =
+    "Usage: moonsinter verify FILE MANIFEST [OPTION]...\n"
+    "\n"
+    "Reads FILE, a file or a block device, from its medium and says whether it holds the image that the local file\n"
+    "MANIFEST describes: status 0 if it does, 1 if not.\n"
+    "\n"
+    "  -q, --quiet   no progress on the terminal\n"
+    "  -h, --help    this text\n";
+
+static const struct option options[] = {
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+struct verification {
+    struct engine engine;
+    struct meter meter;
+    struct manifest *manifest;
+    struct device *device;
+    struct verify *verify;
+    uint64_t bytes;
+    bool failed;
+    struct error error;
+};
+
+static void verification_on_progress(void *owner, uint64_t bytes)
+{
+    struct verification *run = owner;
+
+    run->bytes += bytes;
+    meter_show(&run->meter, run->bytes, run->manifest->file_size);
+}
+
+static void verification_on_done(void *owner, const struct error *error, uint32_t xxh32)
+{
+    struct verification *run = owner;
+
+    run->failed = error != NULL;
+    if (error)
+        run->error = *error;
+    run->verify = verify_free(run->verify);
+    engine_end(&run->engine);
+}
+
+static void verification_on_stop(void *owner)
+{
+    struct verification *run = owner;
+
+    if (run->verify)
+        verify_stop(run->verify);
+}
+
+static bool verification_load(struct verification *run, const char *path, const char *manifest_path,
+                              struct error *error)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+
+    if (!file_read(manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+        return false;
+    if (!manifest_parse(text, size, &run->manifest, error))
+        return error_prefix(error, "%s", manifest_path);
+    return device_open_source(path, &run->device, error);
+}
+
+static bool verification_run(struct verification *run, const char *path, const char *manifest_path,
+                             struct error *error)
+{
+    static const struct verify_events events = {.progress = verification_on_progress, .done = verification_on_done};
+
+    if (!verification_load(run, path, manifest_path, error) ||
+        !engine_init(&run->engine, NULL, verification_on_stop, run, error))
+        return false;
+    run->verify = verify_start(run->engine.pool, run->device, run->manifest, &events, run);
+    engine_run(&run->engine);
+    *error = run->error;
+    return !run->failed;
+}
+
+static void write_done(const struct verification *run)
+{
+    struct json_object *event = event_line_new("done");
+    char sha256[DIGEST_SHA256_HEX_SIZE];
+
+    json_add_u64(event, "file_size", run->manifest->file_size);
+    json_add_u64(event, "file_hash", run->manifest->file_hash);
+    if (run->manifest->has_sha256) {
+        digest_sha256_to_hex(run->manifest->sha256, sha256);
+        json_add_string(event, "sha256", sha256);
+    }
+    event_line_write(event);
+}
+
+static int run_verify(int argc, char **argv)
+{
+    struct verification run = {0};
+    struct error error = {0};
+    bool quiet = false;
+    int option;
+
+    opterr = 0;
+    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (option != 'q') {
+            argument_set_option_error(option, argv, &error);
+            return event_line_write_usage(argv[0], &error);
+        }
+        quiet = true;
+    }
+    if (argc - optind != 2) {
+        error_set(&error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments", argc - optind);
+        return event_line_write_usage(argv[0], &error);
+    }
+    meter_init(&run.meter, argv[0], quiet);
+    bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
+    meter_clear(&run.meter);
+    int status = 0;
+    if (ok)
+        write_done(&run);
+    else
+        status = event_line_write_failure(argv[0], &error);
+    engine_finish(&run.engine);
+    device_close(run.device);
+    manifest_free(run.manifest);
+    return status;
+}
+
+const struct verb verb_verify = {
+    .name = "verify",
+    .arguments = "FILE MANIFEST [OPTION]...",
+    .summary = "say whether FILE holds the image of MANIFEST",
+    .run = run_verify,
+};
