@@ -59,7 +59,7 @@ static void report_on_phase(void *owner, enum clone_phase phase)
     bool scanning = phase == CLONE_PHASE_SCANNING;
 
     report->meter.label = clone_phase_name(phase);
-    if (scanning)
+    if (scanning && report->has_seeds)
         report_event(report, event_line_new("seed_file_hash_start"));
     if (scanning || phase == CLONE_PHASE_VERIFYING)
         report_event(report, event_line_new("output_file_hash_start"));
@@ -112,8 +112,8 @@ static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, 
             printf("{\"event\":\"cp_chunk\",\"value\":%" PRIu32 "}\n", i);
             break;
         case CLONE_FATE_FETCHED:
-            printf("{\"event\":\"dl_chunk\",\"value\":%" PRIu32 ",\"size\":%" PRIu64 "}\n", i,
-                   count == 1 ? bytes : bytes / count);
+            printf("{\"event\":\"dl_chunk\",\"value\":%" PRIu32 ",\"size\":%" PRIu32 "}\n", i,
+                   chunk_table_size(clone_table(report->clone), i - 1));
             break;
         }
     }

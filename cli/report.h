@@ -15,6 +15,8 @@ struct report {
     bool people;  /* sentences to stderr */
     struct meter meter;
     const struct release *release; /* of the clone under way */
+    const struct clone *clone;
+    bool has_seeds;
     const char *phase;             /* its name, for the meter */
     uint64_t chunks_fetched;
     bool read_back;

@@ -205,6 +205,7 @@ static void session_clone(struct session *session)
     events.done = session_on_clone_done;
     session->clone = clone_new(session->engine.base, session->engine.http, session->engine.pool, &settings, &events,
                                &session->report);
+    session->report.clone = session->clone;
     clone_start(session->clone);
 }
 
@@ -288,6 +289,7 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
         return 0;
     }
     report_init(&session.report, session.quiet, session.json);
+    session.report.has_seeds = session.seeds[0] != NULL;
     bool ok = session_run_loop(&session, &error);
     if (session.draw)
         event_free(session.draw);

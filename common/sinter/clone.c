@@ -683,6 +683,11 @@ const struct plan *clone_plan(const struct clone *clone)
     return clone->plan;
 }
 
+const struct chunk_table *clone_table(const struct clone *clone)
+{
+    return clone->table;
+}
+
 struct device *clone_take_target(struct clone *clone)
 {
     struct device *target = clone->sources[0].device;

@@ -113,6 +113,9 @@ bool clone_was_overtaken(const struct clone *clone);
 /* NULL before `planned`. */
 const struct plan *clone_plan(const struct clone *clone);
 
+/* The chunks of the image, valid as long as the clone; NULL before scanning. */
+const struct chunk_table *clone_table(const struct clone *clone);
+
 /* After success: the target's descriptor, still exclusive, so that the verification holds until the boot selection
  * is changed. The caller closes it (on a pool thread). */
 struct device *clone_take_target(struct clone *clone);
