@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/io/http_answer.h"
+#include "common/io/http_transport.h"
 
 /* Own eyes, not curl's parser: this must hold for what that parser refuses, too. curl takes one to three
  * slashes after the scheme, and none at all without one ("user:password@host"). */
@@ -136,8 +137,10 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
     case CURLE_UNSUPPORTED_PROTOCOL:
         return judge_protocol(easy, where, reason, secure, error);
     case CURLE_TOO_MANY_REDIRECTS:
-        return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "gave up at ", where,
-                     "it was redirected more than 5 times", "check the server's redirects");
+        error_set(error, ERROR_REMOTE,
+                  "gave up at %s: there are more than %d redirects; check the server's redirects", where,
+                  HTTP_TRANSPORT_REDIRECTS_MAX);
+        return HTTP_OUTCOME_FAILED;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where,
@@ -159,9 +162,8 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the answer for ", where, reason,
                      "check the server");
     case CURLE_OUT_OF_MEMORY:
-        /* Also curl's word for a single header line of more than 100 KB. */
-        return fault(HTTP_OUTCOME_TRANSIENT, ERROR_SYSTEM, error, "no memory for ", where,
-                     "there is none, or the server sent a senselessly long header line", "try again later");
+        return fault(HTTP_OUTCOME_TRANSIENT, ERROR_SYSTEM, error, "cannot fetch ", where, reason,
+                     "free some memory and try again");
     default:
         return judge_connection(easy, code, where, reason, error);
     }

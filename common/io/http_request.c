@@ -1,0 +1,281 @@
+#include "common/io/http_request.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "common/base/alloc.h"
+#include "common/io/http_fault.h"
+
+enum {
+    URL_MAX = 8 * 1024,      /* what common servers accept; curl itself would take 8 MB */
+    DISCARD_MAX = 16 * 1024, /* of an error page, so that its connection can be used again */
+    BODY_FIRST = 4 * 1024,   /* first allocation for a body of unknown length */
+};
+
+/* ---- the answer, as it arrives ---- */
+
+/* Whether the header, now complete, is that of the body asked for. */
+static bool is_body_welcome(const struct http_request *request)
+{
+    return http_answer_judge(&request->answer, &request->question, "", NULL) == HTTP_OUTCOME_OK;
+}
+
+/* Returning less than it was given makes curl end the transfer. */
+static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
+{
+    struct http_request *request = arg;
+    const char *url = NULL;
+
+    if (request->state != HTTP_REQUEST_STATE_ACTIVE)
+        return 0;
+    if (!http_answer_take_line(&request->answer, line, size)) {
+        request->too_long = true;
+        return 0;
+    }
+    if (!request->answer.complete)
+        return size;
+
+    curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (!request->went_https && url && strncasecmp(url, "https:", strlen("https:")) == 0) {
+        request->went_https = true;
+        HTTP_TRANSPORT_SET(request->easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+    }
+    request->body_welcome = is_body_welcome(request);
+    /* A success that is not the one asked for is not worth a byte of its body. */
+    bool success = request->answer.status >= 200 && request->answer.status < 300;
+    return success && !request->body_welcome ? 0 : size;
+}
+
+/* Room for `size` more bytes and the zero after them; the question's size bounds it. */
+static bool grow_body(struct http_request *request, size_t size)
+{
+    size_t need = request->body_size + size + 1, capacity = request->body_capacity;
+
+    if (need <= capacity)
+        return true;
+    if (capacity == 0 && request->answer.has_length)
+        capacity = (size_t)request->answer.length + 1;
+    else
+        capacity = capacity ? capacity * 2 : BODY_FIRST;
+    if (capacity > request->question.size + 1)
+        capacity = request->question.size + 1;
+    if (capacity < need)
+        capacity = need;
+
+    char *body = realloc(request->body, capacity);
+    if (!body)
+        return false;
+    request->body = body;
+    request->body_capacity = capacity;
+    return true;
+}
+
+static size_t on_body(char *data, size_t unit, size_t size, void *arg)
+{
+    struct http_request *request = arg;
+
+    if (request->state != HTTP_REQUEST_STATE_ACTIVE)
+        return 0;
+    request->received_bytes += size;
+    request->transport->received_bytes += size;
+    if (!request->body_welcome)
+        return request->received_bytes <= DISCARD_MAX ? size : 0;
+
+    if (size > request->question.size - request->body_size) {
+        request->too_long = true;
+        return 0;
+    }
+    if (!request->question.range && !grow_body(request, size)) {
+        request->no_memory = true;
+        return 0;
+    }
+    memcpy(request->body + request->body_size, data, size);
+    request->body_size += size;
+    if (request->progress)
+        request->progress(request->owner, size);
+    return request->state == HTTP_REQUEST_STATE_ACTIVE ? size : 0;
+}
+
+/* ---- the answer, as a whole ---- */
+
+/* " of 1000", where anybody knows. */
+static char *expected_size(const struct http_request *request)
+{
+    if (request->question.range)
+        return alloc_printf(" of %zu", request->question.size);
+    if (request->answer.has_length)
+        return alloc_printf(" of %" PRIu64, request->answer.length);
+    return alloc_string("");
+}
+
+/* The whole answer. */
+static enum http_outcome judge_response(struct http_request *request, CURLcode code, struct error *error)
+{
+    CLEANUP_FREE char *where = http_fault_where(request->easy, request->url);
+    const struct http_question *question = &request->question;
+    const struct http_answer *answer = &request->answer;
+    long status = 0;
+
+    if (request->no_memory) {
+        error_set(error, ERROR_SYSTEM, "there is no memory for %s; free some and try again", where);
+        return HTTP_OUTCOME_TRANSIENT;
+    }
+    /* curl's word for a single header line of more than 100 KB, too. */
+    bool too_long_line = code == CURLE_OUT_OF_MEMORY && answer->status && !answer->complete;
+    if (request->too_long || too_long_line) {
+        error_set(error, ERROR_REMOTE,
+                  "the server sent more for %s than the %zu bytes %s; check the URL and the server", where,
+                  answer->complete ? question->size : HTTP_ANSWER_HEADER_MAX,
+                  !answer->complete ? "a header may have"
+                  : question->range ? "asked for"
+                                    : "allowed");
+        return HTTP_OUTCOME_FAILED;
+    }
+    /* What a header says stands, however the rest broke off; but of redirects curl knows more. */
+    curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+    bool redirect = status >= 300 && status < 400;
+    if (answer->complete && answer->status == status && (!redirect || code == CURLE_OK)) {
+        enum http_outcome outcome = http_answer_judge(answer, question, where, error);
+        if (outcome != HTTP_OUTCOME_OK)
+            return outcome;
+    }
+    bool short_range = code == CURLE_OK && question->range && request->body_size < question->size;
+    if (code == CURLE_PARTIAL_FILE || short_range) {
+        CLEANUP_FREE char *expected = expected_size(request);
+        error_set(error, ERROR_NETWORK, "%s broke off after %zu%s bytes; try again", where,
+                  request->body_size, expected);
+        return HTTP_OUTCOME_TRANSIENT;
+    }
+    if (code != CURLE_OK)
+        return http_fault_judge(request->easy, code, request->reason, where, request->went_https, error);
+    if (!answer->complete || answer->status != status) {
+        error_set(error, ERROR_REMOTE, "the answer to %s makes no sense as HTTP; check the server", where);
+        return HTTP_OUTCOME_FAILED;
+    }
+    return HTTP_OUTCOME_OK;
+}
+
+void http_request_take_response(struct http_request *request, CURLcode code,
+                                struct http_response *ret_response)
+{
+    const struct http_answer *answer = &request->answer;
+    bool range = request->question.range;
+
+    /* An empty body is a string of its own, too. */
+    if (code == CURLE_OK && !range && request->body_welcome && !grow_body(request, 0))
+        request->no_memory = true;
+
+    *ret_response = (struct http_response){0};
+    ret_response->outcome = judge_response(request, code, &ret_response->error);
+    ret_response->status = answer->status;
+    ret_response->etag = *answer->etag ? answer->etag : NULL;
+    ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
+    ret_response->retry_after_ms = http_answer_retry_after_ms(answer, time(NULL));
+    ret_response->received_bytes = request->received_bytes;
+    bool ok = ret_response->outcome == HTTP_OUTCOME_OK;
+    if (answer->status == 206)
+        ret_response->total_size = answer->range_total ? answer->range_total : request->question.total_size;
+    else if (ok)
+        ret_response->total_size = request->body_size;
+    if (ok || (range && ret_response->outcome == HTTP_OUTCOME_TRANSIENT))
+        ret_response->body_size = request->body_size;
+    if (ok && !range) {
+        request->body[request->body_size] = '\0';
+        ret_response->body = request->body;
+        request->body = NULL;
+    }
+}
+
+/* ---- a new request ---- */
+
+static void add_field(struct http_request *request, const char *name, const char *value)
+{
+    CLEANUP_FREE char *line = alloc_printf("%s: %s", name, value);
+
+    http_transport_append(&request->fields, line);
+}
+
+static struct http_request *request_new(struct http_transport *transport, const char *url)
+{
+    struct http_request *request = alloc_zeroed(sizeof(*request));
+    CURL *easy = curl_easy_init();
+
+    if (!easy)
+        abort();
+    request->transport = transport;
+    request->easy = easy;
+    request->url = alloc_string(url);
+    request->went_https = strncasecmp(url, "https:", strlen("https:")) == 0;
+    for (const struct curl_slist *field = transport->fields; field; field = field->next)
+        http_transport_append(&request->fields, field->data);
+
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PRIVATE, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_ERRORBUFFER, request->reason);
+    /* An empty URL comes back as malformed, as a senseless one does. */
+    HTTP_TRANSPORT_SET(easy, CURLOPT_URL, strlen(url) <= URL_MAX ? url : "");
+    HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERFUNCTION, on_header_line);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERDATA, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEDATA, request);
+    http_transport_apply(transport, easy, request->went_https);
+    return request;
+}
+
+struct http_request *http_request_new_get(struct http_transport *transport, const struct http_get *get)
+{
+    struct http_request *request = request_new(transport, get->url);
+
+    assert(get->max_size < SIZE_MAX);
+    request->question.size = get->max_size;
+    request->progress = get->progress;
+    if (get->if_none_match && http_transport_is_field_text(get->if_none_match)) {
+        add_field(request, "If-None-Match", get->if_none_match);
+        request->question.conditional = true;
+    } else if (get->if_modified_since && http_transport_is_field_text(get->if_modified_since)) {
+        add_field(request, "If-Modified-Since", get->if_modified_since);
+        request->question.conditional = true;
+    }
+    HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, request->fields);
+    return request;
+}
+
+struct http_request *http_request_new_range(struct http_transport *transport,
+                                            const struct http_get_range *get)
+{
+    struct http_request *request = request_new(transport, get->url);
+    struct http_question *question = &request->question;
+    char range[48];
+
+    assert(get->size > 0 && get->offset <= UINT64_MAX - get->size);
+    question->range = true;
+    question->offset = get->offset;
+    question->size = get->size;
+    question->total_size = get->total_size;
+    question->etag = alloc_string(get->etag);
+    request->body = (char *)get->buffer;
+    request->progress = get->progress;
+    snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, get->offset, get->offset + get->size - 1);
+    HTTP_TRANSPORT_SET(request->easy, CURLOPT_RANGE, range);
+    if (get->etag && http_answer_etag_is_strong(get->etag)) {
+        add_field(request, "If-Range", get->etag);
+        question->if_range = true;
+    }
+    HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, request->fields);
+    return request;
+}
+
+void http_request_free(struct http_request *request)
+{
+    curl_easy_cleanup(request->easy);
+    curl_slist_free_all(request->fields);
+    free(request->url);
+    free(request->question.etag);
+    if (!request->question.range)
+        free(request->body);
+    free(request);
+}

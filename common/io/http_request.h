@@ -1,0 +1,64 @@
+/*
+ * One request: curl's handle for it, what it was asked for, what came so far, and in the end what it was. How
+ * it comes to run, and who is called back, is common/io/http.c's business, of which this is a part and which
+ * is its only caller. Never blocks; the loop's thread only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <curl/curl.h>
+
+#include "common/base/error.h"
+#include "common/io/http.h"
+#include "common/io/http_answer.h"
+#include "common/io/http_transport.h"
+
+enum http_request_state {
+    HTTP_REQUEST_STATE_WAITING,   /* for its turn */
+    HTTP_REQUEST_STATE_ACTIVE,    /* in curl's hands */
+    HTTP_REQUEST_STATE_CANCELLED, /* likewise, to be freed as soon as curl returns */
+    HTTP_REQUEST_STATE_DONE,      /* its callback is running */
+};
+
+struct http_request {
+    TAILQ_ENTRY(http_request) entry; /* http::requests */
+    struct http *http;
+    enum http_request_state state;
+    http_done_fn done;
+    http_progress_fn progress;
+    void *owner;
+
+    struct http_transport *transport;
+    CURL *easy;
+    char *url;
+    struct curl_slist *fields;
+    struct http_question question;
+    struct http_answer answer;
+    bool went_https;   /* some hop was encrypted, so that none after it may not be */
+    bool body_welcome; /* the header is complete, and that of the body asked for */
+    bool too_long;     /* the body, or the header */
+    bool no_memory;
+    uint64_t received_bytes;
+    char *body; /* the caller's buffer for a range, else ours */
+    size_t body_size, body_capacity;
+    char reason[CURL_ERROR_SIZE]; /* why curl gave up, in its words */
+};
+
+/* A request for a whole file, WAITING and complete but for the callbacks. */
+struct http_request *http_request_new_get(struct http_transport *transport, const struct http_get *get);
+
+/* Likewise for a range. */
+struct http_request *http_request_new_range(struct http_transport *transport,
+                                            const struct http_get_range *get);
+
+/* Frees a request that curl no longer has. */
+void http_request_free(struct http_request *request);
+
+/* What became of it, once curl is through with it. The body is the response's then; the rest lives as long as
+ * the request. */
+void http_request_take_response(struct http_request *request, CURLcode code,
+                                struct http_response *ret_response);

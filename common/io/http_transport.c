@@ -1,0 +1,160 @@
+#include "common/io/http_transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "common/base/alloc.h"
+
+enum {
+    DEFAULT_CONNECTIONS = 4,
+    DEFAULT_STALL_MS = 30 * 1000,
+    STALL_MAX_MS = 24 * 3600 * 1000, /* curl counts in long */
+    CONNECT_MAX_MS = 30 * 1000,      /* names, TCP, proxy and TLS; the stall timeout where that is shorter */
+    STALL_BYTES_S = 100,
+    RECEIVE_BUFFER = 64 * 1024, /* one for each request under way */
+    RECEIVE_BUFFER_MIN = 1024,  /* curl's own lower bound */
+};
+
+bool http_transport_is_field_text(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
+            return false;
+    return true;
+}
+
+void http_transport_append(struct curl_slist **lines, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*lines, line);
+
+    if (!longer)
+        abort();
+    *lines = longer;
+}
+
+/* Fields that this module sends itself, or whose answers it would not understand. */
+static bool is_field_reserved(const char *field)
+{
+    static const char *const reserved[] = {
+        "Range:", "If-", "Accept-Encoding:", "TE:", "Transfer-Encoding:", "Content-Length:", "Connection:"};
+
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (strncasecmp(field, reserved[i], strlen(reserved[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool set_fields(struct http_transport *transport, const char *const *fields, struct error *error)
+{
+    for (; fields && *fields; fields++) {
+        size_t name = strcspn(*fields, ": \t\r\n");
+        if (name == 0 || (*fields)[name] != ':' || !http_transport_is_field_text(*fields))
+            return error_set(error, ERROR_REFUSED,
+                             "header '%.*s' is not of the form 'Name: value'; correct it", (int)name,
+                             *fields);
+        if (is_field_reserved(*fields))
+            return error_set(error, ERROR_REFUSED, "header '%.*s' is set by moonsinter itself; remove it",
+                             (int)name, *fields);
+        http_transport_append(&transport->fields, *fields);
+    }
+    return true;
+}
+
+bool http_transport_init(struct http_transport *transport, const struct http_settings *settings,
+                         struct error *error)
+{
+    unsigned connections = settings->connections ? settings->connections : DEFAULT_CONNECTIONS;
+    uint64_t stall_ms = settings->stall_timeout_ms ? settings->stall_timeout_ms : DEFAULT_STALL_MS;
+    uint64_t limit = settings->rate_limit_bytes_s;
+    uint64_t share = limit / connections;
+
+    *transport = (struct http_transport){
+        .connections = connections,
+        /* None at all would be no limit, and curl counts in a signed number. */
+        .rate_limit_bytes_s = limit && !share     ? 1
+                              : share < INT64_MAX ? share
+                                                  : INT64_MAX,
+        .stall_timeout_ms = stall_ms < STALL_MAX_MS ? stall_ms : STALL_MAX_MS,
+        .proxy = alloc_string(settings->proxy),
+        .ca_file = alloc_string(settings->ca_file),
+        .client_certificate = alloc_string(settings->client_certificate),
+        .client_key = alloc_string(settings->client_key),
+    };
+    return set_fields(transport, settings->headers, error);
+}
+
+void http_transport_finish(struct http_transport *transport)
+{
+    curl_slist_free_all(transport->fields);
+    free(transport->proxy);
+    free(transport->ca_file);
+    free(transport->client_certificate);
+    free(transport->client_key);
+}
+
+static void set_speed(const struct http_transport *transport, CURL *easy)
+{
+    uint64_t rate = transport->rate_limit_bytes_s;
+    long stall_s = (long)((transport->stall_timeout_ms + 999) / 1000);
+    long buffer = RECEIVE_BUFFER, stall_bytes_s = STALL_BYTES_S;
+
+    if (rate) {
+        HTTP_TRANSPORT_SET(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)rate);
+        /* curl takes a buffer whole and then pauses; a pause is not to look like a stall. */
+        if (rate < RECEIVE_BUFFER)
+            buffer = rate > RECEIVE_BUFFER_MIN ? (long)rate : RECEIVE_BUFFER_MIN;
+        if (rate / 2 < STALL_BYTES_S)
+            stall_bytes_s = (long)rate / 2 + 1;
+    }
+    HTTP_TRANSPORT_SET(easy, CURLOPT_BUFFERSIZE, buffer);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_LOW_SPEED_LIMIT, stall_bytes_s);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_LOW_SPEED_TIME, stall_s);
+    HTTP_TRANSPORT_SET(
+        easy, CURLOPT_CONNECTTIMEOUT_MS,
+        (long)(transport->stall_timeout_ms < CONNECT_MAX_MS ? transport->stall_timeout_ms : CONNECT_MAX_MS));
+}
+
+/* curl's own sockets would be inherited by every program the daemon starts. */
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void set_connection(const struct http_transport *transport, CURL *easy, bool secure)
+{
+    HTTP_TRANSPORT_SET(easy, CURLOPT_NOSIGNAL, 1L);
+    /* curl would otherwise wait, on the loop, for a name server that does not answer before it lets go of a
+     * cancelled or timed-out request. */
+    HTTP_TRANSPORT_SET(easy, CURLOPT_QUICK_EXIT, 1L);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (secure)
+        HTTP_TRANSPORT_SET(easy, CURLOPT_PIPEWAIT, 1L);
+    if (transport->proxy)
+        HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY, transport->proxy);
+    if (transport->ca_file) {
+        /* Instead of the system's, of which curl would else keep the folder. */
+        HTTP_TRANSPORT_SET(easy, CURLOPT_CAINFO, transport->ca_file);
+        HTTP_TRANSPORT_SET(easy, CURLOPT_CAPATH, NULL);
+    }
+    if (transport->client_certificate)
+        HTTP_TRANSPORT_SET(easy, CURLOPT_SSLCERT, transport->client_certificate);
+    if (transport->client_key)
+        HTTP_TRANSPORT_SET(easy, CURLOPT_SSLKEY, transport->client_key);
+}
+
+void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure)
+{
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    HTTP_TRANSPORT_SET(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
+    HTTP_TRANSPORT_SET(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_MAXREDIRS, (long)HTTP_TRANSPORT_REDIRECTS_MAX);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_USERAGENT, "moonsinter/" MOONSINTER_VERSION);
+    set_connection(transport, easy, secure);
+    set_speed(transport, easy);
+}

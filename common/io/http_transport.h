@@ -1,0 +1,50 @@
+/*
+ * How requests are made: the settings of one http with their defaults, and the options of curl that follow
+ * from them. Part of common/io/http.c. Never blocks; the loop's thread only.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <curl/curl.h>
+
+#include "common/base/error.h"
+#include "common/io/http.h"
+
+enum {
+    HTTP_TRANSPORT_REDIRECTS_MAX = 5,
+};
+
+/* Sets an option of a CURL *. One that curl refuses is one it was built without: http_new() looked for those.
+ */
+#define HTTP_TRANSPORT_SET(easy, option, value)                                                              \
+    do {                                                                                                     \
+        CURLcode set_code_ = curl_easy_setopt(easy, option, value);                                          \
+        assert(set_code_ == CURLE_OK);                                                                       \
+    } while (0)
+
+struct http_transport {
+    unsigned connections;
+    uint64_t rate_limit_bytes_s; /* of one request; 0 = none */
+    uint64_t stall_timeout_ms;
+    char *proxy, *ca_file, *client_certificate, *client_key;
+    struct curl_slist *fields;
+    uint64_t received_bytes; /* by all of them */
+};
+
+/* Copies the settings; what cannot be sent is refused. To be finished in either case. */
+bool http_transport_init(struct http_transport *transport, const struct http_settings *settings,
+                         struct error *error);
+
+void http_transport_finish(struct http_transport *transport);
+
+/* Gives a request's handle what all have in common; `secure` where its URL is https. */
+void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure);
+
+/* Appends one "Name: value" line; aborts where there is no memory. */
+void http_transport_append(struct curl_slist **lines, const char *line);
+
+/* Whether a text may go into a header: it must not begin another line there. */
+bool http_transport_is_field_text(const char *text);
