@@ -14,10 +14,11 @@ void json_put_pointer(struct json_object **object)
 struct json_census {
     size_t values;
     size_t members;
+    bool has_single_quote; /* outside strings: json-c takes it for one around names, even when it is strict */
 };
 
-/* Counts the marks outside strings of which each value and each member of an object needs one. Exact for JSON, and an
- * upper bound on what a parser would build from anything else. */
+/* Counts the marks outside strings of which each value and each member of an object needs one. Exact for
+ * JSON, and an upper bound on what a parser would build from anything else. */
 static struct json_census json_take_census(const char *text, size_t size)
 {
     struct json_census census = {0};
@@ -29,6 +30,8 @@ static struct json_census json_take_census(const char *text, size_t size)
             i++;
         else if (c == '"')
             in_string = !in_string;
+        else if (!in_string && c == '\'')
+            census.has_single_quote = true;
         else if (!in_string && c == ':')
             census.members++;
         else if (!in_string && (c == '{' || c == '[' || c == ','))
@@ -69,8 +72,11 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
     if (size > INT32_MAX)
         return error_set(error, ERROR_FORMAT, "%s is too large to be JSON of ours", what);
     struct json_census census = json_take_census(text, size);
+    if (census.has_single_quote)
+        return error_set(error, ERROR_FORMAT, "%s is not JSON: it has a single quote outside strings", what);
     if (census.values > JSON_VALUES_MAX)
-        return error_set(error, ERROR_FORMAT, "%s has more than the %d values allowed", what, JSON_VALUES_MAX);
+        return error_set(error, ERROR_FORMAT, "%s has more than the %d values allowed", what,
+                         JSON_VALUES_MAX);
 
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (!tokener)
@@ -84,7 +90,8 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
     if (status == json_tokener_continue)
         error_set(error, ERROR_FORMAT, "%s is not JSON: it ends in the middle", what);
     else if (status != json_tokener_success)
-        error_set(error, ERROR_FORMAT, "%s is not JSON: %s at byte %zu", what, json_tokener_error_desc(status), end);
+        error_set(error, ERROR_FORMAT, "%s is not JSON: %s at byte %zu", what,
+                  json_tokener_error_desc(status), end);
     else if (!json_object_is_type(object, json_type_object))
         error_set(error, ERROR_FORMAT, "%s is JSON, but not an object", what);
     else if (!json_is_blank(text + end, size - end))
@@ -99,7 +106,8 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
     return false;
 }
 
-static enum json_member json_find(struct json_object *object, const char *name, struct json_object **ret_value)
+static enum json_member json_find(struct json_object *object, const char *name,
+                                  struct json_object **ret_value)
 {
     if (!json_object_object_get_ex(object, name, ret_value) || !*ret_value)
         return JSON_MEMBER_ABSENT;
