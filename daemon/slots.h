@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "common/base/error.h"
+#include "daemon/storage.h"
 
 enum slot {
     SLOT_NONE = -1,
@@ -40,19 +41,11 @@ struct slots_request {
     enum slot selected;
 };
 
-/* What one configured name stands for now. */
-struct slot_device {
-    char *path; /* to open; symbolic links and TAG= names resolved. Where absent: the name's best guess */
-    bool present;
-    bool is_block;
-    dev_t number; /* block device: its number; file: the number of the device it lies on */
-    ino_t inode;  /* file only */
-};
-
 struct slots {
-    struct slot_device devices[SLOT_COUNT];
-    enum slot running;        /* SLOT_NONE = cannot be determined */
-    char why[512];            /* one sentence: how the running one was found, or why it cannot be */
+    struct storage devices[SLOT_COUNT]; /* what the names stand for now; .path is the one to open */
+    enum slot running;                  /* SLOT_NONE = cannot be determined */
+    char why[512];                      /* one sentence: how the running one was found, or why it cannot be */
+    struct storage_set in_use;          /* what "/" and the running slot stand on; never to be written */
     bool is_root[SLOT_COUNT]; /* the machine's own root file system stands on it, whatever the backend says */
 };
 

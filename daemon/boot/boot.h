@@ -84,7 +84,7 @@ bool boot_invalidate(struct boot *boot, enum slot slot, struct error *error);
 /* `slot` holds a verified image and runs next: on trial where the backend can, else for good. */
 bool boot_arm(struct boot *boot, enum slot slot, struct error *error);
 
-/* `slot` runs and is fit: it runs from now on. Refused where another one runs. */
+/* `slot` runs and is fit: it runs from now on. Refused where the backend knows that another one runs. */
 bool boot_good(struct boot *boot, enum slot slot, struct error *error);
 
 /* `slot` is not to run again; the other one runs next. Never touches the other's ability to boot, and is

@@ -1,0 +1,108 @@
+#include "daemon/boot/boot.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+
+/* Those that are not built are NULL; the settings refuse them first. */
+static const struct boot_backend *const backends[] = {
+    [CONFIG_BACKEND_FILE] = &boot_backend_file,
+    [CONFIG_BACKEND_RPI_CMDLINE] = &boot_backend_rpi_cmdline,
+    [CONFIG_BACKEND_RPI_TRYBOOT] = NULL,
+    [CONFIG_BACKEND_UBOOT] = NULL,
+    [CONFIG_BACKEND_GRUB] = NULL,
+    [CONFIG_BACKEND_SYSTEMD_BOOT] = NULL,
+    [CONFIG_BACKEND_CUSTOM] = NULL,
+};
+
+bool boot_new(const struct config *config, const char *root, struct boot **ret_boot, struct error *error)
+{
+    const struct boot_backend *backend = backends[config->backend];
+
+    if (!backend)
+        return error_set(error, ERROR_REFUSED, "Backend=%s is not supported by this version of moonsinterd",
+                         config_backend_name(config->backend));
+    struct boot *boot = alloc_zeroed(sizeof(*boot));
+    boot->backend = backend;
+    boot->root = alloc_string(root ? root : "");
+    if (!backend->open(boot, config, error)) {
+        boot_free(boot);
+        return error_prefix(error, "boot selection (%s)", backend->name);
+    }
+    *ret_boot = boot;
+    return true;
+}
+
+struct boot *boot_free(struct boot *boot)
+{
+    if (!boot)
+        return NULL;
+    boot->backend->close(boot);
+    free(boot->root);
+    free(boot);
+    return NULL;
+}
+
+const struct boot_abilities *boot_get_abilities(const struct boot *boot)
+{
+    return &boot->backend->abilities;
+}
+
+/* An error of a backend gets its name in front. */
+static bool finish_call(const struct boot *boot, bool success, struct error *error)
+{
+    return success || error_prefix(error, "boot selection (%s)", boot->backend->name);
+}
+
+bool boot_start(struct boot *boot, struct error *error)
+{
+    return !boot->backend->start || finish_call(boot, boot->backend->start(boot, error), error);
+}
+
+bool boot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
+{
+    return finish_call(boot, boot->backend->read(boot, ret_state, error), error);
+}
+
+bool boot_invalidate(struct boot *boot, enum slot slot, struct error *error)
+{
+    assert(slot != SLOT_NONE);
+    return finish_call(boot, boot->backend->invalidate(boot, slot, error), error);
+}
+
+bool boot_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    assert(slot != SLOT_NONE);
+    return finish_call(boot, boot->backend->arm(boot, slot, error), error);
+}
+
+bool boot_good(struct boot *boot, enum slot slot, struct error *error)
+{
+    assert(slot != SLOT_NONE);
+    return finish_call(boot, boot->backend->good(boot, slot, error), error);
+}
+
+bool boot_reject(struct boot *boot, enum slot slot, struct error *error)
+{
+    assert(slot != SLOT_NONE);
+    return finish_call(boot, boot->backend->reject(boot, slot, error), error);
+}
+
+const char *boot_health_name(enum boot_health health)
+{
+    switch (health) {
+    case BOOT_HEALTH_UNKNOWN:
+        return "unknown";
+    case BOOT_HEALTH_GOOD:
+        return "good";
+    case BOOT_HEALTH_TRIAL:
+        return "trial";
+    case BOOT_HEALTH_BAD:
+        return "bad";
+    case BOOT_HEALTH_INVALID:
+        return "invalid";
+    }
+    assert(false);
+    return NULL;
+}

@@ -1,0 +1,318 @@
+/*
+ * The `rpi-cmdline` backend, the ancestor's: one FAT partition, one kernel, and root= in cmdline.txt decides.
+ * No trial and no way back but by hand. The file is overwritten in place at the same length, padded with
+ * blanks: that is one sector and touches neither the FAT nor the folder, so a power cut leaves the old line
+ * or the new one. Replacing it by rename lost the file in a quarter of all crash states on Linux's vfat.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "daemon/boot/boot.h"
+#include "daemon/storage.h"
+
+enum {
+    SECTOR_SIZE = 512,     /* what a medium writes whole or not at all */
+    READBACK_ALIGN = 4096, /* as much as any logical block O_DIRECT may ask for */
+};
+
+struct rpi_backend {
+    char *path;
+    char *names[SLOT_COUNT]; /* as configured, and as written after root= */
+};
+
+/* The file, taken apart around the value of root=. */
+struct cmdline {
+    char text[SECTOR_SIZE + 1]; /* the line, without line feed and blanks at its end */
+    char sector[SECTOR_SIZE];   /* the file as it is */
+    size_t file_size;
+    bool line_feed; /* the file ends in one */
+    size_t value;   /* where in text the value of root= begins */
+    size_t length;  /* of the value */
+};
+
+/* Finds root= among the parameters, which blanks part unless quoted. */
+static bool cmdline_find_root(struct cmdline *cmdline, const char *path, struct error *error)
+{
+    static const char key[] = "root=";
+    const char *text = cmdline->text;
+    unsigned found = 0;
+
+    for (size_t at = 0; text[at];) {
+        at += strspn(text + at, " \t");
+        size_t begin = at;
+        for (bool quoted = false; text[at] && (quoted || (text[at] != ' ' && text[at] != '\t')); at++)
+            quoted ^= text[at] == '"';
+        if (at - begin == 2 && strncmp(text + begin, "--", 2) == 0)
+            break; /* what follows is for init */
+        if (strncmp(text + begin, key, strlen(key)) != 0)
+            continue;
+        found++;
+        cmdline->value = begin + strlen(key);
+        cmdline->length = at - cmdline->value;
+    }
+    if (found == 1 && cmdline->length)
+        return true;
+    return error_set(error, ERROR_REFUSED, "%s has %s; it must have exactly one, naming slot a or slot b",
+                     path,
+                     found > 1 ? "more than one root="
+                     : found   ? "an empty root="
+                               : "no root=");
+}
+
+static bool cmdline_read(const char *path, int fd, struct cmdline *ret_cmdline, struct error *error)
+{
+    struct cmdline cmdline = {0};
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is not a regular file", path);
+    if (status.st_size > SECTOR_SIZE)
+        return error_set(error, ERROR_REFUSED,
+                         "%s has %lld bytes; over 512, it cannot be changed safely, so shorten it", path,
+                         (long long)status.st_size);
+    cmdline.file_size = (size_t)status.st_size;
+    int result = file_pread_full(fd, cmdline.text, cmdline.file_size, 0);
+    if (result < 0)
+        return error_set_errno(error, result, "cannot read %s", path);
+    if (strlen(cmdline.text) != cmdline.file_size)
+        return error_set(error, ERROR_REFUSED, "%s holds a zero byte; write it anew", path);
+    memcpy(cmdline.sector, cmdline.text, cmdline.file_size);
+    size_t length = cmdline.file_size;
+    while (length && strchr(" \t\r\n", cmdline.text[length - 1])) {
+        cmdline.line_feed |= cmdline.text[length - 1] == '\n';
+        length--;
+    }
+    cmdline.text[length] = 0;
+    if (strpbrk(cmdline.text, "\r\n"))
+        return error_set(error, ERROR_REFUSED, "%s has more than one line; the firmware wants all in one",
+                         path);
+    if (!cmdline_find_root(&cmdline, path, error))
+        return false;
+    *ret_cmdline = cmdline;
+    return true;
+}
+
+static bool cmdline_open(const struct rpi_backend *backend, int flags, int *ret_fd,
+                         struct cmdline *ret_cmdline, struct error *error)
+{
+    CLEANUP_FD int fd = open(backend->path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0 && (errno == EROFS || errno == EACCES))
+        return error_set_errno(
+            error, errno, "cannot open %s; mount the boot partition writable for moonsinterd", backend->path);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s; is the boot partition mounted?", backend->path);
+    if (!cmdline_read(backend->path, fd, ret_cmdline, error))
+        return false;
+    *ret_fd = file_take_fd(&fd);
+    return true;
+}
+
+/* Which slot the line names: by the very text, or because both names lead to the same device. */
+static enum slot cmdline_slot(const struct boot *boot, const struct cmdline *cmdline)
+{
+    const struct rpi_backend *backend = boot->private;
+    CLEANUP_FREE char *value = alloc_printf("%.*s", (int)cmdline->length, cmdline->text + cmdline->value);
+    struct storage named = {0}, slot = {0};
+    enum slot found = SLOT_NONE;
+
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (strcmp(value, backend->names[i]) == 0)
+            return (enum slot)i;
+    if (!storage_find(boot->root, value, &named, NULL))
+        return SLOT_NONE;
+    for (int i = SLOT_A; i <= SLOT_B && found == SLOT_NONE && named.present; i++) {
+        if (!storage_find(boot->root, backend->names[i], &slot, NULL))
+            continue;
+        if (storage_equal(&named, &slot))
+            found = (enum slot)i;
+        storage_finish(&slot);
+    }
+    storage_finish(&named);
+    return found;
+}
+
+/* Whether the kernel itself understands `name` after root=; other names need an initramfs that does. */
+static bool kernel_understands(const char *name)
+{
+    if (text_has_prefix(name, "PARTUUID=") || text_has_prefix(name, "PARTLABEL="))
+        return true;
+    return text_has_prefix(name, "/dev/") && !strchr(name + strlen("/dev/"), '/');
+}
+
+static bool check_name(const char *name, const struct cmdline *cmdline, struct error *error)
+{
+    CLEANUP_FREE char *value = alloc_printf("%.*s", (int)cmdline->length, cmdline->text + cmdline->value);
+
+    if (strpbrk(name, " \t\"'"))
+        return error_set(error, ERROR_REFUSED,
+                         "%s cannot stand on a kernel command line; name the slot another way", name);
+    if (*name == '/' && !text_has_prefix(name, "/dev/"))
+        return error_set(error, ERROR_REFUSED, "%s is a file; a Raspberry Pi starts from partitions only",
+                         name);
+    if (!kernel_understands(name) && kernel_understands(value))
+        return error_set(error, ERROR_REFUSED,
+                         "the kernel may not find root=%s without help from an initramfs; name the slot as "
+                         "/dev/mmcblk... or PARTUUID=...",
+                         name);
+    return true;
+}
+
+static bool rpi_open(struct boot *boot, const struct config *config, struct error *error)
+{
+    struct rpi_backend *backend = alloc_zeroed(sizeof(*backend));
+    CLEANUP_FD int fd = -1;
+    struct cmdline cmdline;
+
+    boot->private = backend;
+    backend->path = alloc_printf("%s%s", boot->root, config->cmdline_file);
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        backend->names[i] = alloc_string(config->slot_names[i]);
+    return cmdline_open(backend, O_RDONLY, &fd, &cmdline, error) &&
+           check_name(backend->names[SLOT_A], &cmdline, error) &&
+           check_name(backend->names[SLOT_B], &cmdline, error);
+}
+
+static void rpi_close(struct boot *boot)
+{
+    struct rpi_backend *backend = boot->private;
+
+    free(backend->path);
+    free(backend->names[SLOT_A]);
+    free(backend->names[SLOT_B]);
+    free(backend);
+}
+
+static bool rpi_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
+{
+    CLEANUP_FD int fd = -1;
+    struct cmdline cmdline;
+
+    if (!cmdline_open(boot->private, O_RDONLY, &fd, &cmdline, error))
+        return false;
+    *ret_state = (struct boot_state){
+        .running = SLOT_NONE,
+        .next = cmdline_slot(boot, &cmdline),
+        .trial = SLOT_NONE,
+    };
+    return true;
+}
+
+/* Reads the file past the page cache where the file system can, and compares. */
+static bool read_back(const char *path, int fd, const char *expected, size_t size, struct error *error)
+{
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    CLEANUP_FD int direct = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (direct < 0)
+        direct = open(path, O_RDONLY | O_CLOEXEC);
+    if (direct < 0)
+        return error_set_errno(error, errno, "cannot read back %s", path);
+    CLEANUP_FREE char *buffer = aligned_alloc(READBACK_ALIGN, READBACK_ALIGN);
+    if (!buffer)
+        return error_set_errno(error, ENOMEM, "cannot read back %s", path);
+    ssize_t got = read(direct, buffer, READBACK_ALIGN);
+    if (got < 0)
+        return error_set_errno(error, errno, "cannot read back %s", path);
+    if ((size_t)got != size || memcmp(buffer, expected, size) != 0)
+        return error_set(error, ERROR_SYSTEM,
+                         "%s does not hold what was just written to it; replace the medium", path);
+    return true;
+}
+
+/* Writes `line` and pads it to `size` with blanks before the line feed. */
+static void pad(const char *line, bool line_feed, char *ret_sector, size_t size)
+{
+    size_t length = strlen(line);
+
+    memcpy(ret_sector, line, length);
+    memset(ret_sector + length, ' ', size - length);
+    if (line_feed)
+        ret_sector[size - 1] = '\n';
+}
+
+static bool write_sector(const struct rpi_backend *backend, int fd, const char *sector, size_t size,
+                         struct error *error)
+{
+    int result = file_pwrite_full(fd, sector, size, 0);
+
+    if (result == 0 && fsync(fd) < 0)
+        result = -errno;
+    if (result < 0)
+        return error_set_errno(error, result, "cannot write %s", backend->path);
+    return read_back(backend->path, fd, sector, size, error);
+}
+
+/* Room for either name, so that the length need not change a second time. */
+static size_t longest_name(const struct rpi_backend *backend)
+{
+    size_t a = strlen(backend->names[SLOT_A]), b = strlen(backend->names[SLOT_B]);
+
+    return a > b ? a : b;
+}
+
+/* Makes root= name `slot`, if it does not yet. */
+static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct rpi_backend *backend = boot->private;
+    const char *name = backend->names[slot];
+    CLEANUP_FD int fd = -1;
+    struct cmdline cmdline;
+    char sector[SECTOR_SIZE];
+
+    if (!cmdline_open(backend, O_RDWR, &fd, &cmdline, error))
+        return false;
+    enum slot named = cmdline_slot(boot, &cmdline);
+    if (named == slot) /* perhaps only in the page cache, after a write that failed */
+        return read_back(backend->path, fd, cmdline.sector, cmdline.file_size, NULL) ||
+               write_sector(backend, fd, cmdline.sector, cmdline.file_size, error);
+    if (named == SLOT_NONE)
+        return error_set(error, ERROR_REFUSED,
+                         "%s has root=%.*s, which is neither slot a (%s) nor slot b (%s)", backend->path,
+                         (int)cmdline.length, cmdline.text + cmdline.value, backend->names[SLOT_A],
+                         backend->names[SLOT_B]);
+    if (!check_name(name, &cmdline, error))
+        return false;
+    CLEANUP_FREE char *line = alloc_printf("%.*s%s%s", (int)cmdline.value, cmdline.text, name,
+                                           cmdline.text + cmdline.value + cmdline.length);
+
+    size_t size = cmdline.file_size;
+    if (strlen(line) + cmdline.line_feed > size)
+        size = strlen(line) - strlen(name) + longest_name(backend) + cmdline.line_feed;
+    if (size > SECTOR_SIZE)
+        return error_set(error, ERROR_REFUSED, "%s would have %zu bytes, over 512; shorten it", backend->path,
+                         size);
+    if (size > cmdline.file_size) {
+        /* A longer file means more than one write, so first the old line with more blanks: whatever a power
+         * cut leaves of that names the old slot. */
+        pad(cmdline.text, cmdline.line_feed, sector, size);
+        if (!write_sector(backend, fd, sector, size, error))
+            return false;
+    }
+    pad(line, cmdline.line_feed, sector, size);
+    return write_sector(backend, fd, sector, size, error);
+}
+
+static bool rpi_select_other(struct boot *boot, enum slot slot, struct error *error)
+{
+    return rpi_select(boot, slot_other(slot), error);
+}
+
+const struct boot_backend boot_backend_rpi_cmdline = {
+    .name = "rpi-cmdline",
+    .open = rpi_open,
+    .close = rpi_close,
+    .read = rpi_read,
+    .invalidate = rpi_select_other,
+    .arm = rpi_select,
+    .good = rpi_select,
+    .reject = rpi_select_other,
+};
