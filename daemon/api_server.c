@@ -4,12 +4,13 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
-#include "daemon/api_clients.h"
 #include "daemon/api_peer.h"
+#include "daemon/api_server_client.h"
 #include "daemon/api_socket.h"
 
 enum {
@@ -20,12 +21,99 @@ enum {
 };
 
 struct api_server {
-    struct api_clients *clients;
+    struct api_client_set clients;
     struct api_socket socket;
     struct api_peer_group group;
     struct event *readable;
     struct event *pause;
 };
+
+static void limits_set_defaults(struct api_server_limits *limits)
+{
+    if (!limits->max_clients)
+        limits->max_clients = 32;
+    if (!limits->max_head_bytes)
+        limits->max_head_bytes = 8 << 10;
+    if (!limits->max_body_bytes)
+        limits->max_body_bytes = 64 << 10;
+    if (!limits->max_unread_bytes)
+        limits->max_unread_bytes = 256 << 10;
+    if (!limits->request_timeout_ms)
+        limits->request_timeout_ms = 10000;
+}
+
+static void reap_closed(evutil_socket_t fd, short what, void *owner)
+{
+    struct api_client_set *set = owner;
+    struct api_client *client;
+
+    while ((client = TAILQ_FIRST(&set->closed))) {
+        TAILQ_REMOVE(&set->closed, client, link);
+        api_client_free(client);
+    }
+}
+
+static void set_init(struct api_client_set *set, const struct api_server_options *options)
+{
+    set->base = options->base;
+    set->backend = options->backend;
+    set->limits = options->limits;
+    limits_set_defaults(&set->limits);
+    TAILQ_INIT(&set->open);
+    TAILQ_INIT(&set->closed);
+    set->reap = event_new(options->base, -1, 0, reap_closed, set);
+    if (!set->reap)
+        abort();
+}
+
+static void set_finish(struct api_client_set *set)
+{
+    struct api_client *client;
+
+    while ((client = TAILQ_FIRST(&set->open)))
+        api_client_flush_and_close(client);
+    reap_closed(-1, 0, set);
+    event_free(set->reap);
+}
+
+/* Makes room by dropping who has been waiting longest without a request; false where nobody is. */
+static bool evict(struct api_client_set *set)
+{
+    struct api_client *client;
+
+    TAILQ_FOREACH(client, &set->open, link)
+    if (client->state == API_CLIENT_READING || client->state == API_CLIENT_LINGERING) {
+        api_client_close(client);
+        return true;
+    }
+    return false;
+}
+
+/* One attempt, and the client is gone whatever becomes of it. */
+static void refuse_connection(int fd)
+{
+    struct api_reply reply;
+
+    api_reply_error(&reply, 503, "too-many-clients", "too many clients are connected; try again in a moment");
+    CLEANUP_FREE char *text =
+        alloc_printf("HTTP/1.1 503 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                     "Connection: close\r\n\r\n%s",
+                     api_status_phrase(503), reply.content_type, reply.body_size, reply.body);
+    if (send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        shutdown(fd, SHUT_WR);
+    close(fd);
+    api_reply_finish(&reply);
+}
+
+static void admit(struct api_server *server, int fd)
+{
+    struct api_client_set *set = &server->clients;
+
+    if (set->open_count < set->limits.max_clients || evict(set))
+        api_client_start(set, fd, api_peer_may_change(fd, &server->group));
+    else
+        refuse_connection(fd);
+}
 
 static void on_pause_over(evutil_socket_t fd, short what, void *owner)
 {
@@ -49,11 +137,11 @@ static void on_connections(evutil_socket_t listen_fd, short what, void *owner)
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            api_clients_admit(server->clients, fd, api_peer_may_change(fd, &server->group));
+            admit(server, fd);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            api_clients_evict(server->clients);
+            evict(&server->clients);
             pause_accepting(server);
         }
         /* EAGAIN is the end of the queue; whatever else befell one connection, the next turn takes the next.
@@ -62,24 +150,9 @@ static void on_connections(evutil_socket_t listen_fd, short what, void *owner)
     }
 }
 
-static void limits_set_defaults(struct api_server_limits *limits)
-{
-    if (!limits->max_clients)
-        limits->max_clients = 32;
-    if (!limits->max_head_bytes)
-        limits->max_head_bytes = 8 << 10;
-    if (!limits->max_body_bytes)
-        limits->max_body_bytes = 64 << 10;
-    if (!limits->max_unread_bytes)
-        limits->max_unread_bytes = 256 << 10;
-    if (!limits->request_timeout_ms)
-        limits->request_timeout_ms = 10000;
-}
-
 bool api_server_new(const struct api_server_options *options, struct api_server **ret_server,
                     struct error *error)
 {
-    struct api_server_limits limits = options->limits;
     struct api_peer_group group;
     struct api_socket socket;
 
@@ -90,10 +163,9 @@ bool api_server_new(const struct api_server_options *options, struct api_server 
         return false;
 
     struct api_server *server = alloc_zeroed(sizeof(*server));
-    limits_set_defaults(&limits);
     server->socket = socket;
     server->group = group;
-    server->clients = api_clients_new(options->base, options->backend, &limits);
+    set_init(&server->clients, options);
     server->readable = event_new(options->base, socket.fd, EV_READ | EV_PERSIST, on_connections, server);
     server->pause = evtimer_new(options->base, on_pause_over, server);
     if (!server->readable || !server->pause || event_add(server->readable, NULL) < 0)
@@ -110,7 +182,7 @@ struct api_server *api_server_free(struct api_server *server)
         return NULL;
     event_free(server->readable);
     event_free(server->pause);
-    api_clients_free(server->clients);
+    set_finish(&server->clients);
     api_socket_close(&server->socket);
     free(server);
     return NULL;
@@ -118,10 +190,22 @@ struct api_server *api_server_free(struct api_server *server)
 
 void api_server_publish(struct api_server *server, struct json_object *object)
 {
-    api_clients_publish(server->clients, object);
+    struct api_client *client, *next;
+    size_t size;
+
+    if (server->clients.stream_count == 0)
+        return;
+    const char *text = json_object_to_json_string_length(
+        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+    CLEANUP_FREE char *line = alloc_printf("%s\n", text);
+    for (client = TAILQ_FIRST(&server->clients.open); client; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (client->state == API_CLIENT_STREAMING)
+            api_client_write_line(client, line, size + 1);
+    }
 }
 
 unsigned api_server_count_streams(const struct api_server *server)
 {
-    return api_clients_count_streams(server->clients);
+    return server->clients.stream_count;
 }

@@ -78,23 +78,27 @@ static bool clear_path(const char *path, const struct sockaddr_un *address, stru
 
 /* From bind() on the file is there, but until listen() connecting is refused, so nobody slips in early. */
 static bool bind_file(int fd, const char *path, const struct sockaddr_un *address,
-                      const struct api_peer_group *group, struct stat *ret_status, struct error *error)
+                      const struct api_peer_group *group, int *ret_file_fd, struct error *error)
 {
+    struct stat status;
+
     /* On Linux the file gets the mode of the socket's own inode less the umask: it never has more than 0660.
      */
     if (fchmod(fd, 0660) < 0)
         return error_set_errno(error, errno, "cannot set the mode of the API's socket");
     if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
         return error_set_errno(error, errno, "cannot create the API's socket %s", path);
-    if (lstat(path, ret_status) < 0) {
+    CLEANUP_FD int file_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file_fd < 0 || fstat(file_fd, &status) < 0) {
         error_set_errno(error, errno, "cannot look at the API's socket %s", path);
-    } else if (group->is_set && ret_status->st_gid != group->gid && lchown(path, (uid_t)-1, group->gid) < 0) {
+    } else if (group->is_set && status.st_gid != group->gid && lchown(path, (uid_t)-1, group->gid) < 0) {
         error_set_errno(error, errno, "cannot give the API's socket %s to the group of [Api] Group=", path);
     } else if (chmod(path, 0660) < 0) {
         error_set_errno(error, errno, "cannot set the mode of the API's socket %s", path);
     } else if (listen(fd, BACKLOG) < 0) {
         error_set_errno(error, errno, "cannot listen at the API's socket %s", path);
     } else {
+        *ret_file_fd = file_take_fd(&file_fd);
         return true;
     }
     unlink(path);
@@ -105,7 +109,7 @@ bool api_socket_open(struct api_socket *ret_socket, const char *path, const stru
                      struct error *error)
 {
     struct sockaddr_un address;
-    struct stat status;
+    int file_fd;
 
     if (!make_address(path, &address, error) || !make_parent(path, error) ||
         !clear_path(path, &address, error))
@@ -113,10 +117,10 @@ bool api_socket_open(struct api_socket *ret_socket, const char *path, const stru
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_set_errno(error, errno, "cannot create a Unix socket");
-    if (!bind_file(fd, path, &address, group, &status, error))
+    if (!bind_file(fd, path, &address, group, &file_fd, error))
         return false;
-    *ret_socket = (struct api_socket){
-        .fd = file_take_fd(&fd), .path = alloc_string(path), .device = status.st_dev, .inode = status.st_ino};
+    *ret_socket =
+        (struct api_socket){.fd = file_take_fd(&fd), .file_fd = file_fd, .path = alloc_string(path)};
     return true;
 }
 
@@ -140,19 +144,19 @@ bool api_socket_adopt(struct api_socket *ret_socket, int fd, struct error *error
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return error_set_errno(error, errno, "cannot use descriptor %d from socket activation", fd);
-    *ret_socket = (struct api_socket){.fd = fd};
+    *ret_socket = (struct api_socket){.fd = fd, .file_fd = -1};
     return true;
 }
 
 void api_socket_close(struct api_socket *socket)
 {
-    struct stat status;
+    struct stat ours, found;
 
-    if (socket->path && lstat(socket->path, &status) == 0 && status.st_dev == socket->device &&
-        status.st_ino == socket->inode)
+    if (socket->path && fstat(socket->file_fd, &ours) == 0 && lstat(socket->path, &found) == 0 &&
+        ours.st_dev == found.st_dev && ours.st_ino == found.st_ino)
         unlink(socket->path);
-    if (socket->fd >= 0)
-        close(socket->fd);
+    file_close_pointer(&socket->file_fd);
+    file_close_pointer(&socket->fd);
     free(socket->path);
-    *socket = (struct api_socket){.fd = -1};
+    *socket = (struct api_socket){.fd = -1, .file_fd = -1};
 }

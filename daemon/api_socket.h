@@ -6,16 +6,14 @@
 #pragma once
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include "common/base/error.h"
 #include "daemon/api_peer.h"
 
 struct api_socket {
-    int fd;     /* listening, non-blocking, close-on-exec */
-    char *path; /* NULL: not ours to unlink */
-    dev_t device;
-    ino_t inode;
+    int fd;      /* listening, non-blocking, close-on-exec */
+    char *path;  /* NULL: not ours to unlink */
+    int file_fd; /* the socket's file (O_PATH), so that its inode number is not given to another one; or -1 */
 };
 
 /* Listens at `path` with mode 0660 and the group given; makes the folder if missing. */
