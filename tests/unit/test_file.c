@@ -1,0 +1,168 @@
+/* Small files, whole: read within bounds, replaced as one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+
+static int set_up(void **state)
+{
+    *state = alloc_string("/tmp/test_file.XXXXXX");
+    return mkdtemp(*state) ? chdir(*state) : -1;
+}
+
+static int tear_down(void **state)
+{
+    CLEANUP_FREE char *command = alloc_printf("rm -rf %s", (const char *)*state);
+
+    int result = chdir("/") | system(command);
+    free(*state);
+    return result;
+}
+
+static void assert_contents(const char *path, const void *data, size_t size)
+{
+    CLEANUP_FREE char *read_data = NULL;
+    size_t read_size;
+    struct error error;
+
+    if (!file_read(path, 1 << 20, &read_data, &read_size, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(read_size, size);
+    assert_memory_equal(read_data, data, size);
+    assert_int_equal(read_data[size], 0);
+}
+
+static void test_replace_and_read(void **state)
+{
+    char large[100000];
+    struct error error;
+    struct stat status;
+
+    memset(large, 'x', sizeof(large));
+    assert_true(file_replace("a", "old", 3, 0644, &error));
+    assert_contents("a", "old", 3);
+    assert_true(file_replace("a", large, sizeof(large), 0600, &error));
+    assert_contents("a", large, sizeof(large));
+    assert_int_equal(stat("a", &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_true(file_replace("a", NULL, 0, 0644, &error));
+    assert_contents("a", "", 0);
+    CLEANUP_FREE char *path = alloc_printf("%s/b", (const char *)*state);
+    assert_true(file_replace(path, "whole path", 10, 0644, &error));
+    assert_contents("b", "whole path", 10);
+    assert_int_equal(access("a.new", F_OK), -1);
+}
+
+/* A failure leaves the old file and nothing half-written. */
+static void test_replace_fails(void **state)
+{
+    struct error error = {0};
+
+    assert_false(file_replace("no/such/folder", "x", 1, 0644, &error));
+    assert_int_equal(error.code, ENOENT);
+    assert_int_equal(mkdir("folder", 0755), 0);
+    assert_false(file_replace("folder", "x", 1, 0644, &error));
+    assert_int_equal(access("folder.new", F_OK), -1);
+    assert_true(file_replace("a", "old", 3, 0644, &error));
+    assert_int_equal(symlink("/etc/passwd", "a.new"), 0);
+    assert_false(file_replace("a", "new", 3, 0644, &error));
+    assert_contents("a", "old", 3);
+}
+
+static void test_read_is_bounded(void **state)
+{
+    char *data = NULL;
+    size_t size = 7;
+    struct error error;
+
+    assert_true(file_replace("a", "12345", 5, 0644, &error));
+    assert_false(file_read("a", 4, &data, &size, &error));
+    assert_int_equal(error.kind, ERROR_REFUSED);
+    assert_true(file_read("a", 5, &data, &size, &error));
+    free(data);
+    data = NULL;
+    assert_false(file_read("/dev/zero", 1000000, &data, &size, &error));
+    assert_false(file_read("missing", 4, &data, &size, &error));
+    assert_int_equal(error.code, ENOENT);
+    assert_false(file_read(".", 4, &data, &size, &error));
+    assert_null(data);
+}
+
+/* Files of the kernel say that they have no bytes. */
+static void test_read_of_a_file_without_size(void **state)
+{
+    CLEANUP_FREE char *data = NULL;
+    size_t size;
+    struct error error;
+
+    assert_true(file_read("/proc/self/mountinfo", 1 << 20, &data, &size, &error));
+    assert_in_range(size, 1, 1 << 20);
+}
+
+static void test_positions(void **state)
+{
+    char data[4] = "";
+    CLEANUP_FD int fd = open("a", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_int_equal(file_pwrite_full(fd, "abc", 3, UINT64_C(5) << 30), 0);
+    assert_int_equal(file_pread_full(fd, data, 3, UINT64_C(5) << 30), 0);
+    assert_string_equal(data, "abc");
+    assert_int_equal(file_pread_full(fd, data, 3, (UINT64_C(5) << 30) + 1), -ENODATA);
+    assert_int_equal(file_pread_full(-1, data, 3, 0), -EBADF);
+    assert_int_equal(file_pwrite_full(-1, data, 3, 0), -EBADF);
+}
+
+static void test_take_fd(void **state)
+{
+    int fd = 5;
+
+    assert_int_equal(file_take_fd(&fd), 5);
+    assert_int_equal(fd, -1);
+    errno = 77;
+    file_close_pointer(&fd);
+    fd = 1000000;
+    file_close_pointer(&fd);
+    assert_int_equal(errno, 77);
+}
+
+static void test_make_folders(void **state)
+{
+    struct stat status;
+    struct error error;
+
+    assert_int_equal(file_make_folders("x/y/z"), 0);
+    assert_int_equal(file_make_folders("x/y/z"), 0);
+    assert_int_equal(file_make_folders("x/y/z/"), 0);
+    assert_int_equal(stat("x/y/z", &status), 0);
+    assert_true(S_ISDIR(status.st_mode));
+    assert_true(file_replace("f", "", 0, 0644, &error));
+    assert_int_equal(file_make_folders("f/g"), -ENOTDIR);
+    assert_int_equal(file_make_folders("/"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_replace_and_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replace_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_read_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_read_of_a_file_without_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_positions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_take_fd, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_make_folders, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,432 @@
+/* generate and diff on real files: what they write and count, and when they refuse to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/image/chunk_table.h"
+#include "common/sinter/diff.h"
+#include "common/sinter/generate.h"
+
+struct fixture {
+    char folder[32];
+    char *image;
+    char *chunks;
+    char *json;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = alloc_zeroed(sizeof(*fixture));
+
+    strcpy(fixture->folder, "/tmp/test_generate.XXXXXX");
+    if (!mkdtemp(fixture->folder))
+        return -1;
+    fixture->image = alloc_printf("%s/image", fixture->folder);
+    fixture->chunks = alloc_printf("%s.chunks", fixture->image);
+    fixture->json = alloc_printf("%s.json", fixture->image);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *command = alloc_printf("rm -rf %s", fixture->folder);
+
+    int result = system(command);
+    free(fixture->image);
+    free(fixture->chunks);
+    free(fixture->json);
+    free(fixture);
+    return result;
+}
+
+/* Bytes without a pattern, the same on every machine; from another `seed` other ones. */
+static uint8_t *noise(size_t size, uint64_t seed)
+{
+    uint8_t *data = malloc(size ? size : 1);
+
+    assert_non_null(data);
+    for (size_t i = 0; i < size; i++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        data[i] = (uint8_t)(seed >> 32);
+    }
+    return data;
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+    struct error error;
+
+    if (!file_replace(path, data, size, 0644, &error))
+        fail_msg("%s", error.message);
+}
+
+static struct generate_settings settings_of(const struct fixture *fixture)
+{
+    return (struct generate_settings){.image_path = fixture->image, .chunk_size = 100000, .average = 4096};
+}
+
+static void must_generate(const struct generate_settings *settings, struct generate_result *result)
+{
+    struct error error;
+
+    if (!generate_files(settings, result, &error))
+        fail_msg("%s", error.message);
+}
+
+static void assert_refused(const struct generate_settings *settings, enum error_kind kind, const char *words)
+{
+    struct generate_result result;
+    struct error error = {0};
+
+    assert_false(generate_files(settings, &result, &error));
+    assert_int_equal(error.kind, kind);
+    if (!strstr(error.message, words))
+        fail_msg("no \"%s\" in: %s", words, error.message);
+}
+
+static struct manifest *read_manifest(const struct fixture *fixture)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+    struct manifest *manifest;
+    struct error error;
+
+    if (!file_read(fixture->json, MANIFEST_SIZE_MAX, &text, &size, &error) ||
+        !manifest_parse(text, size, &manifest, &error))
+        fail_msg("%s", error.message);
+    return manifest;
+}
+
+/* Both files of an image of `size` bytes against its bytes. */
+static void check_image(struct fixture *fixture, size_t size, uint32_t chunk_size)
+{
+    CLEANUP_FREE uint8_t *data = noise(size, size + 1);
+    struct generate_settings settings = settings_of(fixture);
+    struct generate_result result;
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+
+    settings.chunk_size = chunk_size;
+    write_file(fixture->image, data, size);
+    must_generate(&settings, &result);
+    struct manifest *manifest = read_manifest(fixture);
+
+    digest_sha256(data, size, sha256);
+    assert_memory_equal(manifest->sha256, sha256, sizeof(sha256));
+    assert_memory_equal(result.sha256, sha256, sizeof(sha256));
+    assert_int_equal(manifest->file_size, size);
+    assert_int_equal(manifest->file_hash, digest_xxh32(data, size));
+    assert_int_equal(result.file_hash, manifest->file_hash);
+    assert_int_equal(manifest->chunk_count, (size + chunk_size - 1) / chunk_size);
+    for (uint32_t i = 0; i < manifest->chunk_count; i++) {
+        size_t offset = (size_t)i * chunk_size;
+        assert_int_equal(
+            manifest->chunk_hashes[i],
+            digest_xxh32(data + offset, size - offset < chunk_size ? size - offset : chunk_size));
+    }
+
+    char *table_data;
+    size_t table_size;
+    struct chunk_table *table;
+    struct error error;
+    assert_string_equal(manifest->chunks.url, "image.chunks");
+    assert_true(file_read(fixture->chunks, 1 << 20, &table_data, &table_size, &error));
+    assert_int_equal(manifest->chunks.size_bytes, table_size);
+    digest_sha256(table_data, table_size, sha256);
+    assert_memory_equal(manifest->chunks.sha256, sha256, sizeof(sha256));
+    if (!chunk_table_parse((uint8_t *)table_data, table_size, size, &table, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(chunk_table_count(table), result.table_count);
+    for (uint32_t i = 0; i < chunk_table_count(table); i++) {
+        const uint8_t *chunk = data + chunk_table_offset(table, i);
+        assert_true(chunk_table_key(table, i) == digest_xxh3(chunk, chunk_table_size(table, i)));
+        assert_true(chunk_table_proves(table, i, chunk));
+    }
+    chunk_table_free(table);
+    manifest_free(manifest);
+}
+
+/* Sizes around the chunk sizes and around what is read at once (1 MiB). */
+static void test_images(void **state)
+{
+    static const size_t sizes[] = {0, 1, 99999, 100000, 100001, 1048575, 1048576, 1048577, 2500000};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        check_image(*state, sizes[i], 100000);
+    check_image(*state, 1100000, 1);
+    check_image(*state, 3000000, 7);
+    check_image(*state, 3000000, 1048576);
+    check_image(*state, 3000000, 2000000);
+    check_image(*state, 3000000, MANIFEST_CHUNK_SIZE_MAX);
+}
+
+static void test_reproducible_and_mode(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+    struct generate_result result;
+    struct error error;
+    CLEANUP_FREE char *first = NULL;
+    CLEANUP_FREE char *second = NULL;
+    size_t first_size, second_size;
+    char version[] = "1", compatible[] = "x";
+
+    settings.release = (struct manifest_release){
+        .version = version, .has_serial = true, .serial = 0, .created = 1795354749, .compatible = compatible};
+    write_file(fixture->image, "abc", 3);
+    must_generate(&settings, &result);
+    assert_true(file_read(fixture->json, 10000, &first, &first_size, &error));
+    must_generate(&settings, &result);
+    assert_true(file_read(fixture->json, 10000, &second, &second_size, &error));
+    assert_string_equal(first, second);
+    assert_int_equal(first_size, result.manifest_size_bytes);
+    assert_non_null(strstr(first,
+                           "\"release\":{\"version\":\"1\",\"serial\":0,\"created\":\"2026-11-22T13:39:09Z\","
+                           "\"compatible\":\"x\"}}}\n"));
+
+    struct stat status;
+    CLEANUP_FREE char *left = alloc_printf("%s.new", fixture->json);
+    assert_int_equal(stat(left, &status), -1);
+    assert_int_equal(stat(fixture->json, &status), 0);
+    assert_int_equal(status.st_mode & 0444, 0444);
+}
+
+static void test_odd_names(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *image = alloc_printf("%s/a b:c#d?%%", fixture->folder);
+    CLEANUP_FREE char *json = alloc_printf("%s.json", image);
+    struct generate_settings settings = {.image_path = image, .chunk_size = 1, .average = 1024};
+    struct generate_result result;
+
+    write_file(image, "x", 1);
+    must_generate(&settings, &result);
+    free(fixture->json);
+    fixture->json = alloc_string(json);
+    struct manifest *manifest = read_manifest(fixture);
+    assert_string_equal(manifest->chunks.url, "a%20b%3Ac%23d%3F%25.chunks");
+    manifest_free(manifest);
+}
+
+static void test_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+
+    assert_refused(&settings, ERROR_SYSTEM, "No such file");
+    assert_int_equal(mkdir(fixture->image, 0755), 0);
+    assert_refused(&settings, ERROR_REFUSED, "no regular file");
+    assert_int_equal(rmdir(fixture->image), 0);
+    assert_int_equal(mkfifo(fixture->image, 0600), 0);
+    assert_refused(&settings, ERROR_REFUSED, "no regular file");
+    assert_int_equal(unlink(fixture->image), 0);
+    write_file(fixture->image, "abc", 3);
+    settings.average = 3000;
+    assert_refused(&settings, ERROR_REFUSED, "power of two");
+    settings.average = 4096;
+    /* Refused from the size alone: the file has no bytes on the medium. */
+    settings.chunk_size = 1;
+    assert_int_equal(truncate(fixture->image, (off_t)1 << 40), 0);
+    assert_refused(&settings, ERROR_REFUSED, "larger CHUNK_SIZE");
+    assert_int_equal(truncate(fixture->image, 3), 0);
+    assert_int_equal(mkdir(fixture->json, 0755), 0);
+    assert_refused(&settings, ERROR_SYSTEM, "image.json");
+}
+
+/* What the progress callback does to the image once. */
+struct meddler {
+    const struct fixture *fixture;
+    void (*meddle)(const struct fixture *fixture);
+};
+
+static void meddle_once(void *owner, uint64_t done, uint64_t total)
+{
+    struct meddler *meddler = owner;
+
+    assert_in_range(done, 1, total);
+    if (meddler->meddle)
+        meddler->meddle(meddler->fixture);
+    meddler->meddle = NULL;
+}
+
+static void overwrite(const struct fixture *fixture)
+{
+    CLEANUP_FD int fd = open(fixture->image, O_WRONLY | O_CLOEXEC);
+
+    assert_int_equal(file_pwrite_full(fd, "x", 1, 0), 0);
+    /* Whatever the clock's grain, the time of the change is another one. */
+    struct timespec times[2] = {{.tv_sec = 5}, {.tv_sec = 5}};
+    assert_int_equal(futimens(fd, times), 0);
+}
+
+static void cut_off(const struct fixture *fixture)
+{
+    assert_int_equal(truncate(fixture->image, 1048576 + 10), 0);
+}
+
+static void grow(const struct fixture *fixture)
+{
+    assert_int_equal(truncate(fixture->image, 5000000), 0);
+}
+
+static void replace(const struct fixture *fixture)
+{
+    CLEANUP_FREE uint8_t *data = noise(3000000, 9);
+
+    write_file(fixture->image, data, 3000000);
+}
+
+static void take_away(const struct fixture *fixture)
+{
+    assert_int_equal(unlink(fixture->image), 0);
+}
+
+static void test_image_that_changes_while_it_is_read(void **state)
+{
+    static void (*const meddlings[])(const struct fixture *) = {overwrite, cut_off, grow, replace, take_away};
+    struct fixture *fixture = *state;
+    struct stat status;
+
+    for (size_t i = 0; i < sizeof(meddlings) / sizeof(meddlings[0]); i++) {
+        CLEANUP_FREE uint8_t *data = noise(3000000, 9);
+        struct meddler meddler = {.fixture = fixture, .meddle = meddlings[i]};
+        struct generate_settings settings = settings_of(fixture);
+        settings.progress = meddle_once;
+        settings.owner = &meddler;
+        write_file(fixture->image, data, 3000000);
+        assert_refused(&settings, ERROR_SYSTEM, "changed while it was read");
+        assert_int_equal(stat(fixture->json, &status), -1);
+        assert_int_equal(stat(fixture->chunks, &status), -1);
+    }
+}
+
+static struct diff_result must_diff(struct fixture *fixture, const void *new_data, size_t new_size,
+                                    const void *old_data, size_t old_size, uint32_t chunk_size)
+{
+    CLEANUP_FREE char *new_path = alloc_printf("%s/new", fixture->folder);
+    CLEANUP_FREE char *old_path = alloc_printf("%s/old", fixture->folder);
+    struct diff_settings settings = {
+        .new_path = new_path, .old_path = old_path, .chunk_size = chunk_size, .average = 1024};
+    struct diff_result result;
+    struct error error;
+
+    write_file(new_path, new_data, new_size);
+    write_file(old_path, old_data, old_size);
+    if (!diff_files(&settings, &result, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(result.new_size, new_size);
+    assert_int_equal(result.old_size, old_size);
+    return result;
+}
+
+static void test_diff_counts_as_the_ancestor(void **state)
+{
+    struct diff_result result = must_diff(*state, "aabbccd", 7, "aaxbcc", 6, 2);
+
+    assert_int_equal(result.total, 3);
+    assert_int_equal(result.same, 2);
+    assert_int_equal(result.same_bytes, 4);
+    /* The chunk in which only one file ends. */
+    result = must_diff(*state, "aabb", 4, "aab", 3, 2);
+    assert_int_equal(result.total, 2);
+    assert_int_equal(result.same, 1);
+    result = must_diff(*state, "aab", 3, "aab", 3, 2);
+    assert_int_equal(result.total, 2);
+    assert_int_equal(result.same, 2);
+    assert_int_equal(result.same_bytes, 3);
+    result = must_diff(*state, "", 0, "aab", 3, 2);
+    assert_int_equal(result.total, 0);
+    assert_int_equal(result.chunks, 0);
+    assert_int_equal(result.table_bytes, 44);
+}
+
+static void test_diff_in_chunks_larger_than_a_block(void **state)
+{
+    CLEANUP_FREE uint8_t *data = noise(3000000, 1);
+    CLEANUP_FREE uint8_t *other = noise(3000000, 1);
+
+    other[1500000] ^= 1;
+    struct diff_result result = must_diff(*state, data, 3000000, other, 3000000, 1600000);
+    assert_int_equal(result.total, 2);
+    assert_int_equal(result.same, 1);
+    assert_int_equal(result.same_bytes, 1400000);
+}
+
+static void test_diff_finds_chunks_anywhere(void **state)
+{
+    CLEANUP_FREE uint8_t *old_data = noise(500000, 1);
+    CLEANUP_FREE uint8_t *new_data = malloc(500003);
+
+    memcpy(new_data, "abc", 3);
+    memcpy(new_data + 3, old_data, 500000);
+    struct diff_result result = must_diff(*state, new_data, 500003, old_data, 500000, 1000);
+    assert_int_equal(result.same, 0);
+    assert_in_range(result.bytes_missing, 1, 8192);
+    assert_in_range(result.chunks_missing, 1, 2);
+    assert_int_equal(result.table_bytes, 44 + 44 * result.chunks);
+    result = must_diff(*state, old_data, 500000, old_data, 500000, 1000);
+    assert_int_equal(result.bytes_missing, 0);
+}
+
+/* Equal chunks are fetched once. */
+static void test_diff_counts_repeated_chunks_once(void **state)
+{
+    CLEANUP_FREE uint8_t *zeros = alloc_zeroed(409600);
+    struct diff_result result = must_diff(*state, zeros, 409600, "x", 1, 1000);
+
+    assert_int_equal(result.chunks, 100);
+    assert_int_equal(result.chunks_missing, 1);
+    assert_int_equal(result.bytes_missing, 4096);
+}
+
+static void test_diff_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct diff_settings settings = {
+        .new_path = fixture->image, .old_path = fixture->folder, .chunk_size = 1, .average = 1024};
+    struct diff_result result;
+    struct error error;
+
+    assert_false(diff_files(&settings, &result, &error));
+    assert_int_equal(error.code, ENOENT);
+    write_file(fixture->image, "x", 1);
+    assert_false(diff_files(&settings, &result, &error));
+    settings.old_path = fixture->image;
+    settings.average = 0;
+    assert_false(diff_files(&settings, &result, &error));
+    assert_int_equal(error.kind, ERROR_REFUSED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_images, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reproducible_and_mode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_odd_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_image_that_changes_while_it_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_counts_as_the_ancestor, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_in_chunks_larger_than_a_block, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_finds_chunks_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_counts_repeated_chunks_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_refused, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
