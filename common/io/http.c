@@ -17,11 +17,12 @@ struct http {
     struct http_transport transport;
     CURLM *multi;
     struct event *timer;          /* the one timeout curl asks for */
+    struct event *resume;         /* when the rate limit lets paused requests go on */
     struct request_list requests; /* all but the one whose callback is running, in the order of calling */
     unsigned active;              /* of them in curl's hands */
     bool in_curl;                 /* curl is on the stack: nothing may be added to it or removed */
-    bool busy;                    /* turn() is on the stack: http_free() and new requests are left to it */
-    bool closing;                 /* http_free() was called meanwhile */
+    bool busy;    /* turn() or settle() is on the stack: http_free() and new requests are left to it */
+    bool closing; /* http_free() was called meanwhile */
 };
 
 /* ---- the requests ---- */
@@ -83,22 +84,58 @@ static void destroy(struct http *http)
         curl_multi_cleanup(http->multi);
     if (http->timer)
         event_free(http->timer);
+    if (http->resume)
+        event_free(http->resume);
     http_transport_finish(&http->transport);
     free(http);
     curl_global_cleanup();
 }
 
-/* Lets curl work, then calls back for all that ended: callbacks may start, cancel and free as they like,
- * since curl is not on the stack then. */
-static void turn(struct http *http, curl_socket_t fd, int kinds)
+/* Of those that the rate limit made pause, the one that has waited longest. */
+static struct http_request *longest_paused(struct http *http)
+{
+    struct http_request *request, *longest = NULL;
+
+    TAILQ_FOREACH(request, &http->requests, entry)
+    if (request->state == HTTP_REQUEST_STATE_ACTIVE && request->paused &&
+        (!longest || request->paused < longest->paused))
+        longest = request;
+    return longest;
+}
+
+/* Lets paused requests go on, one after the other, as far as the rate limit does, and sees to it that the
+ * rest will. */
+static void resume_paused(struct http *http)
+{
+    struct rate_limit *limit = &http->transport.rate_limit;
+    struct http_request *request;
+
+    while ((request = longest_paused(http)) && rate_limit_is_free(limit, http_transport_now_ns())) {
+        request->paused = 0;
+        /* Hands over what curl kept; if that ends the request, nothing but the result will tell. */
+        http->in_curl = true;
+        CURLcode code = curl_easy_pause(request->easy, CURLPAUSE_CONT);
+        http->in_curl = false;
+        if (code != CURLE_OK && request->state == HTTP_REQUEST_STATE_ACTIVE)
+            finish(http, request, code);
+        sweep(http);
+    }
+    if (request && !evtimer_pending(http->resume, NULL)) {
+        uint64_t wait_us = rate_limit_wait_us(limit, http_transport_now_ns());
+        struct timeval wait = {.tv_sec = (time_t)(wait_us / 1000000),
+                               .tv_usec = (suseconds_t)(wait_us % 1000000)};
+        event_add(http->resume, &wait);
+    }
+}
+
+/* After curl worked: calls back for all that ended. Callbacks may start, cancel and free as they like, since
+ * curl is not on the stack then. */
+static void settle(struct http *http)
 {
     CURLMsg *message;
     int count;
 
-    http->busy = http->in_curl = true;
-    curl_multi_socket_action(http->multi, fd, kinds, &count);
-    http->in_curl = false;
-
+    http->busy = true;
     sweep(http);
     while ((message = curl_multi_info_read(http->multi, &count))) {
         struct http_request *request;
@@ -108,9 +145,20 @@ static void turn(struct http *http, curl_socket_t fd, int kinds)
         finish(http, request, code);
         sweep(http);
     }
+    resume_paused(http);
     http->busy = false;
     if (http->closing)
         destroy(http);
+}
+
+static void turn(struct http *http, curl_socket_t fd, int kinds)
+{
+    int count;
+
+    http->busy = http->in_curl = true;
+    curl_multi_socket_action(http->multi, fd, kinds, &count);
+    http->in_curl = false;
+    settle(http);
 }
 
 /* ---- curl's view of the loop ---- */
@@ -125,6 +173,11 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     turn(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+    settle(arg);
 }
 
 /* Never calls back into curl, also where it wants to run at once. */
@@ -170,7 +223,8 @@ static bool set_up_curl(struct http *http, struct error *error)
                          curl->features & CURL_VERSION_SSL ? "a resolver that does not block" : "TLS");
     http->multi = curl_multi_init();
     http->timer = evtimer_new(http->base, on_timer, http);
-    if (!http->multi || !http->timer)
+    http->resume = evtimer_new(http->base, on_resume, http);
+    if (!http->multi || !http->timer || !http->resume)
         return error_set(error, ERROR_SYSTEM, "there is no memory for downloads; free some and try again");
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_change);
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);

@@ -18,14 +18,17 @@ struct http_request;
 
 /* How all requests of one http are made. Strings are copied by http_new(); zero or NULL takes the default. */
 struct http_settings {
-    unsigned connections;        /* at the same time to one server; default 4 */
-    uint64_t rate_limit_bytes_s; /* downloads together, shared evenly between the connections; default no limit */
-    uint64_t stall_timeout_ms;   /* a request slower than 100 bytes/s for so long has failed; default 30 s */
+    unsigned connections;        /* and requests at the same time; more wait their turn; default 4 */
+    uint64_t rate_limit_bytes_s; /* of all downloads together, taking turns; default no limit */
+    uint64_t stall_timeout_ms;   /* a request slower than 100 bytes/s for so long has failed (in whole seconds, by curl's
+                                    average over five); a connection not made in that time, or 30 s, too;
+                                    default 30 s */
     const char *proxy;           /* default: curl's environment variables */
-    const char *ca_file;         /* PEM; default: the system's */
+    const char *ca_file;         /* PEM, instead of the system's */
     const char *client_certificate;
     const char *client_key;
-    const char *const *headers; /* "Name: value", NULL-terminated */
+    const char *const *headers; /* "Name: value", NULL-terminated; redirects to another host take them along, except
+                                   for Authorization and Cookie */
 };
 
 /* What became of a request. */
@@ -57,14 +60,15 @@ struct http_response {
 /* Called exactly once for each request unless http_cancel() came first. It may start and cancel other requests. */
 typedef void (*http_done_fn)(void *owner, struct http_response *response);
 
-/* Called as body bytes arrive (not buffered further by us): for progress only. May be NULL. */
+/* Called as bytes of a body that was asked for arrive: for progress only. May start and cancel requests as well. May
+ * be NULL. */
 typedef void (*http_progress_fn)(void *owner, size_t bytes);
 
-/* Sets up curl on `base`. */
+/* Sets up curl on `base`. While nothing is under way, it holds neither a timer nor a socket event there. */
 bool http_new(struct event_base *base, const struct http_settings *settings, struct http **ret_http,
               struct error *error);
 
-/* Cancels what is under way without calling back, and frees; NULL is fine. Returns NULL. */
+/* Cancels what is under way without calling back, and frees; safe inside any callback. NULL is fine. Returns NULL. */
 struct http *http_free(struct http *http);
 
 /* A whole file into memory. */

@@ -75,12 +75,25 @@ static bool grow_body(struct http_request *request, size_t size)
     return true;
 }
 
+/* Whether the rate limit lets `size` bytes pass now. curl keeps them where not, and stops reading. */
+static bool pass_rate_limit(struct http_request *request, size_t size)
+{
+    struct http_transport *transport = request->transport;
+
+    if (rate_limit_take(&transport->rate_limit, http_transport_now_ns(), size))
+        return true;
+    request->paused = ++transport->pauses;
+    return false;
+}
+
 static size_t on_body(char *data, size_t unit, size_t size, void *arg)
 {
     struct http_request *request = arg;
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
         return 0;
+    if (!pass_rate_limit(request, size))
+        return CURL_WRITEFUNC_PAUSE;
     request->received_bytes += size;
     request->transport->received_bytes += size;
     if (!request->body_welcome)

@@ -42,6 +42,7 @@ struct http_request {
     bool body_welcome; /* the header is complete, and that of the body asked for */
     bool too_long;     /* the body, or the header */
     bool no_memory;
+    uint64_t paused; /* by the rate limit: the number of the pause, 0 = not paused */
     uint64_t received_bytes;
     char *body; /* the caller's buffer for a range, else ours */
     size_t body_size, body_capacity;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "common/base/alloc.h"
 
@@ -16,6 +17,14 @@ enum {
     RECEIVE_BUFFER = 64 * 1024, /* one for each request under way */
     RECEIVE_BUFFER_MIN = 1024,  /* curl's own lower bound */
 };
+
+uint64_t http_transport_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 bool http_transport_is_field_text(const char *text)
 {
@@ -67,15 +76,10 @@ bool http_transport_init(struct http_transport *transport, const struct http_set
 {
     unsigned connections = settings->connections ? settings->connections : DEFAULT_CONNECTIONS;
     uint64_t stall_ms = settings->stall_timeout_ms ? settings->stall_timeout_ms : DEFAULT_STALL_MS;
-    uint64_t limit = settings->rate_limit_bytes_s;
-    uint64_t share = limit / connections;
 
     *transport = (struct http_transport){
         .connections = connections,
-        /* None at all would be no limit, and curl counts in a signed number. */
-        .rate_limit_bytes_s = limit && !share     ? 1
-                              : share < INT64_MAX ? share
-                                                  : INT64_MAX,
+        .rate_limit.rate_bytes_s = settings->rate_limit_bytes_s,
         .stall_timeout_ms = stall_ms < STALL_MAX_MS ? stall_ms : STALL_MAX_MS,
         .proxy = alloc_string(settings->proxy),
         .ca_file = alloc_string(settings->ca_file),
@@ -96,17 +100,17 @@ void http_transport_finish(struct http_transport *transport)
 
 static void set_speed(const struct http_transport *transport, CURL *easy)
 {
-    uint64_t rate = transport->rate_limit_bytes_s;
+    uint64_t share = transport->rate_limit.rate_bytes_s / transport->connections;
     long stall_s = (long)((transport->stall_timeout_ms + 999) / 1000);
     long buffer = RECEIVE_BUFFER, stall_bytes_s = STALL_BYTES_S;
 
-    if (rate) {
-        HTTP_TRANSPORT_SET(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)rate);
-        /* curl takes a buffer whole and then pauses; a pause is not to look like a stall. */
-        if (rate < RECEIVE_BUFFER)
-            buffer = rate > RECEIVE_BUFFER_MIN ? (long)rate : RECEIVE_BUFFER_MIN;
-        if (rate / 2 < STALL_BYTES_S)
-            stall_bytes_s = (long)rate / 2 + 1;
+    if (transport->rate_limit.rate_bytes_s) {
+        /* A buffer is taken whole, and then waited for: for a second at most, where curl has one so small. A
+         * share under the stall limit is not a stall. */
+        if (share < RECEIVE_BUFFER)
+            buffer = share > RECEIVE_BUFFER_MIN ? (long)share : RECEIVE_BUFFER_MIN;
+        if (share / 2 < STALL_BYTES_S)
+            stall_bytes_s = (long)share / 2 + 1;
     }
     HTTP_TRANSPORT_SET(easy, CURLOPT_BUFFERSIZE, buffer);
     HTTP_TRANSPORT_SET(easy, CURLOPT_LOW_SPEED_LIMIT, stall_bytes_s);

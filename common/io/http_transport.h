@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/io/http.h"
+#include "common/io/rate_limit.h"
 
 enum {
     HTTP_TRANSPORT_REDIRECTS_MAX = 5,
@@ -27,7 +28,8 @@ enum {
 
 struct http_transport {
     unsigned connections;
-    uint64_t rate_limit_bytes_s; /* of one request; 0 = none */
+    struct rate_limit rate_limit; /* of all together */
+    uint64_t pauses;              /* that it made so far */
     uint64_t stall_timeout_ms;
     char *proxy, *ca_file, *client_certificate, *client_key;
     struct curl_slist *fields;
@@ -42,6 +44,9 @@ void http_transport_finish(struct http_transport *transport);
 
 /* Gives a request's handle what all have in common; `secure` where its URL is https. */
 void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure);
+
+/* The clock of the rate limit. */
+uint64_t http_transport_now_ns(void);
 
 /* Appends one "Name: value" line; aborts where there is no memory. */
 void http_transport_append(struct curl_slist **lines, const char *line);

@@ -47,6 +47,7 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   endless         a body without end (1 GiB)
   endless-header  header lines without end (64 MiB)
   endless-line    one header line without end (64 MiB)
+  echo            200 with the request's own header lines as the body
   garbage         bytes that are not HTTP
   304             304 whatever was asked
   503, 429        with "Retry-After: 1" (?retry=TEXT), for the first 2 requests (?times=N)
@@ -118,10 +119,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.url_path = urllib.parse.unquote(url.path)
         self.query = dict(urllib.parse.parse_qsl(url.query))
         if self.url_path in ("/__stats", "/__reset"):
-            body = json.dumps(self.server.evil.stats()).encode()
-            if self.url_path == "/__reset":
-                self.server.evil.reset_stats()
-            self.send(Answer(200, {"Content-Length": len(body)}, body))
+            self.send_stats()
             return
         behaviour, name, times = self.choose()
         self.file = os.path.join(self.server.evil.root, os.path.normpath("/" + name).lstrip("/"))
@@ -139,6 +137,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 getattr(self, "evil_" + behaviour.replace("-", "_"))()
         finally:
             self.server.evil.end()
+
+    def send_stats(self):
+        """Uncounted, unlike send()."""
+        body = json.dumps(self.server.evil.stats()).encode()
+        if self.url_path == "/__reset":
+            self.server.evil.reset_stats()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def choose(self):
         """Behaviour, file name below the root, and for how many requests."""
@@ -404,6 +413,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def evil_garbage(self):
         self.close_connection = True
         self.wfile.write(b"SSH-2.0-not-a-web-server\r\n" * 20)
+
+    def evil_echo(self):
+        body = str(self.headers).encode()
+        self.send(Answer(200, {"Content-Length": len(body)}, body))
 
     def evil_304(self):
         self.send(Answer(304, {"ETag": '"always"'}, b""))

@@ -1,0 +1,54 @@
+/*
+ * The misbehaving web server of the integration tests as a child process of a unit test, and a small event
+ * loop around http. Fails the running test where something cannot be set up. One thread only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+
+#include "common/io/http.h"
+
+struct web_server {
+    int pid;
+    int input; /* the server ends when this closes */
+    unsigned port;
+    bool tls;
+    char root[64]; /* a folder of its own, removed by web_server_stop() */
+};
+
+/* Serves a new folder that holds `image` of `size` bytes, by TLS where `certificate` and `key` are given. */
+void web_server_start(struct web_server *server, const void *image, size_t size, const char *certificate,
+                      const char *key);
+
+void web_server_stop(struct web_server *server);
+
+/* A URL there; freed by the caller. */
+char *web_server_url(const struct web_server *server, const char *path);
+
+/* What became of a request, kept beyond its callback. */
+struct web_result {
+    bool done;
+    enum http_outcome outcome;
+    enum error_kind kind;
+    char message[512];
+    long status;
+    char etag[256];
+    char last_modified[64];
+    uint64_t total_size, retry_after_ms, received_bytes;
+    char *body;
+    size_t body_size;
+    size_t progress_bytes;
+};
+
+/* For http_get() and http_get_range(), with a zeroed struct web_result as owner. */
+void web_result_set(void *owner, struct http_response *response);
+
+/* Likewise: sums up. */
+void web_result_progress(void *owner, size_t bytes);
+
+/* Turns the loop until `*done`, at most 20 seconds. */
+void web_wait(struct event_base *base, const bool *done);
