@@ -1,0 +1,62 @@
+"""The units are such that systemd takes them, and as closed as they promise to be."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import programs
+
+UNITS = programs.ROOT / "units"
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units as installed, with the program where it was built."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed (package systemd)")
+    text = (UNITS / "moonsinterd.service.in").read_text()
+    (tmp_path / "moonsinterd.service").write_text(text.replace("@sbindir@", str(programs.MOONSINTERD.parent)))
+    shutil.copy(UNITS / "moonsinterd.socket", tmp_path)
+    return tmp_path
+
+
+def analyze(*arguments):
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60,
+                          check=False)
+
+
+def test_verify(units):
+    done = analyze("verify", "--man=no", units / "moonsinterd.service", units / "moonsinterd.socket")
+    ours = [line for line in (done.stdout + done.stderr).splitlines() if "moonsinterd" in line]
+    assert done.returncode == 0, done.stderr
+    assert not ours
+
+
+def test_security(units):
+    done = analyze("security", "--offline=yes", "--no-pager", units / "moonsinterd.service")
+    exposure = re.search(r"Overall exposure level for moonsinterd.service: ([0-9.]+)", done.stdout)
+    assert exposure, done.stdout + done.stderr
+    assert float(exposure[1]) <= 3.0
+
+
+def test_no_capability():
+    """What the unit's comments argue from."""
+    text = (UNITS / "moonsinterd.service.in").read_text()
+    assert re.search(r"^CapabilityBoundingSet=$", text, re.MULTILINE)
+    assert re.search(r"^NoNewPrivileges=yes$", text, re.MULTILINE)
+
+
+def test_socket_is_where_the_settings_say():
+    told = re.search(r"^ListenStream=(.*)$", (UNITS / "moonsinterd.socket").read_text(), re.MULTILINE)[1]
+    table = (programs.ROOT / "daemon" / "config_table.c").read_text()
+    assert f'"{told}"' in table
+
+
+def test_group_is_one():
+    """sysusers.d makes it, the socket and the service use it, the installed settings name it."""
+    assert re.search(r"^g moonsinter ", (UNITS / "moonsinter.sysusers.conf").read_text(), re.MULTILINE)
+    assert "SocketGroup=moonsinter\n" in (UNITS / "moonsinterd.socket").read_text()
+    assert "SupplementaryGroups=moonsinter\n" in (UNITS / "moonsinterd.service.in").read_text()
+    assert "Group=moonsinter\n" in (programs.ROOT / "conf" / "vendor.conf").read_text()
