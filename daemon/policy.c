@@ -4,9 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/text.h"
+#include "common/base/timestamp.h"
 
 /* A rule returns true for "no objection"; otherwise it has filled why (and until_s where it knows). */
 struct policy_rule {
@@ -86,11 +86,9 @@ static bool judge_expires(const struct policy_input *input, struct policy_block 
     if (!input->expires_s || input->now_s < input->expires_s)
         return true;
 
-    char text[32] = "";
-    time_t expires = (time_t)input->expires_s;
-    struct tm utc;
-    if (gmtime_r(&expires, &utc))
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    timestamp_format(text, input->expires_s);
     return object(block, "the release expired at %s; publish it anew, or check this machine's clock", text);
 }
 

@@ -168,6 +168,3 @@ struct json_object *record_entry_json(const struct record_entry *entry);
 /* Copies text of unknown origin so that it can stand in JSON and on one line: control characters become
  * blanks, what is no UTF-8 becomes '?', and it is cut between characters. NULL copies as "". */
 void record_copy_text(char *ret_text, size_t size, const char *text);
-
-/* "2026-11-22T13:40:00Z" for a Unix time; `size` of 32 always suffices. */
-char *record_format_time(char *ret_text, size_t size, uint64_t time_s);

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/base/timestamp.h"
 
 static const char *const stage_names[] = {"none", "arming", "armed", "booted"};
 static const char *const result_names[] = {"installed", "failed", "fell-back", "cancelled", "good"};
@@ -15,22 +15,11 @@ static const char *const health_names[] = {
 };
 #define NAME_COUNT(names) (sizeof(names) / sizeof((names)[0]))
 
-char *record_format_time(char *ret_text, size_t size, uint64_t time_s)
-{
-    time_t seconds = (time_t)time_s;
-    struct tm utc;
-
-    ret_text[0] = 0;
-    if (gmtime_r(&seconds, &utc))
-        strftime(ret_text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return ret_text;
-}
-
 static void add_time(struct json_object *object, const char *name, uint64_t time_s)
 {
-    char text[32];
+    char text[TIMESTAMP_TEXT_SIZE];
 
-    json_add_string(object, name, time_s ? record_format_time(text, sizeof(text), time_s) : NULL);
+    json_add_string(object, name, time_s ? timestamp_format(text, time_s) : NULL);
 }
 
 /* "" is shown as null. */

@@ -7,13 +7,14 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/base/timestamp.h"
 
 /* A Unix time as RFC 3339, 0 as null. */
 static void add_time(struct json_object *object, const char *name, uint64_t time_s)
 {
-    char text[32];
+    char text[TIMESTAMP_TEXT_SIZE];
 
-    json_add_string(object, name, time_s ? record_format_time(text, sizeof(text), time_s) : NULL);
+    json_add_string(object, name, time_s ? timestamp_format(text, time_s) : NULL);
 }
 
 /* What stands in a sentence of ours may come from a server or a file name; "" is null. */
@@ -281,10 +282,10 @@ static const char *release_name(const struct record_release *release)
 
 static void idle_sentence(char *ret_text, size_t size, const struct status_snapshot *snapshot)
 {
-    char time[32] = "";
+    char time[TIMESTAMP_TEXT_SIZE] = "";
 
     if (snapshot->next_check_s)
-        record_format_time(time, sizeof(time), snapshot->next_check_s);
+        timestamp_format(time, snapshot->next_check_s);
     snprintf(ret_text, size, "%s%s%s",
              strcmp(snapshot->record->check_result, "failed") == 0 ? "Idle; the last attempt failed"
              : *snapshot->record->check_result                     ? "Up to date"

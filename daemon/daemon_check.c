@@ -1,0 +1,233 @@
+/* Asking the server, and judging what it offers: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+static void set_result(struct daemon *daemon, const char *result)
+{
+    snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "%s", result);
+}
+
+void daemon_check_forget(struct daemon *daemon)
+{
+    daemon->release = release_free(daemon->release);
+    memset(&daemon->offered, 0, sizeof(daemon->offered));
+    memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
+    daemon->install_verdict.count = 0;
+    daemon->image_changed = false;
+    daemon->ignore_etag = false;
+}
+
+/* A text of ours that does not fit is not kept; that costs one larger answer at the next check. */
+static void keep_text(char *kept, size_t size, const char *text)
+{
+    if (text && strlen(text) < size)
+        memcpy(kept, text, strlen(text) + 1);
+    else
+        *kept = 0;
+}
+
+static void take_release(struct daemon *daemon, struct release *release)
+{
+    struct record_manifest *kept = &daemon->record->manifest;
+    struct record_release offered;
+
+    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size);
+    bool same = strcmp(offered.manifest_sha256, daemon->offered.manifest_sha256) == 0;
+    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
+    daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
+    daemon->image_changed = false;
+    release_free(daemon->release);
+    daemon->release = release;
+    daemon->offered = offered;
+    keep_text(kept->url, sizeof(kept->url), daemon->config->url);
+    keep_text(kept->etag, sizeof(kept->etag), release->etag);
+    keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
+    if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
+        memcpy(kept->sha256, offered.manifest_sha256, sizeof(kept->sha256));
+        daemon->save.manifest_dirty = true;
+    }
+}
+
+static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
+                       uint64_t retry_after_ms)
+{
+    struct daemon *daemon = owner;
+
+    daemon->fetch = NULL;
+    daemon->record->check_time_s = daemon_now_s();
+    daemon->has_result = true;
+    daemon->retry_after_ms = retry_after_ms;
+    if (error) {
+        set_result(daemon, "failed");
+        daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
+        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
+        daemon_settle(daemon);
+        return;
+    }
+    daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
+    if (release)
+        take_release(daemon, release);
+    daemon_check_judge(daemon, false);
+    daemon_settle(daemon);
+}
+
+void daemon_check_start(struct daemon *daemon)
+{
+    const struct release *known = daemon->image_changed ? NULL : daemon->release;
+
+    daemon->fetch =
+        release_fetch_start(daemon->http, daemon->pool, daemon->config->url, known ? known->etag : NULL,
+                            known ? known->last_modified : NULL, on_fetched, daemon);
+}
+
+void daemon_check_cancel(struct daemon *daemon)
+{
+    struct error error;
+
+    if (!daemon->fetch)
+        return;
+    daemon->fetch = release_fetch_cancel(daemon->fetch);
+    error_set(&error, ERROR_CANCELLED, "the check was cancelled");
+    daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+}
+
+void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
+{
+    const struct record *record = daemon->record;
+    const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
+    enum slot running = daemon->view.running;
+
+    *ret_input = (struct policy_input){
+        .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
+                : daemon->config->mode == CONFIG_MODE_INSTALL ? POLICY_MODE_INSTALL
+                                                              : POLICY_MODE_REBOOT,
+        .operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL,
+        .now_s = daemon_now_s(),
+        .running_known = running != SLOT_NONE,
+        .running_why = daemon->view.slots->why,
+        .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
+        .storage_why = daemon->view.storage_why,
+        .slot_bytes = daemon->view.slot_bytes,
+        .compatible = daemon->config->compatible,
+        .allow_downgrade = daemon->config->allow_downgrade,
+        .has_floor = record->has_floor,
+        .floor_serial = record->floor_serial,
+        .max_bytes = daemon->config->max_bytes_per_update,
+        .can_fall_back = boot_get_abilities(daemon->boot)->trial,
+        .allow_no_fallback = daemon->config->allow_no_fallback,
+        .falling_back = daemon->update.falling_back,
+    };
+    if (!manifest)
+        return;
+    ret_input->image_bytes = manifest->file_size;
+    ret_input->release_compatible = manifest->release.compatible;
+    ret_input->has_serial = manifest->release.has_serial;
+    ret_input->serial = manifest->release.serial;
+    ret_input->expires_s = manifest->release.expires;
+    ret_input->failed_why = record_find_failed(record, &daemon->offered);
+    ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
+    ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
+    ret_input->plan_bytes = daemon->plan.bytes_fetched + daemon->plan.table_bytes;
+}
+
+/* Whether what is offered runs already, or waits for its boot already. */
+static const char *find_unchanged(const struct daemon *daemon)
+{
+    const struct record *record = daemon->record;
+    enum slot running = daemon->view.running, other = slot_other(running);
+
+    if (running == SLOT_NONE)
+        return NULL;
+    if (record_release_is_same(&record->slots[running].release, &daemon->offered))
+        return "up-to-date";
+    if (daemon->view.boot.next == other &&
+        record_release_is_same(&record->slots[other].release, &daemon->offered))
+        return "pending";
+    return NULL;
+}
+
+static void post_held(struct daemon *daemon, bool planned)
+{
+    char reason[RECORD_TEXT_SIZE];
+
+    set_result(daemon, "update");
+    snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
+             *daemon->offered.version ? daemon->offered.version : "without a version",
+             daemon->install_verdict.blocks[0].why);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = planned}, reason);
+}
+
+void daemon_check_judge(struct daemon *daemon, bool planned)
+{
+    const char *unchanged = find_unchanged(daemon);
+    struct policy_input input;
+    char reason[RECORD_TEXT_SIZE];
+
+    daemon->install_verdict.count = 0;
+    if (unchanged) {
+        set_result(daemon, unchanged);
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED}, unchanged);
+        return;
+    }
+    daemon_policy_input(daemon, &input);
+    /* Only this look's own plan counts: the slots may have changed since an older one. */
+    input.planned = input.planned && planned;
+    policy_judge_install(&input, &daemon->install_verdict);
+    if (daemon->install_verdict.count) {
+        post_held(daemon, planned);
+        return;
+    }
+    if (input.operator_asked) {
+        record_forget_failed(daemon->record, &daemon->offered);
+        memset(&daemon->record->cancelled, 0, sizeof(daemon->record->cancelled));
+    }
+    set_result(daemon, "update");
+    snprintf(reason, sizeof(reason), "release %.200s is offered",
+             *daemon->offered.version ? daemon->offered.version : "without a version");
+    daemon_post(daemon,
+                &(struct update_event){.kind = UPDATE_EVENT_CHECK_OFFERS,
+                                       .planned = planned,
+                                       .plan_needed = policy_needs_plan(&input)},
+                reason);
+}
+
+void daemon_check_load(struct daemon *daemon)
+{
+    struct record_manifest *kept = &daemon->record->manifest;
+    struct release *release = NULL;
+    struct error error;
+    char *text = NULL;
+    size_t size;
+
+    if (!*kept->url || strcmp(kept->url, daemon->config->url) != 0 ||
+        access(daemon->save.manifest_path, F_OK) < 0) {
+        memset(kept, 0, sizeof(*kept));
+        return;
+    }
+    if (file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, &error) &&
+        release_from_text(daemon->config->url, text, size, &release, &error)) {
+        record_release_from(&daemon->offered, release->manifest, release->manifest_text,
+                            release->manifest_size);
+        if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {
+            release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
+            release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;
+            daemon->release = release;
+            return;
+        }
+        /* It is of another moment than the record: harmless, and one whole answer mends it. */
+        release_free(release);
+    } else {
+        free(text);
+        log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);
+    }
+    memset(&daemon->offered, 0, sizeof(daemon->offered));
+    memset(kept, 0, sizeof(*kept));
+}

@@ -1,0 +1,269 @@
+/*
+ * The daemon's inside, shared by the daemon_*.c files only: one owner struct, and one struct for each piece
+ * of work that may be under way. Who reads a member on a pool thread says so in its job; all else is the
+ * loop's. daemon.c          the loop: events in, orders out, timers, signals daemon_boot.c     looking at the
+ * slots, and the writes of boot state daemon_check.c    asking the server, and judging what it offers
+ *   daemon_install.c  one clone: planning, or installing until it is armed
+ *   daemon_report.c   what others get to see: API, service manager
+ *   daemon_save.c     the record on the medium
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+
+#include "common/io/device.h"
+#include "common/io/http.h"
+#include "common/io/pool.h"
+#include "common/sinter/clone.h"
+#include "common/sinter/release.h"
+#include "daemon/api_server.h"
+#include "daemon/boot/boot.h"
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "daemon/policy.h"
+#include "daemon/record.h"
+#include "daemon/schedule.h"
+#include "daemon/slots.h"
+#include "daemon/status.h"
+#include "daemon/update.h"
+
+struct daemon;
+
+/* Called when a save that covers the record as it was is over; `error` is NULL where it is on the medium. */
+typedef void (*daemon_saved_fn)(struct daemon *daemon, const struct error *error);
+
+/* The record and the manifest on their way to the medium; the latest state wins, one job at a time. */
+struct daemon_save {
+    struct pool_job job;
+    bool busy;           /* the job is the pool's */
+    bool dirty;          /* the record changed since the job was submitted */
+    bool manifest_dirty; /* likewise the manifest's text */
+    daemon_saved_fn then;
+    bool then_covered; /* the job under way holds what `then` waits for */
+    /* The job's own: */
+    char *record_path, *record_text;
+    char *manifest_path, *manifest_text; /* text NULL = unchanged */
+    size_t manifest_size;
+    bool failed;
+    struct error error;
+    bool complained; /* once in a row is enough */
+};
+
+/* What the slots, the boot selection and the state folder look like. */
+struct daemon_view {
+    struct slots *slots;
+    struct boot_state boot;
+    enum slot running;   /* SLOT_NONE = not known */
+    uint64_t slot_bytes; /* of the target where it is a partition; 0 = not known or not limited */
+    char *storage_why;   /* why the state folder does not outlive a change of slot; NULL = it does */
+};
+
+enum daemon_boot_task {
+    DAEMON_BOOT_LOOK,       /* only look */
+    DAEMON_BOOT_CHECK_SLOT, /* look, and check that the target may be written */
+    DAEMON_BOOT_INVALIDATE,
+    DAEMON_BOOT_ARM,
+    DAEMON_BOOT_GOOD,
+    DAEMON_BOOT_REJECT,
+    DAEMON_BOOT_START, /* boot in place */
+};
+
+/* A job on the boot selection; one at a time, and each looks again when it is done. */
+struct daemon_boot {
+    struct pool_job job;
+    bool busy;
+    void (*then)(struct daemon *daemon, const struct error *error);
+    /* The job's own: */
+    enum daemon_boot_task task;
+    enum slot slot;
+    struct boot *boot;
+    const struct config *config;
+    struct device
+        *held; /* closed when the task is done, so that what was verified stays so until it is armed */
+    bool failed;
+    struct error error;
+    struct daemon_view view;
+};
+
+enum { DAEMON_EVENTS_MAX = 16 };
+
+struct daemon_event {
+    struct update_event event;
+    char reason[RECORD_TEXT_SIZE];
+};
+
+struct daemon {
+    struct event_base *base;
+    struct pool *pool;
+    struct http *http;
+    struct api_server *api;
+    struct api_backend api_backend;
+    const struct config_request *request;
+    struct config *config; /* current settings */
+    struct config *fixed;  /* those of the start: slots, boot selection, storage and socket take a restart */
+    struct config
+        *config_next; /* read on SIGHUP, taken when nothing is under way that stands on the old ones */
+    struct boot *boot;
+    struct daemon_view view;
+    struct record *record;
+
+    struct update update;
+    struct daemon_event events[DAEMON_EVENTS_MAX]; /* posted and not yet stepped */
+    size_t event_first, event_count;
+    bool stepping;
+    int exit_status;
+
+    uint64_t started_s, since_s; /* Unix time */
+
+    /* timers and signals */
+    struct schedule schedule;
+    struct schedule_next next;
+    uint64_t next_s; /* Unix time of the next check, for people; 0 = not set */
+    bool has_result; /* schedule_result and retry_after_ms tell of something that was not scheduled yet */
+    enum schedule_result schedule_result;
+    uint64_t retry_after_ms;
+    int poll_fd; /* timerfd of CLOCK_BOOTTIME: libevent's timers stand still while the machine sleeps */
+    struct event *poll_event;
+    struct event *progress_timer;
+    struct event *status_timer;
+    struct event *watchdog_timer;
+    struct event *trial_timer;
+    struct event *stop_timer;
+    struct event *reboot_timer;
+    struct event *signals[4];
+
+    /* checking */
+    struct release *release;       /* what the server offered last; NULL = nothing is known */
+    struct record_release offered; /* of it */
+    struct release_fetch *fetch;
+    struct policy_verdict install_verdict;
+    struct policy_verdict reboot_verdict;
+    bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
+    bool ignore_etag;   /* it was read again and is the same, so the image's ETag means nothing */
+
+    /* installing, or planning */
+    struct clone *clone;
+    bool planning;
+    bool cancelled;          /* by an operator */
+    bool over_budget;        /* by MaxBytesPerUpdate= */
+    bool keep_verified_only; /* the last installation did not read back what it wrote */
+    struct record_release installing;
+    enum slot target;
+    struct device *verified; /* the target, read back and still exclusive, until it is armed */
+    const char *phase;       /* as the status shows it, NULL = none */
+    struct clone_progress progress;
+    bool planned;
+    struct plan_totals plan; /* of plan_release */
+    struct record_release plan_release;
+    uint64_t plan_s; /* Unix time of the plan */
+    uint64_t begun_ms;
+    double percent;
+    uint64_t rate_bytes_per_s, rate_bytes, rate_ms;
+    uint64_t moved, moved_ms; /* the last change of anything, for the stall */
+    char stall_why[256];      /* "" = all is well */
+
+    struct daemon_save save;
+    struct daemon_boot boot_work;
+    char trial_reason[RECORD_TEXT_SIZE]; /* why the running slot is rejected */
+    bool trial_good;                     /* the verdict that RETRY_TRIAL repeats */
+    int reboot_pid;
+
+    /* reporting */
+    uint64_t status_ms; /* when STATUS= was sent last */
+    bool status_pending;
+};
+
+/* daemon.c */
+
+/* Queues an event and, unless one is being stepped, steps all of them. `reason` is copied, NULL is fine. */
+void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason);
+
+/* Posts an event of this kind that carries an error: logs it, keeps it as last_error, and hands its kind on.
+ */
+void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error);
+
+/* Steps a request; false with the refusal in *ret_orders where it does not fit. */
+bool daemon_request(struct daemon *daemon, const struct update_event *event,
+                    struct update_orders *ret_orders);
+
+/* Work ended: takes new settings, or leaves, where that waited for it. */
+void daemon_settle(struct daemon *daemon);
+
+/* CLOCK_BOOTTIME in milliseconds. */
+uint64_t daemon_now_ms(void);
+
+/* Unix time in seconds. */
+uint64_t daemon_now_s(void);
+
+/* One-shot timers. */
+void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
+
+/* daemon_boot.c */
+
+/* Looks, on the spot: before the loop runs. */
+bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct config *config,
+                      struct error *error);
+
+void daemon_view_finish(struct daemon_view *view);
+
+/* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
+void daemon_boot_classify(struct daemon *daemon);
+
+/* Submits a task; `then` comes with NULL or the error, the view being new in either case where it could be
+ * looked at. `held` is closed after the task, also where it fails. */
+void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
+                        struct device *held, void (*then)(struct daemon *daemon, const struct error *error));
+
+void daemon_boot_invalidate(struct daemon *daemon);
+void daemon_boot_activate(struct daemon *daemon);
+void daemon_boot_mark_good(struct daemon *daemon);
+void daemon_boot_reject(struct daemon *daemon);
+void daemon_boot_reboot(struct daemon *daemon);
+
+/* Health of a slot as the status shows it: the loader's word, else the record's. */
+enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
+
+/* daemon_check.c */
+void daemon_check_start(struct daemon *daemon);
+void daemon_check_cancel(struct daemon *daemon);
+
+/* Judges what is offered now, and posts the CHECK_... event; `planned`: the plan for it is made. */
+void daemon_check_judge(struct daemon *daemon, bool planned);
+
+/* What policy looks at; `release` may be NULL. */
+void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
+
+/* Forgets what is known of the server's manifest. */
+void daemon_check_forget(struct daemon *daemon);
+
+/* The manifest kept from before, where it belongs to Url=. Reads a file: before the loop runs. */
+void daemon_check_load(struct daemon *daemon);
+
+/* daemon_install.c */
+void daemon_install_start(struct daemon *daemon, bool plan_only);
+void daemon_install_cancel(struct daemon *daemon);
+void daemon_install_tick(struct daemon *daemon);
+
+/* An update ended: into the history. */
+void daemon_install_remember(struct daemon *daemon, enum record_result result, const char *reason);
+
+/* daemon_report.c */
+void daemon_report_init(struct daemon *daemon);
+struct json_object *daemon_report_status(const struct daemon *daemon);
+
+/* The status changed; `state_changed` also sends STATUS= at once. */
+void daemon_report_publish(struct daemon *daemon, bool state_changed);
+void daemon_report_send_status(struct daemon *daemon);
+
+/* daemon_save.c */
+bool daemon_save_init(struct daemon *daemon, struct error *error);
+void daemon_save_finish(struct daemon *daemon);
+void daemon_save_start(struct daemon *daemon);
+
+/* Saves, and calls `then` when the record as it is now is on the medium (or could not be). One waiter at a
+ * time. */
+void daemon_save_then(struct daemon *daemon, daemon_saved_fn then);

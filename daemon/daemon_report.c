@@ -1,0 +1,254 @@
+/* What others get to see of the daemon, and what they may ask of it: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/timestamp.h"
+#include "daemon/notify.h"
+
+enum { STATUS_INTERVAL_MS = 1000 };
+
+/* What holds it back now, which depends on what it waits for. */
+static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_verdict)
+{
+    const struct policy_verdict *install = &daemon->install_verdict, *reboot = &daemon->reboot_verdict;
+
+    ret_verdict->count = 0;
+    switch (daemon->update.state) {
+    case UPDATE_STATE_REBOOT_PENDING:
+        *ret_verdict = *reboot;
+        for (size_t i = 0; i < install->count && ret_verdict->count < POLICY_BLOCKS_MAX; i++)
+            ret_verdict->blocks[ret_verdict->count++] = install->blocks[i];
+        return;
+    case UPDATE_STATE_HELD:
+    case UPDATE_STATE_CHECKING:
+        *ret_verdict = *install;
+        return;
+    case UPDATE_STATE_TRIAL:
+        policy_add_block(ret_verdict, "running-slot-not-good",
+                         "the running slot is on trial, so the other slot may be the only good one");
+        return;
+    case UPDATE_STATE_IDLE:
+    case UPDATE_STATE_INSTALLING:
+    case UPDATE_STATE_ACTIVATING:
+    case UPDATE_STATE_STOPPING:
+    case UPDATE_STATE_COUNT:
+        return;
+    }
+}
+
+static void fill_progress(const struct daemon *daemon, struct status_progress *ret_progress)
+{
+    const struct clone_progress *progress = &daemon->progress;
+    uint64_t left = progress->bytes_planned > progress->bytes_received
+                        ? progress->bytes_planned - progress->bytes_received
+                        : 0;
+
+    *ret_progress = (struct status_progress){
+        .percent = daemon->percent,
+        .bytes_kept = progress->bytes_kept,
+        .bytes_copied = progress->bytes_copied,
+        .bytes_downloaded = progress->bytes_received,
+        .bytes_to_download = progress->bytes_planned,
+        .bytes_written = progress->bytes_written,
+        .bytes_verified = progress->bytes_verified,
+        .rate_bytes_per_s = daemon->clone ? daemon->rate_bytes_per_s : 0,
+        .eta_s = daemon->clone && daemon->rate_bytes_per_s ? left / daemon->rate_bytes_per_s : 0,
+        .requests = progress->requests,
+        .retries = progress->retries,
+    };
+}
+
+/* `verdict` and `url` are the caller's, and live as long as the snapshot. */
+static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
+                          struct policy_verdict *verdict, const char *url)
+{
+    const struct daemon_view *view = &daemon->view;
+
+    find_blocks(daemon, verdict);
+    *ret_snapshot = (struct status_snapshot){
+        .daemon_version = MOONSINTER_VERSION,
+        .pid = getpid(),
+        .started_s = daemon->started_s,
+        .state = daemon->update.state,
+        .phase = daemon->phase,
+        .since_s = daemon->since_s,
+        .blocked_by = verdict,
+        .boot_backend = config_backend_name(daemon->fixed->backend),
+        .boot_next = view->boot.next,
+        .boot_trial = view->running != SLOT_NONE && view->boot.trial == view->running,
+        .boot_tries_left = view->boot.tries_left,
+        .url = url,
+        .update = daemon->release ? &daemon->offered : NULL,
+        .update_size_bytes = daemon->release ? daemon->release->manifest->file_size : 0,
+        .next_check_s = daemon->next_s,
+        .next_check_why = daemon->next.sentence,
+        .record = daemon->record,
+        .stall_why = *daemon->stall_why ? daemon->stall_why : NULL,
+    };
+    for (int i = 0; i < SLOT_COUNT; i++)
+        ret_snapshot->slots[i] = (struct status_slot){
+            .device = view->slots->devices[i].path,
+            .active = view->running == (enum slot)i,
+            .state = daemon_slot_health(daemon, (enum slot)i),
+            .release = &daemon->record->slots[i].release,
+        };
+    fill_progress(daemon, &ret_snapshot->progress);
+}
+
+struct json_object *daemon_report_status(const struct daemon *daemon)
+{
+    CLEANUP_FREE char *url = http_url_for_display(daemon->config->url);
+    struct status_snapshot snapshot;
+    struct policy_verdict verdict;
+
+    fill_snapshot(daemon, &snapshot, &verdict, url);
+    return status_json(&snapshot);
+}
+
+/* --- the service manager --- */
+
+void daemon_report_send_status(struct daemon *daemon)
+{
+    struct status_snapshot snapshot;
+    struct policy_verdict verdict;
+    char sentence[512];
+
+    fill_snapshot(daemon, &snapshot, &verdict, NULL);
+    notify_status(status_sentence(sentence, sizeof(sentence), &snapshot));
+    daemon->status_ms = daemon_now_ms();
+    daemon->status_pending = false;
+}
+
+void daemon_report_publish(struct daemon *daemon, bool state_changed)
+{
+    if (daemon->api && api_server_count_streams(daemon->api)) {
+        struct json_object *status = daemon_report_status(daemon);
+        api_server_publish(daemon->api, status);
+        json_object_put(status);
+    }
+
+    uint64_t elapsed_ms = daemon_now_ms() - daemon->status_ms;
+    if (state_changed || elapsed_ms >= STATUS_INTERVAL_MS) {
+        daemon_report_send_status(daemon);
+    } else if (!daemon->status_pending) {
+        daemon->status_pending = true;
+        daemon_arm_timer(daemon->status_timer, STATUS_INTERVAL_MS - elapsed_ms);
+    }
+}
+
+/* --- the API --- */
+
+static struct json_object *api_status(void *owner)
+{
+    return daemon_report_status(owner);
+}
+
+static struct json_object *api_plan(void *owner)
+{
+    const struct daemon *daemon = owner;
+    const struct plan_totals *plan = &daemon->plan;
+    char time[TIMESTAMP_TEXT_SIZE];
+
+    if (!daemon->planned)
+        return NULL;
+    struct json_object *object = json_object_new_object();
+    json_add_string(object, "time", timestamp_format(time, daemon->plan_s));
+    json_add_string(object, "version", *daemon->plan_release.version ? daemon->plan_release.version : NULL);
+    if (daemon->plan_release.has_serial)
+        json_add_u64(object, "serial", daemon->plan_release.serial);
+    json_add_string(object, "sha256", *daemon->plan_release.sha256 ? daemon->plan_release.sha256 : NULL);
+    json_add_u64(object, "image_bytes", plan->image_bytes);
+    json_add_u64(object, "bytes_to_download", plan->bytes_fetched + plan->table_bytes);
+    json_add_u64(object, "bytes_kept", plan->bytes_kept);
+    json_add_u64(object, "bytes_copied", plan->bytes_copied);
+    json_add_u64(object, "bytes_patched", 0);
+    json_add_u64(object, "bytes_fetched", plan->bytes_fetched);
+    json_add_u64(object, "table_bytes", plan->table_bytes);
+    json_add_u64(object, "chunks_kept", plan->chunks_kept);
+    json_add_u64(object, "chunks_copied", plan->chunks_copied);
+    json_add_u64(object, "chunks_fetched", plan->chunks_fetched);
+    json_add_u64(object, "requests", plan->requests);
+    return object;
+}
+
+static struct json_object *api_history(void *owner)
+{
+    const struct daemon *daemon = owner;
+
+    return record_history_json(daemon->record);
+}
+
+static void add_setting(void *owner, const struct config_setting *setting)
+{
+    struct json_object *list = owner, *object = json_object_new_object();
+
+    json_add_string(object, "section", setting->section);
+    json_add_string(object, "key", setting->key);
+    json_add_string(object, "value", setting->value);
+    json_add_string(object, "origin", setting->origin);
+    json_object_array_add(list, object);
+}
+
+static struct json_object *api_config(void *owner)
+{
+    const struct daemon *daemon = owner;
+    struct json_object *object = json_object_new_object(), *list = json_object_new_array();
+
+    config_each_setting(daemon->config, add_setting, list);
+    json_object_object_add(object, "settings", list);
+    return object;
+}
+
+static char *api_metrics(void *owner)
+{
+    const struct daemon *daemon = owner;
+    struct status_snapshot snapshot;
+    struct policy_verdict verdict;
+
+    fill_snapshot(daemon, &snapshot, &verdict, NULL);
+    return status_metrics(&snapshot);
+}
+
+static bool api_request(void *owner, enum api_action action, struct api_error *ret_error)
+{
+    static const enum update_event_kind kinds[] = {
+        [API_ACTION_CHECK] = UPDATE_EVENT_CHECK_REQUESTED,
+        [API_ACTION_INSTALL] = UPDATE_EVENT_INSTALL_REQUESTED,
+        [API_ACTION_CANCEL] = UPDATE_EVENT_CANCEL_REQUESTED,
+        [API_ACTION_REBOOT] = UPDATE_EVENT_REBOOT_REQUESTED,
+        [API_ACTION_MARK_GOOD] = UPDATE_EVENT_MARK_GOOD_REQUESTED,
+        [API_ACTION_MARK_BAD] = UPDATE_EVENT_MARK_BAD_REQUESTED,
+        [API_ACTION_ROLLBACK] = UPDATE_EVENT_ROLLBACK_REQUESTED,
+    };
+    struct daemon *daemon = owner;
+    enum slot running = daemon->view.running, other = slot_other(running);
+    struct update_event event = {
+        .kind = kinds[action],
+        .running_known = running != SLOT_NONE,
+        .other_good = other != SLOT_NONE && daemon_slot_health(daemon, other) == BOOT_HEALTH_GOOD,
+    };
+    struct update_orders orders;
+
+    if (daemon_request(daemon, &event, &orders))
+        return true;
+    return api_error_set(ret_error, 409, orders.refusal_code, "%s is refused: %s", api_action_name(action),
+                         orders.refusal);
+}
+
+void daemon_report_init(struct daemon *daemon)
+{
+    daemon->api_backend = (struct api_backend){
+        .owner = daemon,
+        .status = api_status,
+        .plan = api_plan,
+        .history = api_history,
+        .config = api_config,
+        .metrics = api_metrics,
+        .request = api_request,
+    };
+}

@@ -1,0 +1,126 @@
+/* moonsinterd: argv, settings, the daemon, its exit status. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "daemon/notify.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char help[] =
+    "Usage: moonsinterd [--config FILE] [--check-config]\n"
+    "       moonsinterd URL PARTITION_A PARTITION_B [MINUTES]\n"
+    "\n"
+    "Keeps the slot that does not run equal to the image at Url=, and changes over to it.\n"
+    "\n"
+    "  --config FILE    read FILE and the drop-ins in FILE.d instead of the system's settings\n"
+    "  --check-config   print the settings in effect and where each came from, then exit\n"
+    "  --debug          log more\n"
+    "  --help           print this help, then exit\n"
+    "  --version        print the version, then exit\n"
+    "\n"
+    "The second form sets Backend=rpi-cmdline and Mode=install, and looks every MINUTES (default 5).\n"
+    "See moonsinterd(8) and moonsinterd.conf(5).\n";
+
+struct options {
+    struct config_request request;
+    bool check_config;
+    bool debug;
+};
+
+static int usage(const char *what)
+{
+    fprintf(stderr, "moonsinterd: %s; see moonsinterd --help\n", what);
+    return EXIT_USAGE;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct options *options)
+{
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'C'},
+        {"debug", no_argument, NULL, 'd'},        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            options->request.file = optarg;
+            break;
+        case 'C':
+            options->check_config = true;
+            break;
+        case 'd':
+            options->debug = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        case 'V':
+            puts("moonsinterd " MOONSINTER_VERSION);
+            return EXIT_SUCCESS;
+        default:
+            /* getopt_long() has said what is wrong. */
+            return EXIT_USAGE;
+        }
+    }
+    int left = argc - optind;
+    if (left != 0 && left != 3 && left != 4)
+        return usage("URL PARTITION_A PARTITION_B [MINUTES] belong together");
+    if (left) {
+        options->request.url = argv[optind];
+        options->request.slot_a = argv[optind + 1];
+        options->request.slot_b = argv[optind + 2];
+        options->request.minutes = left == 4 ? argv[optind + 3] : NULL;
+    }
+    return -1;
+}
+
+static bool load_config(const struct options *options, struct config **ret_config)
+{
+    struct config_problems problems = {0};
+    bool loaded = config_load(&options->request, ret_config, &problems);
+
+    for (size_t i = 0; i < problems.count; i++)
+        log_write(problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
+                  problems.items[i].message);
+    if (options->check_config && problems.count)
+        loaded = false;
+    config_problems_finish(&problems);
+    return loaded;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct config *config = NULL;
+    struct daemon *daemon;
+    struct error error;
+    int status = parse_options(argc, argv, &options);
+
+    if (status >= 0)
+        return status;
+    log_init(options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, getenv("JOURNAL_STREAM") != NULL);
+    bool loaded = load_config(&options, &config);
+    if (options.check_config && config)
+        config_print(config, stdout);
+    if (!loaded || options.check_config) {
+        config_free(config);
+        return loaded ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    if (!daemon_new(&options.request, config, &daemon, &error)) {
+        log_error("%s", error.message);
+        notify_stopping(error.message);
+        config_free(config);
+        return EXIT_FAILURE;
+    }
+    status = daemon_run(daemon);
+    daemon_free(daemon);
+    return status;
+}
