@@ -109,7 +109,7 @@ bool api_socket_open(struct api_socket *ret_socket, const char *path, const stru
                      struct error *error)
 {
     struct sockaddr_un address;
-    int file_fd;
+    int file_fd = -1;
 
     if (!make_address(path, &address, error) || !make_parent(path, error) ||
         !clear_path(path, &address, error))

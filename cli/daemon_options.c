@@ -1,0 +1,117 @@
+#include "cli/daemon_options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/argument.h"
+#include "cli/daemon_client.h"
+#include "cli/event_line.h"
+#include "cli/plain_text.h"
+
+static const char default_socket[] = "/run/moonsinter/moonsinterd.sock";
+
+enum {
+    OPTION_SOCKET = 256,
+    OPTION_JSON,
+    OPTION_UNTIL,
+    OPTION_UNTIL_DONE,
+};
+
+/* The first two are for `watch` alone. */
+static const struct option options_of_watch[] = {
+    {"until", required_argument, NULL, OPTION_UNTIL},
+    {"until-done", no_argument, NULL, OPTION_UNTIL_DONE},
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **argv, const char *help,
+                          int *ret_exit_status)
+{
+    const char *environment = getenv("MOONSINTER_SOCKET");
+    struct daemon_options options = {
+        .verb = argv[0],
+        .socket = environment && *environment ? environment : default_socket,
+    };
+    bool is_watch = strcmp(argv[0], "watch") == 0;
+    struct error error;
+    int option;
+
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, ":qh", is_watch ? options_of_watch : options_of_watch + 2,
+                                 NULL)) != -1) {
+        switch (option) {
+        case OPTION_SOCKET:
+            options.socket = optarg;
+            break;
+        case OPTION_JSON:
+            options.json = true;
+            break;
+        case OPTION_UNTIL:
+            options.until = optarg;
+            break;
+        case OPTION_UNTIL_DONE:
+            options.until_done = true;
+            break;
+        case 'q':
+            options.quiet = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            *ret_exit_status = 0;
+            return false;
+        default:
+            argument_set_option_error(option, argv, &error);
+            *ret_exit_status = event_line_write_usage(argv[0], &error);
+            return false;
+        }
+    }
+    if (optind < argc) {
+        error_set(&error, ERROR_REFUSED, "it takes no argument, but %.100s was given", argv[optind]);
+        *ret_exit_status = event_line_write_usage(argv[0], &error);
+        return false;
+    }
+    *ret_options = options;
+    return true;
+}
+
+bool daemon_options_request(const struct daemon_options *options, const char *method, const char *path,
+                            struct json_object **ret_body, struct error *error)
+{
+    struct daemon_client *client;
+    char message[sizeof(error->message)];
+
+    if (!daemon_client_new(options->socket, &client, error))
+        return false;
+    bool is_done = daemon_client_request(client, method, path, ret_body, error);
+    daemon_client_free(client);
+    if (!is_done) {
+        plain_text_copy(message, sizeof(message), error->message);
+        memcpy(error->message, message, sizeof(message));
+    }
+    return is_done;
+}
+
+bool daemon_options_for_people(const struct daemon_options *options)
+{
+    return !options->json && isatty(STDOUT_FILENO);
+}
+
+void daemon_options_print_json(struct json_object *object)
+{
+    const char *text =
+        json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+    if (isatty(STDOUT_FILENO))
+        plain_text_print(stdout, text);
+    else
+        fputs(text, stdout);
+    fputc('\n', stdout);
+}

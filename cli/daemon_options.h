@@ -1,0 +1,42 @@
+/*
+ * The options that all verbs share which talk to the daemon, and one request to it. The main thread only;
+ * blocks while the daemon answers.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "common/base/json.h"
+
+struct daemon_options {
+    const char *verb;   /* argv[0] */
+    const char *socket; /* --socket, $MOONSINTER_SOCKET, or the default */
+    const char *until;  /* --until; NULL if not given. Of `watch` only */
+    bool until_done;    /* --until-done. Of `watch` only */
+    bool json;          /* --json: JSON on stdout, on a terminal too */
+    bool quiet;
+};
+
+/* The text of the shared options, for the verbs' own help. */
+#define DAEMON_OPTIONS_HELP                                                                                  \
+    "      --socket PATH  the daemon's socket (default $MOONSINTER_SOCKET, then\n"                           \
+    "                     /run/moonsinter/moonsinterd.sock)\n"                                               \
+    "      --json         print the daemon's JSON, on a terminal too\n"                                      \
+    "  -q, --quiet        say nothing to people\n"                                                           \
+    "  -h, --help         this text\n"
+
+/* Reads the command line; no arguments are taken but options. False where the verb is over already, with the
+ * exit status in *ret_exit_status: --help, or a usage error that has been told. */
+bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **argv, const char *help,
+                          int *ret_exit_status);
+
+/* One request on a connection of its own; the caller puts the object. */
+bool daemon_options_request(const struct daemon_options *options, const char *method, const char *path,
+                            struct json_object **ret_body, struct error *error);
+
+/* True where stdout is for people: a terminal, and no --json. */
+bool daemon_options_for_people(const struct daemon_options *options);
+
+/* The object as one line on stdout; on a terminal without what could steer it. */
+void daemon_options_print_json(struct json_object *object);

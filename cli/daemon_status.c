@@ -1,0 +1,222 @@
+#include "cli/daemon_status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/plain_text.h"
+#include "common/base/text.h"
+
+char *daemon_status_text(char ret_text[DAEMON_STATUS_TEXT_SIZE], struct json_object *object, const char *name)
+{
+    const char *text = "";
+
+    if (object)
+        json_get_string(object, name, &text);
+    return plain_text_copy(ret_text, DAEMON_STATUS_TEXT_SIZE, text);
+}
+
+static struct json_object *member(struct json_object *object, const char *name)
+{
+    struct json_object *inner = NULL;
+
+    if (object)
+        json_get_object(object, name, &inner);
+    return inner;
+}
+
+static uint64_t number(struct json_object *object, const char *name)
+{
+    uint64_t value = 0;
+
+    if (object)
+        json_get_u64(object, name, UINT64_MAX, &value);
+    return value;
+}
+
+static bool is_true(struct json_object *object, const char *name)
+{
+    bool value = false;
+
+    if (object)
+        json_get_bool(object, name, &value);
+    return value;
+}
+
+/* "before TEXT after", or nothing where there is no text. */
+static void print_text(FILE *stream, const char *before, struct json_object *object, const char *name,
+                       const char *after)
+{
+    char text[DAEMON_STATUS_TEXT_SIZE];
+
+    if (*daemon_status_text(text, object, name))
+        fprintf(stream, "%s%s%s", before, text, after);
+}
+
+/* "version 1.2 (serial 3)", as far as known. */
+static void print_release(FILE *stream, struct json_object *object)
+{
+    char version[DAEMON_STATUS_TEXT_SIZE], sha256[DAEMON_STATUS_TEXT_SIZE];
+    uint64_t serial = number(object, "serial");
+
+    daemon_status_text(version, object, "version");
+    daemon_status_text(sha256, object, "sha256");
+    if (*version)
+        fprintf(stream, "version %s", version);
+    else if (*sha256)
+        fprintf(stream, "image %.12s", sha256);
+    else
+        fputs("unknown contents", stream);
+    if (serial)
+        fprintf(stream, " (serial %" PRIu64 ")", serial);
+}
+
+static void print_slot(FILE *stream, const char *name, struct json_object *slot)
+{
+    if (!slot)
+        return;
+    fprintf(stream, "Slot %s:      ", name);
+    print_text(stream, "", slot, "role", ", ");
+    print_text(stream, "", slot, "state", ", ");
+    print_release(stream, slot);
+    print_text(stream, ", ", slot, "device", "");
+    fputc('\n', stream);
+}
+
+static void print_boot(FILE *stream, struct json_object *boot)
+{
+    if (!boot)
+        return;
+    print_text(stream, "Next boot:   slot ", boot, "next", "");
+    if (is_true(boot, "trial"))
+        fprintf(stream, ", on trial, %" PRIu64 " tries left", number(boot, "tries_left"));
+    print_text(stream, " (", boot, "backend", ")");
+    fputc('\n', stream);
+}
+
+static void print_update(FILE *stream, struct json_object *update)
+{
+    struct json_object *progress = member(update, "progress");
+    char text[16];
+
+    if (!update)
+        return;
+    if (number(update, "size_bytes")) {
+        fputs("Update:      ", stream);
+        print_release(stream, update);
+        fprintf(stream, ", %s", text_format_bytes(text, sizeof(text), number(update, "size_bytes")));
+        print_text(stream, ", from ", update, "url", "\n");
+    } else {
+        print_text(stream, "Source:      ", update, "url", "\n");
+    }
+    if (number(progress, "bytes_to_download") || number(progress, "bytes_written")) {
+        fprintf(stream, "Transfer:    %s",
+                text_format_bytes(text, sizeof(text), number(progress, "bytes_downloaded")));
+        fprintf(stream, " of %s downloaded",
+                text_format_bytes(text, sizeof(text), number(progress, "bytes_to_download")));
+        fprintf(stream, ", %s kept", text_format_bytes(text, sizeof(text), number(progress, "bytes_kept")));
+        fprintf(stream, ", %s copied",
+                text_format_bytes(text, sizeof(text), number(progress, "bytes_copied")));
+        fprintf(stream, ", %s written\n",
+                text_format_bytes(text, sizeof(text), number(progress, "bytes_written")));
+    }
+}
+
+static void print_blocks(FILE *stream, struct json_object *status, const char *before)
+{
+    struct json_object *list;
+
+    if (!json_object_object_get_ex(status, "blocked_by", &list) ||
+        !json_object_is_type(list, json_type_array))
+        return;
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *block = json_object_array_get_idx(list, i);
+        if (!json_object_is_type(block, json_type_object))
+            continue;
+        fputs(before, stream);
+        print_text(stream, "", block, "why", "");
+        print_text(stream, " (", block, "what", ")");
+        print_text(stream, ", until ", block, "until", "");
+        fputc('\n', stream);
+    }
+}
+
+static void print_last_error(FILE *stream, struct json_object *error, const char *before)
+{
+    if (!error)
+        return;
+    fputs(before, stream);
+    print_text(stream, "", error, "message", "");
+    print_text(stream, " (", error, "kind", "");
+    print_text(stream, ", ", error, "time", "");
+    fputs(")\n", stream);
+}
+
+void daemon_status_print_entry(FILE *stream, struct json_object *entry)
+{
+    char text[32];
+
+    print_text(stream, "", entry, "time", "  ");
+    print_text(stream, "", entry, "result", "");
+    print_text(stream, "  ", entry, "from", "");
+    print_text(stream, " -> ", entry, "to", "");
+    if (number(entry, "bytes_downloaded") || number(entry, "seconds")) {
+        fprintf(stream, "  %s", text_format_bytes(text, sizeof(text), number(entry, "bytes_downloaded")));
+        fprintf(stream, " downloaded, %s",
+                text_format_bytes(text, sizeof(text), number(entry, "bytes_written")));
+        fprintf(stream, " written in %s",
+                text_format_duration(text, sizeof(text), number(entry, "seconds") % 31536000 * 1000));
+    }
+    print_text(stream, ": ", entry, "reason", "");
+    fputc('\n', stream);
+}
+
+void daemon_status_print(FILE *stream, struct json_object *status)
+{
+    struct json_object *slots = member(status, "slots"), *last_check = member(status, "last_check");
+
+    print_text(stream, "State:       ", status, "state", "");
+    print_text(stream, " (", status, "phase", ")");
+    print_text(stream, ", since ", status, "since", "");
+    fputc('\n', stream);
+    print_blocks(stream, status, "Held:        ");
+    print_text(stream, "Stalled:     ", status, "stalled", "\n");
+    print_slot(stream, "a", member(slots, "a"));
+    print_slot(stream, "b", member(slots, "b"));
+    print_boot(stream, member(status, "boot"));
+    print_update(stream, member(status, "update"));
+    if (last_check && json_object_object_length(last_check)) {
+        print_text(stream, "Last check:  ", last_check, "result", "");
+        print_text(stream, ", ", last_check, "time", "\n");
+        print_text(stream, "Next check:  ", last_check, "next", "\n");
+    }
+    if (member(status, "last_update")) {
+        fputs("Last update: ", stream);
+        daemon_status_print_entry(stream, member(status, "last_update"));
+    }
+    print_last_error(stream, member(status, "last_error"), "Last error:  ");
+}
+
+void daemon_status_print_reasons(FILE *stream, struct json_object *status)
+{
+    struct json_object *last_update = member(status, "last_update");
+    struct json_object *last_check = member(status, "last_check");
+    char state[DAEMON_STATUS_TEXT_SIZE];
+
+    fprintf(stream, "moonsinterd is %s", daemon_status_text(state, status, "state"));
+    print_text(stream, " since ", status, "since", "");
+    fputc('\n', stream);
+    print_blocks(stream, status, "It is held: ");
+    print_text(stream, "It is stalled: ", status, "stalled", "\n");
+    print_text(stream, "The last check found: ", last_check, "result", "\n");
+    print_text(stream, "It looks again at ", last_check, "next", "");
+    print_text(stream, ": ", last_check, "why", "");
+    if (*daemon_status_text(state, last_check, "next"))
+        fputc('\n', stream);
+    if (last_update) {
+        print_text(stream, "The last update ended as: ", last_update, "result", "");
+        print_text(stream, ", because ", last_update, "reason", "");
+        print_text(stream, " (", last_update, "time", ")");
+        fputc('\n', stream);
+    }
+    print_last_error(stream, member(status, "last_error"), "The last error: ");
+}

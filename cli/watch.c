@@ -1,0 +1,229 @@
+/* moonsinter watch: follow the daemon live. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/daemon_client.h"
+#include "cli/daemon_options.h"
+#include "cli/daemon_status.h"
+#include "cli/event_line.h"
+#include "cli/plain_text.h"
+#include "cli/progress.h"
+#include "cli/verb.h"
+#include "common/base/alloc.h"
+
+static const char help[] =
+    "Usage: moonsinter watch [OPTION]...\n"
+    "\n"
+    "Follows moonsinterd until it is interrupted: a line of progress on a terminal, the API's event stream on stdout\n"
+    "where that is none, one JSON object a line, the whole status first.\n"
+    "\n"
+    "      --until STATE  end with status 0 as soon as the daemon is in STATE: idle, checking, held, installing,\n"
+    "                     activating, reboot-pending, trial or stopping\n"
+    "      --until-done   end as soon as no update is under way: with status 0 where the last one was installed or\n"
+    "                     there is nothing newer, with 1 where it failed, was cancelled, or is held back\n" DAEMON_OPTIONS_HELP;
+
+static const char *const states[] = {
+    "idle", "checking", "held", "installing", "activating", "reboot-pending", "trial", "stopping",
+};
+
+struct watch {
+    struct daemon_options options;
+    struct progress progress;
+    bool for_people;
+    char state[DAEMON_STATUS_TEXT_SIZE]; /* shown last */
+};
+
+/* Ctrl-C is how watching ends, not a failure. Only what a signal handler may do happens here. */
+static void on_signal(int number)
+{
+    if (isatty(STDERR_FILENO) && write(STDERR_FILENO, "\n", 1) < 0)
+        _exit(1);
+    _exit(0);
+}
+
+static uint64_t number(struct json_object *object, const char *name)
+{
+    uint64_t value = 0;
+
+    json_get_u64(object, name, UINT64_MAX, &value);
+    return value;
+}
+
+static void draw(struct watch *watch, struct json_object *status)
+{
+    struct json_object *update, *progress, *percent;
+    char phase[DAEMON_STATUS_TEXT_SIZE];
+
+    if (json_get_object(status, "update", &update) != JSON_MEMBER_OK ||
+        json_get_object(update, "progress", &progress) != JSON_MEMBER_OK)
+        return;
+    daemon_status_text(phase, status, "phase");
+    /* The phases are short words; whatever else comes must not fill the line. */
+    phase[16] = '\0';
+    struct progress_view view = {
+        .phase = *phase ? phase : watch->state,
+        .bytes_done = number(progress, "bytes_downloaded"),
+        .bytes_total = number(progress, "bytes_to_download"),
+        .rate_bytes_s = number(progress, "rate_bytes_per_s"),
+        .eta_s = number(progress, "eta_s"),
+    };
+    if (json_object_object_get_ex(progress, "percent", &percent) && isfinite(json_object_get_double(percent)))
+        view.percent = json_object_get_double(percent);
+    progress_draw(&watch->progress, &view);
+}
+
+static bool is_busy(const char *state)
+{
+    return strcmp(state, "checking") == 0 || strcmp(state, "installing") == 0 ||
+           strcmp(state, "activating") == 0;
+}
+
+static void show(struct watch *watch, struct json_object *status)
+{
+    char state[DAEMON_STATUS_TEXT_SIZE];
+
+    daemon_status_text(state, status, "state");
+    if (strcmp(state, watch->state) != 0) {
+        progress_finish(&watch->progress);
+        if (watch->progress.shown && watch->for_people && !is_busy(state))
+            daemon_status_print_reasons(stderr, status);
+        else if (watch->progress.shown)
+            fprintf(stderr, "%s\n", state);
+        memcpy(watch->state, state, sizeof(state));
+        watch->state[sizeof(state) - 1] = '\0';
+    }
+    if (strcmp(state, "installing") == 0)
+        draw(watch, status);
+}
+
+/* Members that are not there yet give "", which is before every time. RFC 3339 in UTC sorts as text. */
+static bool is_later(struct json_object *status, const char *one, const char *other)
+{
+    char one_time[DAEMON_STATUS_TEXT_SIZE], other_time[DAEMON_STATUS_TEXT_SIZE];
+    struct json_object *one_object = NULL, *other_object = NULL;
+
+    json_get_object(status, one, &one_object);
+    json_get_object(status, other, &other_object);
+    daemon_status_text(one_time, one_object, "time");
+    daemon_status_text(other_time, other_object, "time");
+    return strcmp(one_time, other_time) >= 0;
+}
+
+/* The exit status that --until-done gives now, or -1 to go on. */
+static int judge(struct json_object *status)
+{
+    struct json_object *last_check = NULL, *last_update = NULL;
+    char state[DAEMON_STATUS_TEXT_SIZE], check[DAEMON_STATUS_TEXT_SIZE], update[DAEMON_STATUS_TEXT_SIZE];
+
+    daemon_status_text(state, status, "state");
+    json_get_object(status, "last_check", &last_check);
+    json_get_object(status, "last_update", &last_update);
+    daemon_status_text(check, last_check, "result");
+    daemon_status_text(update, last_update, "result");
+    if (is_busy(state))
+        return -1;
+    if (strcmp(state, "reboot-pending") == 0 || strcmp(state, "trial") == 0)
+        return 0;
+    if (strcmp(state, "held") == 0)
+        return 1;
+    /* A daemon that has just started has not looked yet. */
+    if (!*check && !*update)
+        return strcmp(state, "stopping") == 0 ? 1 : -1;
+    if (*update && is_later(status, "last_update", "last_check"))
+        return strcmp(update, "installed") == 0 ? 0 : 1;
+    return strcmp(check, "failed") == 0;
+}
+
+/* Tells and judges one line of the stream; the exit status, or -1 to go on. */
+static int take_line(struct watch *watch, const char *line, struct error *error)
+{
+    CLEANUP_JSON struct json_object *status = NULL;
+
+    if (!json_parse_object(line, strlen(line), "moonsinterd's event", &status, error))
+        return 1;
+    if (!watch->for_people) {
+        if (isatty(STDOUT_FILENO))
+            plain_text_print(stdout, line);
+        else
+            fputs(line, stdout);
+        fputc('\n', stdout);
+        if (fflush(stdout) != 0) {
+            error_set(error, ERROR_SYSTEM, "nobody reads stdout any more");
+            return 1;
+        }
+    }
+    if (!json_object_object_get_ex(status, "state", NULL))
+        return -1;
+    show(watch, status);
+    error->kind = ERROR_NONE;
+    if (watch->options.until && strcmp(watch->options.until, watch->state) == 0)
+        return 0;
+    return watch->options.until_done ? judge(status) : -1;
+}
+
+static int follow(struct watch *watch, struct daemon_client *client, struct error *error)
+{
+    int exit_status = -1;
+
+    if (!daemon_client_subscribe(client, error))
+        return 1;
+    while (exit_status < 0) {
+        CLEANUP_FREE char *line = NULL;
+        if (!daemon_client_read_line(client, &line, error))
+            return 1;
+        if (!line) {
+            error_set(error, ERROR_SYSTEM, "moonsinterd has stopped, or was restarted");
+            return 1;
+        }
+        exit_status = take_line(watch, line, error);
+    }
+    return exit_status;
+}
+
+static bool check_until(const struct daemon_options *options, struct error *error)
+{
+    if (!options->until)
+        return true;
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(options->until, states[i]) == 0)
+            return true;
+    return error_set(error, ERROR_REFUSED, "--until takes a state such as idle or reboot-pending, not %.100s",
+                     options->until);
+}
+
+static int run_watch(int argc, char **argv)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct watch watch = {0};
+    struct daemon_client *client;
+    struct error error = {0};
+    int exit_status;
+
+    if (!daemon_options_parse(&watch.options, argc, argv, help, &exit_status))
+        return exit_status;
+    if (!check_until(&watch.options, &error))
+        return event_line_write_usage("watch", &error);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    watch.for_people = daemon_options_for_people(&watch.options);
+    progress_init(&watch.progress, stderr, watch.options.quiet);
+    if (!daemon_client_new(watch.options.socket, &client, &error))
+        return event_line_write_failure("watch", &error);
+    exit_status = follow(&watch, client, &error);
+    daemon_client_free(client);
+    progress_finish(&watch.progress);
+    /* Status 1 without an error is --until-done's verdict on an update, which the daemon has explained. */
+    if (exit_status != 0 && error.kind != ERROR_NONE)
+        return event_line_write_failure("watch", &error);
+    return exit_status;
+}
+
+const struct verb verb_watch = {
+    .name = "watch",
+    .arguments = "[--until STATE | --until-done] [OPTION]...",
+    .summary = "follow the daemon live",
+    .run = run_watch,
+};
