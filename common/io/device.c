@@ -114,6 +114,9 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
 
     if (!exists && (errno != ENOENT || !create))
         return error_set_errno(error, errno, "cannot open %s for writing", path);
+    /* A misspelt partition must not become a file that fills the memory behind devtmpfs. */
+    if (!exists && strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0)
+        return error_set(error, ERROR_REFUSED, "%s does not exist; name a block device that does, or a file", path);
     if (exists && S_ISDIR(status.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is a folder; name a file or a block device", path);
     if (exists && !S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))

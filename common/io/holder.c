@@ -1,15 +1,19 @@
 #include "common/io/holder.h"
 
+#include <ctype.h>
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 
-/* The mount point of `device` by /proc/self/mountinfo (proc(5): third field major:minor, fifth mount point). */
+/* The mount point of `device` by /proc/self/mountinfo (proc(5): third field major:minor, fifth mount point).
+ */
 static char *holder_find_mount(dev_t device)
 {
     FILE *file = fopen("/proc/self/mountinfo", "re");
@@ -66,6 +70,52 @@ static char *holder_find_stacked(dev_t device)
     return found;
 }
 
+/* Whether a descriptor of process `pid` is open on `device`. The processes of others are for root to see
+ * only. */
+static bool holder_has_open(const char *pid, dev_t device)
+{
+    CLEANUP_FREE char *path = alloc_printf("/proc/%s/fd", pid);
+    DIR *folder = opendir(path);
+    bool found = false;
+
+    if (!folder)
+        return false;
+    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+        struct stat status;
+        found = entry->d_name[0] != '.' && fstatat(dirfd(folder), entry->d_name, &status, 0) == 0 &&
+                S_ISBLK(status.st_mode) && status.st_rdev == device;
+    }
+    closedir(folder);
+    return found;
+}
+
+/* The first process other than this one that has the device open. Which of several has it exclusively is not
+ * to be seen, so the phrase does not claim that. */
+static char *holder_find_process(dev_t device)
+{
+    DIR *folder = opendir("/proc");
+    char *found = NULL;
+
+    if (!folder)
+        return NULL;
+    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+        char name[32] = "?";
+        if (!isdigit((unsigned char)entry->d_name[0]) || strtol(entry->d_name, NULL, 10) == getpid() ||
+            !holder_has_open(entry->d_name, device))
+            continue;
+        CLEANUP_FREE char *path = alloc_printf("/proc/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (file) {
+            if (fgets(name, sizeof(name), file))
+                name[strcspn(name, "\n")] = '\0';
+            fclose(file);
+        }
+        found = alloc_printf("process %s (%s) has it open", entry->d_name, name);
+    }
+    closedir(folder);
+    return found;
+}
+
 char *holder_describe(dev_t device)
 {
     char *found = holder_find_mount(device);
@@ -74,5 +124,7 @@ char *holder_describe(dev_t device)
         found = holder_find_swap(device);
     if (!found)
         found = holder_find_stacked(device);
+    if (!found)
+        found = holder_find_process(device);
     return found ? found : alloc_string("another program has it open exclusively");
 }

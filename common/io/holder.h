@@ -6,6 +6,6 @@
 
 #include <sys/types.h>
 
-/* A phrase such as "it is mounted at /boot" or "it is held by dm-0"; "another program has it open exclusively"
- * where the kernel does not tell. Owned by the caller. */
+/* A phrase such as "it is mounted at /boot", "it is held by dm-0" or "process 812 (fsck) has it open"; "another
+ * program has it open exclusively" where the kernel does not tell. Owned by the caller. */
 char *holder_describe(dev_t device);
