@@ -45,13 +45,13 @@ def test_help_and_version(folder):
     assert result.status == 0 and result.stdout.strip(), result
 
 
-@pytest.mark.parametrize("verb", ["generate", "diff", "verify"])
-def test_missing_files_are_named(folder, verb):
+@pytest.mark.parametrize("verb", ["generate", "diff", "verify", "verify without manifest"])
+def test_missing_files_are_named(folder, small_release, verb):
+    image, _ = small_release
     missing = folder / "missing"
-    present = folder / "present"
-    present.write_bytes(b"x")
-    arguments = {"generate": [missing], "diff": [missing, present], "verify": [missing, present]}[verb]
-    assert_failed(moonsinter(verb, *arguments), "missing")
+    arguments = {"generate": [missing], "diff": [missing, image], "verify": [missing, f"{image}.json"],
+                 "verify without manifest": [image, missing]}[verb]
+    assert_failed(moonsinter(verb.split()[0], *arguments), "missing")
 
 
 def test_generate_of_a_folder_is_an_error(folder):

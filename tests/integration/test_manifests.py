@@ -35,7 +35,7 @@ class Site:
 
     def clone(self):
         self.out.write_bytes(self.old)
-        return moonsinter("clone", self.url, self.out, "--give-up", "2s", timeout=30)
+        return moonsinter("clone", self.url, self.out, "--retry-for", "1s", timeout=30)
 
     def assert_refused(self, *words):
         result = self.clone()
@@ -132,13 +132,13 @@ def test_chunk_hashes_that_disagree(site, change):
                "too long": ["123456789"] + hashes[1:], "blank": [" " + hashes[0]] + hashes[1:],
                "empty one": [""] + hashes[1:], "upper": ["0X1"] + hashes[1:], "minus": ["-1"] + hashes[1:]}[change]
     site.put({**site.good, "chunk_hashes": ",".join(changed)})
-    site.assert_refused("chunk_hashes")
+    site.assert_refused(("chunk_hashes", "chunk hash"))
 
 
 @pytest.mark.parametrize("value", [5, None, [], {}, True, ["1", "2"]])
 def test_chunk_hashes_of_another_kind(site, value):
     site.put({**site.good, "chunk_hashes": value})
-    site.assert_refused("chunk_hashes")
+    site.assert_refused(("chunk_hashes", "chunk hash"))
 
 
 def test_an_unknown_member_is_ignored(site):
@@ -219,7 +219,7 @@ def test_a_table_that_fits_the_manifest_and_lies(site):
     old_digest = hashlib.sha256(good).hexdigest()
     assert old_digest in text
     tables = list(hostile_tables(good))
-    for data in tables[::4] if programs.SANITIZED else tables:
+    for data in tables[::12 if programs.SANITIZED else 3]:
         if data == good:
             continue
         table.write_bytes(data)

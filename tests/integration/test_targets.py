@@ -1,6 +1,7 @@
 """What may and may not be written to."""
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -187,10 +188,12 @@ def test_success_is_said_only_of_what_the_medium_holds(make_nginx, folder, loops
     backing = loops.backing(device)
     for _ in range(5):
         process = programs.start_moonsinter("clone", url, device)
-        stopped = False
+        planned = stopped = False
         for line in process.stdout:
-            if '"output_file_hash_start"' in line or '"verif' in line:
-                process.send_signal(19)
+            planned = planned or '"total_chunks"' in line
+            # The first such event tells of the scan, the one after the plan of the read-back.
+            if planned and '"output_file_hash_start"' in line:
+                process.send_signal(signal.SIGSTOP)
                 stopped = True
                 break
         if stopped:
@@ -203,7 +206,7 @@ def test_success_is_said_only_of_what_the_medium_holds(make_nginx, folder, loops
                     medium.write(bytes(4096))
                     medium.flush()
                     os.fsync(medium.fileno())
-        process.send_signal(18)
+        process.send_signal(signal.SIGCONT)
         stdout, stderr = process.communicate(timeout=60 * programs.PATIENCE)
         equal = backing.read_bytes()[:len(content)] == content
         assert equal == (process.returncode == 0), f"status {process.returncode}, equal: {equal}\n{stderr}{stdout[-500:]}"
