@@ -9,15 +9,17 @@ struct chunk_index {
     const struct chunk_table *table;
     uint32_t *buckets;     /* first chunk of each bucket's chain, or CHUNK_INDEX_NONE */
     unsigned bucket_shift; /* 64 less the buckets' power of two */
-    uint64_t multiplier;   /* odd and secret, so that nobody can publish a table that fills one bucket */
+    /* Odd and secret, so that nobody can publish a table that fills one bucket; one each, for with a single one keys
+     * could be chosen to cancel the sizes out. */
+    uint64_t key_multiplier, size_multiplier;
     uint32_t *next;        /* of each chunk in its bucket's chain; only the first of a class is in a chain */
     uint32_t *first_alike; /* of each chunk */
 };
 
-/* Multiply-shift hashing of key and size. */
+/* Multiply-shift hashing of the pair of key and size. */
 static uint32_t chunk_index_bucket(const struct chunk_index *index, uint64_t key, uint32_t size)
 {
-    return (uint32_t)((key + ((uint64_t)size << 32 | size)) * index->multiplier >> index->bucket_shift);
+    return (uint32_t)((key * index->key_multiplier + size * index->size_multiplier) >> index->bucket_shift);
 }
 
 struct chunk_index *chunk_index_new(const struct chunk_table *table)
@@ -28,9 +30,11 @@ struct chunk_index *chunk_index_new(const struct chunk_table *table)
     index->bucket_shift = 60;
     for (; buckets < count && index->bucket_shift > 33; buckets *= 2)
         index->bucket_shift--;
-    if (getrandom(&index->multiplier, sizeof(index->multiplier), 0) < 0)
+    uint64_t secrets[2];
+    if (getrandom(secrets, sizeof(secrets), 0) != sizeof(secrets))
         abort();
-    index->multiplier |= 1;
+    index->key_multiplier = secrets[0] | 1;
+    index->size_multiplier = secrets[1] | 1;
     index->table = table;
     index->buckets = alloc_array(buckets, sizeof(uint32_t));
     index->next = alloc_array(count, sizeof(uint32_t));
