@@ -153,19 +153,6 @@ static void plan_store_edges(struct plan *plan, struct edge_list *list)
     }
 }
 
-/* Takes every run off that can be done, in any order that respects the edges; blockers[] holds what is left, and
- * done[] marks what was taken off. */
-static void plan_settle(const struct plan *plan, uint32_t *queue, uint32_t queued, uint32_t *blockers, bool *done)
-{
-    while (queued > 0) {
-        uint32_t r = queue[--queued];
-        done[r] = true;
-        for (uint32_t e = plan->edge_start[r]; e < plan->edge_start[r + 1]; e++)
-            if (--blockers[plan->edges[e]] == 0)
-                queue[queued++] = plan->edges[e];
-    }
-}
-
 /* A run within a circle of moves is fetched instead: it no longer reads the target, so nobody waits for it for that
  * reason. It has no other waiters: what copies from it would have been PLAN_SOURCE_WRITTEN, and such runs only follow
  * fetched ones. */
@@ -181,35 +168,85 @@ static void plan_break_cycle(struct plan *plan, uint32_t r)
         plan->edges[e] = r;
 }
 
+enum {
+    /* How far back along a circle its smallest run is looked for, so that the time stays linear. */
+    CYCLE_LOOK_BACK = 64,
+};
+
+enum walk_mark {
+    WALK_MARK_NEW,
+    WALK_MARK_ON_PATH,
+    WALK_MARK_CLEAR, /* on no circle: all that must come after it was walked */
+};
+
+/* A walk from run to run along the edges, to find circles. Only runs that read the target can be part of one: nothing
+ * waits for any other run but copies of what was written, for which nothing waits. */
+struct walk {
+    uint8_t *marks;      /* enum walk_mark of each run */
+    uint32_t *next_edge; /* of each run: the first that was not followed to its end */
+    uint32_t *path;
+    uint32_t depth;
+};
+
+static void walk_enter(struct walk *walk, uint32_t r)
+{
+    walk->marks[r] = WALK_MARK_ON_PATH;
+    walk->path[walk->depth++] = r;
+}
+
+/* The path's last run must come before `again`, which is on the path: fetches the smallest run between, and goes back
+ * to the one before it. What had been cleared stays so. */
+static void walk_close_circle(struct walk *walk, struct plan *plan, uint32_t again)
+{
+    uint32_t smallest = walk->depth - 1;
+
+    for (uint32_t i = walk->depth; i-- > 0 && walk->depth - i <= CYCLE_LOOK_BACK;) {
+        if (plan->runs[walk->path[i]].size < plan->runs[walk->path[smallest]].size)
+            smallest = i;
+        if (walk->path[i] == again)
+            break;
+    }
+    while (walk->depth > smallest)
+        walk->marks[walk->path[--walk->depth]] = WALK_MARK_NEW;
+    walk->marks[walk->path[smallest]] = WALK_MARK_CLEAR;
+    plan_break_cycle(plan, walk->path[smallest]);
+}
+
 static void plan_break_cycles(struct plan *plan)
 {
-    uint32_t *queue = alloc_array(plan->run_count, sizeof(uint32_t));
-    uint32_t *blockers = alloc_array(plan->run_count, sizeof(uint32_t));
-    bool *done = alloc_array(plan->run_count, sizeof(bool));
-    uint32_t queued = 0;
+    struct walk walk = {
+        .marks = alloc_array(plan->run_count, sizeof(uint8_t)),
+        .next_edge = alloc_array(plan->run_count, sizeof(uint32_t)),
+        .path = alloc_array(plan->run_count, sizeof(uint32_t)),
+    };
 
     for (uint32_t r = 0; r < plan->run_count; r++) {
-        blockers[r] = plan->runs[r].blockers;
-        if (blockers[r] == 0)
-            queue[queued++] = r;
+        walk.next_edge[r] = plan->edge_start[r];
+        if (plan->runs[r].source != PLAN_SOURCE_TARGET)
+            walk.marks[r] = WALK_MARK_CLEAR;
     }
-    plan_settle(plan, queue, queued, blockers, done);
-    for (uint32_t r = 0; r < plan->run_count; r++) {
-        const struct plan_run *run = &plan->runs[r];
-        if (done[r] || run->kind != PLAN_KIND_COPY || run->source != PLAN_SOURCE_TARGET)
-            continue;
-        queued = 0;
-        for (uint32_t e = plan->edge_start[r]; e < plan->edge_start[r + 1]; e++)
-            if (--blockers[plan->edges[e]] == 0)
-                queue[queued++] = plan->edges[e];
-        plan_break_cycle(plan, r);
-        plan_settle(plan, queue, queued, blockers, done);
+    for (uint32_t start = 0; start < plan->run_count; start++) {
+        if (walk.marks[start] == WALK_MARK_NEW)
+            walk_enter(&walk, start);
+        while (walk.depth > 0) {
+            uint32_t r = walk.path[walk.depth - 1];
+            if (walk.next_edge[r] == plan->edge_start[r + 1]) {
+                walk.marks[r] = WALK_MARK_CLEAR;
+                walk.depth--;
+                continue;
+            }
+            uint32_t to = plan->edges[walk.next_edge[r]];
+            if (walk.marks[to] == WALK_MARK_ON_PATH)
+                walk_close_circle(&walk, plan, to);
+            else if (walk.marks[to] == WALK_MARK_NEW)
+                walk_enter(&walk, to);
+            else
+                walk.next_edge[r]++;
+        }
     }
-    for (uint32_t r = 0; r < plan->run_count; r++)
-        assert(done[r]);
-    free(queue);
-    free(blockers);
-    free(done);
+    free(walk.marks);
+    free(walk.next_edge);
+    free(walk.path);
 }
 
 static void plan_count(struct plan *plan)
