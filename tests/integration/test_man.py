@@ -21,8 +21,8 @@ def page(name):
     return re.sub(r"\\(.)", r"\1", text.replace("*", ""))
 
 
-def help_text(program):
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=10, check=False)
+def help_text(program, *verb):
+    done = subprocess.run([program, *verb, "--help"], capture_output=True, text=True, timeout=10, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout, "--help goes to standard output"
     return done.stdout
@@ -31,7 +31,10 @@ def help_text(program):
 @pytest.mark.parametrize("program, name", [(programs.MOONSINTER, "moonsinter.1"),
                                            (programs.MOONSINTERD, "moonsinterd.8")])
 def test_options(program, name):
-    told, offered = set(LONG_OPTION.findall(page(name))), set(LONG_OPTION.findall(help_text(program)))
+    text = help_text(program)
+    if program == programs.MOONSINTER:
+        text += "".join(help_text(program, verb) for verb in COMMAND.findall(text))
+    told, offered = set(LONG_OPTION.findall(page(name))), set(LONG_OPTION.findall(text))
     assert offered - told == set(), "not in the page"
     # Options of other programs in examples are shown by the page only.
     assert told - offered - {"--unix-socket"} == set(), "not in --help"
