@@ -63,6 +63,7 @@ struct transfer {
     struct run_queue ready_to_copy, ready_to_fetch;
     uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
     char *etag;                          /* of the image, once known */
+    char *shown_url;                     /* the image's, for messages: without user and password */
     struct event *give_up;
     struct event *begin;
     uint64_t news_bytes; /* received since the give-up timer was last set back */
@@ -153,8 +154,8 @@ static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
         error_set(&error, ERROR_SYSTEM, "%s has not answered for %" PRIu64 " s; its medium may be failing",
                   device_path(transfer->settings.target), transfer->settings.give_up_ms / 1000);
     else
-        error_set(&error, ERROR_NETWORK, "nothing new arrived for %" PRIu64 " s; what was fetched is kept, so try again later%s%s",
-                  transfer->settings.give_up_ms / 1000, transfer->last_error.kind ? "; last: " : "",
+        error_set(&error, ERROR_NETWORK, "nothing new arrived from %s for %" PRIu64 " s; what was fetched is kept, so try again later%s%s",
+                  transfer->shown_url, transfer->settings.give_up_ms / 1000, transfer->last_error.kind ? "; last: " : "",
                   transfer->last_error.kind ? transfer->last_error.message : "");
     transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
 }
@@ -288,7 +289,7 @@ static void lane_fetched_badly(struct lane *lane)
 
     error_set(&error, ERROR_MISMATCH,
               "the server's bytes for chunk %" PRIu32 " of %s are not those the manifest names; publish the image before its manifest",
-              lane_run(lane)->first + 1, transfer->settings.image_url);
+              lane_run(lane)->first + 1, transfer->shown_url);
     if (++lane->tries >= FETCH_TRIES) {
         lane_release(lane);
         transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
@@ -352,9 +353,9 @@ static bool transfer_check_entity(struct transfer *transfer, const struct http_r
     if (response->total_size && response->total_size != image_size)
         error_set(&error, ERROR_REMOTE, "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
                   "; publish the image before its manifest",
-                  transfer->settings.image_url, response->total_size, image_size);
+                  transfer->shown_url, response->total_size, image_size);
     else if (transfer->etag && response->etag && strcmp(transfer->etag, response->etag) != 0)
-        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", transfer->settings.image_url);
+        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", transfer->shown_url);
     else {
         if (!transfer->etag && response->etag && !transfer->settings.ignore_etag)
             transfer->etag = alloc_string(response->etag);
@@ -481,6 +482,7 @@ struct transfer *transfer_start(const struct transfer_settings *settings, const 
     transfer->settings = *settings;
     transfer->events = events;
     transfer->owner = owner;
+    transfer->shown_url = http_url_for_display(settings->image_url);
     transfer->runs = plan_runs(settings->plan, &transfer->run_count);
     transfer->ready_to_copy.runs = alloc_array(transfer->run_count, sizeof(uint32_t));
     transfer->ready_to_fetch.runs = alloc_array(transfer->run_count, sizeof(uint32_t));
@@ -528,6 +530,7 @@ struct transfer *transfer_free(struct transfer *transfer)
     free(transfer->ready_to_copy.runs);
     free(transfer->ready_to_fetch.runs);
     free(transfer->etag);
+    free(transfer->shown_url);
     free(transfer);
     return NULL;
 }
