@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 
 def pytest_sessionstart(session):
-    for program in (programs.MOONSINTER,):
+    for program in (programs.MOONSINTER, programs.MOONSINTERD):
         if not program.exists():
             pytest.exit(f"{program} is not built; tests/run builds it", returncode=3)
 
