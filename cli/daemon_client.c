@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/plain_text.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
@@ -298,7 +299,9 @@ static bool set_error_answer(struct daemon_client *client, struct json_object *b
     if (json_get_object(body, "error", &inner) != JSON_MEMBER_OK ||
         json_get_string(inner, "message", &message) != JSON_MEMBER_OK)
         return set_garbled(client, error);
-    return error_set(error, ERROR_REFUSED, "%s", message);
+    /* It may quote a server or a file name, and is going to be shown. */
+    char text[sizeof(error->message)];
+    return error_set(error, ERROR_REFUSED, "%s", plain_text_copy(text, sizeof(text), message));
 }
 
 static bool has_succeeded(const struct daemon_client *client)

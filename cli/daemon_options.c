@@ -86,16 +86,11 @@ bool daemon_options_request(const struct daemon_options *options, const char *me
                             struct json_object **ret_body, struct error *error)
 {
     struct daemon_client *client;
-    char message[sizeof(error->message)];
 
     if (!daemon_client_new(options->socket, &client, error))
         return false;
     bool is_done = daemon_client_request(client, method, path, ret_body, error);
     daemon_client_free(client);
-    if (!is_done) {
-        plain_text_copy(message, sizeof(message), error->message);
-        memcpy(error->message, message, sizeof(message));
-    }
     return is_done;
 }
 
