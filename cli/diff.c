@@ -16,10 +16,12 @@
 static const char help[] =
     "Usage: moonsinter diff NEW OLD [CHUNK_SIZE] [OPTION]...\n"
     "\n"
-    "Compares two images: in fixed chunks of CHUNK_SIZE (default 128K) at the same offset until the shorter one ends, and\n"
-    "by what a device that holds OLD would fetch of NEW in content-defined chunks.\n"
+    "Compares two images: in fixed chunks of CHUNK_SIZE (default 128K) at the same\n"
+    "offset until the shorter one ends, and by what a device that holds OLD would\n"
+    "fetch of NEW in content-defined chunks.\n"
     "\n"
-    "  --average SIZE      average of the content-defined chunks, a power of two from 1K to 256K (default 32K)\n"
+    "  --average SIZE      average of the content-defined chunks, a power of two from\n"
+    "                      1K to 256K (default 32K)\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 

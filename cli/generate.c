@@ -16,15 +16,17 @@
 static const char help[] =
     "Usage: moonsinter generate IMAGE [CHUNK_SIZE] [OPTION]...\n"
     "\n"
-    "Writes IMAGE.json, the manifest, and IMAGE.chunks, the table of content-defined chunks. Publish both beside IMAGE.\n"
-    "CHUNK_SIZE is that of the fixed chunks in bytes, with K, M or G (default 128K).\n"
+    "Writes IMAGE.json, the manifest, and IMAGE.chunks, the table of content-defined\n"
+    "chunks. Publish both beside IMAGE. CHUNK_SIZE is that of the fixed chunks in\n"
+    "bytes, with K, M or G (default 128K).\n"
     "\n"
     "  --version V         what people call this release\n"
     "  --serial N          number of this release; devices refuse a lower one than they had\n"
     "  --compatible C      devices this image is for; others refuse it\n"
     "  --created T         when it was made, as 2026-01-31T12:00:00Z or @SECONDS\n"
     "  --expires T         devices do not install it after this time\n"
-    "  --average SIZE      average of the content-defined chunks, a power of two from 1K to 256K (default 32K)\n"
+    "  --average SIZE      average of the content-defined chunks, a power of two from\n"
+    "                      1K to 256K (default 32K)\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 

@@ -20,15 +20,15 @@
 void json_put_pointer(struct json_object **object);
 
 enum {
-    /* Values of all kinds in one text. Each costs json-c up to some 400 bytes, so that a few megabytes of "[],[],..."
-     * would cost a small device all its memory. */
+    /* Values of all kinds in one text. Each costs json-c up to some 400 bytes, so that a few megabytes of
+     * "[],[],..." would cost a small device all its memory. */
     JSON_VALUES_MAX = 16384,
 };
 
-/* Parses exactly one JSON object of `size` bytes (which need not be zero-terminated): nesting at most 16 deep, at
- * most JSON_VALUES_MAX values, no two members of one object with the same name (two readers could each believe
- * another), nothing but blanks after it. The caller puts *ret_object. `what` names the input in the error
- * ("the manifest", "the state file"). */
+/* Parses exactly one JSON object of `size` bytes (which need not be zero-terminated): nesting at most 16 deep,
+ * at most JSON_VALUES_MAX values, no two members of one object with the same name (two readers could each
+ * believe another), nothing but blanks after it. The caller puts *ret_object. `what` names the input in the
+ * error ("the manifest", "the state file"). */
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error);
 
