@@ -20,6 +20,7 @@ enum {
 /* How one key was set: nothing where it has its default. */
 struct origin {
     size_t count; /* more than 1 only for lists */
+    bool refused; /* a value could not be used, so that the key is not missing as well */
     char *texts[VALUES_MAX];
     char *places[VALUES_MAX]; /* "FILE:LINE" */
 };
@@ -125,6 +126,7 @@ static void set_key(struct loading *loading, size_t index, const char *text, con
         why = key->later;
         config_key_reset(key, loading->config);
     }
+    origin->refused |= why != NULL;
     if (why) {
         /* A secret does not belong into a log. */
         config_problems_add(loading->problems, true, "%s: %s=%s: %s", where, key->key,
@@ -243,16 +245,25 @@ static void check_boot(const struct config *config, const char *root, struct con
     }
 }
 
+/* Whether a key that must be set was not even tried to be. */
+static bool is_missing(const struct config *config, const char *section, const char *key)
+{
+    bool section_known;
+    const struct origin *origin = &config->origins->keys[find_key(section, key, &section_known)];
+
+    return !origin->count && !origin->refused;
+}
+
 /* What no single key can be judged by. */
 static void check_together(const struct config *config, const char *root, struct config_problems *problems)
 {
     static const char *const slot_keys[] = {"A", "B"};
     size_t longest = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
 
-    if (!config->url)
+    if (is_missing(config, "Update", "Url"))
         config_problems_add(problems, true, "Url= is missing in [Update]: it names the image to follow");
     for (size_t i = 0; i < 2; i++)
-        if (!config->slot_names[i])
+        if (is_missing(config, "Slots", slot_keys[i]))
             config_problems_add(problems, true, "%s= is missing in [Slots]: it names a partition or a file",
                                 slot_keys[i]);
     if (config->slot_names[0] && config->slot_names[1] &&

@@ -177,10 +177,10 @@ static void test_exact_token(void **state)
 {
     struct scene *scene = *state;
     static const char line[] =
-        "nfsroot=PARTUUID=738a4d67-02 x=\"root=PARTUUID=738a4d67-02 y\" root=PARTUUID=738a4d67-02 "
+        "nfsroot=PARTUUID=738a4d67-02 x=\"y root=PARTUUID=738a4d67-02 z\" root=PARTUUID=738a4d67-02 "
         "rootflags=a PARTUUID=738a4d67-02 -- root=z\n";
     static const char want[] =
-        "nfsroot=PARTUUID=738a4d67-02 x=\"root=PARTUUID=738a4d67-02 y\" root=PARTUUID=738a4d67-03 "
+        "nfsroot=PARTUUID=738a4d67-02 x=\"y root=PARTUUID=738a4d67-02 z\" root=PARTUUID=738a4d67-03 "
         "rootflags=a PARTUUID=738a4d67-02 -- root=z\n";
 
     put_line(scene, line);

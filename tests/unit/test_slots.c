@@ -202,7 +202,8 @@ static void test_dev_root_and_no_cmdline_answer(void **state)
     put_disk(scene);
     put_kernel(scene, "root=/dev/root quiet", "30 1 8:3 / / rw - ext4 /dev/root rw\n");
     assert_running(scene, "/dev/sda2", "/dev/sda3", SLOT_B, "/dev/sda3");
-    put_kernel(scene, "quiet", "30 1 8:3 / / rw - ext4 /dev/root rw\n");
+    /* Of several mounts on one place the last one is on top. */
+    put_kernel(scene, "quiet", "1 1 0:2 / / rw - rootfs rootfs rw\n30 1 8:3 / / rw - ext4 /dev/root rw\n");
     assert_running(scene, "/dev/sda2", "/dev/sda3", SLOT_B, "/dev/sda3");
 }
 
