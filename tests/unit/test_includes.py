@@ -18,7 +18,8 @@ FOREIGN = {
     r"systemd/.*": {"daemon/notify"},
     r"zstd.*\.h": {"common/image/pack"},
     r"ini\.h": {"daemon/config"},
-    r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/clone", "daemon/daemon", "daemon/api_server",
+    r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
+                   "daemon/daemon", "daemon/api_server",
                    "daemon/health", "daemon/hooks", "cli/"},
 }
 
