@@ -71,7 +71,8 @@ bool http_new(struct event_base *base, const struct http_settings *settings, str
 /* Cancels what is under way without calling back, and frees; safe inside any callback. NULL is fine. Returns NULL. */
 struct http *http_free(struct http *http);
 
-/* A whole file into memory. */
+/* A whole file into memory. Where the server announces neither a length nor chunks, it is whole when the connection
+ * ends in order, which nobody can prove: let a digest or the content's own syntax tell. */
 struct http_get {
     const char *url;
     size_t max_size;                 /* a longer body is FAILED as soon as it is known, unread */

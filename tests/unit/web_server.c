@@ -1,6 +1,7 @@
 #include "tests/unit/web_server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,14 +47,13 @@ void web_server_start(struct web_server *server, const void *image, size_t size,
     if (!file_replace(path, image, size, 0644, &error))
         fail_msg("%s", error.message);
 
-    assert_int_equal(pipe(input), 0);
-    assert_int_equal(pipe(output), 0);
+    /* The next server is not to hold this one's input open. */
+    assert_int_equal(pipe2(input, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
     server->pid = fork();
     assert_true(server->pid >= 0);
-    if (server->pid == 0) {
-        close(input[1]);
+    if (server->pid == 0)
         run_server(server, certificate, key, input[0], output[1]);
-    }
     close(input[0]);
     close(output[1]);
     server->input = input[1];
