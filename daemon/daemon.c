@@ -109,7 +109,7 @@ static void judge_reboot(struct daemon *daemon)
     /* Who asked for the installation did not ask for the reboot. */
     input.operator_asked = false;
     policy_judge_reboot(&input, &daemon->reboot_verdict);
-    if (daemon->reboot_verdict.count == 0)
+    if (policy_wants_reboot(&input) && daemon->reboot_verdict.count == 0)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
 }
 
@@ -321,6 +321,7 @@ static void take_config(struct daemon *daemon)
     }
     http_free(daemon->http);
     daemon->http = http;
+    daemon->http_used = false;
     if (needs_restart(daemon->fixed, daemon->config))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
     if (strcmp(old->url, daemon->config->url) != 0)
@@ -364,18 +365,45 @@ static void reload(struct daemon *daemon)
 
 static bool is_working(const struct daemon *daemon)
 {
-    return daemon->fetch || daemon->clone || daemon->save.busy || daemon->boot_work.busy || daemon->save.then;
+    return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
+           daemon->boot_work.busy || daemon->save.then;
+}
+
+/* Connections that nobody needs until the next check are closed: a server has better uses for them, and their
+ * end would wake us. */
+static void close_connections(struct daemon *daemon)
+{
+    struct http *http;
+    struct error error;
+
+    daemon->http_used = false;
+    if (!make_http(daemon, &http, &error))
+        return;
+    http_free(daemon->http);
+    daemon->http = http;
+}
+
+static void on_settle(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+    enum update_state state = daemon->update.state;
+
+    if (state == UPDATE_STATE_STOPPING && !is_working(daemon)) {
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
+        return;
+    }
+    if (daemon->fetch || daemon->clone || daemon->identify || state == UPDATE_STATE_INSTALLING ||
+        state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
+        return;
+    if (daemon->config_next)
+        take_config(daemon);
+    else if (daemon->http_used)
+        close_connections(daemon);
 }
 
 void daemon_settle(struct daemon *daemon)
 {
-    if (daemon->stepping)
-        return;
-    if (daemon->config_next && !daemon->fetch && !daemon->clone &&
-        daemon->update.state != UPDATE_STATE_INSTALLING && daemon->update.state != UPDATE_STATE_CHECKING)
-        take_config(daemon);
-    if (daemon->update.state == UPDATE_STATE_STOPPING && !is_working(daemon))
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
+    event_active(daemon->settle_event, EV_TIMEOUT, 0);
 }
 
 /* --- signals and other timers --- */
@@ -489,6 +517,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
+    daemon->settle_event = event_new(daemon->base, -1, 0, on_settle, daemon);
     return pool_new(daemon->base,
                     cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
                     : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
@@ -597,6 +626,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->trial_timer);
     free_event(daemon->stop_timer);
     free_event(daemon->reboot_timer);
+    free_event(daemon->settle_event);
     if (daemon->poll_fd >= 0)
         close(daemon->poll_fd);
     if (daemon->base)

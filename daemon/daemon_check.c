@@ -83,6 +83,7 @@ void daemon_check_start(struct daemon *daemon)
 {
     const struct release *known = daemon->image_changed ? NULL : daemon->release;
 
+    daemon->http_used = true;
     daemon->fetch =
         release_fetch_start(daemon->http, daemon->pool, daemon->config->url, known ? known->etag : NULL,
                             known ? known->last_modified : NULL, on_fetched, daemon);
@@ -92,6 +93,7 @@ void daemon_check_cancel(struct daemon *daemon)
 {
     struct error error;
 
+    identify_cancel(daemon->identify);
     if (!daemon->fetch)
         return;
     daemon->fetch = release_fetch_cancel(daemon->fetch);
@@ -165,6 +167,43 @@ static void post_held(struct daemon *daemon, bool planned)
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = planned}, reason);
 }
 
+static void on_identified(void *owner, bool equal, bool cancelled)
+{
+    struct daemon *daemon = owner;
+    struct error error;
+
+    daemon->identify = NULL;
+    if (cancelled) {
+        error_set(&error, ERROR_CANCELLED, "the check was cancelled");
+        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+    } else {
+        memcpy(daemon->identified, daemon->offered.sha256, sizeof(daemon->identified));
+        if (equal && daemon->view.running != SLOT_NONE) {
+            struct record_slot *running = &daemon->record->slots[daemon->view.running];
+            log_notice("slot %s, of which nothing was recorded, holds what is offered",
+                       slot_name(daemon->view.running));
+            running->release = daemon->offered;
+            if (running->state == BOOT_HEALTH_GOOD)
+                record_set_good(daemon->record, daemon->view.running, daemon_now_s());
+        }
+        daemon_check_judge(daemon, false);
+    }
+    daemon_settle(daemon);
+}
+
+/* Whether the running slot has to be read to know what it holds: of a machine that was installed by other
+ * means nothing is recorded. */
+static bool must_identify(const struct daemon *daemon)
+{
+    enum slot running = daemon->view.running;
+
+    if (running == SLOT_NONE || !daemon->release->manifest->has_sha256)
+        return false;
+    const struct record_release *known = &daemon->record->slots[running].release;
+    return !*known->sha256 && !*known->manifest_sha256 &&
+           strcmp(daemon->identified, daemon->offered.sha256) != 0;
+}
+
 void daemon_check_judge(struct daemon *daemon, bool planned)
 {
     const char *unchanged = find_unchanged(daemon);
@@ -172,6 +211,13 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     char reason[RECORD_TEXT_SIZE];
 
     daemon->install_verdict.count = 0;
+    if (must_identify(daemon)) {
+        const struct manifest *manifest = daemon->release->manifest;
+        daemon->identify =
+            identify_start(daemon->pool, daemon->view.slots->devices[daemon->view.running].path,
+                           manifest->file_size, manifest->sha256, on_identified, daemon);
+        return;
+    }
     if (unchanged) {
         set_result(daemon, unchanged);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED}, unchanged);

@@ -233,7 +233,9 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         .release = daemon->release,
         .target_path = slots->devices[target].path,
         .seed_paths = seeds,
-        .create_target = !slots->devices[target].is_block,
+        /* A slot that is not there is a mistake, or a disk that is not there yet; a new file would hide it.
+         */
+        .create_target = false,
         .plan_only = plan_only,
         .keep_verified_only = daemon->keep_verified_only,
         .ignore_etag = daemon->ignore_etag,
@@ -248,6 +250,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         log_notice("installing %s into slot %s (%s)",
                    *daemon->offered.version ? daemon->offered.version : daemon->config->url,
                    slot_name(target), settings.target_path);
+    daemon->http_used = true;
     daemon->clone = clone_new(daemon->base, daemon->http, daemon->pool, &settings, &clone_events, daemon);
     clone_start(daemon->clone);
     daemon_arm_timer(daemon->progress_timer, PROGRESS_INTERVAL_MS);

@@ -24,6 +24,7 @@
 #include "daemon/boot/boot.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/identify.h"
 #include "daemon/policy.h"
 #include "daemon/record.h"
 #include "daemon/schedule.h"
@@ -100,6 +101,7 @@ struct daemon {
     struct event_base *base;
     struct pool *pool;
     struct http *http;
+    bool http_used; /* it may hold connections open */
     struct api_server *api;
     struct api_backend api_backend;
     const struct config_request *request;
@@ -134,12 +136,15 @@ struct daemon {
     struct event *trial_timer;
     struct event *stop_timer;
     struct event *reboot_timer;
+    struct event *settle_event;
     struct event *signals[4];
 
     /* checking */
     struct release *release;       /* what the server offered last; NULL = nothing is known */
     struct record_release offered; /* of it */
     struct release_fetch *fetch;
+    struct identify *identify;               /* whether what runs is what is offered */
+    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that what runs was compared with last */
     struct policy_verdict install_verdict;
     struct policy_verdict reboot_verdict;
     bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
@@ -190,7 +195,7 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
 bool daemon_request(struct daemon *daemon, const struct update_event *event,
                     struct update_orders *ret_orders);
 
-/* Work ended: takes new settings, or leaves, where that waited for it. */
+/* Work ended: soon, out of every callback, what waited for that is done: new settings, leaving. */
 void daemon_settle(struct daemon *daemon);
 
 /* CLOCK_BOOTTIME in milliseconds. */

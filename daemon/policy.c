@@ -130,17 +130,10 @@ static bool judge_bytes(const struct policy_input *input, struct policy_block *b
                   text_format_bytes(limit, sizeof(limit), input->max_bytes));
 }
 
-static bool judge_reboot_mode(const struct policy_input *input, struct policy_block *block)
-{
-    if (input->mode == POLICY_MODE_REBOOT || input->operator_asked)
-        return true;
-    return object(block,
-                  "the next boot takes the other slot; Mode=reboot would make it, moonsinter reboot does");
-}
-
 static bool judge_fall_back(const struct policy_input *input, struct policy_block *block)
 {
-    if (input->can_fall_back || input->allow_no_fallback || input->operator_asked || input->falling_back)
+    if (!policy_wants_reboot(input) || input->can_fall_back || input->allow_no_fallback ||
+        input->operator_asked || input->falling_back)
         return true;
     return object(block,
                   "this boot loader cannot fall back by itself; AllowNoFallback=yes lets Mode=reboot go on");
@@ -162,7 +155,6 @@ static const struct policy_rule install_rules[] = {
 
 /* The maintenance window and the inhibitors are rules of this list too. */
 static const struct policy_rule reboot_rules[] = {
-    {"mode", judge_reboot_mode},
     {"no-fallback", judge_fall_back},
 };
 
@@ -209,4 +201,9 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
 bool policy_needs_plan(const struct policy_input *input)
 {
     return input->max_bytes && !input->planned;
+}
+
+bool policy_wants_reboot(const struct policy_input *input)
+{
+    return input->mode == POLICY_MODE_REBOOT || input->operator_asked;
 }

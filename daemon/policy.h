@@ -74,3 +74,7 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
 
 /* Whether a limit can only be judged with the plan. */
 bool policy_needs_plan(const struct policy_input *input);
+
+/* Whether anybody here makes the reboot at all; with the other modes it is others' to make, and nothing holds
+ * it. */
+bool policy_wants_reboot(const struct policy_input *input);
