@@ -9,9 +9,9 @@
 #include "common/base/alloc.h"
 
 static const char help_end[] =
-    "On a terminal it says so in words, otherwise the new status is printed as JSON. The "
-    "order is carried out after the\ncommand has ended; `moonsinter watch` shows it.\n"
-    "Orders are for root, the daemon's own user and members of [Api] Group=.\n"
+    "On a terminal it says so in words, otherwise the new status is printed as JSON.\n"
+    "The order is carried out after the command has ended; `moonsinter watch` shows\n"
+    "it. Orders are for root, the daemon's own user and members of [Api] Group=.\n"
     "\n" DAEMON_OPTIONS_HELP;
 
 static int run(int argc, char **argv, const char *what)

@@ -9,19 +9,22 @@
 static const char status_help[] =
     "Usage: moonsinter status [OPTION]...\n"
     "\n"
-    "Shows what moonsinterd is doing: in words on a terminal, as the API's JSON object otherwise.\n"
+    "Shows what moonsinterd is doing: in words on a terminal, as the API's JSON\n"
+    "object otherwise.\n"
     "\n" DAEMON_OPTIONS_HELP;
 
 static const char why_help[] =
     "Usage: moonsinter why [OPTION]...\n"
     "\n"
-    "Says in sentences what keeps an update from being installed, how the last one ended, and what last went wrong.\n"
+    "Says in sentences what keeps an update from being installed, how the last one\n"
+    "ended, and what last went wrong.\n"
     "\n" DAEMON_OPTIONS_HELP;
 
 static const char history_help[] =
     "Usage: moonsinter history [OPTION]...\n"
     "\n"
-    "Lists the last updates and trials with their outcome and reason, the newest first.\n"
+    "Lists the last updates and trials with their outcome and reason, the newest\n"
+    "first.\n"
     "\n" DAEMON_OPTIONS_HELP;
 
 typedef void (*print_fn)(FILE *stream, struct json_object *object);

@@ -17,13 +17,16 @@
 static const char help[] =
     "Usage: moonsinter watch [OPTION]...\n"
     "\n"
-    "Follows moonsinterd until it is interrupted: a line of progress on a terminal, the API's event stream on stdout\n"
-    "where that is none, one JSON object a line, the whole status first.\n"
+    "Follows moonsinterd until it is interrupted: a line of progress on a terminal,\n"
+    "the API's event stream on stdout where that is none, one JSON object a line, the\n"
+    "whole status first.\n"
     "\n"
-    "      --until STATE  end with status 0 as soon as the daemon is in STATE: idle, checking, held, installing,\n"
-    "                     activating, reboot-pending, trial or stopping\n"
-    "      --until-done   end as soon as no update is under way: with status 0 where the last one was installed or\n"
-    "                     there is nothing newer, with 1 where it failed, was cancelled, or is held back\n" DAEMON_OPTIONS_HELP;
+    "      --until STATE  end with status 0 as soon as the daemon is in STATE: idle,\n"
+    "                     checking, held, installing, activating, reboot-pending,\n"
+    "                     trial or stopping\n"
+    "      --until-done   end as soon as no update is under way: with status 0 where\n"
+    "                     the last one was installed or there is nothing newer, with\n"
+    "                     1 where it failed, was cancelled, or is held back\n" DAEMON_OPTIONS_HELP;
 
 static const char *const states[] = {
     "idle", "checking", "held", "installing", "activating", "reboot-pending", "trial", "stopping",
