@@ -91,7 +91,7 @@ def upgrade_tree(tree, seed):
         data = path.read_bytes()
         path.chmod(0o644)
         path.write_bytes(changed(data, source.random(), edits=3) if data else b"no longer empty\n")
-    (tree / f"usr/share/added-{seed}").write_bytes(source.randbytes(300_000))
+    (tree / f"added-{seed}").write_bytes(source.randbytes(300_000))
     source.choice(files).unlink()
 
 

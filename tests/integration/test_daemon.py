@@ -66,7 +66,8 @@ def test_the_main_job_twice_on_block_devices_with_a_real_image(nginx, debian_ima
     assert status["slots"]["a"]["role"] == "inactive"
     assert status["last_update"]["result"] == "installed"
     assert starts_with(slots[1], made[0])
-    assert sizes[0] <= sent(nginx) <= sizes[0] * 1.02 + 100_000
+    # Files that stand in the image twice are fetched once.
+    assert sizes[0] * 0.9 <= sent(nginx) <= sizes[0] * 1.01
 
     for number, slot in ((1, "a"), (2, "b")):
         nginx.wait_for_silence()
@@ -248,7 +249,9 @@ def test_a_slot_held_by_another_program_is_never_written(nginx, small_release, l
 @pytest.mark.parametrize("kind", ["missing", "folder", "same"])
 def test_a_slot_that_cannot_be_one_is_said(nginx, small_release, folder, file_slots, make_daemon, kind):
     slots = [file_slots[0], folder / "slot-x"]
-    if kind == "folder":
+    if kind == "missing":
+        slots[1] = f"/dev/moonsinter-slot-x-{os.getpid()}"
+    elif kind == "folder":
         slots[1].mkdir()
     elif kind == "same":
         slots[1].symlink_to(file_slots[0])

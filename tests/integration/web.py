@@ -68,7 +68,7 @@ class Nginx:
         deadline = time.monotonic() + 20
         while True:
             try:
-                self.connections()
+                self.busy()
                 break
             except (OSError, urllib.error.URLError):
                 assert self.process.poll() is None, (self.folder / "error.log").read_text()
@@ -78,16 +78,18 @@ class Nginx:
     def url(self, name):
         return f"http://127.0.0.1:{self.port}/{name}"
 
-    def connections(self):
-        """Open connections, this one not counted."""
+    def busy(self):
+        """Requests under way, this one not counted; connections that wait for their next request are not busy."""
         with urllib.request.urlopen(self.url("-/connections"), timeout=5) as answer:
-            return int(answer.read().split()[2]) - 1
+            words = answer.read().split()
+        counts = dict(zip(words[-6::2], map(int, words[-5::2])))
+        return counts[b"Reading:"] + counts[b"Writing:"] - 1
 
     def wait_for_silence(self, timeout=20):
-        """Until every connection is closed, so that every request stands in the log."""
+        """Until no request is under way, so that all of them stand in the log."""
         deadline = time.monotonic() + timeout
-        while self.connections() > 0:
-            assert time.monotonic() < deadline, "connections to nginx stay open"
+        while self.busy() > 0:
+            assert time.monotonic() < deadline, "requests to nginx stay under way"
             time.sleep(0.02)
 
     def requests(self, path=None):
