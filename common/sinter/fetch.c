@@ -35,8 +35,10 @@ static void fetch_on_response(void *owner, struct http_response *response)
         fetch_cancel(fetch);
         return;
     }
+    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not be run
+     * against without any. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = 0;
+        random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
     if (response->outcome != HTTP_OUTCOME_TRANSIENT || fetch->waited_ms + wait_ms > fetch->give_up_ms) {
         fetch->events->done(fetch->owner, NULL, 0, &response->error);

@@ -63,6 +63,7 @@ struct transfer {
     struct run_queue ready_to_copy, ready_to_fetch;
     uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
     char *etag;                          /* of the image, once known */
+    bool answered;                       /* the server has the image, and of the right size */
     char *shown_url;                     /* the image's, for messages: without user and password */
     struct event *give_up;
     struct event *begin;
@@ -272,8 +273,10 @@ static void lane_back_off(struct lane *lane, const struct error *error, uint64_t
     struct timeval time;
     uint32_t random = 0;
 
+    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not be run
+     * against without any. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = 0;
+        random = UINT32_MAX;
     transfer->last_error = *error;
     lane_enter(lane, LANE_BACKING_OFF);
     uint64_t wait_ms = timeval_ms(&time, backoff_next_ms(&lane->backoff, retry_after_ms, random));
@@ -359,10 +362,19 @@ static bool transfer_check_entity(struct transfer *transfer, const struct http_r
     else {
         if (!transfer->etag && response->etag && !transfer->settings.ignore_etag)
             transfer->etag = alloc_string(response->etag);
+        transfer->answered = true;
         return true;
     }
     transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
     return false;
+}
+
+static void lane_write(struct lane *lane)
+{
+    lane->job = (struct pool_job){.run = lane_run_write, .done = lane_job_done};
+    lane_enter(lane, LANE_WRITING);
+    pool_submit(lane->transfer->settings.pool, &lane->job);
+    transfer_fill(lane->transfer);
 }
 
 static void lane_on_response(void *owner, struct http_response *response)
@@ -375,15 +387,16 @@ static void lane_on_response(void *owner, struct http_response *response)
     case HTTP_OUTCOME_OK:
         if (!transfer_check_entity(transfer, response))
             return;
-        lane->have = lane_run(lane)->size;
-        lane->job = (struct pool_job){.run = lane_run_write, .done = lane_job_done};
-        lane_enter(lane, LANE_WRITING);
-        pool_submit(transfer->settings.pool, &lane->job);
-        transfer_fill(transfer);
+        lane_write(lane);
         return;
     case HTTP_OUTCOME_TRANSIENT:
-        /* What came of the range stays; only the rest is asked for again. */
+        /* What came of the range stays; only the rest is asked for again. Where the connection broke after the last
+         * byte there is none. */
         lane->have += response->body_size;
+        if (lane->have == lane_run(lane)->size) {
+            lane_write(lane);
+            return;
+        }
         if (response->body_size)
             backoff_reset(&lane->backoff);
         lane_back_off(lane, &response->error, response->retry_after_ms);
@@ -410,6 +423,8 @@ static void lane_fetch(struct lane *lane)
         .size = run->size - lane->have,
         .buffer = lane->buffer + lane->have,
         .etag = transfer->etag,
+        /* Pinned by its size, too, for servers without ETags; but an image that never was there is no changed one. */
+        .total_size = transfer->answered ? chunk_table_image_size(transfer->settings.table) : 0,
         .progress = lane_on_progress,
     };
 
