@@ -236,7 +236,7 @@ static void clone_opened(struct clone *clone)
     for (uint32_t i = 1; i < clone->source_count; i++)
         if (clone->sources[i].error.kind && clone->events->seed_skipped)
             clone->events->seed_skipped(clone->owner, clone->sources[i].path, &clone->sources[i].error);
-    if (!chunks->present) {
+    if (clone->stopping || !chunks->present) {
         clone_make_table(clone);
         return;
     }
@@ -530,6 +530,10 @@ static void clone_transfer(struct clone *clone)
     clone->progress.requests += plan_totals(clone->plan)->requests;
     clone_enter(clone, CLONE_PHASE_TRANSFERRING);
     clone_tell_kept(clone);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
     clone->transfer = transfer_start(&settings, &events, clone);
 }
 
@@ -567,12 +571,20 @@ static void clone_synced(struct clone *clone)
     static const struct verify_events events = {.progress = clone_on_verify_progress, .done = clone_on_verified};
 
     clone_enter(clone, CLONE_PHASE_VERIFYING);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
     clone->verify = verify_start(clone->pool, clone->sources[0].device, clone_manifest(clone), &events, clone);
 }
 
 static void clone_finish_target(struct clone *clone)
 {
     clone_enter(clone, CLONE_PHASE_SYNCING);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
     clone_run_job(clone, clone_run_sync, clone_synced);
 }
 
@@ -617,6 +629,10 @@ void clone_start(struct clone *clone)
     clone->received_before = http_received_bytes(clone->http);
     clone->progress.image_bytes = clone_manifest(clone)->file_size;
     clone_enter(clone, CLONE_PHASE_PREPARING);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
     clone_run_job(clone, clone_run_open, clone_opened);
 }
 
