@@ -105,6 +105,9 @@ static void set_speed(const struct http_transport *transport, CURL *easy)
     long buffer = RECEIVE_BUFFER, stall_bytes_s = STALL_BYTES_S;
 
     if (transport->rate_limit.rate_bytes_s) {
+        /* Of a paused stream of HTTP/2, curl 7.88 keeps all that its window lets the server send, up to 32
+         * MB; a paused connection holds the server back. */
+        HTTP_TRANSPORT_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
         /* A buffer is taken whole, and then waited for: for a second at most, where curl has one so small. A
          * share under the stall limit is not a stall. */
         if (share < RECEIVE_BUFFER)
