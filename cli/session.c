@@ -265,7 +265,7 @@ static bool session_run_loop(struct session *session, struct error *error)
 
     if (!engine_init(&session->engine, &session->http, session_on_stop, session, error))
         return false;
-    if (session->report.meter.shown) {
+    if (meter_is_shown(&session->report.meter)) {
         session->draw = event_new(session->engine.base, -1, EV_PERSIST, session_on_draw, session);
         if (!session->draw)
             abort();
