@@ -12,8 +12,9 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 
-/* Connections that wait for accept(); more than the clients we serve, so that the surplus hears 503. */
-enum { BACKLOG = 64 };
+/* Connections that wait for accept(). Many more than the clients we serve: a client that finds the queue full
+ * gets EAGAIN or hangs in connect(), while in the queue it is our turn to choose who is served. */
+enum { BACKLOG = 512 };
 
 static bool make_address(const char *path, struct sockaddr_un *ret_address, struct error *error)
 {
