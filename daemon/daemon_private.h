@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +40,7 @@ typedef void (*daemon_saved_fn)(struct daemon *daemon, const struct error *error
 
 /* The record and the manifest on their way to the medium; the latest state wins, one job at a time. */
 struct daemon_save {
+    DIR *folder; /* StateDirectory=, locked: it is one daemon's */
     struct pool_job job;
     bool busy;           /* the job is the pool's */
     bool dirty;          /* the record changed since the job was submitted */

@@ -2,8 +2,10 @@
 #include "daemon/daemon_private.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
@@ -83,6 +85,22 @@ void daemon_save_then(struct daemon *daemon, daemon_saved_fn then)
     daemon_save_start(daemon);
 }
 
+/* Two daemons would each overwrite what the other one remembers. The lock ends with the process. */
+static bool lock_folder(struct daemon *daemon, struct error *error)
+{
+    const char *path = daemon->fixed->state_directory;
+
+    daemon->save.folder = opendir(path);
+    if (!daemon->save.folder)
+        return error_set_errno(error, errno, "cannot open StateDirectory=%s", path);
+    if (flock(dirfd(daemon->save.folder), LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (errno == EWOULDBLOCK)
+        return error_set(error, ERROR_REFUSED, "StateDirectory=%s is another moonsinterd's; stop that one first",
+                         path);
+    return error_set_errno(error, errno, "cannot lock StateDirectory=%s", path);
+}
+
 bool daemon_save_init(struct daemon *daemon, struct error *error)
 {
     struct daemon_save *save = &daemon->save;
@@ -92,6 +110,8 @@ bool daemon_save_init(struct daemon *daemon, struct error *error)
     if (result < 0)
         return error_set_errno(error, result, "cannot make StateDirectory=%s",
                                daemon->fixed->state_directory);
+    if (!lock_folder(daemon, error))
+        return false;
     save->job.run = save_run;
     save->job.done = save_done;
     save->record_path = alloc_printf("%s/record.json", daemon->fixed->state_directory);
@@ -115,4 +135,6 @@ void daemon_save_finish(struct daemon *daemon)
     free(daemon->save.record_path);
     free(daemon->save.manifest_path);
     free(daemon->record);
+    if (daemon->save.folder)
+        closedir(daemon->save.folder);
 }
