@@ -1,0 +1,212 @@
+"""The API over its Unix socket: answers, errors, and clients that do not behave."""
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+
+import programs
+
+pytestmark = pytest.mark.sanitized
+
+
+@pytest.fixture
+def daemon(make_daemon, file_slots, nginx, small_release):
+    daemon = make_daemon(nginx.publish(small_release[0]), file_slots, mode="check").start()
+    daemon.wait(lambda status: status["state"] == "held", "the first look")
+    return daemon
+
+
+def talk(daemon, data, timeout=15):
+    """Sends raw bytes; returns everything that comes until the other side closes or `timeout`."""
+    with socket.socket(socket.AF_UNIX) as client:
+        # Blocking, for a full backlog is waited for; a connect() with a timeout would fail at once.
+        client.connect(daemon.socket)
+        client.settimeout(timeout * programs.PATIENCE)
+        answer = b""
+        try:
+            client.sendall(data)
+            while piece := client.recv(65536):
+                answer += piece
+        except (TimeoutError, ConnectionResetError, BrokenPipeError):
+            pass
+        return answer
+
+
+def request(path, method="GET", headers="", body=""):
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{body}".encode()
+
+
+def status_of(answer):
+    match = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
+    return int(match[1]) if match else None
+
+
+def test_the_status_has_every_member_of_the_contract(daemon):
+    status = daemon.status()
+    assert set(status) >= {"daemon", "state", "phase", "since", "blocked_by", "slots", "boot", "update", "last_check",
+                           "last_error", "last_update"}
+    assert status["daemon"]["pid"] == daemon.pid
+    assert set(status["slots"]["a"]) >= {"device", "role", "state", "version", "serial", "sha256"}
+    assert set(status["boot"]) >= {"backend", "next", "trial", "tries_left"}
+    assert set(status["update"]["progress"]) >= {
+        "percent", "bytes_kept", "bytes_copied", "bytes_downloaded", "bytes_to_download", "bytes_written",
+        "bytes_verified", "rate_bytes_per_s", "eta_s", "requests", "retries"}
+    for name in (status["since"], status["daemon"]["started"], status["last_check"]["time"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", name), name
+
+
+def test_curl_speaks_it(daemon):
+    done = subprocess.run(["curl", "-fsS", "--unix-socket", daemon.socket, "http://localhost/v1/status"],
+                          capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["state"] == "held"
+
+
+def test_metrics_are_prometheus_text(daemon):
+    code, text = daemon.request("GET", "/metrics")
+    assert code == 200
+    for line in text.splitlines():
+        assert line.startswith("#") or re.fullmatch(r'[a-z_:][a-z0-9_:]*(\{[^{}]*\})? [-+0-9.eE]+(inf|nan)?', line), line
+    assert "moonsinter_" in text
+
+
+def test_config_and_history_answer(daemon):
+    code, config = daemon.request("GET", "/v1/config")
+    assert code == 200 and "Interval" in json.dumps(config)
+    assert daemon.request("GET", "/v1/history")[0] == 200
+
+
+def test_secrets_are_masked(make_daemon, file_slots):
+    daemon = make_daemon("http://user:s3cret@127.0.0.1:1/image", file_slots,
+                         Transfer={"Header": "Authorization: Bearer t0ken"}).start()
+    daemon.wait(lambda status: status["last_error"], "the error")
+    texts = [json.dumps(daemon.request("GET", path)[1]) for path in
+             ("/v1/config", "/v1/status", "/v1/history", "/metrics")] + [daemon.log]
+    assert not any("s3cret" in text or "t0ken" in text for text in texts)
+
+
+@pytest.mark.parametrize("method, path, code", [
+    ("GET", "/", 404), ("GET", "/v1", 404), ("GET", "/v1/none", 404), ("GET", "/v1/status/", 404),
+    ("POST", "/v1/status", 405), ("GET", "/v1/install", 405), ("DELETE", "/v1/status", 405),
+    ("PUT", "/v1/check", 405), ("GET", "/../etc/passwd", 404), ("GET", "/v1/%73tatus%00", 404)])
+def test_what_does_not_exist_is_said(daemon, method, path, code):
+    got, answer = daemon.request(method, path)
+    assert got == code, answer
+    assert re.fullmatch(r"[a-z0-9-]+", answer["error"]["code"]) and answer["error"]["message"]
+
+
+MALFORMED = {
+    "not http": b"hello\r\n\r\n", "empty line": b"\r\n\r\n\r\n", "nul": b"\0" * 64, "no version": b"GET /v1/status\r\n\r\n",
+    "http/9": b"GET /v1/status HTTP/9.9\r\nHost: x\r\n\r\n", "header without colon": request("/v1/status", headers="bad\r\n"),
+    "negative length": request("/v1/check", "POST", "Content-Length: -1\r\n"),
+    "huge length": request("/v1/check", "POST", "Content-Length: 99999999999999999999\r\n"),
+    "two lengths": request("/v1/check", "POST", "Content-Length: 1\r\nContent-Length: 2\r\n", "xx"),
+    "length and chunked": request("/v1/check", "POST", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "folded": request("/v1/status", headers="A: b\r\n c\r\n"),
+    "bare path": b"GET v1/status HTTP/1.1\r\nHost: x\r\n\r\n", "tls": bytes.fromhex("1603010200010001fc0303"),
+    "space in name": request("/v1/status", headers="Content Length: 1\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests_are_refused(daemon, name):
+    answer = talk(daemon, MALFORMED[name] + (b"\r\n\r\n" if name in ("nul", "tls") else b""))
+    assert status_of(answer) in (None, 400, 404, 411, 413, 501, 505), answer
+    assert daemon.status()["state"] == "held"
+
+
+TOO_LARGE = {
+    "path": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    "many headers": b"GET /v1/status HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+    "long header": b"GET /v1/status HTTP/1.1\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
+    "body": request("/v1/check", "POST", "Content-Length: 10000000\r\n") + b"z" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_requests_that_are_too_large_are_refused(daemon, name):
+    answer = talk(daemon, TOO_LARGE[name])
+    assert status_of(answer) in (None, 400, 413, 414, 431), answer[:200]
+    assert daemon.status()["state"] == "held"
+
+
+def test_too_many_clients_do_not_shut_out_the_rest_for_ever(daemon):
+    clients = []
+    try:
+        for _ in range(200):
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(2)
+            try:
+                client.connect(daemon.socket)
+            except OSError:
+                client.close()
+                break
+            clients.append(client)
+        # One that comes now is answered at once, if only that there are too many.
+        answer = talk(daemon, request("/v1/status"))
+        assert status_of(answer) in (200, 503), answer
+        descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        assert descriptors < 120, "clients are bounded in number"
+    finally:
+        for client in clients:
+            client.close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            assert daemon.status()["state"] == "held"
+            break
+        except (OSError, AssertionError):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_one_that_is_too_slow_is_dropped(daemon):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(daemon.socket)
+        client.settimeout(0.2)
+        begin = time.monotonic()
+        text = request("/v1/status")
+        for byte in text + b"x" * 1000:
+            try:
+                client.sendall(bytes([byte]))
+                if not client.recv(1):
+                    break
+            except TimeoutError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):
+                break
+            if time.monotonic() - begin > 30:
+                pytest.fail("a byte now and then keeps the connection for ever")
+        assert daemon.status()["state"] == "held"
+
+
+def test_a_client_that_never_reads_its_events_is_dropped_and_harms_nobody(daemon, nginx, small_release):
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(daemon.socket)
+        deaf.sendall(request("/v1/events"))
+        daemon.post("install")
+        daemon.wait(lambda status: status["state"] == "reboot-pending", "the installation")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_changing_things_needs_authority(daemon):
+    """Whoever may open the socket may read; another user without the group may not change anything."""
+    os.chmod(daemon.socket_folder, 0o755)
+    os.chmod(daemon.socket, 0o666)
+    script = ("import http.client, socket, sys\n"
+              "c = http.client.HTTPConnection('localhost')\n"
+              "c.sock = socket.socket(socket.AF_UNIX); c.sock.connect(sys.argv[1])\n"
+              "c.request(sys.argv[2], sys.argv[3]); print(c.getresponse().status)\n")
+
+    def ask(method, path):
+        return int(subprocess.run(["/usr/bin/python3", "-c", script, daemon.socket, method, path], user=65534,
+                                  group=65534, extra_groups=[], capture_output=True, text=True, check=True).stdout)
+    assert ask("GET", "/v1/status") == 200
+    for action in ("check", "install", "cancel", "reboot", "mark-good", "mark-bad", "rollback"):
+        assert ask("POST", f"/v1/{action}") == 403
+    assert daemon.status()["state"] == "held"
