@@ -719,51 +719,96 @@ static uint64_t bytes_in_place(struct fixture *fixture)
     return bytes;
 }
 
-/* The publisher is this process, the clone a child that is killed again and again. Each new one asks for
- * exactly what is not there yet; and what a kill costs is at most what was under way. */
-static void test_killed_and_run_again(void **state)
+enum {
+    KILL_IMAGE_SIZE = 12 * 1000 * 1000,
+    KILL_CONNECTIONS = 3,
+    /* What a kill costs at most: ranges under way, and moves within the target that were overwriting their
+       source. */
+    KILL_COST_MAX = (KILL_CONNECTIONS + TRANSFER_COPY_LANES) * TRANSFER_RUN_SIZE_MAX,
+};
+
+/* Runs a child until it ends or has asked for so many bytes more; true when it was killed. */
+static bool run_and_kill(struct event_base *base, struct kill_plan *plan, uint64_t bytes)
 {
-    enum { SIZE = 12 * 1000 * 1000, IN_FLIGHT = 3 * TRANSFER_RUN_SIZE_MAX };
-    struct event_base *base = event_base_new();
+    int status;
+
+    plan->at_bytes = shared.image_file->asked_bytes + bytes;
+    fflush(stdout);
+    plan->pid = fork();
+    assert_true(plan->pid >= 0);
+    if (plan->pid == 0)
+        run_child(&shared);
+    while (waitpid(plan->pid, &status, WNOHANG) == 0)
+        event_base_loop(base, EVLOOP_ONCE);
+    if (WIFEXITED(status))
+        assert_int_equal(WEXITSTATUS(status), 0);
+    else
+        assert_int_equal(WTERMSIG(status), SIGKILL);
+    return !WIFEXITED(status);
+}
+
+/* The publisher is this process, the clone a child that is killed again and again: at most `kills_max` times,
+ * each at most `step` bytes after the last. `missing` bytes of the image are not in the target at first. */
+static void kill_again_and_again(struct event_base *base, uint64_t missing, unsigned kills_max, uint32_t step)
+{
     struct kill_plan plan = {.fixture = &shared};
     struct timeval often = {.tv_usec = 10 * 1000};
     struct event *timer = event_new(base, -1, EV_PERSIST, on_often, NULL);
     unsigned kills = 0;
-    int status;
+    bool killed = true;
 
-    memset(&shared, 0, sizeof(shared));
-    shared.settings.connections = 3;
-    publish(&shared, base, SIZE, true);
+    shared.settings.connections = KILL_CONNECTIONS;
     range_server_set_fault(shared.server, kill_when_enough, &plan);
     evtimer_add(timer, &often);
-    for (;;) {
-        uint64_t asked = shared.image_file->asked_bytes;
+    while (killed) {
         uint64_t there = access(shared.target_path, F_OK) == 0 ? bytes_in_place(&shared) : 0;
-        /* What was asked for before is there, but for what was under way. */
-        assert_true(asked <= there + (uint64_t)kills * IN_FLIGHT);
-        plan.at_bytes = asked + 1 + dice_below(&shared.dice, kills < 5 ? 4000 * 1000 : 1000 * 1000 * 1000);
-        fflush(stdout);
-        plan.pid = fork();
-        assert_true(plan.pid >= 0);
-        if (plan.pid == 0)
-            run_child(&shared);
-        while (waitpid(plan.pid, &status, WNOHANG) == 0)
-            event_base_loop(base, EVLOOP_ONCE);
-        if (WIFEXITED(status)) {
-            assert_int_equal(WEXITSTATUS(status), 0);
-            /* The zeros, which occur often, are fetched once at most. */
-            assert_true(shared.image_file->asked_bytes - asked <= SIZE - there);
-            break;
-        }
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-        assert_true(++kills < 50);
+        uint64_t asked = shared.image_file->asked_bytes;
+        killed = run_and_kill(base, &plan,
+                              kills < kills_max ? 1 + dice_below(&shared.dice, step) : UINT64_MAX / 2);
+        kills += killed;
+        /* What stands where it belongs is not asked for. */
+        assert_true(shared.image_file->asked_bytes - asked <= KILL_IMAGE_SIZE - there);
     }
     assert_true(kills > 0);
-    assert_true(file_holds(shared.target_path, shared.image, SIZE));
+    assert_true(shared.image_file->asked_bytes <= missing + (uint64_t)kills * KILL_COST_MAX);
+    assert_true(file_holds(shared.target_path, shared.image, KILL_IMAGE_SIZE));
     event_free(timer);
-    setup_engine(&shared); /* for teardown() to free */
+}
+
+static void teardown_killed(struct event_base *base)
+{
+    setup_engine(&shared); /* the children had theirs; this one is for teardown() to free */
     teardown(&shared);
     event_base_free(base);
+}
+
+static void test_killed_and_run_again(void **state)
+{
+    struct event_base *base = event_base_new();
+
+    memset(&shared, 0, sizeof(shared));
+    publish(&shared, base, KILL_IMAGE_SIZE, true);
+    kill_again_and_again(base, KILL_IMAGE_SIZE, 5, 4000 * 1000);
+    /* Five kills, and the last run fetched what those before it had not: all else would be more than this. */
+    assert_true(shared.image_file->asked_bytes <=
+                KILL_IMAGE_SIZE + 5 * KILL_CONNECTIONS * TRANSFER_RUN_SIZE_MAX);
+    teardown_killed(base);
+}
+
+/* The old content lies 1000 bytes further on, so that every move overwrites its own source. */
+static void test_killed_while_moving_within_the_target(void **state)
+{
+    enum { HOLE = 3000 * 1000 };
+    struct event_base *base = event_base_new();
+
+    memset(&shared, 0, sizeof(shared));
+    publish(&shared, base, KILL_IMAGE_SIZE, true);
+    CLEANUP_FREE uint8_t *old = alloc_zeroed(KILL_IMAGE_SIZE + 1000);
+    memcpy(old + 1000, shared.image, KILL_IMAGE_SIZE);
+    memset(old + 5000 * 1000, 0, HOLE);
+    free(folder_write(shared.folder, "target", old, KILL_IMAGE_SIZE + 1000));
+    kill_again_and_again(base, HOLE + 64 * 1024, 5, 1000 * 1000);
+    teardown_killed(base);
 }
 
 int main(void)
@@ -771,6 +816,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         /* first, while there is one thread only to fork */
         cmocka_unit_test(test_killed_and_run_again),
+        cmocka_unit_test(test_killed_while_moving_within_the_target),
         cmocka_unit_test(test_a_fresh_target_and_then_nothing_to_do),
         cmocka_unit_test(test_the_target_itself_is_a_seed),
         cmocka_unit_test(test_seeds_good_and_bad),
