@@ -13,6 +13,9 @@ enum {
     SCAN_BUFFER_SIZE = 1024 * 1024,
     /* Read in one job, before the loop hears of it: small enough to stop within a moment on a slow medium. */
     SCAN_SLICE_SIZE = 8 * 1024 * 1024,
+    /* Or as soon as so many finds wait to be told: where chunks are tiny they cost more memory than the buffer, and the
+     * loop's time. */
+    SCAN_SLICE_FINDS = 4096,
 };
 
 struct scan {
@@ -162,7 +165,7 @@ static void scan_run_slice(struct pool_job *job)
 
     scan->find_count = 0;
     scan->slice_bytes = 0;
-    while (!scan->finished && scan->slice_bytes < SCAN_SLICE_SIZE) {
+    while (!scan->finished && scan->slice_bytes < SCAN_SLICE_SIZE && scan->find_count < SCAN_SLICE_FINDS) {
         if (atomic_load_explicit(&scan->stop, memory_order_relaxed)) {
             scan->finished = true;
         } else if (scan_window_end(scan) == scan->settings.size_bytes) {
