@@ -131,6 +131,11 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
     uint64_t size;
     if (!device_new(path, &fd, &device, error))
         return false;
+    /* A block device that took a file's place since stat() was not opened exclusively. */
+    if (device->is_block != is_block) {
+        device_close(device);
+        return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
+    }
     if (!device_size(device, &size, error)) {
         device_close(device);
         return false;

@@ -1,0 +1,430 @@
+#include "common/io/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "tests/unit/publisher.h"
+
+struct fixture {
+    char *folder, *file;
+    /* a loop device on a file of the folder; goes away with its last descriptor */
+    char *backing, *loop;
+    int loop_fd;
+    bool mounted;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = alloc_zeroed(sizeof(*fixture));
+
+    fixture->folder = folder_new();
+    fixture->file = alloc_printf("%s/file", fixture->folder);
+    fixture->loop_fd = -1;
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *point = alloc_printf("%s/mount", fixture->folder);
+
+    if (fixture->mounted)
+        umount2(point, MNT_DETACH);
+    if (fixture->loop_fd >= 0)
+        close(fixture->loop_fd);
+    folder_free(fixture->folder);
+    free(fixture->file);
+    free(fixture->backing);
+    free(fixture->loop);
+    free(fixture);
+    return 0;
+}
+
+static void check_refused(bool ok, const struct error *error, enum error_kind kind, const char *path,
+                          const char *words)
+{
+    assert_false(ok);
+    assert_string_equal(error_kind_name(error->kind), error_kind_name(kind));
+    if (!strstr(error->message, path) || !strstr(error->message, words))
+        fail_msg("'%s' says nothing of '%s' and '%s'", error->message, path, words);
+}
+
+/* ---- what may be opened ---- */
+
+static void test_what_is_no_file_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *pipe_path = alloc_printf("%s/pipe", fixture->folder);
+    const char *paths[] = {fixture->folder, pipe_path, "/dev/null"};
+    struct device *device;
+    struct error error;
+
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        check_refused(device_open_source(paths[i], &device, &error), &error, ERROR_REFUSED, paths[i], "");
+        check_refused(device_open_target(paths[i], 0, true, &device, &error), &error, ERROR_REFUSED, paths[i],
+                      "");
+    }
+}
+
+static void test_what_is_missing(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *below = alloc_printf("%s/no/file", fixture->folder);
+    struct device *device;
+    struct error error;
+    uint64_t size;
+
+    check_refused(device_open_source(fixture->file, &device, &error), &error, ERROR_SYSTEM, fixture->file,
+                  "No such");
+    assert_int_equal(error.code, ENOENT);
+    check_refused(device_open_target(fixture->file, 0, false, &device, &error), &error, ERROR_SYSTEM,
+                  fixture->file, "No such");
+    assert_int_equal(access(fixture->file, F_OK), -1);
+    check_refused(device_open_target(below, 0, true, &device, &error), &error, ERROR_SYSTEM, below,
+                  "No such");
+    check_refused(device_open_target("/dev/no-such-partition", 0, true, &device, &error), &error,
+                  ERROR_REFUSED, "/dev/no-such-partition", "exist");
+    assert_true(device_open_target(fixture->file, 1 << 20, true, &device, &error));
+    assert_true(device_size(device, &size, &error));
+    assert_int_equal(size, 0);
+    assert_false(device_is_block(device));
+    assert_string_equal(device_path(device), fixture->file);
+    assert_null(device_close(device));
+    assert_null(device_close(NULL));
+}
+
+static void test_a_target_is_locked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct device *first, *second;
+    struct error error;
+    int status;
+
+    assert_true(device_open_target(fixture->file, 0, true, &first, &error));
+    check_refused(device_open_target(fixture->file, 0, true, &second, &error), &error, ERROR_REFUSED,
+                  fixture->file, "in use");
+    /* For other processes, too; but reading it is free. */
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(device_open_target(fixture->file, 0, true, &second, NULL) ? 1 : 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(device_open_source(fixture->file, &second, &error));
+    device_close(second);
+    device_close(first);
+    assert_true(device_open_target(fixture->file, 0, false, &first, &error));
+    device_close(first);
+}
+
+static void test_the_same_under_other_names(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *symbolic = alloc_printf("%s/symbolic", fixture->folder);
+    CLEANUP_FREE char *hard = alloc_printf("%s/hard", fixture->folder);
+    CLEANUP_FREE char *copy = folder_write(fixture->folder, "copy", "x", 1);
+    const char *paths[] = {symbolic, hard, copy};
+    struct device *device, *other;
+
+    free(folder_write(fixture->folder, "file", "x", 1));
+    assert_int_equal(symlink(fixture->file, symbolic), 0);
+    assert_int_equal(link(fixture->file, hard), 0);
+    assert_true(device_open_source(fixture->file, &device, NULL));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(device_open_source(paths[i], &other, NULL));
+        assert_int_equal(device_is_same(device, other), i < 2);
+        device_close(other);
+    }
+    device_close(device);
+}
+
+/* ---- reading and writing ---- */
+
+static void test_reading_and_writing_a_file(void **state)
+{
+    struct fixture *fixture = *state;
+    uint8_t data[8000], back[8000] = {0};
+    struct dice dice = {1};
+    struct device *device;
+    struct error error;
+    uint64_t size;
+
+    dice_fill(&dice, data, sizeof(data));
+    assert_true(device_open_target(fixture->file, 0, true, &device, &error));
+    assert_true(device_write(device, data, sizeof(data), 1000, &error));
+    device_start_writeback(device, 1000, sizeof(data));
+    assert_true(device_sync(device, &error));
+    assert_true(device_size(device, &size, &error));
+    assert_int_equal(size, 9000);
+    assert_true(device_read(device, back, sizeof(back), 1000, &error));
+    assert_memory_equal(back, data, sizeof(data));
+    check_refused(device_read(device, back, sizeof(back), 1001, &error), &error, ERROR_SYSTEM, fixture->file,
+                  "1001");
+    assert_int_equal(error.code, ENODATA);
+    assert_true(device_set_size(device, 500, &error));
+    assert_true(device_size(device, &size, &error));
+    assert_int_equal(size, 500);
+    assert_true(device_set_size(device, 5000, &error));
+    assert_true(device_read(device, back, 5000, 0, &error));
+    device_close(device);
+    assert_true(device_open_source(fixture->file, &device, &error));
+    check_refused(device_write(device, data, 1, 0, &error), &error, ERROR_SYSTEM, fixture->file, "write");
+    device_close(device);
+}
+
+/* Reads a device back whole, in order; false with the error set where that fails. */
+static bool read_back(const struct device *device, uint64_t size, uint8_t *ret_data, struct error *error)
+{
+    struct device_readback *readback;
+    const uint8_t *piece;
+    size_t got = 1;
+    bool ok;
+
+    if (!device_readback_open(device, &readback, error))
+        return false;
+    for (uint64_t at = 0; (ok = device_readback_next(readback, size, &piece, &got, error)) && got > 0;
+         at += got) {
+        assert_true(at + got <= size);
+        memcpy(ret_data + at, piece, got);
+    }
+    assert_null(device_readback_close(readback));
+    return ok;
+}
+
+static void test_files_are_read_back(void **state)
+{
+    static const size_t sizes[] = {0,          1, 511, 4096, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1,
+                                   3000 * 1000};
+    struct fixture *fixture = *state;
+    struct dice dice = {1};
+    struct device *device;
+    struct error error;
+
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        CLEANUP_FREE uint8_t *data = alloc_zeroed(sizes[i]), *back = alloc_zeroed(sizes[i]);
+        dice_fill(&dice, data, sizes[i]);
+        free(folder_write(fixture->folder, "file", data, sizes[i]));
+        assert_true(device_open_target(fixture->file, 0, false, &device, &error));
+        if (!read_back(device, sizes[i], back, &error))
+            fail_msg("%s", error.message);
+        assert_memory_equal(back, data, sizes[i]);
+        if (sizes[i] > 0) {
+            assert_true(read_back(device, sizes[i] - 1, back, &error));
+            CLEANUP_FREE uint8_t *more = alloc_zeroed(sizes[i] + 1);
+            check_refused(read_back(device, sizes[i] + 1, more, &error), &error, ERROR_SYSTEM, fixture->file,
+                          "back");
+        }
+        device_close(device);
+    }
+    assert_null(device_readback_close(NULL));
+}
+
+/* The descriptor counts, not the path: what was put in its place meanwhile is not what was written. */
+static void test_a_replaced_path_is_not_read_back(void **state)
+{
+    struct fixture *fixture = *state;
+    struct device *device;
+    struct error error;
+    uint8_t back[5];
+
+    free(folder_write(fixture->folder, "file", "first", 5));
+    assert_true(device_open_target(fixture->file, 0, false, &device, &error));
+    assert_int_equal(unlink(fixture->file), 0);
+    free(folder_write(fixture->folder, "file", "other", 5));
+    assert_true(read_back(device, 5, back, &error));
+    assert_memory_equal(back, "first", 5);
+    device_close(device);
+}
+
+/* ---- block devices, by loop ---- */
+
+static bool attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags)
+{
+    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+
+    fixture->backing = folder_write(fixture->folder, "backing", data, size);
+    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
+    /* Others may take the free one first. */
+    for (unsigned i = 0; control >= 0 && i < 20; i++) {
+        const struct loop_config config = {.fd = (uint32_t)backing,
+                                           .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags};
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        char *path = alloc_printf("/dev/loop%d", number);
+        int fd = number < 0 ? -1 : open(path, (flags & LO_FLAGS_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
+            fixture->loop = path;
+            fixture->loop_fd = fd;
+            return true;
+        }
+        if (fd >= 0)
+            close(fd);
+        free(path);
+    }
+    print_message("no loop device to be had here\n");
+    return false;
+}
+
+static void test_a_block_device_is_opened_exclusively(void **state)
+{
+    static uint8_t data[100 * 4096];
+    struct fixture *fixture = *state;
+    struct device *device, *other;
+    struct error error;
+    uint64_t size;
+
+    if (!attach(fixture, data, sizeof(data), 0))
+        skip();
+    assert_true(device_open_target(fixture->loop, sizeof(data), false, &device, &error));
+    assert_true(device_is_block(device));
+    assert_true(device_size(device, &size, &error));
+    assert_int_equal(size, sizeof(data));
+    check_refused(device_open_target(fixture->loop, 0, false, &other, &error), &error, ERROR_REFUSED,
+                  fixture->loop, "in use");
+    assert_true(device_set_size(device, 5, &error)); /* nothing to do */
+    assert_true(device_open_source(fixture->loop, &other, &error));
+    assert_true(device_is_same(device, other));
+    device_close(other);
+    device_close(device);
+}
+
+static void test_a_block_device_that_is_too_small(void **state)
+{
+    static uint8_t data[10 * 4096];
+    struct fixture *fixture = *state;
+    struct device *device;
+    struct error error;
+
+    if (!attach(fixture, data, sizeof(data), 0))
+        skip();
+    check_refused(device_open_target(fixture->loop, sizeof(data) + 1, true, &device, &error), &error,
+                  ERROR_REFUSED, fixture->loop, "40961");
+    assert_true(device_open_target(fixture->loop, sizeof(data), true, &device, &error));
+    device_close(device);
+}
+
+static void test_a_block_device_that_is_read_only(void **state)
+{
+    static uint8_t data[10 * 4096];
+    struct fixture *fixture = *state;
+    struct device *device;
+    struct error error;
+
+    if (!attach(fixture, data, sizeof(data), LO_FLAGS_READ_ONLY))
+        skip();
+    check_refused(device_open_target(fixture->loop, 0, false, &device, &error), &error, ERROR_SYSTEM,
+                  fixture->loop, "writing");
+}
+
+static void test_a_mounted_block_device_names_its_mount(void **state)
+{
+    static uint8_t data[4 << 20];
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *point = alloc_printf("%s/mount", fixture->folder);
+    struct device *device;
+    struct error error;
+
+    if (!attach(fixture, data, sizeof(data), 0))
+        skip();
+    CLEANUP_FREE char *make = alloc_printf("mkfs.ext4 -q -F %s >/dev/null 2>&1", fixture->loop);
+    assert_int_equal(mkdir(point, 0755), 0);
+    if (system(make) != 0 || mount(fixture->loop, point, "ext4", MS_RDONLY, NULL) < 0) {
+        print_message("nothing can be mounted here\n");
+        skip();
+    }
+    fixture->mounted = true;
+    check_refused(device_open_target(fixture->loop, 0, false, &device, &error), &error, ERROR_REFUSED,
+                  fixture->loop, point);
+    assert_true(device_open_source(fixture->loop, &device, &error));
+    device_close(device);
+}
+
+/* The medium decides, not what the kernel remembers of it. */
+static void test_what_the_medium_lost_is_not_read_back(void **state)
+{
+    enum { SIZE = 2500 * 1024, SPOT = 1234567 };
+    struct fixture *fixture = *state;
+    CLEANUP_FREE uint8_t *data = alloc_zeroed(SIZE), *back = alloc_zeroed(SIZE);
+    struct dice dice = {1};
+    struct device *device;
+    struct error error;
+
+    if (!attach(fixture, data, SIZE, 0))
+        skip();
+    dice_fill(&dice, data, SIZE);
+    assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
+    assert_true(device_write(device, data, SIZE, 0, &error));
+    assert_true(device_sync(device, &error));
+    assert_true(read_back(device, SIZE, back, &error));
+    assert_memory_equal(back, data, SIZE);
+
+    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
+    assert_int_equal(file_pwrite_full(backing, "lost", 4, SPOT), 0);
+    assert_true(device_read(device, back, SIZE, 0, &error));
+    assert_memory_equal(back, data, SIZE); /* so says the page cache */
+    assert_true(read_back(device, SIZE, back, &error));
+    assert_memory_equal(back + SPOT, "lost", 4);
+    assert_memory_equal(back, data, SPOT);
+    device_close(device);
+}
+
+/* A size that is no multiple of what O_DIRECT reads at once. */
+static void test_the_odd_end_of_a_block_device_is_read_back(void **state)
+{
+    enum { SIZE = 1024 * 1024 + 3 * 512 };
+    struct fixture *fixture = *state;
+    CLEANUP_FREE uint8_t *data = alloc_zeroed(SIZE), *back = alloc_zeroed(SIZE);
+    struct dice dice = {1};
+    struct device *device;
+    struct error error;
+
+    dice_fill(&dice, data, SIZE);
+    if (!attach(fixture, data, SIZE, 0))
+        skip();
+    assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
+    for (size_t size = SIZE; size > SIZE - 1600; size -= 100) {
+        memset(back, 0, SIZE);
+        if (!read_back(device, size, back, &error))
+            fail_msg("%s", error.message);
+        assert_memory_equal(back, data, size);
+    }
+    device_close(device);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_no_file_is_refused),
+        TEST(test_what_is_missing),
+        TEST(test_a_target_is_locked),
+        TEST(test_the_same_under_other_names),
+        TEST(test_reading_and_writing_a_file),
+        TEST(test_files_are_read_back),
+        TEST(test_a_replaced_path_is_not_read_back),
+        TEST(test_a_block_device_is_opened_exclusively),
+        TEST(test_a_block_device_that_is_too_small),
+        TEST(test_a_block_device_that_is_read_only),
+        TEST(test_a_mounted_block_device_names_its_mount),
+        TEST(test_what_the_medium_lost_is_not_read_back),
+        TEST(test_the_odd_end_of_a_block_device_is_read_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
