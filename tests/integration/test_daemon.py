@@ -246,10 +246,10 @@ def test_a_slot_held_by_another_program_is_never_written(nginx, small_release, l
 
 
 @sanitized
-@pytest.mark.parametrize("kind", ["missing", "folder", "same"])
+@pytest.mark.parametrize("kind", ["missing", "missing device", "folder", "same"])
 def test_a_slot_that_cannot_be_one_is_said(nginx, small_release, folder, file_slots, make_daemon, kind):
     slots = [file_slots[0], folder / "slot-x"]
-    if kind == "missing":
+    if kind == "missing device":
         slots[1] = f"/dev/moonsinter-slot-x-{os.getpid()}"
     elif kind == "folder":
         slots[1].mkdir()
@@ -270,6 +270,7 @@ def test_a_slot_that_cannot_be_one_is_said(nginx, small_release, folder, file_sl
         if status.get("blocked_by") or status.get("last_error"):
             assert "slot-x" in str(status["blocked_by"]) + str(status["last_error"])
             assert file_slots[0].read_bytes() == b""
+            assert kind not in ("missing", "missing device") or not os.path.exists(slots[1])
             return
         time.sleep(0.05)
     pytest.fail(f"nothing was said:\n{daemon.log}")

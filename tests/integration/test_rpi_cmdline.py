@@ -1,0 +1,145 @@
+"""The ancestor's own command line, on a machine made of loop devices: the daemon runs in a mount namespace of its own
+whose "/" really is slot A or B, as the kernel tells it, with a /proc/cmdline and a boot folder to match."""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+import images
+import programs
+from releases import make_release
+
+pytestmark = [pytest.mark.sanitized,
+              pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
+
+SIZE = 24 << 20
+BORROWED = ["proc", "sys", "dev", "usr", "etc"]
+LINKED = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]
+
+BOOT = """
+set -e
+root=$1 device=$2 work=$3 program=$4; shift 4
+mount -o ro,noload "$device" "$root"
+for folder in %s; do mount --rbind "/$folder" "$root/$folder"; done
+mount --bind "$work/cmdline" "$root/proc/cmdline"
+mount --bind "$work/boot" "$root/boot/firmware"
+mount --bind "$work/run" "$root/run/moonsinter"
+mount --bind "$work/state" "$root/var/lib/moonsinter"
+mount --bind "${program%%/*/*}" "$root/opt"
+exec chroot "$root" "/opt/daemon/${program##*/}" "$@"
+"""
+
+
+def make_root(folder, name, seed):
+    """An ext4 image that such a machine can stand on."""
+    tree = folder / f"tree-{name}"
+    for place in BORROWED + ["boot/firmware", "run/moonsinter", "var/lib/moonsinter", "opt", "tmp"]:
+        (tree / place).mkdir(parents=True)
+    borrowed = list(BORROWED)
+    for place in LINKED:
+        if os.path.islink(f"/{place}"):
+            (tree / place).symlink_to(os.readlink(f"/{place}"))
+        elif os.path.isdir(f"/{place}"):
+            (tree / place).mkdir()
+            borrowed.append(place)
+    (tree / "content").write_bytes(images.noise(6_000_000, seed))
+    image = folder / f"{name}.ext4"
+    with open(image, "wb") as file:
+        file.truncate(SIZE)
+    images.run("mkfs.ext4", "-q", "-F", "-d", tree, "-U", "00000000-0000-0000-0000-%012d" % seed,
+               "-E", f"hash_seed=00000000-0000-0000-0000-{seed:012d}", image)
+    return image, borrowed
+
+
+class Machine(programs.Daemon):
+    def __init__(self, folder, url, slots, borrowed):
+        super().__init__(folder, url, slots)
+        shutil.rmtree(self.socket_folder)
+        # Short, for the socket's path, and bound into the machine as /run/moonsinter.
+        self.socket_folder = tempfile.mkdtemp(prefix="moonsinter-")
+        self.socket = f"{self.socket_folder}/moonsinterd.sock"
+        self.url, self.slots, self.borrowed = url, slots, borrowed
+        for name in ("boot", "state", "root"):
+            (self.folder / name).mkdir()
+        (self.folder / "run").symlink_to(self.socket_folder)
+        self.cmdline_txt = self.folder / "boot" / "cmdline.txt"
+
+    def boot(self, root=None):
+        """Does what the firmware and the kernel do: takes root= from cmdline.txt. `root` boots another device."""
+        cmdline = self.cmdline_txt.read_text()
+        (self.folder / "cmdline").write_text(cmdline)
+        device = next(word for word in cmdline.split() if word.startswith("root="))[5:]
+        script = self.folder / "boot.sh"
+        script.write_text(BOOT % " ".join(self.borrowed))
+        self.start(prefix=["unshare", "--mount", "--propagation", "private", "sh", str(script), str(self.folder / "root"),
+                           root or device, str(self.folder)], arguments=[self.url, *self.slots, "1"])
+        return device
+
+
+def digest(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def machine(folder, loops, nginx):
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine allows no mount namespace")
+    first, borrowed = make_root(folder, "factory", 1)
+    slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
+    with open(loops.backing(slots[0]), "r+b") as disk:
+        disk.write(first.read_bytes())
+    made = Machine(folder / "machine", nginx.url("image"), slots, borrowed)
+    made.cmdline_txt.write_text(f"console=serial0,115200 root={slots[0]} rootfstype=ext4 fsck.repair=yes rootwait\n")
+    yield made
+    made.close()
+
+
+def armed(status):
+    return status["state"] == "reboot-pending"
+
+
+def test_the_ancestors_command_line_updates_a_machine_twice(machine, folder, loops, nginx):
+    slots = machine.slots
+    releases = [make_release(folder / str(number), make_root(folder, f"release-{number}", number)[0].read_bytes(),
+                             version=str(number), serial=number) for number in (2, 3)]
+    for number, (running, target) in enumerate(((0, 1), (1, 0))):
+        nginx.publish(releases[number])
+        assert machine.boot() == slots[running]
+        before = digest(loops.backing(slots[running]))
+        text = machine.cmdline_txt.read_text()
+        status = machine.wait(armed, f"update {number + 1} is armed")
+        assert status["boot"]["backend"] == "rpi-cmdline"
+        assert status["slots"]["ab"[running]]["role"] == "active" and status["boot"]["next"] == "ab"[target]
+        image = releases[number].read_bytes()
+        assert loops.backing(slots[target]).read_bytes()[:len(image)] == image
+        assert digest(loops.backing(slots[running])) == before, "the running slot was written"
+        # Overwritten in place: the same length, padded with blanks, one line, nothing else changed.
+        flipped = machine.cmdline_txt.read_text()
+        assert len(flipped) == len(text) and flipped.endswith("\n") and flipped.count("\n") == 1
+        assert flipped.split() == text.replace(f"root={slots[running]} ", f"root={slots[target]} ").split()
+        assert machine.stop() == 0
+    assert machine.boot() == slots[0]
+    status = machine.wait(lambda status: status["state"] == "idle" and status["last_check"]["result"] == "up-to-date",
+                          "it runs what is offered")
+    assert status["slots"]["a"]["version"] == "3" and status["slots"]["a"]["role"] == "active"
+
+
+def test_nothing_is_written_where_the_kernel_contradicts_itself(machine, folder, loops, nginx):
+    """root= says slot B, and "/" is mounted from slot A."""
+    release = make_release(folder / "2", make_root(folder, "release-2", 2)[0].read_bytes(), version="2", serial=2)
+    nginx.publish(release)
+    machine.cmdline_txt.write_text(f"root={machine.slots[1]} rootwait\n")
+    before = [digest(loops.backing(slot)) for slot in machine.slots]
+    machine.boot(root=machine.slots[0])
+    status = machine.wait(lambda status: status["blocked_by"], "it is held")
+    assert {slot["role"] for slot in status["slots"].values()} == {"inactive"}
+    assert any("cannot be determined" in block["why"] for block in status["blocked_by"])
+    code, answer = machine.request("POST", "/v1/install")
+    machine.wait(lambda status: status["state"] in ("held", "idle"), "still held")
+    assert machine.stop() == 0, (code, answer)
+    assert [digest(loops.backing(slot)) for slot in machine.slots] == before
+    assert machine.cmdline_txt.read_text() == f"root={machine.slots[1]} rootwait\n"
