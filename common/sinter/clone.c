@@ -355,12 +355,12 @@ static void clone_on_scanned(void *owner, const struct error *error, uint32_t xx
     struct clone *clone = source->clone;
     bool is_target = source == clone->sources;
 
-    source->scan = scan_free(source->scan);
     clone->scans_under_way--;
     if (error && clone->events->seed_skipped)
         clone->events->seed_skipped(clone->owner, source->path, error);
     if (!error && !clone->stopping && clone->settings.hash_sources && clone->events->source_hashed)
         clone->events->source_hashed(clone->owner, is_target ? NULL : source->path, xxh32);
+    source->scan = scan_free(source->scan); /* with the error */
     clone_scan(clone);
 }
 
@@ -478,12 +478,12 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
 {
     struct clone *clone = owner;
 
-    clone->transfer = transfer_free(clone->transfer);
+    if (error)
+        clone_stop(clone, error);
+    clone->transfer = transfer_free(clone->transfer); /* with the error */
     clone->overtaken = outcome == TRANSFER_OUTCOME_OVERTAKEN;
     if (clone->stopping)
         clone_end(clone);
-    else if (error)
-        clone_fail(clone, error);
     else
         clone_finish_target(clone);
 }
@@ -557,13 +557,12 @@ static void clone_on_verified(void *owner, const struct error *error, uint32_t x
 {
     struct clone *clone = owner;
 
-    clone->verify = verify_free(clone->verify);
+    if (error)
+        clone_stop(clone, error);
+    clone->verify = verify_free(clone->verify); /* with the error */
     if (clone->events->read_back && clone->progress.bytes_verified == clone_manifest(clone)->file_size)
         clone->events->read_back(clone->owner, xxh32);
-    if (error)
-        clone_fail(clone, error);
-    else
-        clone_end(clone);
+    clone_end(clone);
 }
 
 static void clone_synced(struct clone *clone)
