@@ -27,7 +27,7 @@ enum {
     IMAGE_SIZE = 1500 * 1000,
     FIXED_SIZE = 64 * 1024,
     SEEDS_MAX = 4,
-    CHUNKS_MAX = IMAGE_SIZE / (AVERAGE / 4) + 1,
+    CHUNKS_MAX = IMAGE_SIZE / (AVERAGE / 4) + 1, /* at most */
 };
 
 /* What the clone tells, in the order of struct clone_events. */
@@ -65,7 +65,7 @@ struct fixture {
     struct error error;
     enum clone_phase phase;
     uint64_t bytes_of[3]; /* by enum clone_fate */
-    uint8_t chunk_told[CHUNKS_MAX];
+    uint8_t chunk_told[CHUNKS_MAX + 1];
     uint32_t read_back, target_hash;
     struct plan_totals totals;
     struct clone_progress progress;
@@ -494,6 +494,24 @@ static void test_a_seed_that_changes_after_its_scan(void **state)
     teardown(&shared);
 }
 
+static void cut_seed(struct fixture *fixture, enum clone_phase phase)
+{
+    if (phase == CLONE_PHASE_SCANNING)
+        assert_int_equal(truncate(fixture->seed_paths[0], IMAGE_SIZE / 2), 0);
+}
+
+/* What was read of it counts all the same. */
+static void test_a_seed_that_ends_during_its_scan(void **state)
+{
+    setup(&shared);
+    shared.seed_paths[0] = folder_write(shared.folder, "seed", shared.image, IMAGE_SIZE);
+    shared.on_phase = cut_seed;
+    run(&shared);
+    check_whole(&shared);
+    assert_int_equal(shared.told[TOLD_SEED_SKIPPED], 1);
+    teardown(&shared);
+}
+
 static void spoil_target(struct fixture *fixture, enum clone_phase phase)
 {
     if (phase == CLONE_PHASE_VERIFYING)
@@ -827,6 +845,7 @@ int main(void)
         cmocka_unit_test(test_without_its_table_fixed_chunks_serve),
         cmocka_unit_test(test_another_image_overtakes),
         cmocka_unit_test(test_a_seed_that_changes_after_its_scan),
+        cmocka_unit_test(test_a_seed_that_ends_during_its_scan),
         cmocka_unit_test(test_a_target_that_is_not_what_was_written),
         cmocka_unit_test(test_a_locked_target_is_refused),
         cmocka_unit_test(test_the_target_stays_locked_until_it_is_closed),

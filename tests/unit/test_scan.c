@@ -218,7 +218,7 @@ static void test_edited_sources_of_all_averages(void **state)
     static const uint32_t averages[] = {1024, 4096, 32 * 1024, 256 * 1024};
 
     for (unsigned a = 0; a < 4; a++) {
-        for (unsigned round = 0; round < 6; round++) {
+        for (unsigned round = 0; round < 4; round++) {
             unsigned edits = round == 0 ? 1 : 5;
             setup(&shared, 3 * MIB + round * 12345, 8 * MIB);
             shared.dice.state += a;
@@ -250,7 +250,7 @@ static void test_the_image_itself_at_any_shift(void **state)
 
     for (unsigned a = 0; a < 3; a++) {
         for (unsigned i = 0; i < sizeof(shifts) / sizeof(shifts[0]); i++) {
-            setup(&shared, 5 * MIB + 1, 8 * MIB);
+            setup(&shared, 3 * MIB + 1, 6 * MIB);
             setup_table(&shared, publish_table(shared.image, shared.image_size, averages[a], NULL, NULL));
             memset(shared.source, 7, shifts[i]);
             shared.source_size = shifts[i];
