@@ -149,6 +149,15 @@ bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool,
     return true;
 }
 
+static void pool_drop(struct job_queue *queue)
+{
+    struct pool_job *job;
+
+    while ((job = job_queue_pop(queue)))
+        if (job->drop)
+            job->drop(job);
+}
+
 struct pool *pool_free(struct pool *pool)
 {
     if (!pool)
@@ -159,6 +168,8 @@ struct pool *pool_free(struct pool *pool)
     pthread_mutex_unlock(&pool->mutex);
     for (unsigned i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
+    pool_drop(&pool->finished);
+    pool_drop(&pool->waiting);
     if (pool->event)
         event_free(pool->event);
     if (pool->event_fd >= 0)

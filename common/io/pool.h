@@ -26,6 +26,7 @@ typedef void (*pool_done_fn)(struct pool_job *job);
 struct pool_job {
     pool_run_fn run;
     pool_done_fn done;
+    pool_done_fn drop; /* called instead of `done` where pool_free() comes first; may be NULL, may free the job */
     struct pool_job *next; /* pool::waiting or pool::finished */
 };
 
@@ -33,7 +34,7 @@ struct pool_job {
 bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool, struct error *error);
 
 /* Waits for the running jobs, then ends the threads. Jobs that were not begun are dropped and no `done` is
- * called any more, so owners finish or cancel their own jobs first. NULL is fine. Returns NULL. */
+ * called any more, only `drop`, so owners finish or cancel their own jobs first. NULL is fine. Returns NULL. */
 struct pool *pool_free(struct pool *pool);
 
 /* Queues a job; first in, first run. */

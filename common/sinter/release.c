@@ -92,6 +92,11 @@ static void release_parsed(struct pool_job *job)
     release_fetch_free(fetch);
 }
 
+static void release_dropped(struct pool_job *job)
+{
+    release_fetch_free(container_of(job, struct release_fetch, job));
+}
+
 static void release_on_response(void *owner, struct http_response *response)
 {
     struct release_fetch *fetch = owner;
@@ -104,7 +109,7 @@ static void release_on_response(void *owner, struct http_response *response)
         response->body = NULL;
         fetch->release->etag = alloc_string(response->etag);
         fetch->release->last_modified = alloc_string(response->last_modified);
-        fetch->job = (struct pool_job){.run = release_run_parse, .done = release_parsed};
+        fetch->job = (struct pool_job){.run = release_run_parse, .done = release_parsed, .drop = release_dropped};
         pool_submit(fetch->pool, &fetch->job);
         return;
     case HTTP_OUTCOME_NOT_MODIFIED:
@@ -146,6 +151,6 @@ struct release_fetch *release_fetch_cancel(struct release_fetch *fetch)
     if (fetch->request)
         release_fetch_free(fetch);
     else
-        fetch->done = NULL; /* a thread has it: release_parsed() frees it */
+        fetch->done = NULL; /* a thread has it: release_parsed() or release_dropped() frees it */
     return NULL;
 }

@@ -187,11 +187,18 @@ static void never_done(struct pool_job *job)
     fail_msg("%s", "done was called while or after the pool was freed");
 }
 
-/* The running job is waited for; those that wait are dropped, and nobody is called back. */
+static unsigned dropped;
+
+static void count_dropped(struct pool_job *job)
+{
+    dropped++;
+}
+
+/* The running job is waited for; those that wait are dropped, and nobody is called back but to be told so. */
 static void test_freed_with_jobs_running_and_waiting(void **state)
 {
     struct work works[100] = {0};
-    struct gate gate = {.job = {.run = run_gate, .done = never_done}};
+    struct gate gate = {.job = {.run = run_gate, .done = never_done, .drop = count_dropped}};
     struct fixture fixture;
 
     setup(&fixture, 1);
@@ -199,11 +206,13 @@ static void test_freed_with_jobs_running_and_waiting(void **state)
     for (unsigned i = 0; i < 100; i++) {
         submit(&fixture, &works[i]);
         works[i].job.done = never_done;
+        works[i].job.drop = i % 2 ? count_dropped : NULL;
     }
     while (!atomic_load(&gate.entered))
         usleep(100);
     atomic_store(&gate.open, true);
     teardown(&fixture);
+    assert_int_equal(dropped, 51);
     assert_null(pool_free(NULL));
 }
 

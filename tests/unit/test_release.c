@@ -1,0 +1,258 @@
+#include "common/sinter/release.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+#include "common/sinter/fetch.h"
+#include "tests/unit/publisher.h"
+#include "tests/unit/range_server.h"
+
+struct fixture {
+    struct event_base *base;
+    struct pool *pool;
+    struct http *http;
+    struct range_server *server;
+    struct range_file *published;
+    char *url, *text;
+    struct release_fetch *release_fetch;
+    struct fetch *fetch;
+    enum range_fault fault;
+    unsigned fault_count;
+    /* what was told */
+    unsigned dones, retries;
+    bool unchanged, failed, cancel_in_retry;
+    struct release *release;
+    struct error error;
+    char *body;
+    size_t size;
+};
+
+static struct fixture shared;
+
+static enum range_fault choose_fault(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    struct fixture *fixture = owner;
+
+    if (fixture->fault_count == 0)
+        return RANGE_FAULT_NONE;
+    fixture->fault_count--;
+    return fixture->fault;
+}
+
+static void setup(struct fixture *fixture, const char *text)
+{
+    struct http_settings settings = {0};
+    uint8_t image[1000] = {1};
+
+    memset(fixture, 0, sizeof(*fixture));
+    fixture->base = event_base_new();
+    assert_true(pool_new(fixture->base, 1, &fixture->pool, NULL));
+    assert_true(http_new(fixture->base, &settings, &fixture->http, NULL));
+    fixture->server = range_server_new(fixture->base);
+    fixture->url = range_server_url(fixture->server, "/image");
+    struct release *release = publish_release(fixture->url, image, sizeof(image), 100, NULL, 0);
+    fixture->text = alloc_string(text ? text : release->manifest_text);
+    release_free(release);
+    fixture->published =
+        range_server_put(fixture->server, "/image.json", fixture->text, strlen(fixture->text), "\"one\"");
+    range_server_set_fault(fixture->server, choose_fault, fixture);
+}
+
+static void teardown(struct fixture *fixture)
+{
+    release_free(fixture->release);
+    http_free(fixture->http);
+    pool_free(fixture->pool);
+    range_server_free(fixture->server);
+    event_base_free(fixture->base);
+    free(fixture->url);
+    free(fixture->text);
+    free(fixture->body);
+}
+
+/* ---- releases ---- */
+
+static void on_release(void *owner, struct release *release, bool unchanged, const struct error *error,
+                       uint64_t retry_after_ms)
+{
+    struct fixture *fixture = owner;
+
+    assert_int_equal((release != NULL) + unchanged + (error != NULL), 1);
+    fixture->dones++;
+    fixture->release_fetch = NULL;
+    release_free(fixture->release);
+    fixture->release = release;
+    fixture->unchanged = unchanged;
+    fixture->failed = error != NULL;
+    if (error)
+        fixture->error = *error;
+    event_base_loopbreak(fixture->base);
+}
+
+static void run_release(struct fixture *fixture, const char *etag)
+{
+    fixture->dones = 0;
+    fixture->release_fetch =
+        release_fetch_start(fixture->http, fixture->pool, fixture->url, etag, NULL, on_release, fixture);
+    assert_int_equal(event_base_dispatch(fixture->base), 0);
+    assert_int_equal(fixture->dones, 1);
+}
+
+static void test_a_manifest_and_then_the_same(void **state)
+{
+    setup(&shared, NULL);
+    run_release(&shared, NULL);
+    assert_non_null(shared.release);
+    assert_int_equal(shared.release->manifest->file_size, 1000);
+    assert_string_equal(shared.release->etag, "\"one\"");
+    assert_string_equal(shared.release->image_url, shared.url);
+    assert_string_equal(shared.release->manifest_text, shared.text);
+    CLEANUP_FREE char *etag = alloc_string(shared.release->etag);
+    run_release(&shared, etag);
+    assert_true(shared.unchanged);
+    teardown(&shared);
+    assert_null(release_free(NULL));
+}
+
+static void test_no_manifest(void **state)
+{
+    setup(&shared, NULL);
+    shared.fault = RANGE_FAULT_MISSING;
+    shared.fault_count = 1;
+    run_release(&shared, NULL);
+    assert_true(shared.failed);
+    assert_int_equal(shared.error.kind, ERROR_REMOTE);
+    teardown(&shared);
+}
+
+static void test_a_manifest_that_makes_no_sense(void **state)
+{
+    setup(&shared, "{\"chunk_size\":0}");
+    run_release(&shared, NULL);
+    assert_true(shared.failed);
+    assert_int_equal(shared.error.kind, ERROR_FORMAT);
+    assert_non_null(strstr(shared.error.message, "/image.json"));
+    teardown(&shared);
+}
+
+/* At any turn; and the rest of the engine goes at once, as a program that ends does it. */
+static void test_cancelled_after_any_turn_of_the_loop(void **state)
+{
+    for (unsigned turns = 0; turns < 200; turns++) {
+        setup(&shared, NULL);
+        shared.release_fetch =
+            release_fetch_start(shared.http, shared.pool, shared.url, NULL, NULL, on_release, &shared);
+        for (unsigned i = 0; i < turns && shared.dones == 0; i++)
+            event_base_loop(shared.base, EVLOOP_ONCE);
+        bool over = shared.dones > 0;
+        shared.release_fetch = release_fetch_cancel(shared.release_fetch);
+        if (turns % 2)
+            event_base_loop(shared.base, EVLOOP_NONBLOCK);
+        assert_int_equal(shared.dones, over);
+        teardown(&shared);
+        if (over)
+            return;
+    }
+    fail_msg("it never came to an end");
+}
+
+/* ---- files fetched with patience ---- */
+
+static void on_fetch_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct fixture *fixture = owner;
+
+    fixture->retries++;
+    if (fixture->cancel_in_retry) {
+        fixture->fetch = fetch_cancel(fixture->fetch);
+        event_base_loopbreak(fixture->base);
+    }
+}
+
+static void on_fetched(void *owner, char *body, size_t size, const struct error *error)
+{
+    struct fixture *fixture = owner;
+
+    fixture->dones++;
+    fixture->fetch = NULL;
+    fixture->body = body;
+    fixture->size = size;
+    fixture->failed = error != NULL;
+    if (error)
+        fixture->error = *error;
+    event_base_loopbreak(fixture->base);
+}
+
+static void run_fetch(struct fixture *fixture, uint64_t give_up_ms)
+{
+    static const struct fetch_events events = {.retry = on_fetch_retry, .done = on_fetched};
+    CLEANUP_FREE char *url = alloc_printf("%s.json", fixture->url);
+
+    fixture->fetch = fetch_start(fixture->base, fixture->http, url, 100 * 1000, give_up_ms, &events, fixture);
+    assert_int_equal(event_base_dispatch(fixture->base), 0);
+}
+
+static void test_a_file_is_fetched_again_and_again(void **state)
+{
+    setup(&shared, NULL);
+    shared.fault = RANGE_FAULT_HALF;
+    shared.fault_count = 2;
+    run_fetch(&shared, 60 * 1000);
+    assert_int_equal(shared.dones, 1);
+    assert_int_equal(shared.retries, 2);
+    assert_int_equal(shared.size, strlen(shared.text));
+    assert_string_equal(shared.body, shared.text);
+    teardown(&shared);
+}
+
+static void test_a_file_is_given_up(void **state)
+{
+    setup(&shared, NULL);
+    shared.fault = RANGE_FAULT_BUSY;
+    shared.fault_count = UINT32_MAX;
+    run_fetch(&shared, 1);
+    assert_int_equal(shared.dones, 1);
+    assert_true(shared.failed && strstr(shared.error.message, "503"));
+    teardown(&shared);
+
+    setup(&shared, NULL);
+    shared.fault = RANGE_FAULT_MISSING;
+    shared.fault_count = UINT32_MAX;
+    run_fetch(&shared, 60 * 1000);
+    assert_true(shared.failed && shared.retries == 0 && shared.published->requests == 1);
+    teardown(&shared);
+}
+
+static void test_cancelled_within_the_retry(void **state)
+{
+    setup(&shared, NULL);
+    shared.fault = RANGE_FAULT_BUSY;
+    shared.fault_count = UINT32_MAX;
+    shared.cancel_in_retry = true;
+    run_fetch(&shared, 60 * 1000);
+    event_base_loop(shared.base, EVLOOP_NONBLOCK);
+    assert_int_equal(shared.dones, 0);
+    teardown(&shared);
+    assert_null(fetch_cancel(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_manifest_and_then_the_same),
+        cmocka_unit_test(test_no_manifest),
+        cmocka_unit_test(test_a_manifest_that_makes_no_sense),
+        cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
+        cmocka_unit_test(test_a_file_is_fetched_again_and_again),
+        cmocka_unit_test(test_a_file_is_given_up),
+        cmocka_unit_test(test_cancelled_within_the_retry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
