@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -14,6 +15,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "daemon/daemon_private.h"
 #include "daemon/notify.h"
 
@@ -38,6 +40,15 @@ uint64_t daemon_now_ms(void)
 uint64_t daemon_now_s(void)
 {
     return (uint64_t)time(NULL);
+}
+
+void daemon_watch_jobs(struct daemon *daemon)
+{
+    daemon->stall_why[0] = 0;
+    if (daemon->save.busy || daemon->boot_work.busy)
+        daemon_arm_timer(daemon->stall_timer, daemon->config->stall_timeout_ms);
+    else
+        event_del(daemon->stall_timer);
 }
 
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms)
@@ -465,6 +476,19 @@ static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
     post_verdict(owner);
 }
 
+static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+    char waited[32];
+
+    text_format_duration(waited, sizeof(waited), daemon->config->stall_timeout_ms);
+    snprintf(daemon->stall_why, sizeof(daemon->stall_why),
+             "%s has not returned for %s; its medium does not answer",
+             daemon->boot_work.busy ? "reading or writing the boot selection" : "saving the record", waited);
+    log_warning("%s", daemon->stall_why);
+    daemon_report_publish(daemon, true);
+}
+
 static void on_progress_timer(evutil_socket_t fd, short events, void *owner)
 {
     daemon_install_tick(owner);
@@ -517,6 +541,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
+    daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, on_settle, daemon);
     return pool_new(daemon->base,
                     cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
@@ -626,6 +651,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->trial_timer);
     free_event(daemon->stop_timer);
     free_event(daemon->reboot_timer);
+    free_event(daemon->stall_timer);
     free_event(daemon->settle_event);
     if (daemon->poll_fd >= 0)
         close(daemon->poll_fd);

@@ -138,6 +138,7 @@ static void boot_done(struct pool_job *job)
     bool failed = work->failed;
 
     work->busy = false;
+    daemon_watch_jobs(daemon);
     if (work->view.slots) {
         daemon_view_finish(&daemon->view);
         daemon->view = work->view;
@@ -164,6 +165,7 @@ void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum 
         .held = held,
     };
     pool_submit(daemon->pool, &work->job);
+    daemon_watch_jobs(daemon);
 }
 
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot)
@@ -259,6 +261,8 @@ void daemon_boot_classify(struct daemon *daemon)
 
     if (running == SLOT_NONE) {
         log_warning("which slot runs cannot be determined: %s", daemon->view.slots->why);
+        daemon->install_verdict.count = 0;
+        policy_add_block(&daemon->install_verdict, "running-slot-unknown", daemon->view.slots->why);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_UNKNOWN},
                     "which slot runs cannot be determined");
         return;
@@ -301,6 +305,25 @@ static void on_invalid_saved(struct daemon *daemon, const struct error *error)
         daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
 }
 
+static void note_disarmed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_entry entry = {
+        .result = RECORD_RESULT_CANCELLED,
+        .time_s = daemon_now_s(),
+        .slot = daemon->target,
+        .reason = "taken back by an operator before it was booted",
+    };
+
+    record->cancelled = record->slots[daemon->target].release;
+    memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
+    memcpy(entry.to, record->cancelled.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "cancelled",
+                     "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
 {
     if (error) {
@@ -310,7 +333,7 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
     daemon->target = slots_target(daemon->view.slots);
     /* Nobody gives up the pending release but an operator, who does not want it again by itself. */
     if (daemon->update.errand == UPDATE_ERRAND_DISARM)
-        daemon->record->cancelled = daemon->record->slots[daemon->target].release;
+        note_disarmed(daemon);
     record_set_invalid(daemon->record, daemon->target, daemon_now_s());
     daemon_save_then(daemon, on_invalid_saved);
 }

@@ -139,6 +139,7 @@ struct daemon {
     struct event *stop_timer;
     struct event *reboot_timer;
     struct event *settle_event;
+    struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[4];
 
     /* checking */
@@ -205,6 +206,9 @@ uint64_t daemon_now_ms(void);
 
 /* Unix time in seconds. */
 uint64_t daemon_now_s(void);
+
+/* A job that only waits for the medium begins, or one ended: the status says so where it takes too long. */
+void daemon_watch_jobs(struct daemon *daemon);
 
 /* One-shot timers. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);

@@ -39,6 +39,7 @@ static void save_submit(struct daemon *daemon)
         memcpy(save->manifest_text, daemon->release->manifest_text, save->manifest_size);
     }
     pool_submit(daemon->pool, &save->job);
+    daemon_watch_jobs(daemon);
 }
 
 static void save_done(struct pool_job *job)
@@ -50,6 +51,7 @@ static void save_done(struct pool_job *job)
     bool failed = save->failed;
 
     save->busy = false;
+    daemon_watch_jobs(daemon);
     free(save->record_text);
     save->record_text = NULL;
     if (failed && save->manifest_text)
@@ -96,8 +98,8 @@ static bool lock_folder(struct daemon *daemon, struct error *error)
     if (flock(dirfd(daemon->save.folder), LOCK_EX | LOCK_NB) == 0)
         return true;
     if (errno == EWOULDBLOCK)
-        return error_set(error, ERROR_REFUSED, "StateDirectory=%s is another moonsinterd's; stop that one first",
-                         path);
+        return error_set(error, ERROR_REFUSED,
+                         "StateDirectory=%s is another moonsinterd's; stop that one first", path);
     return error_set_errno(error, errno, "cannot lock StateDirectory=%s", path);
 }
 
