@@ -1,0 +1,118 @@
+"""moonsinterd: trials, falling back, taking back, and machines that were installed by other means."""
+import json
+
+import pytest
+
+import images
+from releases import make_release
+
+pytestmark = pytest.mark.sanitized
+
+
+def is_armed(status):
+    return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
+
+
+def whats(status):
+    return [block["what"] for block in status["blocked_by"]]
+
+
+@pytest.fixture
+def release(folder):
+    return make_release(folder / "1", images.noise(500_000, 1), version="1", serial=1)
+
+
+def change_selection(daemon, **members):
+    """What a boot loader that was at it meanwhile left behind."""
+    path = daemon.folder / "state" / "boot-selection.json"
+    selection = json.loads(path.read_text())
+    selection.update(members)
+    path.write_text(json.dumps(selection))
+
+
+def test_a_release_that_never_came_up_is_remembered_and_held(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "it is armed")
+    assert daemon.stop() == 0
+    change_selection(daemon, tries_left=0)
+    daemon.start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it is not installed again")
+    assert whats(status) == ["failed-before"]
+    assert status["last_update"]["result"] == "fell-back" and status["last_update"]["reason"]
+    assert status["slots"]["a"]["role"] == "active" and status["slots"]["b"]["state"] == "bad"
+    # It is remembered across another restart, until an operator says so.
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.wait(lambda status: whats(status) == ["failed-before"], "it is remembered")
+    daemon.post("install")
+    daemon.wait(is_armed, "an operator's word counts more")
+
+
+def test_a_newer_release_ends_the_hold(nginx, folder, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "it is armed")
+    assert daemon.stop() == 0
+    change_selection(daemon, tries_left=0)
+    daemon.start()
+    daemon.wait(lambda status: status["state"] == "held", "it is held")
+    nginx.publish(make_release(folder / "2", images.noise(500_000, 2), version="2", serial=2))
+    daemon.post("check")
+    daemon.wait(lambda status: is_armed(status) and status["slots"]["b"]["version"] == "2", "the newer one is armed")
+
+
+def test_rolling_back_returns_and_is_remembered(nginx, folder, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot").start()
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "release 1 runs")
+    daemon.post("rollback")
+    status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "idle",
+                         "slot A runs again")
+    assert status["slots"]["b"]["state"] == "bad" and status["last_update"]["result"] == "fell-back"
+    assert "operator" in status["last_update"]["reason"]
+    code, answer = daemon.request("POST", "/v1/rollback")
+    assert code == 409, answer
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["state"] == "held", "what was rolled back is not installed again")
+    assert "failed-before" in whats(status)
+
+
+def test_an_armed_update_can_be_taken_back(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "it is armed")
+    daemon.post("cancel")
+    status = daemon.wait(lambda status: status["state"] == "held", "it is taken back")
+    assert whats(status) == ["cancelled"] and status["boot"]["next"] == "a"
+    assert status["slots"]["b"]["state"] == "invalid" and status["last_update"]["result"] == "cancelled"
+    assert daemon.stop() == 0
+    daemon.start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it stays so after a restart")
+    assert status["slots"]["a"]["role"] == "active" and whats(status) == ["cancelled"]
+
+
+def test_a_newer_release_replaces_the_armed_one(nginx, folder, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "release 1 is armed")
+    nginx.publish(make_release(folder / "2", images.noise(500_000, 2), version="2", serial=2))
+    daemon.post("check")
+    status = daemon.wait(lambda status: is_armed(status) and status["slots"]["b"]["version"] == "2", "release 2 is armed")
+    assert status["slots"]["a"]["role"] == "active"
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+
+
+def test_what_runs_is_recognized_on_a_machine_installed_by_other_means(nginx, release, file_slots, make_daemon):
+    file_slots[0].write_bytes(release.read_bytes() + b"\0" * 4096)
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot").start()
+    status = daemon.wait(lambda status: status["last_check"]["result"], "the first check")
+    assert status["last_check"]["result"] == "up-to-date" and status["state"] == "idle"
+    assert status["slots"]["a"]["version"] == "1" and status["slots"]["a"]["state"] == "good"
+    assert nginx.requests("/image") == [] and file_slots[1].read_bytes() == b""
+
+
+def test_a_byte_budget_holds_what_costs_more(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install", Transfer={"MaxBytesPerUpdate": "100K"}).start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it is held")
+    assert whats(status) == ["max-bytes"]
+    assert nginx.requests("/image") == [] and file_slots[1].read_bytes() == b""
+    code, plan = daemon.request("GET", "/v1/plan")
+    assert code == 200 and plan["bytes_to_download"] > 100 * 1024
