@@ -600,7 +600,7 @@ static void test_cancelled_after_any_turn_of_the_loop(void **state)
 {
     bool over = false;
 
-    for (unsigned turns = 0; !over && turns < 5000; turns += 1 + turns / 16) {
+    for (unsigned turns = 0; !over && turns < 5000; turns += 1 + turns / 8) {
         prepare_everything(&shared);
         start(&shared);
         for (unsigned i = 0; i < turns && shared.dones == 0; i++)
@@ -620,7 +620,7 @@ static void test_cancelled_after_any_turn_of_the_loop(void **state)
 
 static void test_cancelled_within_any_event(void **state)
 {
-    for (unsigned event = 1; event < 2000; event += 1 + event / 16) {
+    for (unsigned event = 1; event < 2000; event += 1 + event / 8) {
         prepare_everything(&shared);
         shared.cancel_in_event = event;
         run(&shared);

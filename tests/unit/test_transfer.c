@@ -538,7 +538,7 @@ static void test_cancelled_after_any_turn_of_the_loop(void **state)
 {
     bool over = false;
 
-    for (unsigned turns = 0; !over && turns < 2000; turns += 1 + turns / 20) {
+    for (unsigned turns = 0; !over && turns < 2000; turns += 1 + turns / 8) {
         prepare_cancellable(&shared);
         for (unsigned i = 0; i < turns && shared.dones == 0; i++)
             event_base_loop(shared.base, EVLOOP_ONCE);
