@@ -261,8 +261,9 @@ void daemon_boot_classify(struct daemon *daemon)
 
     if (running == SLOT_NONE) {
         log_warning("which slot runs cannot be determined: %s", daemon->view.slots->why);
-        daemon->install_verdict.count = 0;
-        policy_add_block(&daemon->install_verdict, "running-slot-unknown", daemon->view.slots->why);
+        policy_judge_install(
+            &(struct policy_input){.mode = POLICY_MODE_INSTALL, .running_why = daemon->view.slots->why},
+            &daemon->install_verdict);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_UNKNOWN},
                     "which slot runs cannot be determined");
         return;
