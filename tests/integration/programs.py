@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -228,9 +229,7 @@ class Daemon:
             self.process.kill()
             self.process.wait()
             self.process = None
-        for name in os.listdir(self.socket_folder):
-            os.unlink(os.path.join(self.socket_folder, name))
-        os.rmdir(self.socket_folder)
+        shutil.rmtree(self.socket_folder, ignore_errors=True)
 
 
 def installed(version, slot=None):

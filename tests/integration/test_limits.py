@@ -83,12 +83,14 @@ def large_update(place, large_release):
     slots[1].touch()
     daemon = programs.Daemon(place / "daemon", server.publish(large_release), slots, mode="check")
     try:
-        daemon.start()
+        # Ahead of whatever else this machine does meanwhile, the test itself further still: measured is how the loop
+        # gets on beside the daemon's own threads, not how busy the machine is.
+        ahead = ["nice", "-n", "-10"] if os.getuid() == 0 else []
+        daemon.start(prefix=ahead)
         daemon.wait(lambda status: status["state"] == "held", "the first look", timeout=120)
         sampler = Sampler(daemon.pid)
         latencies = []
         if os.getuid() == 0:
-            # What is measured is the daemon, not how long this process waits for a processor.
             os.setpriority(os.PRIO_PROCESS, 0, -20)
         try:
             daemon.post("install")

@@ -112,12 +112,14 @@ class Nginx:
             if not source.exists():
                 continue
             fresh = self.www / f".{name}{suffix}.new"
-            if link:
-                try:
-                    os.link(source, fresh)
-                except OSError:
-                    shutil.copyfile(source, fresh)
-            else:
+            # A link that is left there must not be written through: it is somebody's image. (Where source and
+            # destination are links to one file already, rename() leaves both.)
+            fresh.unlink(missing_ok=True)
+            try:
+                if not link:
+                    raise OSError("a copy is wanted")
+                os.link(source, fresh)
+            except OSError:
                 shutil.copyfile(source, fresh)
             os.rename(fresh, self.www / f"{name}{suffix}")
         return self.url(name)
