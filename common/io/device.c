@@ -128,7 +128,6 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
         return false;
 
     struct device *device;
-    uint64_t size;
     if (!device_new(path, &fd, &device, error))
         return false;
     /* A block device that took a file's place since stat() was not opened exclusively. */
@@ -136,18 +135,25 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
         device_close(device);
         return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
     }
-    if (!device_size(device, &size, error)) {
+    if (!device_check_room(device, need_bytes, error)) {
         device_close(device);
         return false;
     }
-    if (is_block && size < need_bytes) {
-        device_close(device);
+    *ret_device = device;
+    return true;
+}
+
+bool device_check_room(const struct device *device, uint64_t need_bytes, struct error *error)
+{
+    uint64_t size;
+
+    if (!device_size(device, &size, error))
+        return false;
+    if (device->is_block && size < need_bytes)
         return error_set(error, ERROR_REFUSED,
                          "the image of %" PRIu64 " bytes does not fit into %s, which has %" PRIu64
                          "; publish a smaller image or enlarge the partition",
-                         need_bytes, path, size);
-    }
-    *ret_device = device;
+                         need_bytes, device->path, size);
     return true;
 }
 

@@ -24,6 +24,9 @@ bool device_open_source(const char *path, struct device **ret_device, struct err
 bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
                         struct error *error);
 
+/* Whether an image of `need_bytes` fits: refused with a sentence on a smaller block device; files grow. */
+bool device_check_room(const struct device *device, uint64_t need_bytes, struct error *error);
+
 /* Closes without syncing; NULL is fine. Returns NULL. */
 struct device *device_close(struct device *device);
 

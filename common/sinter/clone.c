@@ -27,6 +27,7 @@ struct clone_source {
     uint64_t scan_bytes;
     struct scan *scan;
     struct error error; /* why it cannot be used */
+    bool changed;       /* since it was scanned; told once */
 };
 
 struct clone {
@@ -171,7 +172,8 @@ static void clone_run_open(struct pool_job *job)
 
     if (clone->settings.plan_only) {
         ok = device_open_source(target->path, &target->device, &target->error);
-        ok = ok || (clone->settings.create_target && target->error.code == ENOENT);
+        ok = ok ? device_check_room(target->device, image_size, &target->error)
+                : clone->settings.create_target && target->error.code == ENOENT;
     } else {
         ok = device_open_target(target->path, image_size, clone->settings.create_target, &target->device,
                                 &target->error);
@@ -268,7 +270,7 @@ static bool clone_make_fixed_table(struct clone *clone, struct error *error)
 {
     const struct manifest *manifest = clone_manifest(clone);
 
-    if (manifest->chunk_size > MANIFEST_FIXED_CHUNK_CLONE_MAX && manifest->file_size > 0)
+    if (manifest->chunk_size > MANIFEST_FIXED_CHUNK_CLONE_MAX && manifest->file_size > MANIFEST_FIXED_CHUNK_CLONE_MAX)
         return error_set(error, ERROR_REFUSED,
                          "the manifest's chunks of %" PRIu32 " bytes are larger than the %d a device must have memory for; "
                          "generate it with smaller ones",
@@ -301,6 +303,7 @@ static void clone_table_made(struct clone *clone)
 
     if (clone->sources[0].error.kind && clone->events->table_skipped)
         clone->events->table_skipped(clone->owner, &clone->sources[0].error);
+    clone->settings.connections = transfer_connections(clone->table, clone->settings.connections);
     clone->run_size_max = transfer_run_size_max(clone->table, clone->settings.connections);
     clone->kept = alloc_array(count, sizeof(bool));
     clone->places = alloc_array(count, sizeof(struct plan_place));
@@ -467,9 +470,9 @@ static void clone_on_copy_failed(void *owner, uint32_t source, uint64_t bytes)
     struct error error;
 
     clone->progress.bytes_planned += bytes;
-    if (source < clone->source_count && clone->events->seed_skipped) {
-        error_set(&error, ERROR_MISMATCH, "it changed since it was scanned, or cannot be read; %" PRIu64
-                  " bytes are fetched instead", bytes);
+    if (source < clone->source_count && !clone->sources[source].changed && clone->events->seed_skipped) {
+        error_set(&error, ERROR_MISMATCH, "it changed since it was scanned, or cannot be read; what is missing is fetched");
+        clone->sources[source].changed = true;
         clone->events->seed_skipped(clone->owner, clone->sources[source].path, &error);
     }
 }

@@ -479,6 +479,16 @@ static void transfer_fill(struct transfer *transfer)
         transfer_stop(transfer, TRANSFER_OUTCOME_DONE, NULL);
 }
 
+unsigned transfer_connections(const struct chunk_table *table, unsigned connections)
+{
+    uint32_t largest = chunk_table_size_max(table);
+    unsigned most = largest ? TRANSFER_IN_FLIGHT_MAX / largest : connections;
+
+    if (most > connections)
+        most = connections;
+    return most ? most : 1;
+}
+
 uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connections)
 {
     uint32_t size = TRANSFER_IN_FLIGHT_MAX / connections, largest = chunk_table_size_max(table);

@@ -20,8 +20,9 @@ struct event_base;
 struct transfer;
 
 enum {
-    /* What is requested at any moment but not yet written stays under this, so that a kill costs no more. */
-    TRANSFER_IN_FLIGHT_MAX = 7 * 1024 * 1024,
+    /* What is requested at any moment but not yet written stays under this. With the copies under way, which may be
+     * torn over their own source, a kill costs at most 7 MiB, but where single chunks are larger. */
+    TRANSFER_IN_FLIGHT_MAX = 5 * 1024 * 1024,
     TRANSFER_RUN_SIZE_MAX = 1024 * 1024,
     TRANSFER_COPY_LANES = 2,
 };
@@ -56,6 +57,9 @@ struct transfer_settings {
     bool ignore_etag;                     /* the server's ETags are known to vary for the same image */
     uint64_t give_up_ms;                  /* fail when nothing of note arrived for so long */
 };
+
+/* How many of `connections` may be used with this table's chunks: at least 1. */
+unsigned transfer_connections(const struct chunk_table *table, unsigned connections);
 
 /* The largest run that keeps `connections` requests under TRANSFER_IN_FLIGHT_MAX, at least one chunk; bytes. */
 uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connections);
