@@ -1,13 +1,11 @@
-/* The loop: events into the state machine, its orders out. See daemon/daemon_private.h. */
+/* The loop, its signals and timers, and the daemon's beginning and end: see daemon/daemon_private.h. */
 #include "daemon/daemon.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,7 +21,6 @@ enum {
     /* Two threads read and hash while one waits for the medium; more only help where there are more cores. */
     POOL_THREADS_MIN = 2,
     POOL_THREADS_MAX = 4,
-    TRIAL_RETRY_MS = 30 * 1000,
     /* A medium that hangs in the kernel is the only thing that keeps a stopping daemon; nothing is lost by
      * leaving, as every state on the medium is one that a power cut may leave. */
     STOP_TIMEOUT_MS = 15 * 1000,
@@ -59,46 +56,7 @@ void daemon_arm_timer(struct event *timer, uint64_t delay_ms)
     event_add(timer, &delay);
 }
 
-/* --- the timer of the next check --- */
-
-static void set_poll_timer(struct daemon *daemon, uint64_t at_ms)
-{
-    /* All zeroes disarm; a moment that has passed fires at once. */
-    struct itimerspec when = {
-        .it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000 * 1000000)},
-    };
-
-    if (timerfd_settime(daemon->poll_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
-        log_error("the timer of the next check cannot be set: %s", strerror(errno));
-}
-
-static void arm_poll(struct daemon *daemon)
-{
-    uint64_t now_ms = daemon_now_ms();
-    uint32_t random = 0;
-
-    /* Without anything new to schedule by, what was planned stands; where that has passed, it was not made
-     * use of. */
-    if (daemon->has_result || daemon->next.at_ms <= now_ms) {
-        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-            random = (uint32_t)now_ms * 2654435761u;
-        schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms, random,
-                      &daemon->next);
-        daemon->has_result = false;
-        daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
-        daemon->retry_after_ms = 0;
-        log_info("next check %s", daemon->next.sentence);
-    }
-    daemon->next_s =
-        daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
-    set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
-}
-
-static void disarm_poll(struct daemon *daemon)
-{
-    daemon->next_s = 0;
-    set_poll_timer(daemon, 0);
-}
+/* --- signals and timers --- */
 
 static void on_poll(evutil_socket_t fd, short events, void *owner)
 {
@@ -109,315 +67,6 @@ static void on_poll(evutil_socket_t fd, short events, void *owner)
         return;
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_POLL_DUE}, NULL);
 }
-
-/* --- orders --- */
-
-static void judge_reboot(struct daemon *daemon)
-{
-    struct policy_input input;
-
-    daemon_policy_input(daemon, &input);
-    /* Who asked for the installation did not ask for the reboot. */
-    input.operator_asked = false;
-    policy_judge_reboot(&input, &daemon->reboot_verdict);
-    if (policy_wants_reboot(&input) && daemon->reboot_verdict.count == 0)
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
-}
-
-static void post_verdict(struct daemon *daemon)
-{
-    if (daemon->trial_good)
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_GOOD}, NULL);
-    else
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, daemon->trial_reason);
-}
-
-/* Without health checks there is nothing that could speak against the slot that runs this. */
-static void judge_trial(struct daemon *daemon)
-{
-    daemon->trial_good = true;
-    post_verdict(daemon);
-}
-
-static void cancel_work(struct daemon *daemon)
-{
-    daemon_check_cancel(daemon);
-    daemon_install_cancel(daemon);
-}
-
-static void carry_out(struct daemon *daemon, enum update_order order, bool state_changed)
-{
-    switch (order) {
-    case UPDATE_ORDER_CHECK:
-        daemon->cancelled = daemon->over_budget = false;
-        daemon_check_start(daemon);
-        return;
-    case UPDATE_ORDER_PLAN:
-        daemon_install_start(daemon, true);
-        return;
-    case UPDATE_ORDER_INVALIDATE:
-        daemon_boot_invalidate(daemon);
-        return;
-    case UPDATE_ORDER_INSTALL:
-        daemon_install_start(daemon, false);
-        return;
-    case UPDATE_ORDER_CANCEL:
-        cancel_work(daemon);
-        return;
-    case UPDATE_ORDER_ACTIVATE:
-        daemon_boot_activate(daemon);
-        return;
-    case UPDATE_ORDER_JUDGE_REBOOT:
-        judge_reboot(daemon);
-        return;
-    case UPDATE_ORDER_REBOOT:
-        daemon_boot_reboot(daemon);
-        return;
-    case UPDATE_ORDER_JUDGE_TRIAL:
-        judge_trial(daemon);
-        return;
-    case UPDATE_ORDER_RETRY_TRIAL:
-        daemon_arm_timer(daemon->trial_timer, TRIAL_RETRY_MS);
-        return;
-    case UPDATE_ORDER_MARK_GOOD:
-        daemon_boot_mark_good(daemon);
-        return;
-    case UPDATE_ORDER_REJECT:
-        daemon_boot_reject(daemon);
-        return;
-    case UPDATE_ORDER_ARM_TIMER:
-        arm_poll(daemon);
-        return;
-    case UPDATE_ORDER_DISARM_TIMER:
-        disarm_poll(daemon);
-        return;
-    case UPDATE_ORDER_SAVE_RECORD:
-        daemon_save_start(daemon);
-        return;
-    case UPDATE_ORDER_PUBLISH:
-        daemon_report_publish(daemon, state_changed);
-        return;
-    case UPDATE_ORDER_EXIT:
-        event_base_loopbreak(daemon->base);
-        return;
-    }
-}
-
-/* One event, and its orders where it was not refused. */
-static bool step(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
-{
-    enum update_state before = daemon->update.state;
-
-    update_step(&daemon->update, event, ret_orders);
-    if (ret_orders->refusal)
-        return false;
-    bool changed = daemon->update.state != before;
-    if (changed)
-        daemon->since_s = daemon_now_s();
-    if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
-        daemon->cancelled = true;
-    if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED)
-        daemon->trial_good = true;
-    if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED || event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED) {
-        daemon->trial_good = false;
-        record_copy_text(daemon->trial_reason, sizeof(daemon->trial_reason),
-                         event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED ? "rolled back by an operator"
-                                                                        : "marked bad by an operator");
-    }
-    for (size_t i = 0; i < ret_orders->count; i++)
-        carry_out(daemon, ret_orders->list[i], changed);
-    return true;
-}
-
-/* Steps what is posted, and what stepping it posts. */
-static void drain(struct daemon *daemon)
-{
-    struct update_orders orders;
-
-    if (daemon->stepping)
-        return;
-    daemon->stepping = true;
-    while (daemon->event_count) {
-        struct daemon_event posted = daemon->events[daemon->event_first];
-        daemon->event_first = (daemon->event_first + 1) % DAEMON_EVENTS_MAX;
-        daemon->event_count--;
-        posted.event.reason = *posted.reason ? posted.reason : NULL;
-        step(daemon, &posted.event, &orders);
-    }
-    daemon->stepping = false;
-}
-
-void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason)
-{
-    /* A step posts at most one event an order, so the queue cannot fill up. */
-    assert(daemon->event_count < DAEMON_EVENTS_MAX);
-    struct daemon_event *posted =
-        &daemon->events[(daemon->event_first + daemon->event_count++) % DAEMON_EVENTS_MAX];
-    posted->event = *event;
-    record_copy_text(posted->reason, sizeof(posted->reason), reason);
-    drain(daemon);
-}
-
-void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error)
-{
-    if (error->kind == ERROR_CANCELLED) {
-        log_notice("%s", error->message);
-    } else {
-        log_error("%s: %s", update_event_name(kind), error->message);
-        record_set_error(daemon->record, error, daemon_now_s());
-    }
-    daemon_post(daemon, &(struct update_event){.kind = kind, .error = error->kind}, error->message);
-}
-
-bool daemon_request(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
-{
-    /* The API's callbacks come from the loop, never from within a step. */
-    assert(!daemon->stepping);
-    daemon->stepping = true;
-    bool accepted = step(daemon, event, ret_orders);
-    daemon->stepping = false;
-    drain(daemon);
-    return accepted;
-}
-
-/* --- settings --- */
-
-static bool make_http(struct daemon *daemon, struct http **ret_http, struct error *error)
-{
-    const struct config *config = daemon->config;
-    struct http_settings settings = {
-        .connections = config->connections,
-        .rate_limit_bytes_s = config->rate_limit_bytes_s,
-        .stall_timeout_ms = config->stall_timeout_ms,
-        .proxy = config->proxy,
-        .ca_file = config->ca_file,
-        .client_certificate = config->client_certificate,
-        .client_key = config->client_key,
-        .headers = (const char *const *)config->headers,
-    };
-
-    return http_new(daemon->base, &settings, ret_http, error);
-}
-
-static bool is_same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-/* Slots, boot selection, socket and storage are what the running daemon stands on. */
-static bool needs_restart(const struct config *old, const struct config *new)
-{
-    return !is_same_text(old->slot_names[SLOT_A], new->slot_names[SLOT_A]) ||
-           !is_same_text(old->slot_names[SLOT_B], new->slot_names[SLOT_B]) || old->backend != new->backend ||
-           old->tries != new->tries || !is_same_text(old->selection_file, new->selection_file) ||
-           !is_same_text(old->cmdline_file, new->cmdline_file) || !is_same_text(old->socket, new->socket) ||
-           !is_same_text(old->group, new->group) || !is_same_text(old->state_directory, new->state_directory);
-}
-
-/* Takes the settings that were read, when nothing stands on the old ones any more. */
-static void take_config(struct daemon *daemon)
-{
-    struct config *old = daemon->config;
-    struct http *http;
-    struct error error;
-
-    daemon->config = daemon->config_next;
-    daemon->config_next = NULL;
-    if (!make_http(daemon, &http, &error)) {
-        log_error("the new settings cannot be used, the old ones stay: %s", error.message);
-        config_free(daemon->config);
-        daemon->config = old;
-        notify_ready(NULL);
-        return;
-    }
-    http_free(daemon->http);
-    daemon->http = http;
-    daemon->http_used = false;
-    if (needs_restart(daemon->fixed, daemon->config))
-        log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
-    if (strcmp(old->url, daemon->config->url) != 0)
-        daemon_check_forget(daemon);
-    schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
-    if (old != daemon->fixed)
-        config_free(old);
-    log_notice("new settings are in use");
-    notify_ready(NULL);
-    if (daemon->next_s) {
-        /* By the new interval from now on, not when the old one ends. */
-        daemon->next.at_ms = 0;
-        arm_poll(daemon);
-    }
-    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING)
-        judge_reboot(daemon);
-    daemon_report_publish(daemon, true);
-}
-
-static void reload(struct daemon *daemon)
-{
-    struct config_problems problems = {0};
-    struct config *config = NULL;
-    bool loaded;
-
-    notify_reloading();
-    loaded = config_load(daemon->request, &config, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        log_write(problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
-                  problems.items[i].message);
-    config_problems_finish(&problems);
-    if (!loaded) {
-        log_error("the settings were not taken; the old ones stay in use");
-        notify_ready(NULL);
-        return;
-    }
-    config_free(daemon->config_next);
-    daemon->config_next = config;
-    daemon_settle(daemon);
-}
-
-static bool is_working(const struct daemon *daemon)
-{
-    return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
-           daemon->boot_work.busy || daemon->save.then;
-}
-
-/* Connections that nobody needs until the next check are closed: a server has better uses for them, and their
- * end would wake us. */
-static void close_connections(struct daemon *daemon)
-{
-    struct http *http;
-    struct error error;
-
-    daemon->http_used = false;
-    if (!make_http(daemon, &http, &error))
-        return;
-    http_free(daemon->http);
-    daemon->http = http;
-}
-
-static void on_settle(evutil_socket_t fd, short events, void *owner)
-{
-    struct daemon *daemon = owner;
-    enum update_state state = daemon->update.state;
-
-    if (state == UPDATE_STATE_STOPPING && !is_working(daemon)) {
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
-        return;
-    }
-    if (daemon->fetch || daemon->clone || daemon->identify || state == UPDATE_STATE_INSTALLING ||
-        state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
-        return;
-    if (daemon->config_next)
-        take_config(daemon);
-    else if (daemon->http_used)
-        close_connections(daemon);
-}
-
-void daemon_settle(struct daemon *daemon)
-{
-    event_active(daemon->settle_event, EV_TIMEOUT, 0);
-}
-
-/* --- signals and other timers --- */
 
 static void on_stop_timer(evutil_socket_t fd, short events, void *owner)
 {
@@ -443,7 +92,7 @@ static void on_signal_reload(evutil_socket_t signal_number, short events, void *
     struct daemon *daemon = owner;
 
     if (daemon->update.state != UPDATE_STATE_STOPPING)
-        reload(daemon);
+        daemon_settings_reload(daemon);
 }
 
 /* systemctl reboot ended: where it failed, nobody takes the machine down. */
@@ -473,7 +122,7 @@ static void on_reboot_timer(evutil_socket_t fd, short events, void *owner)
 
 static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
 {
-    post_verdict(owner);
+    daemon_post_verdict(owner);
 }
 
 static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
@@ -542,7 +191,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
-    daemon->settle_event = event_new(daemon->base, -1, 0, on_settle, daemon);
+    daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     return pool_new(daemon->base,
                     cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
                     : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
@@ -580,7 +229,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
         return false;
     daemon_check_load(daemon);
-    return make_http(daemon, &daemon->http, error) && open_api(daemon, error);
+    return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
 }
 
 bool daemon_new(const struct config_request *request, struct config *config, struct daemon **ret_daemon,
@@ -610,7 +259,7 @@ int daemon_run(struct daemon *daemon)
 {
     log_notice("moonsinterd %s, slot %s runs (%s)", MOONSINTER_VERSION, slot_name(daemon->view.running),
                daemon->view.slots->why);
-    daemon_boot_classify(daemon);
+    daemon_trial_classify(daemon);
     notify_ready(NULL);
     daemon_report_send_status(daemon);
     if (notify_watchdog_interval_ms())

@@ -185,7 +185,7 @@ struct daemon {
     bool status_pending;
 };
 
-/* daemon.c */
+/* daemon_step.c */
 
 /* Queues an event and, unless one is being stepped, steps all of them. `reason` is copied, NULL is fine. */
 void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason);
@@ -201,6 +201,20 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event,
 /* Work ended: soon, out of every callback, what waited for that is done: new settings, leaving. */
 void daemon_settle(struct daemon *daemon);
 
+/* The event that daemon_settle() makes active. */
+void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
+
+/* Asks policy, and posts REBOOT_DUE where it agrees. */
+void daemon_judge_reboot(struct daemon *daemon);
+
+/* Posts the verdict on the running slot once more. */
+void daemon_post_verdict(struct daemon *daemon);
+
+/* Sets the timer of the next check, by what became of the last one. */
+void daemon_arm_poll(struct daemon *daemon);
+
+/* daemon.c */
+
 /* CLOCK_BOOTTIME in milliseconds. */
 uint64_t daemon_now_ms(void);
 
@@ -213,6 +227,17 @@ void daemon_watch_jobs(struct daemon *daemon);
 /* One-shot timers. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
 
+/* daemon_settings.c */
+
+bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error);
+
+/* SIGHUP: reads them; they are taken as soon as nothing stands on the old ones. */
+void daemon_settings_reload(struct daemon *daemon);
+void daemon_settings_take(struct daemon *daemon);
+
+/* Not from within a callback of a request. */
+void daemon_settings_close_connections(struct daemon *daemon);
+
 /* daemon_boot.c */
 
 /* Looks, on the spot: before the loop runs. */
@@ -221,22 +246,25 @@ bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct 
 
 void daemon_view_finish(struct daemon_view *view);
 
-/* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
-void daemon_boot_classify(struct daemon *daemon);
-
 /* Submits a task; `then` comes with NULL or the error, the view being new in either case where it could be
  * looked at. `held` is closed after the task, also where it fails. */
 void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
                         struct device *held, void (*then)(struct daemon *daemon, const struct error *error));
 
-void daemon_boot_invalidate(struct daemon *daemon);
-void daemon_boot_activate(struct daemon *daemon);
-void daemon_boot_mark_good(struct daemon *daemon);
-void daemon_boot_reject(struct daemon *daemon);
-void daemon_boot_reboot(struct daemon *daemon);
-
 /* Health of a slot as the status shows it: the loader's word, else the record's. */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
+
+/* daemon_trial.c */
+
+/* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
+void daemon_trial_classify(struct daemon *daemon);
+
+/* The orders of the same names. */
+void daemon_trial_invalidate(struct daemon *daemon);
+void daemon_trial_activate(struct daemon *daemon);
+void daemon_trial_mark_good(struct daemon *daemon);
+void daemon_trial_reject(struct daemon *daemon);
+void daemon_trial_reboot(struct daemon *daemon);
 
 /* daemon_check.c */
 void daemon_check_start(struct daemon *daemon);

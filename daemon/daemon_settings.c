@@ -1,0 +1,113 @@
+/* Settings in use, and what is made of them: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <string.h>
+
+#include "common/base/log.h"
+#include "daemon/notify.h"
+
+bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error)
+{
+    const struct config *config = daemon->config;
+    struct http_settings settings = {
+        .connections = config->connections,
+        .rate_limit_bytes_s = config->rate_limit_bytes_s,
+        .stall_timeout_ms = config->stall_timeout_ms,
+        .proxy = config->proxy,
+        .ca_file = config->ca_file,
+        .client_certificate = config->client_certificate,
+        .client_key = config->client_key,
+        .headers = (const char *const *)config->headers,
+    };
+
+    return http_new(daemon->base, &settings, ret_http, error);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Slots, boot selection, socket and storage are what the running daemon stands on. */
+static bool needs_restart(const struct config *old, const struct config *new)
+{
+    return !is_same_text(old->slot_names[SLOT_A], new->slot_names[SLOT_A]) ||
+           !is_same_text(old->slot_names[SLOT_B], new->slot_names[SLOT_B]) || old->backend != new->backend ||
+           old->tries != new->tries || !is_same_text(old->selection_file, new->selection_file) ||
+           !is_same_text(old->cmdline_file, new->cmdline_file) || !is_same_text(old->socket, new->socket) ||
+           !is_same_text(old->group, new->group) || !is_same_text(old->state_directory, new->state_directory);
+}
+
+/* Takes the settings that were read, when nothing stands on the old ones any more. */
+void daemon_settings_take(struct daemon *daemon)
+{
+    struct config *old = daemon->config;
+    struct http *http;
+    struct error error;
+
+    daemon->config = daemon->config_next;
+    daemon->config_next = NULL;
+    if (!daemon_settings_make_http(daemon, &http, &error)) {
+        log_error("the new settings cannot be used, the old ones stay: %s", error.message);
+        config_free(daemon->config);
+        daemon->config = old;
+        notify_ready(NULL);
+        return;
+    }
+    http_free(daemon->http);
+    daemon->http = http;
+    daemon->http_used = false;
+    if (needs_restart(daemon->fixed, daemon->config))
+        log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
+    if (strcmp(old->url, daemon->config->url) != 0)
+        daemon_check_forget(daemon);
+    schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
+    if (old != daemon->fixed)
+        config_free(old);
+    log_notice("new settings are in use");
+    notify_ready(NULL);
+    if (daemon->next_s) {
+        /* By the new interval from now on, not when the old one ends. */
+        daemon->next.at_ms = 0;
+        daemon_arm_poll(daemon);
+    }
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING)
+        daemon_judge_reboot(daemon);
+    daemon_report_publish(daemon, true);
+}
+
+void daemon_settings_reload(struct daemon *daemon)
+{
+    struct config_problems problems = {0};
+    struct config *config = NULL;
+    bool loaded;
+
+    notify_reloading();
+    loaded = config_load(daemon->request, &config, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        log_write(problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
+                  problems.items[i].message);
+    config_problems_finish(&problems);
+    if (!loaded) {
+        log_error("the settings were not taken; the old ones stay in use");
+        notify_ready(NULL);
+        return;
+    }
+    config_free(daemon->config_next);
+    daemon->config_next = config;
+    daemon_settle(daemon);
+}
+
+/* Connections that nobody needs until the next check are closed: a server has better uses for them, and their
+ * end would wake us. */
+void daemon_settings_close_connections(struct daemon *daemon)
+{
+    struct http *http;
+    struct error error;
+
+    daemon->http_used = false;
+    if (!daemon_settings_make_http(daemon, &http, &error))
+        return;
+    http_free(daemon->http);
+    daemon->http = http;
+}

@@ -1,0 +1,254 @@
+/* Events into the state machine, its orders out: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+
+#include "common/base/log.h"
+
+enum { TRIAL_RETRY_MS = 30 * 1000 };
+
+/* --- the timer of the next check --- */
+
+static void set_poll_timer(struct daemon *daemon, uint64_t at_ms)
+{
+    /* All zeroes disarm; a moment that has passed fires at once. */
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000 * 1000000)},
+    };
+
+    if (timerfd_settime(daemon->poll_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+        log_error("the timer of the next check cannot be set: %s", strerror(errno));
+}
+
+void daemon_arm_poll(struct daemon *daemon)
+{
+    uint64_t now_ms = daemon_now_ms();
+    uint32_t random = 0;
+
+    /* Without anything new to schedule by, what was planned stands; where that has passed, it was not made
+     * use of. */
+    if (daemon->has_result || daemon->next.at_ms <= now_ms) {
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+            random = (uint32_t)now_ms * 2654435761u;
+        schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms, random,
+                      &daemon->next);
+        daemon->has_result = false;
+        daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
+        daemon->retry_after_ms = 0;
+        log_info("next check %s", daemon->next.sentence);
+    }
+    daemon->next_s =
+        daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
+    set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
+}
+
+static void disarm_poll(struct daemon *daemon)
+{
+    daemon->next_s = 0;
+    set_poll_timer(daemon, 0);
+}
+
+/* --- orders --- */
+
+void daemon_judge_reboot(struct daemon *daemon)
+{
+    struct policy_input input;
+
+    daemon_policy_input(daemon, &input);
+    /* Who asked for the installation did not ask for the reboot. */
+    input.operator_asked = false;
+    policy_judge_reboot(&input, &daemon->reboot_verdict);
+    if (policy_wants_reboot(&input) && daemon->reboot_verdict.count == 0)
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
+}
+
+void daemon_post_verdict(struct daemon *daemon)
+{
+    if (daemon->trial_good)
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_GOOD}, NULL);
+    else
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, daemon->trial_reason);
+}
+
+/* Without health checks there is nothing that could speak against the slot that runs this. */
+static void judge_trial(struct daemon *daemon)
+{
+    daemon->trial_good = true;
+    daemon_post_verdict(daemon);
+}
+
+static void cancel_work(struct daemon *daemon)
+{
+    daemon_check_cancel(daemon);
+    daemon_install_cancel(daemon);
+}
+
+static void carry_out(struct daemon *daemon, enum update_order order, bool state_changed)
+{
+    switch (order) {
+    case UPDATE_ORDER_CHECK:
+        daemon->cancelled = daemon->over_budget = false;
+        daemon_check_start(daemon);
+        return;
+    case UPDATE_ORDER_PLAN:
+        daemon_install_start(daemon, true);
+        return;
+    case UPDATE_ORDER_INVALIDATE:
+        daemon_trial_invalidate(daemon);
+        return;
+    case UPDATE_ORDER_INSTALL:
+        daemon_install_start(daemon, false);
+        return;
+    case UPDATE_ORDER_CANCEL:
+        cancel_work(daemon);
+        return;
+    case UPDATE_ORDER_ACTIVATE:
+        daemon_trial_activate(daemon);
+        return;
+    case UPDATE_ORDER_JUDGE_REBOOT:
+        daemon_judge_reboot(daemon);
+        return;
+    case UPDATE_ORDER_REBOOT:
+        daemon_trial_reboot(daemon);
+        return;
+    case UPDATE_ORDER_JUDGE_TRIAL:
+        judge_trial(daemon);
+        return;
+    case UPDATE_ORDER_RETRY_TRIAL:
+        daemon_arm_timer(daemon->trial_timer, TRIAL_RETRY_MS);
+        return;
+    case UPDATE_ORDER_MARK_GOOD:
+        daemon_trial_mark_good(daemon);
+        return;
+    case UPDATE_ORDER_REJECT:
+        daemon_trial_reject(daemon);
+        return;
+    case UPDATE_ORDER_ARM_TIMER:
+        daemon_arm_poll(daemon);
+        return;
+    case UPDATE_ORDER_DISARM_TIMER:
+        disarm_poll(daemon);
+        return;
+    case UPDATE_ORDER_SAVE_RECORD:
+        daemon_save_start(daemon);
+        return;
+    case UPDATE_ORDER_PUBLISH:
+        daemon_report_publish(daemon, state_changed);
+        return;
+    case UPDATE_ORDER_EXIT:
+        event_base_loopbreak(daemon->base);
+        return;
+    }
+}
+
+/* One event, and its orders where it was not refused. */
+static bool step(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
+{
+    enum update_state before = daemon->update.state;
+
+    update_step(&daemon->update, event, ret_orders);
+    if (ret_orders->refusal)
+        return false;
+    bool changed = daemon->update.state != before;
+    if (changed)
+        daemon->since_s = daemon_now_s();
+    if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
+        daemon->cancelled = true;
+    if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED)
+        daemon->trial_good = true;
+    if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED || event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED) {
+        daemon->trial_good = false;
+        record_copy_text(daemon->trial_reason, sizeof(daemon->trial_reason),
+                         event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED ? "rolled back by an operator"
+                                                                        : "marked bad by an operator");
+    }
+    for (size_t i = 0; i < ret_orders->count; i++)
+        carry_out(daemon, ret_orders->list[i], changed);
+    return true;
+}
+
+/* Steps what is posted, and what stepping it posts. */
+static void drain(struct daemon *daemon)
+{
+    struct update_orders orders;
+
+    if (daemon->stepping)
+        return;
+    daemon->stepping = true;
+    while (daemon->event_count) {
+        struct daemon_event posted = daemon->events[daemon->event_first];
+        daemon->event_first = (daemon->event_first + 1) % DAEMON_EVENTS_MAX;
+        daemon->event_count--;
+        posted.event.reason = *posted.reason ? posted.reason : NULL;
+        step(daemon, &posted.event, &orders);
+    }
+    daemon->stepping = false;
+}
+
+void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason)
+{
+    /* A step posts at most one event an order, so the queue cannot fill up. */
+    assert(daemon->event_count < DAEMON_EVENTS_MAX);
+    struct daemon_event *posted =
+        &daemon->events[(daemon->event_first + daemon->event_count++) % DAEMON_EVENTS_MAX];
+    posted->event = *event;
+    record_copy_text(posted->reason, sizeof(posted->reason), reason);
+    drain(daemon);
+}
+
+void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error)
+{
+    if (error->kind == ERROR_CANCELLED) {
+        log_notice("%s", error->message);
+    } else {
+        log_error("%s: %s", update_event_name(kind), error->message);
+        record_set_error(daemon->record, error, daemon_now_s());
+    }
+    daemon_post(daemon, &(struct update_event){.kind = kind, .error = error->kind}, error->message);
+}
+
+bool daemon_request(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
+{
+    /* The API's callbacks come from the loop, never from within a step. */
+    assert(!daemon->stepping);
+    daemon->stepping = true;
+    bool accepted = step(daemon, event, ret_orders);
+    daemon->stepping = false;
+    drain(daemon);
+    return accepted;
+}
+
+/* --- when work ended --- */
+
+static bool is_working(const struct daemon *daemon)
+{
+    return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
+           daemon->boot_work.busy || daemon->save.then;
+}
+
+void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+    enum update_state state = daemon->update.state;
+
+    if (state == UPDATE_STATE_STOPPING && !is_working(daemon)) {
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
+        return;
+    }
+    if (daemon->fetch || daemon->clone || daemon->identify || state == UPDATE_STATE_INSTALLING ||
+        state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
+        return;
+    if (daemon->config_next)
+        daemon_settings_take(daemon);
+    else if (daemon->http_used)
+        daemon_settings_close_connections(daemon);
+}
+
+void daemon_settle(struct daemon *daemon)
+{
+    event_active(daemon->settle_event, EV_TIMEOUT, 0);
+}

@@ -1,0 +1,310 @@
+/* What the boot state says after a start, and what it is to become: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+
+extern char **environ;
+
+/* --- after a start --- */
+
+/* A trial ended without anybody here to give a verdict: the loader went back to the other slot. */
+static void note_fall_back(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_trial *trial = &record->trial;
+    const struct boot_abilities *abilities = boot_get_abilities(daemon->boot);
+    /* A loader with several tries has tried it again by itself; with one, a trial that a power cut ended is
+     * armed once more. */
+    unsigned arms_max = abilities->tries && daemon->fixed->tries > 1 ? 1 : 2;
+    struct record_entry entry = {
+        .result = RECORD_RESULT_FELL_BACK, .time_s = daemon_now_s(), .slot = trial->slot};
+
+    if (trial->stage == RECORD_STAGE_ARMING) {
+        /* The boot selection was never written, so this was no try. */
+        record->slots[trial->slot].state = BOOT_HEALTH_UNKNOWN;
+        trial->arms -= trial->arms > 0;
+        trial->stage = RECORD_STAGE_NONE;
+        return;
+    }
+    snprintf(entry.reason, sizeof(entry.reason), "slot %s %s; the boot loader went back to slot %s%s",
+             slot_name(trial->slot),
+             trial->stage == RECORD_STAGE_BOOTED ? "was started and ended without a verdict"
+                                                 : "never came up",
+             slot_name(daemon->view.running), trial->arms < arms_max ? ", and it is tried once more" : "");
+    log_error("%s", entry.reason);
+    memcpy(entry.from, trial->release.version, sizeof(entry.from));
+    memcpy(entry.to, record->slots[daemon->view.running].release.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+    record->slots[trial->slot].state = BOOT_HEALTH_BAD;
+    if (trial->arms >= arms_max)
+        record_add_failed(record, &trial->release, entry.reason, entry.time_s);
+    trial->stage = RECORD_STAGE_NONE;
+}
+
+static void note_good(struct daemon *daemon, enum slot slot)
+{
+    struct record *record = daemon->record;
+
+    if (record->trial.stage != RECORD_STAGE_NONE && record->trial.slot == slot) {
+        struct record_entry entry = {.result = RECORD_RESULT_GOOD, .time_s = daemon_now_s(), .slot = slot};
+        memcpy(entry.from, record->slots[slot_other(slot)].release.version, sizeof(entry.from));
+        memcpy(entry.to, record->slots[slot].release.version, sizeof(entry.to));
+        record_add_history(record, &entry);
+    }
+    record_set_good(record, slot, daemon_now_s());
+}
+
+static void classify_trial(struct daemon *daemon, char *reason, size_t size)
+{
+    struct record_trial *trial = &daemon->record->trial;
+    enum slot running = daemon->view.running;
+
+    if (trial->stage == RECORD_STAGE_NONE || trial->slot != running) {
+        trial->slot = running;
+        trial->release = daemon->record->slots[running].release;
+        trial->arms = 1;
+    }
+    trial->stage = RECORD_STAGE_BOOTED;
+    daemon->record->slots[running].state = BOOT_HEALTH_TRIAL;
+    snprintf(reason, size, "slot %s runs on trial, %u further starts left", slot_name(running),
+             daemon->view.boot.tries_left);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_TRIAL}, reason);
+}
+
+void daemon_trial_classify(struct daemon *daemon)
+{
+    struct record_trial *trial = &daemon->record->trial;
+    const struct boot_state *boot = &daemon->view.boot;
+    enum slot running = daemon->view.running;
+    char reason[RECORD_TEXT_SIZE];
+
+    if (running == SLOT_NONE) {
+        log_warning("which slot runs cannot be determined: %s", daemon->view.slots->why);
+        policy_judge_install(
+            &(struct policy_input){.mode = POLICY_MODE_INSTALL, .running_why = daemon->view.slots->why},
+            &daemon->install_verdict);
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_UNKNOWN},
+                    "which slot runs cannot be determined");
+        return;
+    }
+    if (trial->stage != RECORD_STAGE_NONE && trial->slot != running && boot->next != trial->slot)
+        note_fall_back(daemon);
+    if (boot->trial == running) {
+        classify_trial(daemon, reason, sizeof(reason));
+    } else if (boot->next == slot_other(running)) {
+        bool falling_back = daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD;
+        if (trial->stage == RECORD_STAGE_ARMING)
+            trial->stage = RECORD_STAGE_ARMED;
+        snprintf(reason, sizeof(reason), "slot %s runs, slot %s boots next", slot_name(running),
+                 slot_name(boot->next));
+        daemon_post(daemon,
+                    &(struct update_event){.kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = falling_back},
+                    reason);
+    } else {
+        note_good(daemon, running);
+        snprintf(reason, sizeof(reason), "slot %s runs and is good", slot_name(running));
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_GOOD}, reason);
+    }
+}
+
+/* --- giving up the target --- */
+
+static void on_invalidated(struct daemon *daemon, const struct error *error)
+{
+    if (error)
+        daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
+    else
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
+}
+
+static void on_invalid_saved(struct daemon *daemon, const struct error *error)
+{
+    if (error)
+        on_invalidated(daemon, error);
+    else
+        daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
+}
+
+static void note_disarmed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_entry entry = {
+        .result = RECORD_RESULT_CANCELLED,
+        .time_s = daemon_now_s(),
+        .slot = daemon->target,
+        .reason = "taken back by an operator before it was booted",
+    };
+
+    record->cancelled = record->slots[daemon->target].release;
+    memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
+    memcpy(entry.to, record->cancelled.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "cancelled",
+                     "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
+static void on_slot_checked(struct daemon *daemon, const struct error *error)
+{
+    if (error) {
+        on_invalidated(daemon, error);
+        return;
+    }
+    daemon->target = slots_target(daemon->view.slots);
+    /* Nobody gives up the pending release but an operator, who does not want it again by itself. */
+    if (daemon->update.errand == UPDATE_ERRAND_DISARM)
+        note_disarmed(daemon);
+    record_set_invalid(daemon->record, daemon->target, daemon_now_s());
+    daemon_save_then(daemon, on_invalid_saved);
+}
+
+void daemon_trial_invalidate(struct daemon *daemon)
+{
+    daemon_boot_submit(daemon, DAEMON_BOOT_CHECK_SLOT, SLOT_NONE, NULL, on_slot_checked);
+}
+
+/* --- arming it --- */
+
+static void on_activated(struct daemon *daemon, const struct error *error)
+{
+    struct record *record = daemon->record;
+
+    if (error) {
+        record->slots[daemon->target].state = BOOT_HEALTH_UNKNOWN;
+        record->trial.stage = RECORD_STAGE_NONE;
+        record->trial.arms -= record->trial.arms > 0;
+        daemon_install_remember(daemon, RECORD_RESULT_FAILED, error->message);
+        daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
+        return;
+    }
+    record->trial.stage = RECORD_STAGE_ARMED;
+    daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
+}
+
+/* The record could not be saved: lets go of the target, which only a thread may do, and says so. */
+static void on_let_go(struct daemon *daemon, const struct error *error)
+{
+    struct error problem;
+
+    error_set(&problem, ERROR_SYSTEM, "the release is not armed, because the record cannot be saved");
+    on_activated(daemon, &problem);
+}
+
+static void on_arming_saved(struct daemon *daemon, const struct error *error)
+{
+    struct device *held = daemon->verified;
+
+    daemon->verified = NULL;
+    if (error)
+        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
+    else
+        daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target, held, on_activated);
+}
+
+void daemon_trial_activate(struct daemon *daemon)
+{
+    record_set_arming(daemon->record, daemon->target, &daemon->installing, daemon_now_s());
+    daemon_save_then(daemon, on_arming_saved);
+}
+
+/* --- good or bad --- */
+
+static void on_marked_good(struct daemon *daemon, const struct error *error)
+{
+    if (error) {
+        daemon_post_failure(daemon, UPDATE_EVENT_MARK_GOOD_FAILED, error);
+        return;
+    }
+    note_good(daemon, daemon->view.running);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_MARKED_GOOD}, NULL);
+}
+
+void daemon_trial_mark_good(struct daemon *daemon)
+{
+    daemon_boot_submit(daemon, DAEMON_BOOT_GOOD, daemon->view.running, NULL, on_marked_good);
+}
+
+static void on_rejected(struct daemon *daemon, const struct error *error)
+{
+    struct record *record = daemon->record;
+    enum slot slot = daemon->boot_work.slot;
+
+    if (error) {
+        /* It still runs and still boots next; a trial's verdict is tried again, an operator may. */
+        record->slots[slot].state =
+            daemon->update.state == UPDATE_STATE_TRIAL ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_GOOD;
+        record_forget_failed(record, &record->slots[slot].release);
+        daemon_post_failure(daemon, UPDATE_EVENT_REJECT_FAILED, error);
+        return;
+    }
+    struct record_entry entry = {.result = RECORD_RESULT_FELL_BACK, .time_s = daemon_now_s(), .slot = slot};
+    memcpy(entry.reason, daemon->trial_reason, sizeof(entry.reason));
+    memcpy(entry.from, record->slots[slot].release.version, sizeof(entry.from));
+    memcpy(entry.to, record->slots[slot_other(slot)].release.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+    if (record->trial.slot == slot)
+        record->trial.stage = RECORD_STAGE_NONE;
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED}, daemon->trial_reason);
+}
+
+static void on_reject_saved(struct daemon *daemon, const struct error *error)
+{
+    /* That the release failed is remembered as well as can be; falling back does not wait for it. */
+    daemon_boot_submit(daemon, DAEMON_BOOT_REJECT, daemon->view.running, NULL, on_rejected);
+}
+
+void daemon_trial_reject(struct daemon *daemon)
+{
+    enum slot slot = daemon->view.running;
+    struct record_slot *kept = &daemon->record->slots[slot];
+
+    kept->state = BOOT_HEALTH_BAD;
+    kept->time_s = daemon_now_s();
+    record_add_failed(daemon->record, &kept->release, daemon->trial_reason, daemon_now_s());
+    daemon_save_then(daemon, on_reject_saved);
+}
+
+/* --- rebooting --- */
+
+static void on_started(struct daemon *daemon, const struct error *error)
+{
+    if (error) {
+        daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, error);
+        return;
+    }
+    daemon_trial_classify(daemon);
+}
+
+/* The record on the medium is the last thing before the machine goes down. */
+static void on_reboot_saved(struct daemon *daemon, const struct error *save_error)
+{
+    static const char *const command[] = {"systemctl", "--no-block", "reboot", NULL};
+    struct error error;
+
+    if (boot_get_abilities(daemon->boot)->in_place_reboot) {
+        daemon_boot_submit(daemon, DAEMON_BOOT_START, SLOT_NONE, NULL, on_started);
+        return;
+    }
+    /* posix_spawn() wants the arguments without const and does not change them. */
+    char *arguments[4];
+    memcpy(arguments, command, sizeof(command));
+    int result = posix_spawnp(&daemon->reboot_pid, command[0], NULL, NULL, arguments, environ);
+    if (result == 0) {
+        log_notice("rebooting");
+        /* A machine that does not go down is told of; the manager may be waiting for an inhibitor. */
+        daemon_arm_timer(daemon->reboot_timer, 10 * 60 * 1000);
+        return;
+    }
+    error_set_errno(&error, result, "systemctl reboot cannot be started");
+    daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, &error);
+}
+
+void daemon_trial_reboot(struct daemon *daemon)
+{
+    daemon_save_then(daemon, on_reboot_saved);
+}
