@@ -199,6 +199,14 @@ static const struct clone_events clone_events = {
     .done = on_done,
 };
 
+/* On a pool thread. The view is not replaced meanwhile: no task of the boot selection runs beside a clone. */
+static bool check_target(void *owner, int fd, struct error *error)
+{
+    const struct daemon *daemon = owner;
+
+    return slots_target_check_opened(daemon->view.slots, daemon->target, fd, error);
+}
+
 static void reset_progress(struct daemon *daemon)
 {
     memset(&daemon->progress, 0, sizeof(daemon->progress));
@@ -236,6 +244,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         /* A slot that is not there is a mistake, or a disk that is not there yet; a new file would hide it.
          */
         .create_target = false,
+        .check_target = check_target,
         .plan_only = plan_only,
         .keep_verified_only = daemon->keep_verified_only,
         .ignore_etag = daemon->ignore_etag,

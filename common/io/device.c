@@ -177,6 +177,11 @@ bool device_is_block(const struct device *device)
     return device->is_block;
 }
 
+int device_descriptor(const struct device *device)
+{
+    return device->fd;
+}
+
 bool device_is_same(const struct device *device, const struct device *other)
 {
     return device->is_block == other->is_block && device->device == other->device && device->inode == other->inode;

@@ -35,6 +35,9 @@ const char *device_path(const struct device *device);
 
 bool device_is_block(const struct device *device);
 
+/* The opened descriptor, which stays the device's: for asking the kernel what it is. */
+int device_descriptor(const struct device *device);
+
 /* Whether two opened devices are the same file or block device. */
 bool device_is_same(const struct device *device, const struct device *other);
 

@@ -176,7 +176,9 @@ static void clone_run_open(struct pool_job *job)
                 : clone->settings.create_target && target->error.code == ENOENT;
     } else {
         ok = device_open_target(target->path, image_size, clone->settings.create_target, &target->device,
-                                &target->error);
+                                &target->error) &&
+             (!clone->settings.check_target ||
+              clone->settings.check_target(clone->owner, device_descriptor(target->device), &target->error));
     }
     ok = ok && (!target->device || clone_measure(target, image_size));
     if (!ok) {

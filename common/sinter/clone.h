@@ -84,6 +84,10 @@ struct clone_settings {
     bool keep_verified_only;       /* trust no chunk in place by its XXH3 alone: after a failed verification */
     bool ignore_etag;              /* the manifest was read again and is the same, though the image's ETag changed */
     bool hash_sources;             /* report source_hashed */
+    /* Has the last word on a target opened for writing, before anything is read or written: false with an error ends
+     * the clone. Called with the events' owner, on a pool thread: it may only look at what does not change until the
+     * next event. NULL: any target is right. */
+    bool (*check_target)(void *owner, int fd, struct error *error);
     unsigned connections;          /* ranges under way at the same time; 0 = 4 */
     uint64_t give_up_ms;           /* fail when nothing new was verified for so long; 0 = 2 minutes */
 };

@@ -550,6 +550,31 @@ static void test_a_locked_target_is_refused(void **state)
     teardown(&shared);
 }
 
+static bool refuse_target(void *owner, int fd, struct error *error)
+{
+    assert_true(fcntl(fd, F_GETFL) & O_RDWR);
+    return error_set(error, ERROR_REFUSED, "this one is somebody's");
+}
+
+static void test_the_owner_has_the_last_word_on_the_target(void **state)
+{
+    struct stat before, after;
+
+    setup(&shared);
+    assert_true(file_replace(shared.target_path, "old", 3, 0644, NULL));
+    assert_int_equal(stat(shared.target_path, &before), 0);
+    shared.settings.check_target = refuse_target;
+    run(&shared);
+    check_failure(&shared, ERROR_REFUSED);
+    assert_int_equal(stat(shared.target_path, &after), 0);
+    assert_int_equal(after.st_size, 3);
+    assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+    shared.settings.check_target = NULL;
+    run(&shared);
+    check_whole(&shared);
+    teardown(&shared);
+}
+
 static void test_the_target_stays_locked_until_it_is_closed(void **state)
 {
     struct device *other;
@@ -848,6 +873,7 @@ int main(void)
         cmocka_unit_test(test_a_seed_that_ends_during_its_scan),
         cmocka_unit_test(test_a_target_that_is_not_what_was_written),
         cmocka_unit_test(test_a_locked_target_is_refused),
+        cmocka_unit_test(test_the_owner_has_the_last_word_on_the_target),
         cmocka_unit_test(test_the_target_stays_locked_until_it_is_closed),
         cmocka_unit_test(test_cancelled_before_the_table),
         cmocka_unit_test(test_cancelled_as_a_phase_begins),
