@@ -23,7 +23,7 @@ enum {
     /* What is requested at any moment but not yet written stays under this. With the copies under way, which may be
      * torn over their own source, a kill costs at most 7 MiB, but where single chunks are larger. */
     TRANSFER_IN_FLIGHT_MAX = 5 * 1024 * 1024,
-    TRANSFER_RUN_SIZE_MAX = 1024 * 1024,
+    TRANSFER_RUN_SIZE_MAX = 512 * 1024,
     TRANSFER_COPY_LANES = 2,
 };
 
