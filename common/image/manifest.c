@@ -153,7 +153,7 @@ static bool parse_chunks(struct json_object *object, uint64_t file_size, struct 
  */
 static bool check_format(struct json_object *ours, struct error *error)
 {
-    uint64_t format;
+    uint64_t format = 0;
     const char *needs = NULL;
 
     if (!need_number(ours, "moonsinter.", "format", 1, INT32_MAX, &format, error))
@@ -253,7 +253,7 @@ static bool parse_hashes(const char *text, uint32_t count, uint32_t **ret_hashes
 static bool parse_ancestor(struct json_object *object, struct manifest *manifest, struct error *error)
 {
     const char *hashes;
-    uint64_t chunk_size, last_chunk_size, file_hash, file_size;
+    uint64_t chunk_size = 0, last_chunk_size = 0, file_hash = 0, file_size = 0;
 
     if (!need_string(object, "", "chunk_hashes", &hashes, error) ||
         !need_number(object, "", "chunk_size", 1, MANIFEST_CHUNK_SIZE_MAX, &chunk_size, error) ||
