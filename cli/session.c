@@ -12,8 +12,10 @@
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "cli/report.h"
+#include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/text.h"
+#include "common/image/url.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 
@@ -155,6 +157,12 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
                          argc - optind);
     session->url = argv[optind];
     session->target = argv[optind + 1];
+    if (!url_check(session->url, error)) {
+        CLEANUP_FREE char *shown = http_url_for_display(session->url);
+        return error_prefix(error, "%.200s", shown);
+    }
+    if (!*session->target)
+        return error_set(error, ERROR_REFUSED, "OUTPUT is empty; name a file or a block device");
     session->seeds = argv + optind + 2;
     session->http.headers = session->headers;
     return true;

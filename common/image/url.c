@@ -43,9 +43,9 @@ static bool split(const char *url, struct url_parts *ret_parts, struct error *er
     bool secure = scheme == 6 && strncasecmp(url, "https:", 6) == 0;
 
     if (!secure && !(scheme == 5 && strncasecmp(url, "http:", 5) == 0))
-        return error_set(error, ERROR_REFUSED, "%.200s is no http or https URL", url);
+        return error_set(error, ERROR_REFUSED, "a URL must begin with http:// or https://");
     if (strncmp(url + scheme, "//", 2) != 0 || strcspn(url + scheme + 2, "/?#") == 0)
-        return error_set(error, ERROR_REFUSED, "%.200s names no host", url);
+        return error_set(error, ERROR_REFUSED, "a URL must name a host after http:// or https://");
     size_t authority = scheme + 2 + strcspn(url + scheme + 2, "/?#");
     *ret_parts = (struct url_parts){.secure = secure,
                                     .scheme = scheme,
@@ -99,15 +99,36 @@ static char *join(const char *base, const struct url_parts *parts, const char *p
     return alloc_printf("%.*s%s%s", (int)parts->authority, base, whole, query);
 }
 
+/* What holds for URLs and references alike. Neither is repeated: it may hold a password. */
+static bool check_bytes(const char *text, struct error *error)
+{
+    if (strnlen(text, URL_SIZE_MAX + 1) > URL_SIZE_MAX)
+        return error_set(error, ERROR_REFUSED, "a URL has more than the %d bytes allowed", URL_SIZE_MAX);
+    if (!has_clean_bytes(text))
+        return error_set(error, ERROR_REFUSED,
+                         "a URL contains a blank, a backslash or a control character; write it as %%XX");
+    return true;
+}
+
+bool url_check(const char *url, struct error *error)
+{
+    struct url_parts parts;
+
+    return check_bytes(url, error) && split(url, &parts, error);
+}
+
+char *url_append_to_path(const char *url, const char *suffix)
+{
+    int path = (int)strcspn(url, "?#"), query = (int)strcspn(url + path, "#");
+
+    return alloc_printf("%.*s%s%.*s", path, url, suffix, query, url + path);
+}
+
 bool url_resolve(const char *base, const char *reference, char **ret_url, struct error *error)
 {
     struct url_parts base_parts, parts;
 
-    if (strnlen(base, URL_SIZE_MAX + 1) > URL_SIZE_MAX || strnlen(reference, URL_SIZE_MAX + 1) > URL_SIZE_MAX)
-        return error_set(error, ERROR_REFUSED, "a URL has more than the %d bytes allowed", URL_SIZE_MAX);
-    if (!has_clean_bytes(base) || !has_clean_bytes(reference))
-        return error_set(error, ERROR_REFUSED, "a URL contains a blank, a backslash or a control character");
-    if (!split(base, &base_parts, error))
+    if (!check_bytes(base, error) || !check_bytes(reference, error) || !split(base, &base_parts, error))
         return false;
 
     /* A fragment is the reader's affair and is never sent. */
@@ -123,7 +144,7 @@ bool url_resolve(const char *base, const char *reference, char **ret_url, struct
         if (!split(absolute, &parts, error))
             return false;
         if (base_parts.secure && !parts.secure)
-            return error_set(error, ERROR_REFUSED, "%.200s would leave https for http", absolute);
+            return error_set(error, ERROR_REFUSED, "a reference leads from https to http, which is refused");
         const char *path = parts.path > parts.authority ? absolute + parts.authority : "/";
         size_t path_length = parts.path > parts.authority ? parts.path - parts.authority : 1;
         *ret_url = join(absolute, &parts, path, path_length, absolute + parts.path);

@@ -245,6 +245,8 @@ static void clone_opened(struct clone *clone)
         return;
     }
     if (!manifest_resolve_url(clone->settings.release->manifest_url, chunks->url, &clone->table_url, &error)) {
+        CLEANUP_FREE char *shown = http_url_for_display(clone->settings.release->manifest_url);
+        error_prefix(&error, "the table of chunks that %s refers to", shown);
         clone_skip_table(clone, &error);
         return;
     }

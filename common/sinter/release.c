@@ -4,6 +4,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/image/url.h"
 
 struct release_fetch {
     struct pool_job job;
@@ -35,7 +36,7 @@ static struct release *release_new(const char *image_url)
     struct release *release = alloc_zeroed(sizeof(*release));
 
     release->image_url = alloc_string(image_url);
-    release->manifest_url = alloc_printf("%s.json", image_url);
+    release->manifest_url = url_append_to_path(image_url, ".json");
     return release;
 }
 

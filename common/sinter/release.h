@@ -15,7 +15,7 @@
 /* An offered release; everything is owned by the structure. */
 struct release {
     char *image_url;       /* as given: IMAGE */
-    char *manifest_url;    /* IMAGE.json */
+    char *manifest_url;    /* IMAGE.json, with IMAGE's query */
     char *manifest_text;   /* the exact bytes, zero-terminated one past manifest_size */
     size_t manifest_size;
     char *etag;            /* of the manifest, NULL if none */
@@ -33,7 +33,7 @@ struct release_fetch;
 typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged, const struct error *error,
                                 uint64_t retry_after_ms);
 
-/* Fetches IMAGE_URL.json. etag and last_modified (both may be NULL) come from the release known so far. */
+/* Fetches IMAGE.json. etag and last_modified (both may be NULL) come from the release known so far. */
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
                                           const char *etag, const char *last_modified, release_done_fn done,
                                           void *owner);

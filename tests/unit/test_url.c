@@ -116,11 +116,42 @@ static void test_names(void **state)
     }
 }
 
+static void test_check(void **state)
+{
+    static const char *const bad[] = {"",           "h/image",       "user:s3cret@h/image", "/etc/passwd", "ftp://s3cret@h/x",
+                                      "http:///x",  "http://",       "https:h/x",           "http://h/a b", "http://h/\x1b[2J"};
+
+    assert_true(url_check("http://h/image", NULL));
+    assert_true(url_check("HTTPS://user:password@[::1]:8443/image?token=x#y", NULL));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct error error = {0};
+        assert_false(url_check(bad[i], &error));
+        assert_int_equal(error.kind, ERROR_REFUSED);
+        assert_null(strstr(error.message, "s3cret"));
+    }
+}
+
+static void test_append_to_path(void **state)
+{
+    static const char *const urls[][2] = {
+        {"http://h/image", "http://h/image.json"},
+        {"http://h/image?token=a/b", "http://h/image.json?token=a/b"},
+        {"http://h/image#part", "http://h/image.json"},
+        {"http://h/image?x#y?z", "http://h/image.json?x"},
+    };
+
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        CLEANUP_FREE char *url = url_append_to_path(urls[i][0], ".json");
+        assert_string_equal(url, urls[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_relative), cmocka_unit_test(test_bases), cmocka_unit_test(test_absolute),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_check),    cmocka_unit_test(test_append_to_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
