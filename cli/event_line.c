@@ -1,6 +1,9 @@
 #include "cli/event_line.h"
 
 #include <stdio.h>
+#include <unistd.h>
+
+#include "cli/plain_text.h"
 
 struct json_object *event_line_new(const char *name)
 {
@@ -14,7 +17,13 @@ void event_line_write(struct json_object *event)
 {
     const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 
-    puts(json_object_to_json_string_ext(event, flags));
+    const char *text = json_object_to_json_string_ext(event, flags);
+
+    if (isatty(STDOUT_FILENO))
+        plain_text_print(stdout, text);
+    else
+        fputs(text, stdout);
+    putchar('\n');
     fflush(stdout);
     json_object_put(event);
 }
@@ -44,16 +53,38 @@ static void write_failed(const struct error *error)
     event_line_write(event);
 }
 
+int event_line_tell_failure(const char *verb, const struct error *error)
+{
+    fprintf(stderr, "moonsinter %s: ", verb);
+    plain_text_print(stderr, error->message);
+    fputc('\n', stderr);
+    return 1;
+}
+
 int event_line_write_failure(const char *verb, const struct error *error)
 {
-    fprintf(stderr, "moonsinter %s: %s\n", verb, error->message);
+    event_line_tell_failure(verb, error);
     write_failed(error);
     return 1;
 }
 
 int event_line_write_usage(const char *verb, const struct error *error)
 {
-    fprintf(stderr, "moonsinter %s: %s; see moonsinter %s --help\n", verb, error->message, verb);
+    const char *blank = verb ? " " : "", *name = verb ? verb : "";
+
+    fprintf(stderr, "moonsinter%s%s: ", blank, name);
+    plain_text_print(stderr, error->message);
+    fprintf(stderr, "; see moonsinter%s%s --help\n", blank, name);
     write_failed(error);
     return 2;
+}
+
+int event_line_finish(int exit_status)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != 0)
+        return exit_status;
+    fputs("moonsinter: the work is done, but standard output is closed or full and lacks some of what was to be said; "
+          "give it a reader or room\n",
+          stderr);
+    return 1;
 }

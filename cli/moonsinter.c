@@ -1,8 +1,11 @@
 /* The command: one table of verbs, and the choice among them. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/event_line.h"
 #include "cli/verb.h"
 
 /* Each stands at the end of the file that implements it. */
@@ -46,10 +49,21 @@ static void print_help(FILE *stream)
           stream);
 }
 
-int main(int argc, char **argv)
+/* A standard descriptor that the parent left closed would be given to the next file that is opened, and events would
+ * be written into that. */
+static void hold_standard_descriptors(void)
 {
-    /* A parent that stops reading our events ends us by the failed write, not by a signal in mid-air. */
-    signal(SIGPIPE, SIG_IGN);
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int run(int argc, char **argv)
+{
     if (argc < 2) {
         print_help(stderr);
         return 2;
@@ -65,6 +79,15 @@ int main(int argc, char **argv)
     const struct verb *verb = find_verb(argv[1]);
     if (verb)
         return verb->run(argc - 1, argv + 1);
-    fprintf(stderr, "moonsinter: there is no verb %s; `moonsinter --help` lists them\n", argv[1]);
-    return 2;
+    struct error error;
+    error_set(&error, ERROR_REFUSED, "there is no verb %.100s", argv[1]);
+    return event_line_write_usage(NULL, &error);
+}
+
+int main(int argc, char **argv)
+{
+    hold_standard_descriptors();
+    /* A parent that stops reading our events is told at the end; the work goes on. */
+    signal(SIGPIPE, SIG_IGN);
+    return event_line_finish(run(argc, argv));
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/event_line.h"
+#include "cli/plain_text.h"
 #include "common/base/text.h"
 
 void report_init(struct report *report, bool quiet, bool json)
@@ -17,14 +18,16 @@ void report_init(struct report *report, bool quiet, bool json)
 
 void report_note(struct report *report, const char *format, ...)
 {
+    char text[1024]; /* an error's sentence and a path before it */
     va_list args;
 
     if (!report->people)
         return;
     meter_clear(&report->meter);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    plain_text_print(stderr, text);
     fputc('\n', stderr);
 }
 
@@ -237,5 +240,5 @@ void report_done(struct report *report, struct clone *clone, bool plan_only)
 int report_failure(struct report *report, const char *verb, const struct error *error)
 {
     meter_clear(&report->meter);
-    return event_line_write_failure(verb, error);
+    return report->events ? event_line_write_failure(verb, error) : event_line_tell_failure(verb, error);
 }
