@@ -25,12 +25,13 @@ void daemon_check_forget(struct daemon *daemon)
     daemon->ignore_etag = false;
 }
 
-/* A text of ours that does not fit is not kept; that costs one larger answer at the next check. */
+/* What a server says is kept only where it fits and can stand in the record as it is: anything but UTF-8
+ * would make the whole record unreadable at the next start. Doing without it costs one larger answer at the
+ * next check. */
 static void keep_text(char *kept, size_t size, const char *text)
 {
-    if (text && strlen(text) < size)
-        memcpy(kept, text, strlen(text) + 1);
-    else
+    record_copy_text(kept, size, text);
+    if (text && strcmp(kept, text) != 0)
         *kept = 0;
 }
 

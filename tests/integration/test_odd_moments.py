@@ -1,0 +1,56 @@
+"""moonsinterd: what others do to the slots, the boot selection and the record at the worst moment."""
+import json
+import os
+
+import pytest
+
+import evil_server
+import images
+from releases import make_release
+
+pytestmark = pytest.mark.sanitized
+
+
+def is_armed(status):
+    return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
+
+
+def whats(status):
+    return [block["what"] for block in status["blocked_by"]]
+
+
+def ended(status):
+    return status["state"] in ("idle", "held", "reboot-pending") and status["last_update"] is not None
+
+
+def selection(daemon):
+    return json.loads((daemon.folder / "state" / "boot-selection.json").read_text())
+
+
+@pytest.fixture
+def release(folder):
+    return make_release(folder / "1", images.noise(500_000, 1), version="1", serial=1)
+
+
+@pytest.fixture
+def slow_nginx(make_nginx):
+    return make_nginx("limit_rate 2m;")
+
+
+def test_a_servers_odd_etag_does_not_cost_the_record(monkeypatch, folder, release, file_slots, make_daemon):
+    """The record is JSON, and what a server says need not be UTF-8; the floor and the failed releases are at stake."""
+    monkeypatch.setattr(evil_server.Handler, "evil_odd_etag", lambda self: self.send(self.answer(etag='"\xff\xfe"')),
+                        raising=False)
+    with evil_server.EvilServer(release.parent) as server:
+        server.behave("image.json", "odd-etag")
+        daemon = make_daemon(server.url("image"), file_slots, mode="reboot").start()
+        daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "release 1 runs")
+        daemon.post("rollback")
+        daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "idle", "rolled back")
+        assert daemon.stop() == 0
+        record = json.loads((daemon.folder / "state" / "record.json").read_text())
+        assert record["floor_serial"] == 1
+        daemon.start()
+        status = daemon.wait(lambda status: status["state"] == "held", "what was rolled back is not installed again")
+        assert "failed-before" in whats(status), daemon.log
+        assert status["last_update"]["result"] == "fell-back"
