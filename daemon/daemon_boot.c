@@ -55,6 +55,27 @@ bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct 
     return true;
 }
 
+/* Names can lead elsewhere by now: what boots next has to be the very device or file that was written and
+ * read back, and that is still open. */
+static bool check_held(struct daemon_boot *work)
+{
+    struct daemon_view view;
+    struct storage held;
+
+    if (!daemon_view_look(&view, work->boot, work->config, &work->error))
+        return false;
+    const struct storage *device = &view.slots->devices[work->slot];
+    bool fits = slots_target_check(view.slots, work->slot, &work->error);
+    if (fits && (storage_find_fd(device_descriptor(work->held), &held) < 0 || !storage_equal(device, &held)))
+        fits =
+            error_set(&work->error, ERROR_SYSTEM,
+                      "slot %s (%s) is not armed: it is another device or file than the one that was written "
+                      "and verified",
+                      slot_name(work->slot), device->path);
+    daemon_view_finish(&view);
+    return fits;
+}
+
 static bool run_task(struct daemon_boot *work)
 {
     struct error *error = &work->error;
@@ -66,7 +87,7 @@ static bool run_task(struct daemon_boot *work)
     case DAEMON_BOOT_INVALIDATE:
         return boot_invalidate(work->boot, work->slot, error);
     case DAEMON_BOOT_ARM:
-        return boot_arm(work->boot, work->slot, error);
+        return check_held(work) && boot_arm(work->boot, work->slot, error);
     case DAEMON_BOOT_GOOD:
         return boot_good(work->boot, work->slot, error);
     case DAEMON_BOOT_REJECT:
@@ -99,6 +120,13 @@ static bool check_task(struct daemon_boot *work)
         fits = boot->next == work->slot && boot->trial != work->slot;
         break;
     case DAEMON_BOOT_INVALIDATE:
+        /* What is written is the slot that does not run now, which has to be the one that was given up. */
+        if (slots_target(work->view.slots) != work->slot)
+            return error_set(&work->error, ERROR_SYSTEM,
+                             "slot %s was given up, and now another slot runs than before: %s",
+                             slot_name(work->slot), work->view.slots->why);
+        fits = boot->next != work->slot;
+        break;
     case DAEMON_BOOT_REJECT:
         fits = boot->next != work->slot;
         break;

@@ -54,3 +54,38 @@ def test_a_servers_odd_etag_does_not_cost_the_record(monkeypatch, folder, releas
         status = daemon.wait(lambda status: status["state"] == "held", "what was rolled back is not installed again")
         assert "failed-before" in whats(status), daemon.log
         assert status["last_update"]["result"] == "fell-back"
+
+
+def test_a_slot_replaced_while_it_is_installed_is_not_armed(slow_nginx, folder, file_slots, make_daemon):
+    """The verified bytes are in a file that no name leads to any more."""
+    content = images.noise(8_000_000, 1)
+    big = make_release(folder / "big", content, version="1", serial=1)
+    daemon = make_daemon(slow_nginx.publish(big), file_slots, mode="install").start()
+    daemon.wait(lambda status: status["update"]["progress"]["bytes_downloaded"] > 500_000, "the download runs")
+    fresh = folder / "fresh"
+    fresh.write_bytes(b"not an image")
+    os.rename(fresh, file_slots[1])
+    status = daemon.wait(ended, "the installation ends")
+    assert status["boot"]["next"] == "a" and selection(daemon)["trial"] is None
+    assert status["last_update"]["result"] == "failed" and status["slots"]["b"]["state"] != "trial"
+    daemon.post("install")
+    daemon.wait(is_armed, "the next attempt writes what stands there now")
+    assert file_slots[1].read_bytes() == content
+
+
+def test_a_boot_selection_that_another_one_changed_is_set_right_before_writing(slow_nginx, folder, file_slots, make_daemon):
+    """Whoever selects the target meanwhile does not make a slot boot that is being written."""
+    first = make_release(folder / "first", images.noise(500_000, 1), version="1", serial=1)
+    daemon = make_daemon(slow_nginx.publish(first), file_slots, mode="install").start()
+    daemon.wait(is_armed, "release 1 is armed")
+    path = daemon.folder / "state" / "boot-selection.json"
+    changed = json.loads(path.read_text())
+    changed.update(running="b", selected="b", trial=None, tries_left=0)
+    changed["slots"]["b"] = "good"
+    path.write_text(json.dumps(changed))
+    before = file_slots[1].read_bytes()
+    slow_nginx.publish(make_release(folder / "second", images.noise(8_000_000, 2), version="2", serial=2))
+    daemon.post("check")
+    daemon.wait(lambda status: status["update"]["progress"]["bytes_downloaded"] > 600_000, "the download runs")
+    assert selection(daemon)["slots"]["a"] == "invalid" and selection(daemon)["selected"] == "b"
+    assert file_slots[1].read_bytes() == before, "slot b runs now"
