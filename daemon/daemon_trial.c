@@ -113,8 +113,19 @@ void daemon_trial_classify(struct daemon *daemon)
 
 /* --- giving up the target --- */
 
+/* What is held says why. */
+static void note_refusal(struct daemon *daemon, const char *what, const struct error *error)
+{
+    if (error->kind != ERROR_REFUSED)
+        return;
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, what, error->message);
+}
+
 static void on_invalidated(struct daemon *daemon, const struct error *error)
 {
+    if (error && daemon->update.state == UPDATE_STATE_INSTALLING)
+        note_refusal(daemon, "target", error);
     if (error)
         daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
     else
@@ -174,10 +185,11 @@ static void on_activated(struct daemon *daemon, const struct error *error)
     struct record *record = daemon->record;
 
     if (error) {
-        record->slots[daemon->target].state = BOOT_HEALTH_UNKNOWN;
-        record->trial.stage = RECORD_STAGE_NONE;
+        /* The target is not open any more, so nothing is known of what it holds. */
         record->trial.arms -= record->trial.arms > 0;
+        record_set_invalid(record, daemon->target, daemon_now_s());
         daemon_install_remember(daemon, RECORD_RESULT_FAILED, error->message);
+        note_refusal(daemon, "boot-selection", error);
         daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
         return;
     }

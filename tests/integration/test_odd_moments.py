@@ -73,6 +73,22 @@ def test_a_slot_replaced_while_it_is_installed_is_not_armed(slow_nginx, folder, 
     assert file_slots[1].read_bytes() == content
 
 
+def test_a_slot_that_became_the_running_one_is_not_written(nginx, release, file_slots, make_daemon):
+    """By a link, after the start; held, with the reason in blocked_by."""
+    before = images.noise(100_000, 7)
+    file_slots[0].write_bytes(before)
+    url = nginx.url("image")
+    daemon = make_daemon(url, file_slots, mode="install").start()
+    daemon.wait(lambda status: status["last_check"]["result"] == "failed", "there is nothing to install yet")
+    file_slots[1].unlink()
+    file_slots[1].symlink_to(file_slots[0])
+    nginx.publish(release)
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["state"] == "held", "it is held")
+    assert whats(status) and "same" in status["blocked_by"][0]["why"], status
+    assert file_slots[0].read_bytes() == before
+
+
 def test_a_boot_selection_that_another_one_changed_is_set_right_before_writing(slow_nginx, folder, file_slots, make_daemon):
     """Whoever selects the target meanwhile does not make a slot boot that is being written."""
     first = make_release(folder / "first", images.noise(500_000, 1), version="1", serial=1)
