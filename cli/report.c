@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/event_line.h"
@@ -136,15 +137,18 @@ static void report_on_retry(void *owner, uint32_t chunk, const struct error *err
     report_note(report, "%s; trying again in %s", error->message, text_format_duration(wait, sizeof(wait), wait_ms));
 }
 
+/* The target's old content is a source, too. */
 static void report_on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
     struct report *report = owner;
-    struct json_object *event = event_line_new("seed_file_hash_error");
+    bool is_target = strcmp(path, report->target) == 0;
+    struct json_object *event = event_line_new(is_target ? "output_file_hash_error" : "seed_file_hash_error");
 
-    json_add_string(event, "seed", path);
+    if (!is_target)
+        json_add_string(event, "seed", path);
     json_add_string(event, "value", error->message);
     report_event(report, event);
-    report_note(report, "seed %s: %s", path, error->message);
+    report_note(report, "%s %s: %s", is_target ? "output" : "seed", path, error->message);
 }
 
 static void report_on_table_skipped(void *owner, const struct error *error)
@@ -213,6 +217,16 @@ void report_progress(struct report *report, const struct clone_progress *progres
         meter_show(&report->meter, progress->scan_bytes, progress->scan_total);
 }
 
+void report_restart(struct report *report, struct clone *clone)
+{
+    const struct clone_progress *progress = clone_progress(clone);
+
+    report->earlier_bytes += progress->bytes_received + report->release->manifest_size;
+    report->earlier_written += progress->bytes_written;
+    report->earlier_requests += progress->requests + 1;
+    report->earlier_retries += progress->retries;
+}
+
 void report_done(struct report *report, struct clone *clone, bool plan_only)
 {
     const struct clone_progress *progress = clone_progress(clone);
@@ -224,12 +238,12 @@ void report_done(struct report *report, struct clone *clone, bool plan_only)
     if (plan_only) {
         json_add_u64(event, "download_bytes", totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
     } else {
-        uint64_t total = progress->bytes_received + report->release->manifest_size;
+        uint64_t total = report->earlier_bytes + progress->bytes_received + report->release->manifest_size;
         json_add_u64(event, "total_bytes_downloaded", total);
         json_add_u64(event, "total_chunks_downloaded", report->chunks_fetched);
-        json_add_u64(event, "total_bytes_written", progress->bytes_written);
-        json_add_u64(event, "requests", progress->requests + 1);
-        json_add_u64(event, "retries", progress->retries);
+        json_add_u64(event, "total_bytes_written", report->earlier_written + progress->bytes_written);
+        json_add_u64(event, "requests", report->earlier_requests + progress->requests + 1);
+        json_add_u64(event, "retries", report->earlier_retries + progress->retries);
         report_note(report, "done: %s downloaded for an image of %s",
                     text_format_bytes(downloaded, sizeof(downloaded), total),
                     text_format_bytes(size, sizeof(size), progress->image_bytes));

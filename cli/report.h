@@ -17,9 +17,11 @@ struct report {
     const struct release *release; /* of the clone under way */
     const struct clone *clone;
     bool has_seeds;
+    const char *target;
     const char *phase;             /* its name, for the meter */
     uint64_t chunks_fetched;
-    bool read_back;
+    /* by clones of this run that were begun anew, and their manifests */
+    uint64_t earlier_bytes, earlier_written, earlier_requests, earlier_retries;
 };
 
 /* `quiet` and `json` are the options. */
@@ -34,6 +36,9 @@ extern const struct clone_events report_clone_events;
 
 /* Draws how far the clone is. */
 void report_progress(struct report *report, const struct clone_progress *progress);
+
+/* `clone` is going to be begun anew: what it cost counts towards the sums at the end. */
+void report_restart(struct report *report, struct clone *clone);
 
 /* The last event of a clone or a plan that succeeded. */
 void report_done(struct report *report, struct clone *clone, bool plan_only);

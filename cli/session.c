@@ -69,6 +69,7 @@ struct session {
     /* the run */
     struct engine engine;
     struct report report;
+    struct clone_events events; /* the report's, and our own end */
     struct release_fetch *fetch;
     struct release *release;
     struct clone *clone;
@@ -185,6 +186,7 @@ static void session_on_clone_done(void *owner, const struct error *error)
     if (error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone) &&
         session->rounds < SESSION_ROUNDS_MAX) {
         report_note(&session->report, "%s; reading the manifest again", error->message);
+        report_restart(&session->report, session->clone);
         session->clone = clone_free(session->clone);
         session_fetch(session);
         return;
@@ -196,7 +198,6 @@ static void session_on_clone_done(void *owner, const struct error *error)
 
 static void session_clone(struct session *session)
 {
-    static struct clone_events events;
     const struct clone_settings settings = {
         .release = session->release,
         .target_path = session->target,
@@ -209,10 +210,10 @@ static void session_clone(struct session *session)
         .give_up_ms = session->give_up_ms,
     };
 
-    events = report_clone_events;
-    events.done = session_on_clone_done;
-    session->clone = clone_new(session->engine.base, session->engine.http, session->engine.pool, &settings, &events,
-                               &session->report);
+    session->events = report_clone_events;
+    session->events.done = session_on_clone_done;
+    session->clone = clone_new(session->engine.base, session->engine.http, session->engine.pool, &settings,
+                               &session->events, &session->report);
     session->report.clone = session->clone;
     clone_start(session->clone);
 }
@@ -298,6 +299,7 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     }
     report_init(&session.report, session.quiet, session.json);
     session.report.has_seeds = session.seeds[0] != NULL;
+    session.report.target = session.target;
     bool ok = session_run_loop(&session, &error);
     if (session.draw)
         event_free(session.draw);

@@ -62,7 +62,7 @@ struct clone_events {
     void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
     /* A request failed and is tried again in wait_ms; chunk counts from 0. */
     void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
-    /* A seed cannot be used (any more): a note, never a failure. */
+    /* A seed, or by its own path the old content of the target, cannot be used (any more): a note, never a failure. */
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
     /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too. */
     void (*table_skipped)(void *owner, const struct error *error);
