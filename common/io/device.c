@@ -54,21 +54,19 @@ bool device_open_source(const char *path, struct device **ret_device, struct err
     return device_new(path, &fd, ret_device, error);
 }
 
-static bool device_refuse_busy(const char *path, dev_t device, struct error *error)
+static bool device_refuse_busy(const char *path, const char *holder, struct error *error)
 {
-    CLEANUP_FREE char *holder = holder_describe(device);
-
     return error_set(error, ERROR_REFUSED, "%s is in use and will not be written: %s; release it first", path, holder);
 }
 
-/* A mounted device is refused by O_EXCL itself, but not where only another partition's whole disk is meant, nor a
- * file that backs a loop device: those are the caller's configuration to get right. */
 static bool device_open_block_target(const char *path, dev_t number, int *ret_fd, struct error *error)
 {
     int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-    if (fd < 0 && errno == EBUSY)
-        return device_refuse_busy(path, number, error);
+    if (fd < 0 && errno == EBUSY) {
+        CLEANUP_FREE char *holder = holder_describe(number);
+        return device_refuse_busy(path, holder, error);
+    }
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s for writing", path);
     /* The path may lead to another device than a moment ago. */
@@ -88,20 +86,22 @@ static bool device_open_block_target(const char *path, dev_t number, int *ret_fd
 
 static bool device_open_file_target(const char *path, bool create, int *ret_fd, struct error *error)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0), 0644);
+    CLEANUP_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0), 0644);
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s for writing", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int code = errno;
-        close(fd);
-        if (code == EWOULDBLOCK)
-            return error_set(error, ERROR_REFUSED,
-                             "%s is in use and will not be written: another program has it locked; release it first",
-                             path);
-        return error_set_errno(error, code, "cannot lock %s", path);
+        if (errno == EWOULDBLOCK)
+            return device_refuse_busy(path, "another program has it locked", error);
+        return error_set_errno(error, errno, "cannot lock %s", path);
     }
-    *ret_fd = fd;
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", path);
+    CLEANUP_FREE char *loop = holder_describe_loop(&status);
+    if (loop)
+        return device_refuse_busy(path, loop, error);
+    *ret_fd = file_take_fd(&fd);
     return true;
 }
 

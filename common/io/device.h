@@ -19,8 +19,8 @@ struct device;
 bool device_open_source(const char *path, struct device **ret_device, struct error *error);
 
 /* Opens for writing: a block device with O_EXCL (refused, with its holder named, where it is mounted, held or
- * opened exclusively by others), a regular file under an exclusive lock; a missing path is created as a file
- * when `create`. A block device smaller than `need_bytes` is refused. */
+ * opened exclusively by others), a regular file under an exclusive lock (refused where a loop device stands on
+ * it); a missing path is created as a file when `create`. A block device smaller than `need_bytes` is refused. */
 bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
                         struct error *error);
 

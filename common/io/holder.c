@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
 
 /* The mount point of `device` by /proc/self/mountinfo (proc(5): third field major:minor, fifth mount point).
  */
@@ -111,6 +114,40 @@ static char *holder_find_process(dev_t device)
             fclose(file);
         }
         found = alloc_printf("process %s (%s) has it open", entry->d_name, name);
+    }
+    closedir(folder);
+    return found;
+}
+
+/* Whether loop device `name` ("loop0") stands on the file: sysfs says on which path. */
+static bool holder_is_backed_by(const char *name, const struct stat *file)
+{
+    CLEANUP_FREE char *attribute = alloc_printf("/sys/block/%s/loop/backing_file", name);
+    CLEANUP_FREE char *path = NULL;
+    size_t size;
+    struct stat status;
+
+    if (!file_read(attribute, PATH_MAX, &path, &size, NULL))
+        return false;
+    path[strcspn(path, "\n")] = '\0';
+    return stat(path, &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino;
+}
+
+char *holder_describe_loop(const struct stat *file)
+{
+    DIR *folder = opendir("/sys/block");
+    char *found = NULL;
+
+    if (!folder)
+        return NULL;
+    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+        struct stat loop;
+        if (!text_has_prefix(entry->d_name, "loop") || !holder_is_backed_by(entry->d_name, file))
+            continue;
+        CLEANUP_FREE char *path = alloc_printf("/dev/%s", entry->d_name);
+        CLEANUP_FREE char *mount =
+            stat(path, &loop) == 0 && S_ISBLK(loop.st_mode) ? holder_find_mount(loop.st_rdev) : NULL;
+        found = mount ? alloc_printf("it backs %s, and %s", path, mount) : alloc_printf("it backs %s", path);
     }
     closedir(folder);
     return found;
