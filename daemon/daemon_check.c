@@ -106,7 +106,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
 {
     const struct record *record = daemon->record;
     const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
-    enum slot running = daemon->view.running;
+    enum slot running = daemon->view.running, next = daemon->view.boot.next;
 
     *ret_input = (struct policy_input){
         .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
@@ -127,6 +127,8 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .can_fall_back = boot_get_abilities(daemon->boot)->trial,
         .allow_no_fallback = daemon->config->allow_no_fallback,
         .falling_back = daemon->update.falling_back,
+        .next_invalid =
+            next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
     };
     if (!manifest)
         return;

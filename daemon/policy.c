@@ -139,6 +139,17 @@ static bool judge_fall_back(const struct policy_input *input, struct policy_bloc
                   "this boot loader cannot fall back by itself; AllowNoFallback=yes lets Mode=reboot go on");
 }
 
+/* The loader is believed: it is not corrected behind the back of whoever selected that slot. But it is not
+ * this daemon that takes the machine there. */
+static bool judge_next(const struct policy_input *input, struct policy_block *block)
+{
+    if (!policy_wants_reboot(input) || !input->next_invalid || input->operator_asked || input->falling_back)
+        return true;
+    return object(block,
+                  "the slot that boots next was given up and not verified since; an update mends it, or "
+                  "moonsinter reboot goes there nevertheless");
+}
+
 static const struct policy_rule install_rules[] = {
     {"running-slot-unknown", judge_running_known},
     {"running-slot-not-good", judge_running_good},
@@ -156,6 +167,7 @@ static const struct policy_rule install_rules[] = {
 /* The maintenance window and the inhibitors are rules of this list too. */
 static const struct policy_rule reboot_rules[] = {
     {"no-fallback", judge_fall_back},
+    {"next-slot-invalid", judge_next},
 };
 
 static void judge_all(const struct policy_rule *rules, size_t count, const struct policy_input *input,

@@ -48,6 +48,7 @@ struct policy_input {
     bool can_fall_back;     /* the boot loader gets back to the good slot by itself */
     bool allow_no_fallback; /* AllowNoFallback=yes */
     bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
+    bool next_invalid;      /* what boots next is recorded to hold no whole image */
 };
 
 struct policy_block {

@@ -165,6 +165,13 @@ static void test_reboot(void **state)
     input.allow_no_fallback = true;
     policy_judge_reboot(&input, &verdict);
     assert_int_equal(verdict.count, 0);
+    /* Somebody selected what this daemon had given up: believed, but not gone to on its own. */
+    input.next_invalid = true;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "next-slot-invalid"));
+    input.falling_back = true;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
 }
 
 static void test_added_reasons_are_bounded(void **state)
