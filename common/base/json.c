@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+#include "common/base/utf8.h"
+
 enum { JSON_DEPTH_MAX = 16 };
 
 void json_put_pointer(struct json_object **object)
@@ -171,7 +174,9 @@ enum json_member json_get_object(struct json_object *object, const char *name, s
 
 void json_add_string(struct json_object *object, const char *name, const char *value)
 {
-    json_object_object_add(object, name, value ? json_object_new_string(value) : NULL);
+    CLEANUP_FREE char *text = value ? utf8_replace_invalid(value) : NULL;
+
+    json_object_object_add(object, name, text ? json_object_new_string(text) : NULL);
 }
 
 void json_add_u64(struct json_object *object, const char *name, uint64_t value)

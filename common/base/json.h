@@ -51,7 +51,7 @@ enum json_member json_get_bool(struct json_object *object, const char *name, boo
 /* An object, valid as long as its parent. */
 enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value);
 
-/* Adds a string member, or null for NULL. */
+/* Adds a string member, or null for NULL; bytes that are no UTF-8 become question marks. */
 void json_add_string(struct json_object *object, const char *name, const char *value);
 
 /* Adds an unsigned integer member. */

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 /* Takes one code point off *text; returns it, or -1 for what is no UTF-8. */
 static int32_t take_code_point(const char **text)
 {
@@ -43,4 +45,18 @@ bool utf8_is_printable(const char *text, size_t max_size)
             return false;
     }
     return true;
+}
+
+char *utf8_replace_invalid(const char *text)
+{
+    char *valid = alloc_string(text);
+
+    for (char *c = valid; *c;) {
+        const char *end = c;
+        if (take_code_point(&end) < 0)
+            *c++ = '?';
+        else
+            c += end - c;
+    }
+    return valid;
 }

@@ -1,4 +1,4 @@
-/* Whether bytes from outside may be shown to people as text. Never blocks; any thread. */
+/* Whether bytes from outside are text, and may be shown to people. Never blocks; any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,3 +8,6 @@
  * or paragraph separators, and no marks that reverse the direction of writing (so that what is shown is what
  * is there). */
 bool utf8_is_printable(const char *text, size_t max_size);
+
+/* A copy of `text` in which each byte that belongs to no character of UTF-8 is '?'. Owned by the caller. */
+char *utf8_replace_invalid(const char *text);

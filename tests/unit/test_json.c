@@ -154,8 +154,10 @@ static void test_output(void **state)
     json_add_string(object, "a", "x\"y");
     json_add_string(object, "b", NULL);
     json_add_u64(object, "c", UINT64_MAX);
+    /* File names and cut sentences need not be UTF-8, and JSON must. */
+    json_add_string(object, "d", "\xc3\xbc \xff \xc3");
     assert_string_equal(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN),
-                        "{\"a\":\"x\\\"y\",\"b\":null,\"c\":18446744073709551615}");
+                        "{\"a\":\"x\\\"y\",\"b\":null,\"c\":18446744073709551615,\"d\":\"\xc3\xbc ? ?\"}");
 }
 
 int main(void)

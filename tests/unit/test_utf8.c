@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/alloc.h"
+
 #include "common/base/utf8.h"
 
 static void test_printable(void **state)
@@ -72,12 +74,32 @@ static void test_size(void **state)
     assert_false(utf8_is_printable("abc\xc3\xbc", 4));
 }
 
+static void test_replace_invalid(void **state)
+{
+    static const char *const texts[][2] = {
+        {"", ""},
+        {"a\x1b\xc3\xbc\xe2\x82\xac\xf0\x9f\x9a\x80", "a\x1b\xc3\xbc\xe2\x82\xac\xf0\x9f\x9a\x80"},
+        {"\x80z\xff", "?z?"},
+        {"\xc0\xaf", "??"},          /* longer than it need be */
+        {"\xed\xa0\x80", "???"},     /* half of a UTF-16 pair */
+        {"\xf4\x90\x80\x80", "????"}, /* past the last */
+        {"x\xe2\x82", "x??"},        /* cut off */
+        {"\xe2\x82z", "??z"},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        CLEANUP_FREE char *valid = utf8_replace_invalid(texts[i][0]);
+        assert_string_equal(valid, texts[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_printable),
         cmocka_unit_test(test_not_printable),
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_replace_invalid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
