@@ -58,6 +58,21 @@ static void note_good(struct daemon *daemon, enum slot slot)
     record_set_good(record, slot, daemon_now_s());
 }
 
+/* The boot selection was written, and the end came before the record said so. How much was moved is not
+ * known. */
+static void note_armed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_trial *trial = &record->trial;
+    struct record_entry entry = {
+        .result = RECORD_RESULT_INSTALLED, .time_s = record->slots[trial->slot].time_s, .slot = trial->slot};
+
+    memcpy(entry.from, record->slots[slot_other(trial->slot)].release.version, sizeof(entry.from));
+    memcpy(entry.to, trial->release.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+    trial->stage = RECORD_STAGE_ARMED;
+}
+
 static void classify_trial(struct daemon *daemon, char *reason, size_t size)
 {
     struct record_trial *trial = &daemon->record->trial;
@@ -91,14 +106,14 @@ void daemon_trial_classify(struct daemon *daemon)
                     "which slot runs cannot be determined");
         return;
     }
+    if (trial->stage == RECORD_STAGE_ARMING && (trial->slot == running || trial->slot == boot->next))
+        note_armed(daemon);
     if (trial->stage != RECORD_STAGE_NONE && trial->slot != running && boot->next != trial->slot)
         note_fall_back(daemon);
     if (boot->trial == running) {
         classify_trial(daemon, reason, sizeof(reason));
     } else if (boot->next == slot_other(running)) {
         bool falling_back = daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD;
-        if (trial->stage == RECORD_STAGE_ARMING)
-            trial->stage = RECORD_STAGE_ARMED;
         snprintf(reason, sizeof(reason), "slot %s runs, slot %s boots next", slot_name(running),
                  slot_name(boot->next));
         daemon_post(daemon,

@@ -105,3 +105,20 @@ def test_a_boot_selection_that_another_one_changed_is_set_right_before_writing(s
     daemon.wait(lambda status: status["update"]["progress"]["bytes_downloaded"] > 600_000, "the download runs")
     assert selection(daemon)["slots"]["a"] == "invalid" and selection(daemon)["selected"] == "b"
     assert file_slots[1].read_bytes() == before, "slot b runs now"
+
+
+def test_an_update_armed_just_before_the_end_stands_in_the_history(nginx, release, file_slots, make_daemon):
+    """Killed after the boot selection was written and before the record says so."""
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "it is armed")
+    assert daemon.stop() == 0
+    path = daemon.folder / "state" / "record.json"
+    record = json.loads(path.read_text())
+    assert record["trial"]["stage"] == "armed" and record["history"].pop()["result"] == "installed"
+    record["trial"]["stage"] = "arming"
+    path.write_text(json.dumps(record))
+    daemon.start()
+    status = daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+    assert status["last_update"] and status["last_update"]["result"] == "installed" and status["last_update"]["to"] == "1"
+    history = daemon.request("GET", "/v1/history")[1]["history"]
+    assert [entry["result"] for entry in history] == ["good", "installed"]
