@@ -49,11 +49,8 @@ static size_t json_count_members(struct json_object *value)
     size_t members = 0;
 
     if (json_object_is_type(value, json_type_object)) {
-        json_object_object_foreach(value, name, child)
-        {
-            (void)name;
-            members += 1 + json_count_members(child);
-        }
+        struct json_object_iter member;
+        json_object_object_foreachC(value, member) members += 1 + json_count_members(member.val);
     } else if (json_object_is_type(value, json_type_array)) {
         for (size_t i = 0; i < json_object_array_length(value); i++)
             members += json_count_members(json_object_array_get_idx(value, i));
