@@ -20,7 +20,6 @@ void daemon_check_forget(struct daemon *daemon)
     daemon->release = release_free(daemon->release);
     memset(&daemon->offered, 0, sizeof(daemon->offered));
     memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
-    daemon->install_verdict.count = 0;
     daemon->image_changed = false;
     daemon->ignore_etag = false;
 }
@@ -211,9 +210,11 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
 {
     const char *unchanged = find_unchanged(daemon);
     struct policy_input input;
+    struct policy_verdict verdict;
     char reason[RECORD_TEXT_SIZE];
 
-    daemon->install_verdict.count = 0;
+    /* The verdict in use stays until there is another one: a check that fails or is cancelled before that
+     * goes back to HELD. */
     if (must_identify(daemon)) {
         const struct manifest *manifest = daemon->release->manifest;
         daemon->identify =
@@ -222,6 +223,7 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         return;
     }
     if (unchanged) {
+        daemon->install_verdict.count = 0;
         set_result(daemon, unchanged);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED}, unchanged);
         return;
@@ -229,11 +231,14 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     daemon_policy_input(daemon, &input);
     /* Only this look's own plan counts: the slots may have changed since an older one. */
     input.planned = input.planned && planned;
-    policy_judge_install(&input, &daemon->install_verdict);
-    if (daemon->install_verdict.count) {
+    policy_judge_install(&input, &verdict);
+    if (verdict.count) {
+        daemon->install_verdict = verdict;
         post_held(daemon, planned);
         return;
     }
+    if (!policy_needs_plan(&input))
+        daemon->install_verdict.count = 0;
     if (input.operator_asked) {
         record_forget_failed(daemon->record, &daemon->offered);
         memset(&daemon->record->cancelled, 0, sizeof(daemon->record->cancelled));

@@ -1,6 +1,7 @@
 """moonsinterd: what others do to the slots, the boot selection and the record at the worst moment."""
 import json
 import os
+import signal
 
 import pytest
 
@@ -122,3 +123,21 @@ def test_an_update_armed_just_before_the_end_stands_in_the_history(nginx, releas
     assert status["last_update"] and status["last_update"]["result"] == "installed" and status["last_update"]["to"] == "1"
     history = daemon.request("GET", "/v1/history")[1]["history"]
     assert [entry["result"] for entry in history] == ["good", "installed"]
+
+
+def test_a_cancelled_check_leaves_the_reason_of_the_hold(make_nginx, folder, file_slots, make_daemon):
+    """An operator's install is let through by Mode=check, and is cancelled while its plan is made."""
+    nginx = make_nginx("location = /image.chunks { limit_rate 200; }")
+    big = make_release(folder / "big", images.noise(8_000_000, 1), version="1", serial=1)
+    daemon = make_daemon(nginx.publish(big), file_slots, mode="check", Transfer={"MaxBytesPerUpdate": "100M"}).start()
+    daemon.wait(lambda status: status["state"] == "held" and whats(status) == ["mode"], "it is held")
+    daemon.post("install")
+    daemon.wait(lambda status: status["phase"] == "scanning", "the plan is being made")
+    daemon.post("cancel")
+    status = daemon.wait(lambda status: status["state"] != "checking", "the check ends")
+    assert status["state"] == "held" and whats(status) == ["mode"]
+    daemon.settings["Update"]["Url"] += "-elsewhere"
+    daemon.write_config()
+    daemon.process.send_signal(signal.SIGHUP)
+    status = daemon.wait(lambda status: status["update"]["url"].endswith("-elsewhere"), "another server is asked")
+    assert status["state"] != "held" or whats(status), status
