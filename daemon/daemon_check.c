@@ -237,9 +237,10 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         post_held(daemon, planned);
         return;
     }
-    if (!policy_needs_plan(&input))
+    bool plan_needed = policy_needs_plan(&input);
+    if (!plan_needed)
         daemon->install_verdict.count = 0;
-    if (input.operator_asked) {
+    if (!plan_needed && input.operator_asked) {
         record_forget_failed(daemon->record, &daemon->offered);
         memset(&daemon->record->cancelled, 0, sizeof(daemon->record->cancelled));
     }
@@ -247,9 +248,8 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     snprintf(reason, sizeof(reason), "release %.200s is offered",
              *daemon->offered.version ? daemon->offered.version : "without a version");
     daemon_post(daemon,
-                &(struct update_event){.kind = UPDATE_EVENT_CHECK_OFFERS,
-                                       .planned = planned,
-                                       .plan_needed = policy_needs_plan(&input)},
+                &(struct update_event){
+                    .kind = UPDATE_EVENT_CHECK_OFFERS, .planned = planned, .plan_needed = plan_needed},
                 reason);
 }
 

@@ -141,3 +141,27 @@ def test_a_cancelled_check_leaves_the_reason_of_the_hold(make_nginx, folder, fil
     daemon.process.send_signal(signal.SIGHUP)
     status = daemon.wait(lambda status: status["update"]["url"].endswith("-elsewhere"), "another server is asked")
     assert status["state"] != "held" or whats(status), status
+
+
+def test_a_failed_release_is_forgotten_only_when_it_is_installed(nginx, release, file_slots, make_daemon):
+    """An operator's install that a byte budget then holds is no word for the polls that come after it."""
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install").start()
+    daemon.wait(is_armed, "it is armed")
+    assert daemon.stop() == 0
+    path = daemon.folder / "state" / "boot-selection.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tries_left": 0}))
+    os.truncate(file_slots[1], 0)
+    daemon.settings["Transfer"] = {"MaxBytesPerUpdate": "100K"}
+    daemon.write_config()
+    daemon.start()
+    daemon.wait(lambda status: whats(status) == ["failed-before"], "it failed here")
+    daemon.post("install")
+    daemon.wait(lambda status: status["state"] == "held" and whats(status) == ["max-bytes"], "it costs too much")
+    daemon.settings["Transfer"] = {}
+    daemon.write_config()
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait(lambda status: "new settings are in use" in daemon.log, "the budget is lifted")
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["state"] in ("held", "reboot-pending") and whats(status) != ["max-bytes"],
+                         "it is judged anew")
+    assert status["state"] == "held" and whats(status) == ["failed-before"]
