@@ -124,8 +124,9 @@ static bool session_take_option(struct session *session, int option, char **argv
         return true;
     case OPTION_HEADER:
         if (!strchr(optarg, ':') || strpbrk(optarg, "\r\n") || session->header_count == SESSION_HEADERS_MAX)
-            return error_set(error, ERROR_REFUSED, "--header takes \"NAME: VALUE\", at most %d times, not %.100s",
-                             SESSION_HEADERS_MAX, optarg);
+            /* Not repeated: it may be a password. */
+            return error_set(error, ERROR_REFUSED, "--header takes \"NAME: VALUE\" on one line, at most %d times",
+                             SESSION_HEADERS_MAX);
         session->headers[session->header_count++] = optarg;
         return true;
     case OPTION_JSON:

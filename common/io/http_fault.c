@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "common/base/alloc.h"
+#include "common/base/text.h"
 #include "common/io/http_answer.h"
 #include "common/io/http_transport.h"
 
@@ -124,6 +125,10 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
     if (!*reason)
         reason = curl_easy_strerror(code);
 
+    /* Here curl repeats the proxy as it was given, password and all. */
+    if (text_has_prefix(reason, "Unsupported proxy"))
+        return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "cannot fetch ", where,
+                     "the proxy's address makes no sense", "correct it");
     /* curl's codes are many and not ours: those not named here broke a transfer in a way that may not come
      * back. */
     switch ((int)code) {

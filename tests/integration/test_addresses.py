@@ -28,3 +28,12 @@ def test_an_address_without_a_scheme_is_refused_without_repeating_its_password(n
 
 def test_an_empty_output_is_refused(nginx, small_release):
     assert_failed(moonsinter("clone", nginx.publish(small_release[0]), ""), "OUTPUT", status=2)
+
+
+@pytest.mark.parametrize("option", [["--proxy", "http://user:s3cret@[::1"], ["--proxy", "foo://user:s3cret@127.0.0.1:1"],
+                                    ["--proxy", "user:s3cret@127.0.0.1:99999"], ["--header", "Authorization s3cret"]])
+def test_secrets_in_options_that_make_no_sense_are_not_repeated(nginx, small_release, folder, option):
+    result = moonsinter("clone", nginx.publish(small_release[0]), folder / "out", *option)
+    assert_failed(result, option[0][2:], status=1 if option[0] == "--proxy" else 2)
+    assert "s3cret" not in result.stdout + result.stderr
+    assert nginx.requests() == []
