@@ -155,6 +155,15 @@ static void on_invalid_saved(struct daemon *daemon, const struct error *error)
         daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
 }
 
+/* An operator does not want it by itself again, and what is held says why. */
+static void note_cancelled(struct daemon *daemon, const struct record_release *release)
+{
+    daemon->record->cancelled = *release;
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "cancelled",
+                     "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
 static void note_disarmed(struct daemon *daemon)
 {
     struct record *record = daemon->record;
@@ -165,13 +174,10 @@ static void note_disarmed(struct daemon *daemon)
         .reason = "taken back by an operator before it was booted",
     };
 
-    record->cancelled = record->slots[daemon->target].release;
+    note_cancelled(daemon, &record->slots[daemon->target].release);
     memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
     memcpy(entry.to, record->cancelled.version, sizeof(entry.to));
     record_add_history(record, &entry);
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "cancelled",
-                     "this release was cancelled; a newer one or moonsinter install goes on");
 }
 
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
@@ -203,7 +209,9 @@ static void on_activated(struct daemon *daemon, const struct error *error)
         /* The target is not open any more, so nothing is known of what it holds. */
         record->trial.arms -= record->trial.arms > 0;
         record_set_invalid(record, daemon->target, daemon_now_s());
-        daemon_install_remember(daemon, RECORD_RESULT_FAILED, error->message);
+        daemon_install_remember(
+            daemon, error->kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
+            error->message);
         note_refusal(daemon, "boot-selection", error);
         daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
         return;
@@ -222,12 +230,25 @@ static void on_let_go(struct daemon *daemon, const struct error *error)
     on_activated(daemon, &problem);
 }
 
+/* The cancel came when everything was verified and only files were left to close; it was accepted, so it
+ * counts. */
+static void on_let_go_cancelled(struct daemon *daemon, const struct error *error)
+{
+    struct error problem;
+
+    note_cancelled(daemon, &daemon->installing);
+    error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
+    on_activated(daemon, &problem);
+}
+
 static void on_arming_saved(struct daemon *daemon, const struct error *error)
 {
     struct device *held = daemon->verified;
 
     daemon->verified = NULL;
-    if (error)
+    if (daemon->cancelled)
+        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_cancelled);
+    else if (error)
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
     else
         daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target, held, on_activated);

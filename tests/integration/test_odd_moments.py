@@ -1,12 +1,15 @@
 """moonsinterd: what others do to the slots, the boot selection and the record at the worst moment."""
 import json
 import os
+import pathlib
+import shutil
 import signal
 
 import pytest
 
 import evil_server
 import images
+import programs
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
@@ -165,3 +168,29 @@ def test_a_failed_release_is_forgotten_only_when_it_is_installed(nginx, release,
     status = daemon.wait(lambda status: status["state"] in ("held", "reboot-pending") and whats(status) != ["max-bytes"],
                          "it is judged anew")
     assert status["state"] == "held" and whats(status) == ["failed-before"]
+
+
+@pytest.mark.skipif(programs.SANITIZED, reason="strace and the leak sanitizer do not go together")
+def test_a_cancel_that_was_accepted_is_one(nginx, release, folder, file_slots, make_daemon):
+    """The image is verified, the seeds are being closed (which here takes a second), and then comes the cancel."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install")
+    daemon.start(prefix=["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(file_slots[0]),
+                         "-e", "inject=close:delay_enter=1000000"])
+    try:
+        size = release.stat().st_size
+        daemon.wait(lambda status: status["update"]["progress"]["bytes_verified"] == size, "it is verified", interval=0.005)
+        code, answer = daemon.request("POST", "/v1/cancel")
+        status = daemon.wait(lambda status: status["state"] in ("held", "reboot-pending"), "it ends")
+        assert code == 202, answer
+        assert status["state"] == "held" and whats(status) == ["cancelled"], status
+        assert status["boot"]["next"] == "a" and status["last_update"]["result"] == "cancelled"
+        daemon.post("check")
+        status = daemon.wait(lambda status: status["state"] != "checking", "the check ends")
+        assert status["state"] == "held" and whats(status) == ["cancelled"], status
+    finally:
+        # strace hands no SIGTERM on; its one child is the daemon.
+        children = pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        daemon.process.wait(20)
