@@ -2,25 +2,40 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Reads `count` digits at `text`; the form was checked before. */
-static int digits_at(const char *text, size_t count)
+static unsigned digits_at(const char *text, size_t count)
 {
-    int value = 0;
+    unsigned value = 0;
 
     for (size_t i = 0; i < count; i++)
-        value = value * 10 + (text[i] - '0');
+        value = value * 10 + (unsigned)(text[i] - '0');
     return value;
 }
 
-static int days_of_month(int year, int month)
+/* Calendar arithmetic of our own: where time_t has 32 bits, the C library's ends in 2038, and releases may well expire
+ * later. */
+static bool is_leap(unsigned year)
 {
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
 
-    return days[month - 1] + (month == 2 && leap);
+static unsigned days_of_month(unsigned year, unsigned month)
+{
+    static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+    return days[month - 1] + (month == 2 && is_leap(year));
+}
+
+/* Days from the beginning of 1970 to that of `year`. */
+static uint64_t days_before_year(unsigned year)
+{
+    unsigned past = year - 1; /* the leap years up to there, less those before 1970 */
+
+    return (uint64_t)365 * (year - 1970) + (past / 4 - past / 100 + past / 400) - (1969 / 4 - 1969 / 100 + 1969 / 400);
 }
 
 int timestamp_parse(const char *text, uint64_t *ret_seconds)
@@ -33,30 +48,35 @@ int timestamp_parse(const char *text, uint64_t *ret_seconds)
         if (form[i] == '0' ? !isdigit((unsigned char)text[i]) : text[i] != form[i])
             return -EINVAL;
 
-    int year = digits_at(text, 4), month = digits_at(text + 5, 2), day = digits_at(text + 8, 2);
-    int hour = digits_at(text + 11, 2), minute = digits_at(text + 14, 2), second = digits_at(text + 17, 2);
+    unsigned year = digits_at(text, 4), month = digits_at(text + 5, 2), day = digits_at(text + 8, 2);
+    unsigned hour = digits_at(text + 11, 2), minute = digits_at(text + 14, 2), second = digits_at(text + 17, 2);
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month) || hour > 23 ||
         minute > 59 || second > 60)
         return -EINVAL;
-    struct tm parts = {.tm_year = year - 1900,
-                       .tm_mon = month - 1,
-                       .tm_mday = day,
-                       .tm_hour = hour,
-                       .tm_min = minute,
-                       .tm_sec = second};
-    time_t seconds = timegm(&parts);
-    if (seconds < 0 || (uint64_t)seconds > TIMESTAMP_MAX)
+    uint64_t days = days_before_year(year) + day - 1;
+    for (unsigned before = 1; before < month; before++)
+        days += days_of_month(year, before);
+    uint64_t seconds = days * 86400 + hour * 3600 + minute * 60 + second;
+    if (seconds > TIMESTAMP_MAX)
         return -EINVAL;
-    *ret_seconds = (uint64_t)seconds;
+    *ret_seconds = seconds;
     return 0;
 }
 
 char *timestamp_format(char ret_text[TIMESTAMP_TEXT_SIZE], uint64_t seconds)
 {
-    struct tm parts;
-    time_t value = (time_t)(seconds < TIMESTAMP_MAX ? seconds : TIMESTAMP_MAX);
+    uint64_t value = seconds < TIMESTAMP_MAX ? seconds : TIMESTAMP_MAX, days = value / 86400;
+    unsigned second = (unsigned)(value % 86400), month = 1;
+    /* Never too late by a day, and then up to the right year. */
+    unsigned year = 1970 + (unsigned)(days / 366);
 
-    gmtime_r(&value, &parts);
-    strftime(ret_text, TIMESTAMP_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    while (days_before_year(year + 1) <= days)
+        year++;
+    unsigned day = (unsigned)(days - days_before_year(year));
+    for (; day >= days_of_month(year, month); month++)
+        day -= days_of_month(year, month);
+    /* The remainders change nothing, but tell the compiler how wide the fields are. */
+    snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000, month % 100, (day + 1) % 100,
+             second / 3600 % 100, second / 60 % 60, second % 60);
     return ret_text;
 }
