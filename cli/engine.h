@@ -1,6 +1,6 @@
 /*
- * What a verb of the command needs to run the sintering engine: a loop, a pool of threads, an HTTP client, and
- * SIGINT and SIGTERM turned into a request to stop. The command's own thread only.
+ * What a verb of the command needs to run the sintering engine: a loop, a pool of threads, an HTTP client,
+ * and SIGINT and SIGTERM turned into a request to stop. The command's own thread only.
  */
 #pragma once
 

@@ -83,8 +83,9 @@ int event_line_finish(int exit_status)
 {
     if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != 0)
         return exit_status;
-    fputs("moonsinter: the work is done, but standard output is closed or full and lacks some of what was to be said; "
-          "give it a reader or room\n",
-          stderr);
+    fputs(
+        "moonsinter: the work is done, but standard output is closed or full and lacks some of what was to be said; "
+        "give it a reader or room\n",
+        stderr);
     return 1;
 }

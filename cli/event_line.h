@@ -22,14 +22,15 @@ void event_line_write_value(const char *name, uint64_t value);
 /* The same with a string. */
 void event_line_write_text(const char *name, const char *value);
 
-/* "moonsinter VERB: message" on stderr, without what could steer a terminal. Returns 1, the exit status of a failure. */
+/* "moonsinter VERB: message" on stderr, without what could steer a terminal. Returns 1, the exit status of a
+ * failure. */
 int event_line_tell_failure(const char *verb, const struct error *error);
 
 /* The same, and `failed {kind, message}`. */
 int event_line_write_failure(const char *verb, const struct error *error);
 
-/* Likewise for a command line that cannot be understood, with a hint at --help; `verb` is NULL where there is none.
- * Returns 2. */
+/* Likewise for a command line that cannot be understood, with a hint at --help; `verb` is NULL where there is
+ * none. Returns 2. */
 int event_line_write_usage(const char *verb, const struct error *error);
 
 /* What becomes of `exit_status` at the very end: a success of which stdout could not be told is none. */

@@ -85,7 +85,8 @@ static void report_on_planned(void *owner, const struct plan *plan)
     json_add_u64(event, "bytes_fetched", totals->bytes_fetched);
     json_add_u64(event, "table_bytes", totals->table_bytes);
     json_add_u64(event, "manifest_bytes", totals->manifest_bytes);
-    json_add_u64(event, "download_bytes", totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+    json_add_u64(event, "download_bytes",
+                 totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
     json_add_u64(event, "chunks_kept", totals->chunks_kept);
     json_add_u64(event, "chunks_copied", totals->chunks_copied);
     json_add_u64(event, "chunks_fetched", totals->chunks_fetched);
@@ -99,7 +100,8 @@ static void report_on_planned(void *owner, const struct plan *plan)
 }
 
 /* One event a chunk, as the ancestor's; there may be tens of thousands, so they are written in one go. */
-static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes)
+static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count,
+                             uint64_t bytes)
 {
     struct report *report = owner;
 
@@ -134,7 +136,8 @@ static void report_on_retry(void *owner, uint32_t chunk, const struct error *err
     json_add_string(event, "value", error->message);
     json_add_u64(event, "retry_ms", wait_ms);
     report_event(report, event);
-    report_note(report, "%s; trying again in %s", error->message, text_format_duration(wait, sizeof(wait), wait_ms));
+    report_note(report, "%s; trying again in %s", error->message,
+                text_format_duration(wait, sizeof(wait), wait_ms));
 }
 
 /* The target's old content is a source, too. */
@@ -236,7 +239,8 @@ void report_done(struct report *report, struct clone *clone, bool plan_only)
 
     meter_clear(&report->meter);
     if (plan_only) {
-        json_add_u64(event, "download_bytes", totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+        json_add_u64(event, "download_bytes",
+                     totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
     } else {
         uint64_t total = report->earlier_bytes + progress->bytes_received + report->release->manifest_size;
         json_add_u64(event, "total_bytes_downloaded", total);

@@ -1,6 +1,6 @@
 /*
- * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and a few
- * sentences on stderr for people. The main thread only; may block as these streams may.
+ * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and
+ * a few sentences on stderr for people. The main thread only; may block as these streams may.
  */
 #pragma once
 
@@ -11,14 +11,14 @@
 #include "common/sinter/clone.h"
 
 struct report {
-    bool events;  /* to stdout */
-    bool people;  /* sentences to stderr */
+    bool events; /* to stdout */
+    bool people; /* sentences to stderr */
     struct meter meter;
     const struct release *release; /* of the clone under way */
     const struct clone *clone;
     bool has_seeds;
     const char *target;
-    const char *phase;             /* its name, for the meter */
+    const char *phase; /* its name, for the meter */
     uint64_t chunks_fetched;
     /* by clones of this run that were begun anew, and their manifests */
     uint64_t earlier_bytes, earlier_written, earlier_requests, earlier_retries;

@@ -85,7 +85,8 @@ static bool session_take_duration(const char *option, uint64_t *ret_ms, struct e
     uint64_t ms;
 
     if (text_parse_duration(optarg, &ms) < 0 || ms == 0)
-        return error_set(error, ERROR_REFUSED, "%s takes a time such as 30s or 5min, not %.100s", option, optarg);
+        return error_set(error, ERROR_REFUSED, "%s takes a time such as 30s or 5min, not %.100s", option,
+                         optarg);
     *ret_ms = ms;
     return true;
 }
@@ -103,7 +104,8 @@ static bool session_take_option(struct session *session, int option, char **argv
         return true;
     case OPTION_RATE_LIMIT:
         if (text_parse_size(optarg, &number) < 0 || number == 0)
-            return error_set(error, ERROR_REFUSED, "--rate-limit takes bytes a second such as 500K, not %.100s", optarg);
+            return error_set(error, ERROR_REFUSED,
+                             "--rate-limit takes bytes a second such as 500K, not %.100s", optarg);
         session->http.rate_limit_bytes_s = number;
         return true;
     case OPTION_STALL_TIMEOUT:
@@ -125,7 +127,8 @@ static bool session_take_option(struct session *session, int option, char **argv
     case OPTION_HEADER:
         if (!strchr(optarg, ':') || strpbrk(optarg, "\r\n") || session->header_count == SESSION_HEADERS_MAX)
             /* Not repeated: it may be a password. */
-            return error_set(error, ERROR_REFUSED, "--header takes \"NAME: VALUE\" on one line, at most %d times",
+            return error_set(error, ERROR_REFUSED,
+                             "--header takes \"NAME: VALUE\" on one line, at most %d times",
                              SESSION_HEADERS_MAX);
         session->headers[session->header_count++] = optarg;
         return true;
@@ -219,8 +222,8 @@ static void session_clone(struct session *session)
     clone_start(session->clone);
 }
 
-static void session_on_release(void *owner, struct release *release, bool unchanged, const struct error *error,
-                               uint64_t retry_after_ms)
+static void session_on_release(void *owner, struct release *release, bool unchanged,
+                               const struct error *error, uint64_t retry_after_ms)
 {
     struct session *session = owner;
 

@@ -1,24 +1,24 @@
 /*
- * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments both share, fetches the manifest, runs the
- * engine, and starts over where the server's image was replaced meanwhile. The main thread only.
+ * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments both share, fetches the manifest,
+ * runs the engine, and starts over where the server's image was replaced meanwhile. The main thread only.
  */
 #pragma once
 
 #include <stdbool.h>
 
 /* The options both verbs take, for their help texts. */
-#define SESSION_OPTIONS_HELP                                                                                   \
-    "  --connections N         ranges to fetch at the same time, 1 to 16 (default 4)\n"                        \
-    "  --rate-limit SIZE       bytes a second for all of them, with K, M or G (default: no limit)\n"           \
-    "  --stall-timeout TIME    when a silent connection is given up and tried again (default 30s)\n"           \
-    "  --retry-for TIME        how long to try without getting anywhere (default 2min)\n"                      \
-    "  --proxy URL             fetch through this proxy\n"                                                     \
-    "  --ca-file FILE          certificates to trust, PEM (default: the system's)\n"                           \
-    "  --client-certificate FILE, --client-key FILE\n"                                                         \
-    "                          show these to the server, PEM\n"                                                \
-    "  --header \"NAME: VALUE\"  send this with each request; may be given several times\n"                    \
-    "  --json                  write events to stdout even if it is a terminal\n"                              \
-    "  -q, --quiet             no progress on the terminal\n"                                                  \
+#define SESSION_OPTIONS_HELP                                                                                 \
+    "  --connections N         ranges to fetch at the same time, 1 to 16 (default 4)\n"                      \
+    "  --rate-limit SIZE       bytes a second for all of them, with K, M or G (default: no limit)\n"         \
+    "  --stall-timeout TIME    when a silent connection is given up and tried again (default 30s)\n"         \
+    "  --retry-for TIME        how long to try without getting anywhere (default 2min)\n"                    \
+    "  --proxy URL             fetch through this proxy\n"                                                   \
+    "  --ca-file FILE          certificates to trust, PEM (default: the system's)\n"                         \
+    "  --client-certificate FILE, --client-key FILE\n"                                                       \
+    "                          show these to the server, PEM\n"                                              \
+    "  --header \"NAME: VALUE\"  send this with each request; may be given several times\n"                  \
+    "  --json                  write events to stdout even if it is a terminal\n"                            \
+    "  -q, --quiet             no progress on the terminal\n"                                                \
     "  -h, --help              this text\n"
 
 /* Runs the verb argv[0]; returns its exit status. */

@@ -82,7 +82,8 @@ static bool verification_load(struct verification *run, const char *path, const 
 static bool verification_run(struct verification *run, const char *path, const char *manifest_path,
                              struct error *error)
 {
-    static const struct verify_events events = {.progress = verification_on_progress, .done = verification_on_done};
+    static const struct verify_events events = {.progress = verification_on_progress,
+                                                .done = verification_on_done};
 
     if (!verification_load(run, path, manifest_path, error) ||
         !engine_init(&run->engine, NULL, verification_on_stop, run, error))

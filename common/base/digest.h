@@ -30,7 +30,8 @@ int digest_sha256_from_hex(const char *hex, uint8_t ret_digest[DIGEST_SHA256_SIZ
 /* SHA-256 and XXH32 of a stream, in pieces. */
 struct digest_stream;
 
-/* A stream that computes SHA-256 (with_sha256), XXH32 (with_xxh32) or both; freed with digest_stream_free(). */
+/* A stream that computes SHA-256 (with_sha256), XXH32 (with_xxh32) or both; freed with digest_stream_free().
+ */
 struct digest_stream *digest_stream_new(int with_sha256, int with_xxh32);
 
 /* Frees the stream; NULL is fine. Returns NULL. */

@@ -32,7 +32,8 @@ struct error {
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Like error_set() with ERROR_SYSTEM; appends ": " and the text of `code` (errno value, positive or negative). */
+/* Like error_set() with ERROR_SYSTEM; appends ": " and the text of `code` (errno value, positive or
+ * negative). */
 bool error_set_errno(struct error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

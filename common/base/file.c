@@ -55,7 +55,8 @@ bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_s
             break;
         size += (size_t)got;
         if (size > max_size)
-            return error_set(error, ERROR_REFUSED, "%s is larger than the %zu bytes allowed here", path, max_size);
+            return error_set(error, ERROR_REFUSED, "%s is larger than the %zu bytes allowed here", path,
+                             max_size);
     }
     data[size] = 0;
     *ret_data = data;

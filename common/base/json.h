@@ -1,7 +1,8 @@
 /*
  * JSON by json-c, with the bounds and the strictness that hostile input needs. The only includer of json-c;
  * others include this header and use json-c's own builders (json_object_new_..., json_object_object_add) for
- * output. Never blocks, but parsing takes time in proportion to the input: large input belongs on a pool thread.
+ * output. Never blocks, but parsing takes time in proportion to the input: large input belongs on a pool
+ * thread.
  */
 #pragma once
 
@@ -25,10 +26,10 @@ enum {
     JSON_VALUES_MAX = 16384,
 };
 
-/* Parses exactly one JSON object of `size` bytes (which need not be zero-terminated): nesting at most 16 deep,
- * at most JSON_VALUES_MAX values, no two members of one object with the same name (two readers could each
- * believe another), nothing but blanks after it. The caller puts *ret_object. `what` names the input in the
- * error ("the manifest", "the state file"). */
+/* Parses exactly one JSON object of `size` bytes (which need not be zero-terminated): nesting at most 16
+ * deep, at most JSON_VALUES_MAX values, no two members of one object with the same name (two readers could
+ * each believe another), nothing but blanks after it. The caller puts *ret_object. `what` names the input in
+ * the error ("the manifest", "the state file"). */
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error);
 
@@ -40,7 +41,8 @@ enum json_member {
 };
 
 /* An integer of 0 to `max`; a fraction, a negative or a larger number is JSON_MEMBER_BAD. */
-enum json_member json_get_u64(struct json_object *object, const char *name, uint64_t max, uint64_t *ret_value);
+enum json_member json_get_u64(struct json_object *object, const char *name, uint64_t max,
+                              uint64_t *ret_value);
 
 /* A string without embedded zero bytes, valid as long as `object`. */
 enum json_member json_get_string(struct json_object *object, const char *name, const char **ret_value);
@@ -49,7 +51,8 @@ enum json_member json_get_string(struct json_object *object, const char *name, c
 enum json_member json_get_bool(struct json_object *object, const char *name, bool *ret_value);
 
 /* An object, valid as long as its parent. */
-enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value);
+enum json_member json_get_object(struct json_object *object, const char *name,
+                                 struct json_object **ret_value);
 
 /* Adds a string member, or null for NULL; bytes that are no UTF-8 become question marks. */
 void json_add_string(struct json_object *object, const char *name, const char *value);

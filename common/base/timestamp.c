@@ -16,8 +16,8 @@ static unsigned digits_at(const char *text, size_t count)
     return value;
 }
 
-/* Calendar arithmetic of our own: where time_t has 32 bits, the C library's ends in 2038, and releases may well expire
- * later. */
+/* Calendar arithmetic of our own: where time_t has 32 bits, the C library's ends in 2038, and releases may
+ * well expire later. */
 static bool is_leap(unsigned year)
 {
     return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -35,7 +35,8 @@ static uint64_t days_before_year(unsigned year)
 {
     unsigned past = year - 1; /* the leap years up to there, less those before 1970 */
 
-    return (uint64_t)365 * (year - 1970) + (past / 4 - past / 100 + past / 400) - (1969 / 4 - 1969 / 100 + 1969 / 400);
+    return (uint64_t)365 * (year - 1970) + (past / 4 - past / 100 + past / 400) -
+           (1969 / 4 - 1969 / 100 + 1969 / 400);
 }
 
 int timestamp_parse(const char *text, uint64_t *ret_seconds)
@@ -49,7 +50,8 @@ int timestamp_parse(const char *text, uint64_t *ret_seconds)
             return -EINVAL;
 
     unsigned year = digits_at(text, 4), month = digits_at(text + 5, 2), day = digits_at(text + 8, 2);
-    unsigned hour = digits_at(text + 11, 2), minute = digits_at(text + 14, 2), second = digits_at(text + 17, 2);
+    unsigned hour = digits_at(text + 11, 2), minute = digits_at(text + 14, 2),
+             second = digits_at(text + 17, 2);
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month) || hour > 23 ||
         minute > 59 || second > 60)
         return -EINVAL;
@@ -76,7 +78,7 @@ char *timestamp_format(char ret_text[TIMESTAMP_TEXT_SIZE], uint64_t seconds)
     for (; day >= days_of_month(year, month); month++)
         day -= days_of_month(year, month);
     /* The remainders change nothing, but tell the compiler how wide the fields are. */
-    snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000, month % 100, (day + 1) % 100,
-             second / 3600 % 100, second / 60 % 60, second % 60);
+    snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000, month % 100,
+             (day + 1) % 100, second / 3600 % 100, second / 60 % 60, second % 60);
     return ret_text;
 }

@@ -12,12 +12,12 @@ enum {
     URL_SIZE_MAX = 4096, /* bytes of a URL or reference */
 };
 
-/* Whether `url` is an absolute http or https URL with a host, of bytes that a URL may contain. The sentences of this
- * module do not repeat the URL, which may hold a password. */
+/* Whether `url` is an absolute http or https URL with a host, of bytes that a URL may contain. The sentences
+ * of this module do not repeat the URL, which may hold a password. */
 bool url_check(const char *url, struct error *error);
 
-/* The URL of the file that lies beside the one at `url` and whose name has `suffix` after it: the query stays, the
- * fragment goes. Owned by the caller. */
+/* The URL of the file that lies beside the one at `url` and whose name has `suffix` after it: the query
+ * stays, the fragment goes. Owned by the caller. */
 char *url_append_to_path(const char *url, const char *suffix);
 
 /* Resolves `reference` against `base`, an absolute http or https URL whose query and fragment do not count.

@@ -32,7 +32,8 @@ static bool device_new(const char *path, int *fd, struct device **ret_device, st
     if (fstat(*fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at %s", path);
     if (!S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
-        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these", path);
+        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these",
+                         path);
 
     struct device *device = alloc_zeroed(sizeof(*device));
     device->path = alloc_string(path);
@@ -56,7 +57,8 @@ bool device_open_source(const char *path, struct device **ret_device, struct err
 
 static bool device_refuse_busy(const char *path, const char *holder, struct error *error)
 {
-    return error_set(error, ERROR_REFUSED, "%s is in use and will not be written: %s; release it first", path, holder);
+    return error_set(error, ERROR_REFUSED, "%s is in use and will not be written: %s; release it first", path,
+                     holder);
 }
 
 static bool device_open_block_target(const char *path, dev_t number, int *ret_fd, struct error *error)
@@ -116,11 +118,13 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
         return error_set_errno(error, errno, "cannot open %s for writing", path);
     /* A misspelt partition must not become a file that fills the memory behind devtmpfs. */
     if (!exists && strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0)
-        return error_set(error, ERROR_REFUSED, "%s does not exist; name a block device that does, or a file", path);
+        return error_set(error, ERROR_REFUSED, "%s does not exist; name a block device that does, or a file",
+                         path);
     if (exists && S_ISDIR(status.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is a folder; name a file or a block device", path);
     if (exists && !S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
-        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these", path);
+        return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these",
+                         path);
 
     bool is_block = exists && S_ISBLK(status.st_mode);
     if (!(is_block ? device_open_block_target(path, status.st_rdev, &fd, error)
@@ -184,7 +188,8 @@ int device_descriptor(const struct device *device)
 
 bool device_is_same(const struct device *device, const struct device *other)
 {
-    return device->is_block == other->is_block && device->device == other->device && device->inode == other->inode;
+    return device->is_block == other->is_block && device->device == other->device &&
+           device->inode == other->inode;
 }
 
 bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error)
@@ -209,16 +214,19 @@ bool device_read(const struct device *device, void *buffer, size_t size, uint64_
     int result = file_pread_full(device->fd, buffer, size, offset);
 
     if (result < 0)
-        return error_set_errno(error, result, "cannot read %zu bytes of %s at %" PRIu64, size, device->path, offset);
+        return error_set_errno(error, result, "cannot read %zu bytes of %s at %" PRIu64, size, device->path,
+                               offset);
     return true;
 }
 
-bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset, struct error *error)
+bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
+                  struct error *error)
 {
     int result = file_pwrite_full(device->fd, data, size, offset);
 
     if (result < 0)
-        return error_set_errno(error, result, "cannot write %zu bytes of %s at %" PRIu64, size, device->path, offset);
+        return error_set_errno(error, result, "cannot write %zu bytes of %s at %" PRIu64, size, device->path,
+                               offset);
     return true;
 }
 
@@ -260,7 +268,8 @@ struct device_readback {
     bool direct;
 };
 
-bool device_readback_open(const struct device *device, struct device_readback **ret_readback, struct error *error)
+bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
+                          struct error *error)
 {
     CLEANUP_FREE char *link = alloc_printf("/proc/self/fd/%d", device->fd);
     bool direct = true;
@@ -310,7 +319,8 @@ bool device_readback_next(struct device_readback *readback, uint64_t image_size,
 
     assert(readback->offset <= image_size);
     while (got < want) {
-        ssize_t count = pread(readback->fd, readback->buffer + got, ask - got, (off_t)(readback->offset + got));
+        ssize_t count =
+            pread(readback->fd, readback->buffer + got, ask - got, (off_t)(readback->offset + got));
         if (count < 0 && errno == EINTR)
             continue;
         if (count <= 0)

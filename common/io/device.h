@@ -1,9 +1,9 @@
 /*
  * The medium: block devices and image files, opened, read, written, synced and read back safely. A target is
- * opened exclusively, so that nothing mounted or held is ever written, and stays open from the first write until
- * after the boot selection changed. Everything here may block on the medium for as long as it likes: pool threads
- * only, or programs before their loop runs. A device is used by several threads at once; reads and writes of
- * separate ranges do not disturb each other.
+ * opened exclusively, so that nothing mounted or held is ever written, and stays open from the first write
+ * until after the boot selection changed. Everything here may block on the medium for as long as it likes:
+ * pool threads only, or programs before their loop runs. A device is used by several threads at once; reads
+ * and writes of separate ranges do not disturb each other.
  */
 #pragma once
 
@@ -19,8 +19,9 @@ struct device;
 bool device_open_source(const char *path, struct device **ret_device, struct error *error);
 
 /* Opens for writing: a block device with O_EXCL (refused, with its holder named, where it is mounted, held or
- * opened exclusively by others), a regular file under an exclusive lock (refused where a loop device stands on
- * it); a missing path is created as a file when `create`. A block device smaller than `need_bytes` is refused. */
+ * opened exclusively by others), a regular file under an exclusive lock (refused where a loop device stands
+ * on it); a missing path is created as a file when `create`. A block device smaller than `need_bytes` is
+ * refused. */
 bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
                         struct error *error);
 
@@ -45,7 +46,8 @@ bool device_is_same(const struct device *device, const struct device *other);
 bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error);
 
 /* Reads exactly `size` bytes at `offset`; an end before that is an error of kind system with code ENODATA. */
-bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset, struct error *error);
+bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset,
+                 struct error *error);
 
 /* Writes exactly `size` bytes at `offset`. */
 bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
@@ -61,19 +63,19 @@ bool device_set_size(const struct device *device, uint64_t bytes, struct error *
 /* Everything written is on the medium when this returns. */
 bool device_sync(const struct device *device, struct error *error);
 
-/* Reading back past the page cache: O_DIRECT on block devices; on files O_DIRECT where the file system has it,
- * else after dropping the file's cached pages. */
+/* Reading back past the page cache: O_DIRECT on block devices; on files O_DIRECT where the file system has
+ * it, else after dropping the file's cached pages. */
 struct device_readback;
 
-/* Opens a second descriptor on the same opened target (through /proc/self/fd, so that a path that was replaced
- * meanwhile cannot matter). */
+/* Opens a second descriptor on the same opened target (through /proc/self/fd, so that a path that was
+ * replaced meanwhile cannot matter). */
 bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
                           struct error *error);
 
 /* Closes; NULL is fine. Returns NULL. */
 struct device_readback *device_readback_close(struct device_readback *readback);
 
-/* Reads the next bytes in order, at most `size` of them from the image of `image_size` bytes; *ret_data points into
- * the readback's own buffer until the next call; *ret_size is 0 at the image's end. */
+/* Reads the next bytes in order, at most `size` of them from the image of `image_size` bytes; *ret_data
+ * points into the readback's own buffer until the next call; *ret_size is 0 at the image's end. */
 bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
                           size_t *ret_size, struct error *error);

@@ -1,8 +1,8 @@
 /*
  * HTTP(S) GET requests on the one loop: libcurl's multi interface driven by libevent. The only user of curl.
- * Everything a server can do wrong has one outcome here; callers never see a half-checked answer. One attempt a
- * call: whether and when to try again is the caller's decision (see common/io/backoff.h). Nothing here blocks;
- * name resolution runs on curl's own resolver thread. The loop's thread only.
+ * Everything a server can do wrong has one outcome here; callers never see a half-checked answer. One attempt
+ * a call: whether and when to try again is the caller's decision (see common/io/backoff.h). Nothing here
+ * blocks; name resolution runs on curl's own resolver thread. The loop's thread only.
  */
 #pragma once
 
@@ -20,64 +20,67 @@ struct http_request;
 struct http_settings {
     unsigned connections;        /* and requests at the same time; more wait their turn; default 4 */
     uint64_t rate_limit_bytes_s; /* of all downloads together, taking turns; default no limit */
-    uint64_t stall_timeout_ms;   /* a request slower than 100 bytes/s for so long has failed (in whole seconds, by curl's
-                                    average over five); a connection not made in that time, or 30 s, too;
-                                    default 30 s */
-    const char *proxy;           /* default: curl's environment variables */
-    const char *ca_file;         /* PEM, instead of the system's */
+    uint64_t stall_timeout_ms; /* a request slower than 100 bytes/s for so long has failed (in whole seconds,
+                                  by curl's average over five); a connection not made in that time, or 30 s,
+                                  too; default 30 s */
+    const char *proxy;         /* default: curl's environment variables */
+    const char *ca_file;       /* PEM, instead of the system's */
     const char *client_certificate;
     const char *client_key;
-    const char *const *headers; /* "Name: value", NULL-terminated; redirects to another host take them along, except
-                                   for Authorization and Cookie */
+    const char *const *headers; /* "Name: value", NULL-terminated; redirects to another host take them along,
+                                   except for Authorization and Cookie */
 };
 
 /* What became of a request. */
 enum http_outcome {
     HTTP_OUTCOME_OK,           /* the body is whole and of the size asked for */
     HTTP_OUTCOME_NOT_MODIFIED, /* 304 to a conditional request */
-    HTTP_OUTCOME_CHANGED,      /* the entity is no longer the one pinned: other ETag, other total size, 200 to If-Range,
-                                  416, or 404/410 to a pinned range */
+    HTTP_OUTCOME_CHANGED,      /* the entity is no longer the one pinned: other ETag, other total size, 200 to
+                                  If-Range,      416, or 404/410 to a pinned range */
     HTTP_OUTCOME_TRANSIENT,    /* time may mend it: no connection, reset, short body, stall, 408, 429, 5xx */
-    HTTP_OUTCOME_FAILED,       /* time will not: 404, 403, no ranges, encoded or long body, bad redirect, TLS refusal */
+    HTTP_OUTCOME_FAILED,       /* time will not: 404, 403, no ranges, encoded or long body, bad redirect, TLS
+                                  refusal */
 };
 
 /* The answer, valid only during the http_done_fn call. */
 struct http_response {
     enum http_outcome outcome;
-    struct error error;         /* set unless OK or NOT_MODIFIED; names the URL without user or password */
-    long status;                /* the last HTTP status, 0 if none came */
-    const char *etag;           /* as sent, weak ones included; NULL if none */
-    const char *last_modified;  /* as sent; NULL if none */
-    uint64_t total_size;        /* of the entity: from Content-Range, or the body's size on 200 */
-    uint64_t retry_after_ms;    /* 0 = not asked for; at most one hour */
-    uint64_t received_bytes;    /* body bytes that came, good or not */
-    char *body;                 /* http_get(): the body, zero-terminated one past body_size; the callback may take it by
-                                   setting it to NULL. http_get_range(): NULL, the caller has the buffer */
-    size_t body_size;           /* bytes of the body; of a range that ended TRANSIENT, those already in the buffer, which
-                                   are worth keeping: the rest can be asked for alone */
+    struct error error;        /* set unless OK or NOT_MODIFIED; names the URL without user or password */
+    long status;               /* the last HTTP status, 0 if none came */
+    const char *etag;          /* as sent, weak ones included; NULL if none */
+    const char *last_modified; /* as sent; NULL if none */
+    uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
+    uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
+    uint64_t received_bytes;   /* body bytes that came, good or not */
+    char *body;       /* http_get(): the body, zero-terminated one past body_size; the callback may take it by
+                         setting it to NULL. http_get_range(): NULL, the caller has the buffer */
+    size_t body_size; /* bytes of the body; of a range that ended TRANSIENT, those already in the buffer,
+                         which are worth keeping: the rest can be asked for alone */
 };
 
-/* Called exactly once for each request unless http_cancel() came first. It may start and cancel other requests. */
+/* Called exactly once for each request unless http_cancel() came first. It may start and cancel other
+ * requests. */
 typedef void (*http_done_fn)(void *owner, struct http_response *response);
 
-/* Called as bytes of a body that was asked for arrive: for progress only. May start and cancel requests as well. May
- * be NULL. */
+/* Called as bytes of a body that was asked for arrive: for progress only. May start and cancel requests as
+ * well. May be NULL. */
 typedef void (*http_progress_fn)(void *owner, size_t bytes);
 
 /* Sets up curl on `base`. While nothing is under way, it holds neither a timer nor a socket event there. */
 bool http_new(struct event_base *base, const struct http_settings *settings, struct http **ret_http,
               struct error *error);
 
-/* Cancels what is under way without calling back, and frees; safe inside any callback. NULL is fine. Returns NULL. */
+/* Cancels what is under way without calling back, and frees; safe inside any callback. NULL is fine. Returns
+ * NULL. */
 struct http *http_free(struct http *http);
 
-/* A whole file into memory. Where the server announces neither a length nor chunks, it is whole when the connection
- * ends in order, which nobody can prove: let a digest or the content's own syntax tell. */
+/* A whole file into memory. Where the server announces neither a length nor chunks, it is whole when the
+ * connection ends in order, which nobody can prove: let a digest or the content's own syntax tell. */
 struct http_get {
     const char *url;
-    size_t max_size;                 /* a longer body is FAILED as soon as it is known, unread */
-    const char *if_none_match;       /* an ETag: makes the request conditional; NULL = no */
-    const char *if_modified_since;   /* a Last-Modified: likewise, used where there is no ETag; NULL = no */
+    size_t max_size;               /* a longer body is FAILED as soon as it is known, unread */
+    const char *if_none_match;     /* an ETag: makes the request conditional; NULL = no */
+    const char *if_modified_since; /* a Last-Modified: likewise, used where there is no ETag; NULL = no */
     http_progress_fn progress;
 };
 
@@ -89,20 +92,21 @@ struct http_request *http_get(struct http *http, const struct http_get *get, htt
 struct http_get_range {
     const char *url;
     uint64_t offset;
-    size_t size;          /* bytes, at least 1 */
-    uint8_t *buffer;      /* of `size` bytes; written until the callback or http_cancel() */
-    const char *etag;     /* pins the entity: sent as If-Range where strong, and compared with the answer's; NULL = not
-                             known yet */
-    uint64_t total_size;  /* the entity's size where known, compared with Content-Range's; 0 = not known */
+    size_t size;      /* bytes, at least 1 */
+    uint8_t *buffer;  /* of `size` bytes; written until the callback or http_cancel() */
+    const char *etag; /* pins the entity: sent as If-Range where strong, and compared with the answer's; NULL
+                         = not known yet */
+    uint64_t total_size; /* the entity's size where known, compared with Content-Range's; 0 = not known */
     http_progress_fn progress;
 };
 
-/* Starts the request, one range in it. Only 206 with exactly the range asked for, unencoded, is OK; 200 without an
- * If-Range is FAILED ("does not answer range requests"), unless the range is the whole entity. */
+/* Starts the request, one range in it. Only 206 with exactly the range asked for, unencoded, is OK; 200
+ * without an If-Range is FAILED ("does not answer range requests"), unless the range is the whole entity. */
 struct http_request *http_get_range(struct http *http, const struct http_get_range *get, http_done_fn done,
                                     void *owner);
 
-/* Ends the request without a callback; safe inside any callback, its own included. NULL is fine. Returns NULL. */
+/* Ends the request without a callback; safe inside any callback, its own included. NULL is fine. Returns
+ * NULL. */
 struct http_request *http_cancel(struct http_request *request);
 
 /* All bytes received by all requests so far, bodies only. */

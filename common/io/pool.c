@@ -34,8 +34,8 @@ struct pool {
     pthread_t threads[];
 };
 
-/* The threads only ever run jobs of reading, hashing and writing; libcrypto wants the most stack of these, some
- * 10 KiB. */
+/* The threads only ever run jobs of reading, hashing and writing; libcrypto wants the most stack of these,
+ * some 10 KiB. */
 enum { POOL_STACK_SIZE = 256 * 1024 };
 
 static void job_queue_init(struct job_queue *queue)
@@ -94,7 +94,8 @@ static void pool_on_finished(evutil_socket_t fd, short what, void *data)
     struct job_queue batch;
 
     (void)!read(pool->event_fd, &count, sizeof(count));
-    /* Taken whole: whatever finishes from here on writes to the descriptor again, so nothing is left lying. */
+    /* Taken whole: whatever finishes from here on writes to the descriptor again, so nothing is left lying.
+     */
     pthread_mutex_lock(&pool->mutex);
     batch.first = pool->finished.first;
     job_queue_init(&pool->finished);

@@ -1,9 +1,9 @@
 /*
  * A few threads for everything that may block or take long: reading, hashing, writing, syncing. The only user
- * of pthreads. A job belongs to exactly one side at a time: to the loop until pool_submit(), to a thread while
- * its `run` is under way, to the loop again when its `done` is called there. A thread runs only `run`, which
- * touches nothing but the job and what is immutable or atomic. The loop's thread calls every function here; none
- * blocks but pool_free().
+ * of pthreads. A job belongs to exactly one side at a time: to the loop until pool_submit(), to a thread
+ * while its `run` is under way, to the loop again when its `done` is called there. A thread runs only `run`,
+ * which touches nothing but the job and what is immutable or atomic. The loop's thread calls every function
+ * here; none blocks but pool_free().
  */
 #pragma once
 
@@ -26,7 +26,8 @@ typedef void (*pool_done_fn)(struct pool_job *job);
 struct pool_job {
     pool_run_fn run;
     pool_done_fn done;
-    pool_done_fn drop; /* called instead of `done` where pool_free() comes first; may be NULL, may free the job */
+    pool_done_fn
+        drop; /* called instead of `done` where pool_free() comes first; may be NULL, may free the job */
     struct pool_job *next; /* pool::waiting or pool::finished */
 };
 
@@ -34,7 +35,8 @@ struct pool_job {
 bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool, struct error *error);
 
 /* Waits for the running jobs, then ends the threads. Jobs that were not begun are dropped and no `done` is
- * called any more, only `drop`, so owners finish or cancel their own jobs first. NULL is fine. Returns NULL. */
+ * called any more, only `drop`, so owners finish or cancel their own jobs first. NULL is fine. Returns NULL.
+ */
 struct pool *pool_free(struct pool *pool);
 
 /* Queues a job; first in, first run. */

@@ -9,8 +9,8 @@ struct chunk_index {
     const struct chunk_table *table;
     uint32_t *buckets;     /* first chunk of each bucket's chain, or CHUNK_INDEX_NONE */
     unsigned bucket_shift; /* 64 less the buckets' power of two */
-    /* Odd and secret, so that nobody can publish a table that fills one bucket; one each, for with a single one keys
-     * could be chosen to cancel the sizes out. */
+    /* Odd and secret, so that nobody can publish a table that fills one bucket; one each, for with a single
+     * one keys could be chosen to cancel the sizes out. */
     uint64_t key_multiplier, size_multiplier;
     uint32_t *next;        /* of each chunk in its bucket's chain; only the first of a class is in a chain */
     uint32_t *first_alike; /* of each chunk */
@@ -48,7 +48,8 @@ struct chunk_index *chunk_index_new(const struct chunk_table *table)
         uint32_t first = chunk_index_find(index, key, size);
         index->next[i] = CHUNK_INDEX_NONE;
         index->first_alike[i] = i;
-        /* 32 bits are too few to call two chunks alike: among 16,384 of them it would be wrong in 3 images of 100. */
+        /* 32 bits are too few to call two chunks alike: among 16,384 of them it would be wrong in 3 images of
+         * 100. */
         if (!chunk_table_is_content_defined(table))
             continue;
         if (first != CHUNK_INDEX_NONE) {

@@ -1,8 +1,8 @@
 /*
- * Finds the chunks of a table by key and size, and knows which chunks of an image are alike. Chunks with the same
- * key and size are one class; its first chunk in image order stands for all of them. Fixed chunks of the ancestor's
- * kind are never alike and never found, for 32 bits of key do not suffice for that. Immutable once made, so the
- * scanning threads share it. Never blocks; any thread.
+ * Finds the chunks of a table by key and size, and knows which chunks of an image are alike. Chunks with the
+ * same key and size are one class; its first chunk in image order stands for all of them. Fixed chunks of the
+ * ancestor's kind are never alike and never found, for 32 bits of key do not suffice for that. Immutable once
+ * made, so the scanning threads share it. Never blocks; any thread.
  */
 #pragma once
 

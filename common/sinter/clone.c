@@ -48,9 +48,9 @@ struct clone {
     bool job_failed;
     struct error job_error;
 
-    uint32_t source_count; /* at least 1 */
-    struct clone_source *sources;  /* [0] is the target, the rest are the seeds */
-    struct device **seeds;         /* their devices, as the transfer wants them */
+    uint32_t source_count;        /* at least 1 */
+    struct clone_source *sources; /* [0] is the target, the rest are the seeds */
+    struct device **seeds;        /* their devices, as the transfer wants them */
     uint32_t scan_next, scans_under_way;
 
     char *table_url;
@@ -84,8 +84,8 @@ static void clone_enter(struct clone *clone, enum clone_phase phase)
         clone->events->phase(clone->owner, phase);
 }
 
-/* Closing a block device writes what is dirty, which may take its time; so it is a job, too. The target of a clone
- * that succeeded stays open. */
+/* Closing a block device writes what is dirty, which may take its time; so it is a job, too. The target of a
+ * clone that succeeded stays open. */
 static void clone_run_close(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
@@ -149,8 +149,8 @@ static void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(str
 
 /* ---- opening ---- */
 
-/* How much of a source is worth reading: files whole, partitions up to twice the image, for what an image left
- * behind further out is rarely worth the reading. */
+/* How much of a source is worth reading: files whole, partitions up to twice the image, for what an image
+ * left behind further out is rarely worth the reading. */
 static bool clone_measure(struct clone_source *source, uint64_t image_size)
 {
     uint64_t size;
@@ -244,7 +244,8 @@ static void clone_opened(struct clone *clone)
         clone_make_table(clone);
         return;
     }
-    if (!manifest_resolve_url(clone->settings.release->manifest_url, chunks->url, &clone->table_url, &error)) {
+    if (!manifest_resolve_url(clone->settings.release->manifest_url, chunks->url, &clone->table_url,
+                              &error)) {
         CLEANUP_FREE char *shown = http_url_for_display(clone->settings.release->manifest_url);
         error_prefix(&error, "the table of chunks that %s refers to", shown);
         clone_skip_table(clone, &error);
@@ -274,16 +275,18 @@ static bool clone_make_fixed_table(struct clone *clone, struct error *error)
 {
     const struct manifest *manifest = clone_manifest(clone);
 
-    if (manifest->chunk_size > MANIFEST_FIXED_CHUNK_CLONE_MAX && manifest->file_size > MANIFEST_FIXED_CHUNK_CLONE_MAX)
+    if (manifest->chunk_size > MANIFEST_FIXED_CHUNK_CLONE_MAX &&
+        manifest->file_size > MANIFEST_FIXED_CHUNK_CLONE_MAX)
         return error_set(error, ERROR_REFUSED,
-                         "the manifest's chunks of %" PRIu32 " bytes are larger than the %d a device must have memory for; "
+                         "the manifest's chunks of %" PRIu32
+                         " bytes are larger than the %d a device must have memory for; "
                          "generate it with smaller ones",
                          manifest->chunk_size, MANIFEST_FIXED_CHUNK_CLONE_MAX);
     uint32_t *hashes = alloc_array(manifest->chunk_count, sizeof(uint32_t));
     if (manifest->chunk_count)
         memcpy(hashes, manifest->chunk_hashes, manifest->chunk_count * sizeof(uint32_t));
-    clone->table = chunk_table_new_fixed(hashes, manifest->chunk_count, manifest->chunk_size,
-                                         manifest->last_chunk_size);
+    clone->table =
+        chunk_table_new_fixed(hashes, manifest->chunk_count, manifest->chunk_size, manifest->last_chunk_size);
     return true;
 }
 
@@ -291,7 +294,8 @@ static void clone_run_make_table(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
 
-    /* A table that does not fit is as good as none; the sources' first error slot carries the reason to the loop. */
+    /* A table that does not fit is as good as none; the sources' first error slot carries the reason to the
+     * loop. */
     if (clone->table_data)
         clone_parse_table(clone, &clone->sources[0].error);
     if (!clone->table && !clone_make_fixed_table(clone, &clone->job_error)) {
@@ -334,8 +338,8 @@ static void clone_make_table(struct clone *clone)
 
 static void clone_make_plan(struct clone *clone);
 
-/* A place in a seed is better than one in the target's old content, which ties the order of writing; a chunk in
- * place is best. */
+/* A place in a seed is better than one in the target's old content, which ties the order of writing; a chunk
+ * in place is best. */
 static void clone_on_finds(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count)
 {
     struct clone_source *source = owner;
@@ -456,7 +460,8 @@ static void clone_on_chunks(void *owner, enum plan_kind kind, uint32_t first, ui
     else
         clone->progress.bytes_copied += bytes;
     if (clone->events->chunks)
-        clone->events->chunks(clone->owner, fetched ? CLONE_FATE_FETCHED : CLONE_FATE_COPIED, first, count, bytes);
+        clone->events->chunks(clone->owner, fetched ? CLONE_FATE_FETCHED : CLONE_FATE_COPIED, first, count,
+                              bytes);
 }
 
 static void clone_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
@@ -475,7 +480,8 @@ static void clone_on_copy_failed(void *owner, uint32_t source, uint64_t bytes)
 
     clone->progress.bytes_planned += bytes;
     if (source < clone->source_count && !clone->sources[source].changed && clone->events->seed_skipped) {
-        error_set(&error, ERROR_MISMATCH, "it changed since it was scanned, or cannot be read; what is missing is fetched");
+        error_set(&error, ERROR_MISMATCH,
+                  "it changed since it was scanned, or cannot be read; what is missing is fetched");
         clone->sources[source].changed = true;
         clone->events->seed_skipped(clone->owner, clone->sources[source].path, &error);
     }
@@ -505,7 +511,8 @@ static void clone_tell_kept(struct clone *clone)
             continue;
         if (clone->kept[from])
             clone->events->chunks(clone->owner, CLONE_FATE_KEPT, from, to - from,
-                                  chunk_table_offset(clone->table, to) - chunk_table_offset(clone->table, from));
+                                  chunk_table_offset(clone->table, to) -
+                                      chunk_table_offset(clone->table, from));
     }
 }
 
@@ -574,14 +581,16 @@ static void clone_on_verified(void *owner, const struct error *error, uint32_t x
 
 static void clone_synced(struct clone *clone)
 {
-    static const struct verify_events events = {.progress = clone_on_verify_progress, .done = clone_on_verified};
+    static const struct verify_events events = {.progress = clone_on_verify_progress,
+                                                .done = clone_on_verified};
 
     clone_enter(clone, CLONE_PHASE_VERIFYING);
     if (clone->stopping) {
         clone_end(clone);
         return;
     }
-    clone->verify = verify_start(clone->pool, clone->sources[0].device, clone_manifest(clone), &events, clone);
+    clone->verify =
+        verify_start(clone->pool, clone->sources[0].device, clone_manifest(clone), &events, clone);
 }
 
 static void clone_finish_target(struct clone *clone)

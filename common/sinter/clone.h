@@ -1,7 +1,8 @@
 /*
- * Making a target equal to a published image with the fewest bytes over the wire: scan the target and the seeds,
- * plan (keep, copy, fetch), transfer, sync, read back from the medium. One clone is one run of that, on the loop
- * and the pool it is given; it logs nothing and knows nothing of slots. The loop's thread only; nothing blocks.
+ * Making a target equal to a published image with the fewest bytes over the wire: scan the target and the
+ * seeds, plan (keep, copy, fetch), transfer, sync, read back from the medium. One clone is one run of that,
+ * on the loop and the pool it is given; it logs nothing and knows nothing of slots. The loop's thread only;
+ * nothing blocks.
  */
 #pragma once
 
@@ -37,9 +38,9 @@ enum clone_fate {
 
 /* All bytes; everything only grows during a run. */
 struct clone_progress {
-    uint64_t scan_bytes;     /* read so far of the target and the seeds */
-    uint64_t scan_total;     /* to be read of them */
-    uint64_t image_bytes;    /* the image's size */
+    uint64_t scan_bytes;  /* read so far of the target and the seeds */
+    uint64_t scan_total;  /* to be read of them */
+    uint64_t image_bytes; /* the image's size */
     uint64_t bytes_kept;
     uint64_t bytes_copied;
     uint64_t bytes_fetched;  /* of the image: fetched, proved and written */
@@ -51,50 +52,53 @@ struct clone_progress {
     uint64_t retries;
 };
 
-/* All are called on the loop's thread; none but `done` may be followed by clone_free() inside the call. Any but
- * `done` may be NULL. */
+/* All are called on the loop's thread; none but `done` may be followed by clone_free() inside the call. Any
+ * but `done` may be NULL. */
 struct clone_events {
     void (*phase)(void *owner, enum clone_phase phase);
-    /* The scan is over; the plan is valid as long as the clone. Not called again when a changed server or a failed
-     * seed makes single chunks move from copy to fetch; clone_progress() shows that. */
+    /* The scan is over; the plan is valid as long as the clone. Not called again when a changed server or a
+     * failed seed makes single chunks move from copy to fetch; clone_progress() shows that. */
     void (*planned)(void *owner, const struct plan *plan);
     /* Chunks first .. first+count-1 (from 0) now stand in the target, `bytes` together. */
     void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
     /* A request failed and is tried again in wait_ms; chunk counts from 0. */
     void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
-    /* A seed, or by its own path the old content of the target, cannot be used (any more): a note, never a failure. */
+    /* A seed, or by its own path the old content of the target, cannot be used (any more): a note, never a
+     * failure. */
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
     /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too. */
     void (*table_skipped)(void *owner, const struct error *error);
-    /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its first
-     * image-size bytes. */
+    /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its
+     * first image-size bytes. */
     void (*source_hashed)(void *owner, const char *path, uint32_t xxh32);
     /* The target was read back; equal or not, this is its XXH32. */
     void (*read_back)(void *owner, uint32_t xxh32);
-    /* The end, exactly once. NULL: the target equals the image, synced and read back (or the plan is made). */
+    /* The end, exactly once. NULL: the target equals the image, synced and read back (or the plan is made).
+     */
     void (*done)(void *owner, const struct error *error);
 };
 
 struct clone_settings {
-    struct release *release;       /* stays the caller's, and must outlive the clone */
+    struct release *release; /* stays the caller's, and must outlive the clone */
     const char *target_path;
     const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
-    bool plan_only;                /* stop after planning; the target is opened for reading only, and may be missing */
-    bool keep_verified_only;       /* trust no chunk in place by its XXH3 alone: after a failed verification */
-    bool ignore_etag;              /* the manifest was read again and is the same, though the image's ETag changed */
-    bool hash_sources;             /* report source_hashed */
-    /* Has the last word on a target opened for writing, before anything is read or written: false with an error ends
-     * the clone. Called with the events' owner, on a pool thread: it may only look at what does not change until the
-     * next event. NULL: any target is right. */
+    bool plan_only; /* stop after planning; the target is opened for reading only, and may be missing */
+    bool keep_verified_only; /* trust no chunk in place by its XXH3 alone: after a failed verification */
+    bool ignore_etag;  /* the manifest was read again and is the same, though the image's ETag changed */
+    bool hash_sources; /* report source_hashed */
+    /* Has the last word on a target opened for writing, before anything is read or written: false with an
+     * error ends the clone. Called with the events' owner, on a pool thread: it may only look at what does
+     * not change until the next event. NULL: any target is right. */
     bool (*check_target)(void *owner, int fd, struct error *error);
-    unsigned connections;          /* ranges under way at the same time; 0 = 4 */
-    uint64_t give_up_ms;           /* fail when nothing new was verified for so long; 0 = 2 minutes */
+    unsigned connections; /* ranges under way at the same time; 0 = 4 */
+    uint64_t give_up_ms;  /* fail when nothing new was verified for so long; 0 = 2 minutes */
 };
 
 /* Copies the settings' strings. Starts nothing. */
 struct clone *clone_new(struct event_base *base, struct http *http, struct pool *pool,
-                        const struct clone_settings *settings, const struct clone_events *events, void *owner);
+                        const struct clone_settings *settings, const struct clone_events *events,
+                        void *owner);
 
 /* Begins; `done` is never called from within. */
 void clone_start(struct clone *clone);
@@ -102,16 +106,16 @@ void clone_start(struct clone *clone);
 /* Asks it to stop; `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
 void clone_cancel(struct clone *clone);
 
-/* Frees a clone that was not started or whose `done` was called; closes the target unless it was taken. NULL is
- * fine. Returns NULL. */
+/* Frees a clone that was not started or whose `done` was called; closes the target unless it was taken. NULL
+ * is fine. Returns NULL. */
 struct clone *clone_free(struct clone *clone);
 
 enum clone_phase clone_phase(const struct clone *clone);
 
 const struct clone_progress *clone_progress(struct clone *clone);
 
-/* After a failure: the image on the server is not (any more) the manifest's, so reading the manifest again and
- * starting over can help. */
+/* After a failure: the image on the server is not (any more) the manifest's, so reading the manifest again
+ * and starting over can help. */
 bool clone_was_overtaken(const struct clone *clone);
 
 /* NULL before `planned`. */
@@ -120,8 +124,8 @@ const struct plan *clone_plan(const struct clone *clone);
 /* The chunks of the image, valid as long as the clone; NULL before scanning. */
 const struct chunk_table *clone_table(const struct clone *clone);
 
-/* After success: the target's descriptor, still exclusive, so that the verification holds until the boot selection
- * is changed. The caller closes it (on a pool thread). */
+/* After success: the target's descriptor, still exclusive, so that the verification holds until the boot
+ * selection is changed. The caller closes it (on a pool thread). */
 struct device *clone_take_target(struct clone *clone);
 
 /* The phase's name: "scanning", "transferring", ... */

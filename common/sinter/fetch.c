@@ -35,8 +35,8 @@ static void fetch_on_response(void *owner, struct http_response *response)
         fetch_cancel(fetch);
         return;
     }
-    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not be run
-     * against without any. */
+    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
+     * be run against without any. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
@@ -46,7 +46,8 @@ static void fetch_on_response(void *owner, struct http_response *response)
         return;
     }
     fetch->waited_ms += wait_ms;
-    struct timeval time = {.tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    struct timeval time = {.tv_sec = (time_t)(wait_ms / 1000),
+                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
     evtimer_add(fetch->timer, &time);
     fetch->events->retry(fetch->owner, &response->error, wait_ms);
 }

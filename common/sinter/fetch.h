@@ -1,6 +1,6 @@
 /*
- * One file of moderate size into memory, tried again for as long as time may mend what is wrong. The loop's thread
- * only; nothing blocks.
+ * One file of moderate size into memory, tried again for as long as time may mend what is wrong. The loop's
+ * thread only; nothing blocks.
  */
 #pragma once
 
@@ -15,7 +15,8 @@ struct fetch;
 
 struct fetch_events {
     void (*retry)(void *owner, const struct error *error, uint64_t wait_ms);
-    /* The end, exactly once: `body` (the callee's to free) and `size`, or `error`. fetch_cancel() is not needed after. */
+    /* The end, exactly once: `body` (the callee's to free) and `size`, or `error`. fetch_cancel() is not
+     * needed after. */
     void (*done)(void *owner, char *body, size_t size, const struct error *error);
 };
 

@@ -9,7 +9,8 @@ struct plan {
     struct plan_totals totals;
     struct plan_run *runs;
     uint32_t run_count;
-    /* Edges, grouped by the run that comes first: edges[edge_start[r]] to edges[edge_start[r + 1] - 1] wait for r. */
+    /* Edges, grouped by the run that comes first: edges[edge_start[r]] to edges[edge_start[r + 1] - 1] wait
+     * for r. */
     uint32_t *edges;
     uint32_t *edge_start;
 };
@@ -41,7 +42,10 @@ static void plan_choose(const struct plan_input *input, uint32_t chunk, struct p
     uint32_t first = chunk_index_first_alike(input->index, chunk);
     const struct plan_place *place = &input->places[first];
 
-    *ret_run = (struct plan_run){.kind = PLAN_KIND_FETCH, .source = PLAN_SOURCE_NONE, .first = chunk, .count = 1,
+    *ret_run = (struct plan_run){.kind = PLAN_KIND_FETCH,
+                                 .source = PLAN_SOURCE_NONE,
+                                 .first = chunk,
+                                 .count = 1,
                                  .size = chunk_table_size(input->table, chunk)};
     if (place->source != PLAN_SOURCE_NONE) {
         ret_run->kind = PLAN_KIND_COPY;
@@ -106,9 +110,9 @@ static uint32_t plan_find_run(const struct plan *plan, const struct chunk_table 
     return low;
 }
 
-/* A run that reads the target's old content comes before whatever overwrites that content; a run that copies what
- * was written before comes after it. A run that overwrites its own source needs no edge: it is read whole before
- * it is written. */
+/* A run that reads the target's old content comes before whatever overwrites that content; a run that copies
+ * what was written before comes after it. A run that overwrites its own source needs no edge: it is read
+ * whole before it is written. */
 static void plan_find_edges(const struct plan *plan, const struct chunk_table *table, struct edge_list *edges)
 {
     for (uint32_t r = 0; r < plan->run_count; r++) {
@@ -153,9 +157,9 @@ static void plan_store_edges(struct plan *plan, struct edge_list *list)
     }
 }
 
-/* A run within a circle of moves is fetched instead: it no longer reads the target, so nobody waits for it for that
- * reason. It has no other waiters: what copies from it would have been PLAN_SOURCE_WRITTEN, and such runs only follow
- * fetched ones. */
+/* A run within a circle of moves is fetched instead: it no longer reads the target, so nobody waits for it
+ * for that reason. It has no other waiters: what copies from it would have been PLAN_SOURCE_WRITTEN, and such
+ * runs only follow fetched ones. */
 static void plan_break_cycle(struct plan *plan, uint32_t r)
 {
     plan->runs[r].kind = PLAN_KIND_FETCH;
@@ -179,8 +183,8 @@ enum walk_mark {
     WALK_MARK_CLEAR, /* on no circle: all that must come after it was walked */
 };
 
-/* A walk from run to run along the edges, to find circles. Only runs that read the target can be part of one: nothing
- * waits for any other run but copies of what was written, for which nothing waits. */
+/* A walk from run to run along the edges, to find circles. Only runs that read the target can be part of one:
+ * nothing waits for any other run but copies of what was written, for which nothing waits. */
 struct walk {
     uint8_t *marks;      /* enum walk_mark of each run */
     uint32_t *next_edge; /* of each run: the first that was not followed to its end */
@@ -194,8 +198,8 @@ static void walk_enter(struct walk *walk, uint32_t r)
     walk->path[walk->depth++] = r;
 }
 
-/* The path's last run must come before `again`, which is on the path: fetches the smallest run between, and goes back
- * to the one before it. What had been cleared stays so. */
+/* The path's last run must come before `again`, which is on the path: fetches the smallest run between, and
+ * goes back to the one before it. What had been cleared stays so. */
 static void walk_close_circle(struct walk *walk, struct plan *plan, uint32_t again)
 {
     uint32_t smallest = walk->depth - 1;

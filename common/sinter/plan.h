@@ -1,8 +1,9 @@
 /*
- * What becomes of every chunk of the image, decided before the first byte is fetched: keep it where it is, copy it
- * from a seed or from the target's own content, or fetch it. Exact to the byte. A plan is a list of runs, each of
- * neighbouring chunks that are made in one go, with the order in which moving within the target is safe. Pure: a
- * plan is made from what the scan found; making it takes time in proportion to the chunks, so pool threads only.
+ * What becomes of every chunk of the image, decided before the first byte is fetched: keep it where it is,
+ * copy it from a seed or from the target's own content, or fetch it. Exact to the byte. A plan is a list of
+ * runs, each of neighbouring chunks that are made in one go, with the order in which moving within the target
+ * is safe. Pure: a plan is made from what the scan found; making it takes time in proportion to the chunks,
+ * so pool threads only.
  */
 #pragma once
 
@@ -36,10 +37,10 @@ struct plan_place {
 /* Neighbouring chunks that are made in one go: read or fetched together, proved, written together. */
 struct plan_run {
     enum plan_kind kind;
-    uint32_t source;        /* PLAN_KIND_COPY */
-    uint32_t first, count;  /* chunks */
-    uint32_t size;          /* bytes, at most the run_size_max the plan was made with */
-    uint32_t blockers;      /* runs that must be written before this one may start; counted down by the transfer */
+    uint32_t source;       /* PLAN_KIND_COPY */
+    uint32_t first, count; /* chunks */
+    uint32_t size;         /* bytes, at most the run_size_max the plan was made with */
+    uint32_t blockers; /* runs that must be written before this one may start; counted down by the transfer */
     uint64_t source_offset; /* PLAN_KIND_COPY */
 };
 
@@ -51,15 +52,16 @@ struct plan_totals {
     uint64_t table_bytes;    /* of IMAGE.chunks, if it had to be fetched */
     uint64_t manifest_bytes; /* of IMAGE.json */
     uint64_t requests;       /* ranges of the image */
-    uint64_t cycles_broken;  /* runs fetched because moves within the target would overwrite each other's source */
+    uint64_t
+        cycles_broken; /* runs fetched because moves within the target would overwrite each other's source */
 };
 
 struct plan_input {
     const struct chunk_table *table;
     const struct chunk_index *index;
-    const bool *kept;                 /* of each chunk: it stands in the target where it belongs */
-    const struct plan_place *places;  /* of each class, by its first chunk; PLAN_SOURCE_NONE where not found */
-    uint32_t run_size_max;            /* bytes; at least the largest chunk */
+    const bool *kept;                /* of each chunk: it stands in the target where it belongs */
+    const struct plan_place *places; /* of each class, by its first chunk; PLAN_SOURCE_NONE where not found */
+    uint32_t run_size_max;           /* bytes; at least the largest chunk */
 };
 
 struct plan;

@@ -110,7 +110,8 @@ static void release_on_response(void *owner, struct http_response *response)
         response->body = NULL;
         fetch->release->etag = alloc_string(response->etag);
         fetch->release->last_modified = alloc_string(response->last_modified);
-        fetch->job = (struct pool_job){.run = release_run_parse, .done = release_parsed, .drop = release_dropped};
+        fetch->job =
+            (struct pool_job){.run = release_run_parse, .done = release_parsed, .drop = release_dropped};
         pool_submit(fetch->pool, &fetch->job);
         return;
     case HTTP_OUTCOME_NOT_MODIFIED:

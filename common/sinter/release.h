@@ -1,6 +1,6 @@
 /*
- * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is known) and
- * parsed. Works on the loop; parsing runs on a pool thread. The loop's thread only; nothing blocks.
+ * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is known)
+ * and parsed. Works on the loop; parsing runs on a pool thread. The loop's thread only; nothing blocks.
  */
 #pragma once
 
@@ -14,12 +14,12 @@
 
 /* An offered release; everything is owned by the structure. */
 struct release {
-    char *image_url;       /* as given: IMAGE */
-    char *manifest_url;    /* IMAGE.json, with IMAGE's query */
-    char *manifest_text;   /* the exact bytes, zero-terminated one past manifest_size */
+    char *image_url;     /* as given: IMAGE */
+    char *manifest_url;  /* IMAGE.json, with IMAGE's query */
+    char *manifest_text; /* the exact bytes, zero-terminated one past manifest_size */
     size_t manifest_size;
-    char *etag;            /* of the manifest, NULL if none */
-    char *last_modified;   /* likewise */
+    char *etag;          /* of the manifest, NULL if none */
+    char *last_modified; /* likewise */
     struct manifest *manifest;
 };
 
@@ -28,10 +28,10 @@ struct release *release_free(struct release *release);
 
 struct release_fetch;
 
-/* Exactly one of the three holds: `release` is set and the callee's; `unchanged` (304); or `error` is set (valid
- * during the call), with retry_after_ms as the server asked (0 = it did not). */
-typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged, const struct error *error,
-                                uint64_t retry_after_ms);
+/* Exactly one of the three holds: `release` is set and the callee's; `unchanged` (304); or `error` is set
+ * (valid during the call), with retry_after_ms as the server asked (0 = it did not). */
+typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged,
+                                const struct error *error, uint64_t retry_after_ms);
 
 /* Fetches IMAGE.json. etag and last_modified (both may be NULL) come from the release known so far. */
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
@@ -41,7 +41,7 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
 /* Ends it without a callback, at any moment before the callback; NULL is fine. Returns NULL. */
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);
 
-/* A release from a manifest already at hand (kept from before, or a local file); takes `text` (malloc'd) over on
- * success only. Parses on the spot, so large input belongs on a pool thread. */
+/* A release from a manifest already at hand (kept from before, or a local file); takes `text` (malloc'd) over
+ * on success only. Parses on the spot, so large input belongs on a pool thread. */
 bool release_from_text(const char *image_url, char *text, size_t size, struct release **ret_release,
                        struct error *error);

@@ -13,8 +13,8 @@ enum {
     SCAN_BUFFER_SIZE = 1024 * 1024,
     /* Read in one job, before the loop hears of it: small enough to stop within a moment on a slow medium. */
     SCAN_SLICE_SIZE = 8 * 1024 * 1024,
-    /* Or as soon as so many finds wait to be told: where chunks are tiny they cost more memory than the buffer, and the
-     * loop's time. */
+    /* Or as soon as so many finds wait to be told: where chunks are tiny they cost more memory than the
+     * buffer, and the loop's time. */
     SCAN_SLICE_FINDS = 4096,
 };
 
@@ -31,10 +31,10 @@ struct scan {
     size_t buffer_size;
     uint64_t window_offset;
     size_t window_size;
-    uint64_t cut_offset;    /* where the next chunk by content starts */
-    uint32_t place_next;    /* the next chunk to look for in place */
-    uint32_t expect;        /* the chunk that probably starts at cut_offset, or CHUNK_INDEX_NONE */
-    uint64_t slice_bytes;   /* read by the last slice */
+    uint64_t cut_offset;  /* where the next chunk by content starts */
+    uint32_t place_next;  /* the next chunk to look for in place */
+    uint32_t expect;      /* the chunk that probably starts at cut_offset, or CHUNK_INDEX_NONE */
+    uint64_t slice_bytes; /* read by the last slice */
     struct digest_stream *hash;
 
     /* what the last slice saw */
@@ -53,7 +53,8 @@ static void scan_add_find(struct scan *scan, uint32_t chunk, bool in_place, uint
         if (!scan->finds)
             abort();
     }
-    scan->finds[scan->find_count++] = (struct scan_find){.chunk = chunk, .in_place = in_place, .offset = offset};
+    scan->finds[scan->find_count++] =
+        (struct scan_find){.chunk = chunk, .in_place = in_place, .offset = offset};
 }
 
 /* Whether chunk `chunk` stands at `offset` of the source, which lies whole within the window. */
@@ -90,8 +91,8 @@ static void scan_places(struct scan *scan)
     }
 }
 
-/* Cuts the window by content. After a chunk that is known, its successor in the image is tried first: hashing is
- * several times faster than cutting, and in an unchanged stretch it is always right. */
+/* Cuts the window by content. After a chunk that is known, its successor in the image is tried first: hashing
+ * is several times faster than cutting, and in an unchanged stretch it is always right. */
 static void scan_cuts(struct scan *scan)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -107,11 +108,13 @@ static void scan_cuts(struct scan *scan)
         if (size == 0 || size > left || !scan_is_chunk(scan, found, scan->cut_offset)) {
             const uint8_t *data = scan->buffer + (scan->cut_offset - scan->window_offset);
             size = chunker_cut(chunker, data, left);
-            found = chunk_index_find(scan->settings.index, chunk_table_key_of(table, data, size), (uint32_t)size);
+            found =
+                chunk_index_find(scan->settings.index, chunk_table_key_of(table, data, size), (uint32_t)size);
         }
         scan->expect = CHUNK_INDEX_NONE;
         if (found != CHUNK_INDEX_NONE) {
-            scan_add_find(scan, chunk_index_first_alike(scan->settings.index, found), false, scan->cut_offset);
+            scan_add_find(scan, chunk_index_first_alike(scan->settings.index, found), false,
+                          scan->cut_offset);
             if (found + 1 < chunk_table_count(table))
                 scan->expect = found + 1;
         }
@@ -196,8 +199,8 @@ static void scan_slice_done(struct pool_job *job)
     scan->events->done(scan->owner, scan->failed ? &scan->error : NULL, xxh32);
 }
 
-struct scan *scan_start(struct pool *pool, const struct scan_settings *settings, const struct scan_events *events,
-                        void *owner)
+struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
+                        const struct scan_events *events, void *owner)
 {
     struct scan *scan = alloc_zeroed(sizeof(*scan));
 
@@ -207,7 +210,8 @@ struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
     scan->events = events;
     scan->owner = owner;
     scan->expect = CHUNK_INDEX_NONE;
-    /* Twice the largest chunk, so that a chunk that begins in the window can be completed without dropping it. */
+    /* Twice the largest chunk, so that a chunk that begins in the window can be completed without dropping
+     * it. */
     uint32_t largest = chunk_table_is_content_defined(settings->table)
                            ? chunk_table_chunker(settings->table)->maximum
                            : chunk_table_size_max(settings->table);

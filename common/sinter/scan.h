@@ -1,8 +1,8 @@
 /*
  * Reading one source (the target or a seed) once, from end to end, to find the image's chunks in it: cut by
- * content at any offset, and for the target also in place. For the ancestor's fixed chunks both are looked for at
- * the same offset only, as it does. Works in slices on pool threads, so that it can be stopped and shows progress.
- * The loop's thread calls everything here; nothing blocks.
+ * content at any offset, and for the target also in place. For the ancestor's fixed chunks both are looked
+ * for at the same offset only, as it does. Works in slices on pool threads, so that it can be stopped and
+ * shows progress. The loop's thread calls everything here; nothing blocks.
  */
 #pragma once
 
@@ -16,8 +16,8 @@
 
 struct scan;
 
-/* A chunk seen. In place: the very chunk stands at its own offset of the target. Else: the class of `chunk` (its
- * first chunk, see chunk_index.h) was seen at `offset` of the source. */
+/* A chunk seen. In place: the very chunk stands at its own offset of the target. Else: the class of `chunk`
+ * (its first chunk, see chunk_index.h) was seen at `offset` of the source. */
 struct scan_find {
     uint32_t chunk;
     bool in_place;
@@ -37,14 +37,14 @@ struct scan_settings {
 struct scan_events {
     /* Some more was read. The finds are valid during the call only. */
     void (*progress)(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count);
-    /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set (the rest of the source
-     * could not be read). xxh32 is 0 unless asked for. scan_free() is allowed inside. */
+    /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set (the rest of the
+     * source could not be read). xxh32 is 0 unless asked for. scan_free() is allowed inside. */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);
 };
 
 /* Begins to scan. */
-struct scan *scan_start(struct pool *pool, const struct scan_settings *settings, const struct scan_events *events,
-                        void *owner);
+struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
+                        const struct scan_events *events, void *owner);
 
 /* `done` comes as soon as the slice under way ends. */
 void scan_stop(struct scan *scan);

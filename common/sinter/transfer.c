@@ -15,7 +15,8 @@
 enum {
     RETRY_FIRST_MS = 1000,
     RETRY_MAX_MS = 60 * 1000,
-    /* Bytes from the server that do not fit the table are asked for once more: a proxy may have mangled them. */
+    /* Bytes from the server that do not fit the table are asked for once more: a proxy may have mangled them.
+     */
     FETCH_TRIES = 2,
     /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
     PROGRESS_MIN_BYTES = 16 * 1024,
@@ -41,7 +42,8 @@ struct lane {
     struct http_request *request;
     struct event *timer;
     struct backoff backoff;
-    /* the job's result: chunks from first_bad to last_bad are not what they should be, all others are written */
+    /* the job's result: chunks from first_bad to last_bad are not what they should be, all others are written
+     */
     struct pool_job job;
     uint32_t first_bad, last_bad; /* counted from the run's first; first_bad > last_bad: none */
     bool failed;                  /* the target could not be written */
@@ -155,8 +157,11 @@ static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
         error_set(&error, ERROR_SYSTEM, "%s has not answered for %" PRIu64 " s; its medium may be failing",
                   device_path(transfer->settings.target), transfer->settings.give_up_ms / 1000);
     else
-        error_set(&error, ERROR_NETWORK, "nothing new arrived from %s for %" PRIu64 " s; what was fetched is kept, so try again later%s%s",
-                  transfer->shown_url, transfer->settings.give_up_ms / 1000, transfer->last_error.kind ? "; last: " : "",
+        error_set(&error, ERROR_NETWORK,
+                  "nothing new arrived from %s for %" PRIu64
+                  " s; what was fetched is kept, so try again later%s%s",
+                  transfer->shown_url, transfer->settings.give_up_ms / 1000,
+                  transfer->last_error.kind ? "; last: " : "",
                   transfer->last_error.kind ? transfer->last_error.message : "");
     transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
 }
@@ -203,8 +208,8 @@ static void lane_prove_and_write(struct lane *lane)
         }
         uint64_t from = chunk_table_offset(table, run->first + good_from) - start;
         if (at > from) {
-            if (!device_write(transfer->settings.target, lane->buffer + from, (size_t)(at - from), start + from,
-                              &lane->error)) {
+            if (!device_write(transfer->settings.target, lane->buffer + from, (size_t)(at - from),
+                              start + from, &lane->error)) {
                 lane->failed = true;
                 return;
             }
@@ -225,7 +230,8 @@ static void lane_run_copy(struct pool_job *job)
     const struct plan_run *run = lane_run(lane);
     const struct transfer_settings *settings = &lane->transfer->settings;
     bool from_target = run->source == PLAN_SOURCE_TARGET || run->source == PLAN_SOURCE_WRITTEN;
-    const struct device *source = from_target ? settings->target : settings->seeds[run->source - PLAN_SOURCE_SEED_FIRST];
+    const struct device *source =
+        from_target ? settings->target : settings->seeds[run->source - PLAN_SOURCE_SEED_FIRST];
 
     if (device_read(source, lane->buffer, run->size, run->source_offset, &lane->error)) {
         lane_prove_and_write(lane);
@@ -248,7 +254,8 @@ static void lane_account(struct lane *lane, enum plan_kind kind)
 
     if (before)
         transfer->events->chunks(transfer->owner, kind, run->first, before,
-                                 chunk_table_offset(table, run->first + before) - chunk_table_offset(table, run->first));
+                                 chunk_table_offset(table, run->first + before) -
+                                     chunk_table_offset(table, run->first));
     if (after)
         transfer->events->chunks(transfer->owner, kind, end - after, after,
                                  chunk_table_offset(table, end) - chunk_table_offset(table, end - after));
@@ -256,7 +263,8 @@ static void lane_account(struct lane *lane, enum plan_kind kind)
         return;
     run->count -= before + after;
     run->first += before;
-    run->size = (uint32_t)(chunk_table_offset(table, run->first + run->count) - chunk_table_offset(table, run->first));
+    run->size = (uint32_t)(chunk_table_offset(table, run->first + run->count) -
+                           chunk_table_offset(table, run->first));
 }
 
 static void lane_release(struct lane *lane)
@@ -273,8 +281,8 @@ static void lane_back_off(struct lane *lane, const struct error *error, uint64_t
     struct timeval time;
     uint32_t random = 0;
 
-    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not be run
-     * against without any. */
+    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
+     * be run against without any. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = UINT32_MAX;
     transfer->last_error = *error;
@@ -284,14 +292,16 @@ static void lane_back_off(struct lane *lane, const struct error *error, uint64_t
     transfer->events->retry(transfer->owner, lane_run(lane)->first, error, wait_ms);
 }
 
-/* What came is not what the table says: once more, in case something between mangled it, then it is the server's. */
+/* What came is not what the table says: once more, in case something between mangled it, then it is the
+ * server's. */
 static void lane_fetched_badly(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
     struct error error;
 
     error_set(&error, ERROR_MISMATCH,
-              "the server's bytes for chunk %" PRIu32 " of %s are not those the manifest names; publish the image before its manifest",
+              "the server's bytes for chunk %" PRIu32
+              " of %s are not those the manifest names; publish the image before its manifest",
               lane_run(lane)->first + 1, transfer->shown_url);
     if (++lane->tries >= FETCH_TRIES) {
         lane_release(lane);
@@ -354,7 +364,8 @@ static bool transfer_check_entity(struct transfer *transfer, const struct http_r
     struct error error;
 
     if (response->total_size && response->total_size != image_size)
-        error_set(&error, ERROR_REMOTE, "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
+        error_set(&error, ERROR_REMOTE,
+                  "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
                   "; publish the image before its manifest",
                   transfer->shown_url, response->total_size, image_size);
     else if (transfer->etag && response->etag && strcmp(transfer->etag, response->etag) != 0)
@@ -390,8 +401,8 @@ static void lane_on_response(void *owner, struct http_response *response)
         lane_write(lane);
         return;
     case HTTP_OUTCOME_TRANSIENT:
-        /* What came of the range stays; only the rest is asked for again. Where the connection broke after the last
-         * byte there is none. */
+        /* What came of the range stays; only the rest is asked for again. Where the connection broke after
+         * the last byte there is none. */
         lane->have += response->body_size;
         if (lane->have == lane_run(lane)->size) {
             lane_write(lane);
@@ -423,7 +434,8 @@ static void lane_fetch(struct lane *lane)
         .size = run->size - lane->have,
         .buffer = lane->buffer + lane->have,
         .etag = transfer->etag,
-        /* Pinned by its size, too, for servers without ETags; but an image that never was there is no changed one. */
+        /* Pinned by its size, too, for servers without ETags; but an image that never was there is no changed
+           one. */
         .total_size = transfer->answered ? chunk_table_image_size(transfer->settings.table) : 0,
         .progress = lane_on_progress,
     };
@@ -460,7 +472,8 @@ static bool run_queue_take(struct run_queue *queue, uint32_t *ret_run)
     return true;
 }
 
-/* Starts whatever may start. Requests keep their lanes until they are written, so a slow medium holds them back. */
+/* Starts whatever may start. Requests keep their lanes until they are written, so a slow medium holds them
+ * back. */
 static void transfer_fill(struct transfer *transfer)
 {
     const uint32_t *in = transfer->lanes_in;
@@ -498,8 +511,8 @@ uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connect
     return size > largest ? size : largest;
 }
 
-struct transfer *transfer_start(const struct transfer_settings *settings, const struct transfer_events *events,
-                                void *owner)
+struct transfer *transfer_start(const struct transfer_settings *settings,
+                                const struct transfer_events *events, void *owner)
 {
     unsigned lane_count = settings->connections + TRANSFER_COPY_LANES;
     struct transfer *transfer = alloc_zeroed(sizeof(*transfer) + lane_count * sizeof(struct lane));

@@ -1,8 +1,8 @@
 /*
- * Carrying a plan out: runs are copied or fetched, proved, and written to the target, several at a time. Each lane
- * carries one run with one buffer; a run that has no free lane waits, so the number of lanes bounds memory, requests
- * and what a kill can lose. The loop's thread calls everything here; reading, hashing and writing are pool jobs;
- * nothing blocks.
+ * Carrying a plan out: runs are copied or fetched, proved, and written to the target, several at a time. Each
+ * lane carries one run with one buffer; a run that has no free lane waits, so the number of lanes bounds
+ * memory, requests and what a kill can lose. The loop's thread calls everything here; reading, hashing and
+ * writing are pool jobs; nothing blocks.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct event_base;
 struct transfer;
 
 enum {
-    /* What is requested at any moment but not yet written stays under this. With the copies under way, which may be
-     * torn over their own source, a kill costs at most 7 MiB, but where single chunks are larger. */
+    /* What is requested at any moment but not yet written stays under this. With the copies under way, which
+     * may be torn over their own source, a kill costs at most 7 MiB, but where single chunks are larger. */
     TRANSFER_IN_FLIGHT_MAX = 5 * 1024 * 1024,
     TRANSFER_RUN_SIZE_MAX = 512 * 1024,
     TRANSFER_COPY_LANES = 2,
@@ -31,7 +31,8 @@ enum {
 enum transfer_outcome {
     TRANSFER_OUTCOME_DONE,
     TRANSFER_OUTCOME_FAILED,
-    TRANSFER_OUTCOME_OVERTAKEN, /* the image on the server is not (any more) the manifest's: read the manifest again */
+    TRANSFER_OUTCOME_OVERTAKEN, /* the image on the server is not (any more) the manifest's: read the manifest
+                                   again */
 };
 
 struct transfer_events {
@@ -48,25 +49,26 @@ struct transfer_settings {
     struct http *http;
     struct pool *pool;
     const struct chunk_table *table;
-    struct plan *plan;                    /* changed as it is carried out */
+    struct plan *plan; /* changed as it is carried out */
     const char *image_url;
     struct device *target;
-    struct device *const *seeds;          /* seeds[0] is plan source PLAN_SOURCE_SEED_FIRST */
-    unsigned connections;                 /* ranges under way at the same time, at least 1 */
-    uint32_t run_size_max;                /* the plan's */
-    bool ignore_etag;                     /* the server's ETags are known to vary for the same image */
-    uint64_t give_up_ms;                  /* fail when nothing of note arrived for so long */
+    struct device *const *seeds; /* seeds[0] is plan source PLAN_SOURCE_SEED_FIRST */
+    unsigned connections;        /* ranges under way at the same time, at least 1 */
+    uint32_t run_size_max;       /* the plan's */
+    bool ignore_etag;            /* the server's ETags are known to vary for the same image */
+    uint64_t give_up_ms;         /* fail when nothing of note arrived for so long */
 };
 
 /* How many of `connections` may be used with this table's chunks: at least 1. */
 unsigned transfer_connections(const struct chunk_table *table, unsigned connections);
 
-/* The largest run that keeps `connections` requests under TRANSFER_IN_FLIGHT_MAX, at least one chunk; bytes. */
+/* The largest run that keeps `connections` requests under TRANSFER_IN_FLIGHT_MAX, at least one chunk; bytes.
+ */
 uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connections);
 
 /* Begins; what the settings point to must outlive the transfer. `done` is never called from within. */
-struct transfer *transfer_start(const struct transfer_settings *settings, const struct transfer_events *events,
-                                void *owner);
+struct transfer *transfer_start(const struct transfer_settings *settings,
+                                const struct transfer_events *events, void *owner);
 
 /* `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
 void transfer_cancel(struct transfer *transfer);

@@ -39,16 +39,18 @@ static bool verify_compare(struct verify *verify)
         char have[DIGEST_SHA256_HEX_SIZE], want[DIGEST_SHA256_HEX_SIZE];
         digest_sha256_to_hex(sha256, have);
         digest_sha256_to_hex(manifest->sha256, want);
-        return error_set(&verify->error, ERROR_MISMATCH,
-                         "%s does not hold the image: read back, its SHA-256 is %.16s... and the manifest's is %.16s...; "
-                         "its medium may be failing, or something else wrote to it",
-                         path, have, want);
+        return error_set(
+            &verify->error, ERROR_MISMATCH,
+            "%s does not hold the image: read back, its SHA-256 is %.16s... and the manifest's is %.16s...; "
+            "its medium may be failing, or something else wrote to it",
+            path, have, want);
     }
     if (verify->xxh32 != manifest->file_hash)
-        return error_set(&verify->error, ERROR_MISMATCH,
-                         "%s does not hold the image: read back, its XXH32 is %u and the manifest's is %u; its medium may "
-                         "be failing, or something else wrote to it",
-                         path, verify->xxh32, manifest->file_hash);
+        return error_set(
+            &verify->error, ERROR_MISMATCH,
+            "%s does not hold the image: read back, its XXH32 is %u and the manifest's is %u; its medium may "
+            "be failing, or something else wrote to it",
+            path, verify->xxh32, manifest->file_hash);
     return true;
 }
 
@@ -62,7 +64,8 @@ static bool verify_slice(struct verify *verify)
             return false;
         if (size < image_size || (!device_is_block(verify->device) && size != image_size))
             return error_set(&verify->error, ERROR_MISMATCH, "%s has %llu bytes and the image has %llu",
-                             device_path(verify->device), (unsigned long long)size, (unsigned long long)image_size);
+                             device_path(verify->device), (unsigned long long)size,
+                             (unsigned long long)image_size);
         if (!device_readback_open(verify->device, &verify->readback, &verify->error))
             return false;
     }

@@ -1,7 +1,7 @@
 /*
- * Reading an opened target back from its medium and comparing it with the manifest: the SHA-256 of the image where
- * the manifest has one, else the ancestor's XXH32. In slices on a pool thread. The loop's thread calls everything
- * here; nothing blocks.
+ * Reading an opened target back from its medium and comparing it with the manifest: the SHA-256 of the image
+ * where the manifest has one, else the ancestor's XXH32. In slices on a pool thread. The loop's thread calls
+ * everything here; nothing blocks.
  */
 #pragma once
 
@@ -17,8 +17,8 @@ struct verify;
 
 struct verify_events {
     void (*progress)(void *owner, uint64_t bytes); /* so many more were read and hashed */
-    /* The end, exactly once. NULL: equal. ERROR_MISMATCH: read, but not equal. xxh32 is that of what was read, 0
-     * unless all of it was. verify_free() is allowed inside. */
+    /* The end, exactly once. NULL: equal. ERROR_MISMATCH: read, but not equal. xxh32 is that of what was
+     * read, 0 unless all of it was. verify_free() is allowed inside. */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);
 };
 
