@@ -56,6 +56,7 @@ def test_odd_but_right_answers_for_everything_are_taken(evil, folder, behaviour)
     assert_whole(moonsinter("clone", evil.url(f"{behaviour}/image"), folder / "out", *IMPATIENT), folder)
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("behaviour", ["503", "429", "500", "502", "408", "short", "reset", "reset-now", "stall"])
 def test_what_time_mends_is_tried_again(evil, folder, behaviour):
     evil.behave("image", behaviour, times=2)
@@ -79,6 +80,7 @@ def test_whole_chunks_that_came_before_the_end_are_kept(evil, folder):
     assert image_bytes(evil) <= len(CONTENT) + 4 * (128 << 10)
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("behaviour", ["404", "403", "410", "500", "503", "reset-now", "garbage", "short", "stall"])
 def test_a_table_that_cannot_be_had_costs_only_the_table(evil, folder, behaviour):
     evil.behave("image.chunks", behaviour)
@@ -110,6 +112,7 @@ def test_an_image_that_cannot_be_had_is_one_sentence(evil, folder, behaviour):
     assert_whole(clone(evil, folder), folder)
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("behaviour", ["500", "503", "429", "short", "reset-now", "silent", "stall", "slow"])
 def test_what_time_does_not_mend_ends_in_the_end(evil, folder, behaviour):
     evil.behave("image", behaviour)
