@@ -92,6 +92,18 @@ struct daemon_boot {
     struct daemon_view view;
 };
 
+/* Reading the settings anew; one at a time. */
+struct daemon_reload {
+    struct pool_job job;
+    bool busy;
+    bool again; /* asked for once more meanwhile */
+    /* The job's own: */
+    const struct config_request *request;
+    struct config *config;
+    struct config_problems problems;
+    bool loaded;
+};
+
 enum { DAEMON_EVENTS_MAX = 16 };
 
 struct daemon_event {
@@ -111,6 +123,7 @@ struct daemon {
     struct config *fixed;  /* those of the start: slots, boot selection, storage and socket take a restart */
     struct config
         *config_next; /* read on SIGHUP, taken when nothing is under way that stands on the old ones */
+    struct daemon_reload reload;
     struct boot *boot;
     struct daemon_view view;
     struct record *record;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/container.h"
 #include "common/base/log.h"
 #include "daemon/notify.h"
 
@@ -76,26 +77,62 @@ void daemon_settings_take(struct daemon *daemon)
     daemon_report_publish(daemon, true);
 }
 
-void daemon_settings_reload(struct daemon *daemon)
+/* On a thread: the files may lie on the medium that hangs. */
+static void reload_run(struct pool_job *job)
 {
-    struct config_problems problems = {0};
-    struct config *config = NULL;
-    bool loaded;
+    struct daemon_reload *reload = container_of(job, struct daemon_reload, job);
 
-    notify_reloading();
-    loaded = config_load(daemon->request, &config, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        log_write(problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
-                  problems.items[i].message);
-    config_problems_finish(&problems);
-    if (!loaded) {
+    reload->loaded = config_load(reload->request, &reload->config, &reload->problems);
+}
+
+static void reload_submit(struct daemon *daemon);
+
+static void reload_done(struct pool_job *job)
+{
+    struct daemon_reload *reload = container_of(job, struct daemon_reload, job);
+    struct daemon *daemon = container_of(reload, struct daemon, reload);
+    enum update_state state = daemon->update.state;
+
+    reload->busy = false;
+    for (size_t i = 0; i < reload->problems.count; i++)
+        log_write(reload->problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
+                  reload->problems.items[i].message);
+    config_problems_finish(&reload->problems);
+    if (state == UPDATE_STATE_STOPPING) {
+        config_free(reload->config);
+    } else if (reload->again) {
+        config_free(reload->config);
+        reload_submit(daemon);
+        return;
+    } else if (!reload->loaded) {
         log_error("the settings were not taken; the old ones stay in use");
         notify_ready(NULL);
-        return;
+    } else {
+        config_free(daemon->config_next);
+        daemon->config_next = reload->config;
+        if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING) {
+            /* That may take hours, and the manager waits a minute and a half. */
+            log_notice("the new settings are taken when the work under way is over");
+            notify_ready(NULL);
+        }
     }
-    config_free(daemon->config_next);
-    daemon->config_next = config;
     daemon_settle(daemon);
+}
+
+static void reload_submit(struct daemon *daemon)
+{
+    daemon->reload = (struct daemon_reload){
+        .job = {.run = reload_run, .done = reload_done}, .busy = true, .request = daemon->request};
+    pool_submit(daemon->pool, &daemon->reload.job);
+}
+
+void daemon_settings_reload(struct daemon *daemon)
+{
+    notify_reloading();
+    if (daemon->reload.busy)
+        daemon->reload.again = true;
+    else
+        reload_submit(daemon);
 }
 
 /* Connections that nobody needs until the next check are closed: a server has better uses for them, and their

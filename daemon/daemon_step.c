@@ -227,7 +227,7 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 static bool is_working(const struct daemon *daemon)
 {
     return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
-           daemon->boot_work.busy || daemon->save.then;
+           daemon->boot_work.busy || daemon->save.then || daemon->reload.busy;
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 
 import pytest
 
@@ -194,3 +195,23 @@ def test_a_cancel_that_was_accepted_is_one(nginx, release, folder, file_slots, m
         children = pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGTERM)
         daemon.process.wait(20)
+
+
+def test_a_reload_during_an_update_does_not_keep_the_manager_waiting(make_nginx, folder, file_slots, make_daemon):
+    """systemctl reload ends with READY=1, which must not take as long as a download does."""
+    big = make_release(folder / "big", images.noise(8_000_000, 1), version="1", serial=1)
+    daemon = make_daemon(make_nginx("limit_rate 400k;").publish(big), file_slots, mode="install")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        place = os.path.join(daemon.socket_folder, "notify")
+        manager.bind(place)
+        manager.settimeout(20 * programs.PATIENCE)
+        daemon.start(env={**os.environ, "NOTIFY_SOCKET": place})
+        daemon.wait(lambda status: status["update"]["progress"]["bytes_downloaded"] > 500_000, "the download runs")
+        daemon.process.send_signal(signal.SIGHUP)
+        while "RELOADING=1" not in manager.recv(4096).decode():
+            pass
+        while "READY=1" not in manager.recv(4096).decode():
+            pass
+        assert daemon.status()["state"] == "installing", "the new settings wait, the manager does not"
+        daemon.wait(lambda status: status["state"] == "reboot-pending" and "new settings are in use" in daemon.log,
+                    "they are taken at its end")
