@@ -98,8 +98,8 @@ static struct web_result get_path(const struct web_server *server, const char *p
 static void expect(const struct web_result *result, enum http_outcome outcome, const char *phrase)
 {
     if (result->outcome != outcome || (phrase && !strstr(result->message, phrase)))
-        fail_msg("outcome %d instead of %d ('%s'): %s", (int)result->outcome, (int)outcome, phrase,
-                 result->message);
+        fail_msg("outcome %d instead of %d ('%s'): %s", (int)result->outcome, (int)outcome,
+                 phrase ? phrase : "", result->message);
 }
 
 static void test_trust(void **state)
