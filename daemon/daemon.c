@@ -23,7 +23,7 @@ enum {
     POOL_THREADS_MAX = 4,
     /* A medium that hangs in the kernel is the only thing that keeps a stopping daemon; nothing is lost by
      * leaving, as every state on the medium is one that a power cut may leave. */
-    STOP_TIMEOUT_MS = 15 * 1000,
+    STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that we end ourselves */
 };
 
 uint64_t daemon_now_ms(void)
