@@ -86,8 +86,10 @@ def digest(path):
 
 @pytest.fixture
 def machine(folder, loops, nginx):
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine allows no mount namespace")
+    probe = subprocess.run(["unshare", "--mount", "--propagation", "private", "true"], capture_output=True, text=True,
+                           check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"this machine allows no mount namespace: {probe.stderr.strip()}")
     first, borrowed = make_root(folder, "factory", 1)
     slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
     with open(loops.backing(slots[0]), "r+b") as disk:
