@@ -567,7 +567,9 @@ def main():
         name, _, times = behaviour.partition(":")
         server.behave(path, name, int(times) if times else None)
     server.start()
-    print(server.port, flush=True)
+    # One write: with PYTHONUNBUFFERED print() makes two, and whoever reads the port may be gone before the second.
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
     sys.stdin.buffer.read()
     server.stop()
 
