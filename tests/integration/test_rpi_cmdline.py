@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.sanitized,
               pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
 
 SIZE = 24 << 20
-BORROWED = ["proc", "sys", "dev", "usr", "etc"]
+BORROWED = ["proc", "sys", "dev", "usr", "etc", "tmp"]
 LINKED = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]
 
 BOOT = """
@@ -37,7 +37,7 @@ exec chroot "$root" "/opt/daemon/${program##*/}" "$@"
 def make_root(folder, name, seed):
     """An ext4 image that such a machine can stand on."""
     tree = folder / f"tree-{name}"
-    for place in BORROWED + ["boot/firmware", "run/moonsinter", "var/lib/moonsinter", "opt", "tmp"]:
+    for place in BORROWED + ["boot/firmware", "run/moonsinter", "var/lib/moonsinter", "opt"]:
         (tree / place).mkdir(parents=True)
     borrowed = list(BORROWED)
     for place in LINKED:
