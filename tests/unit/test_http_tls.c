@@ -73,7 +73,7 @@ static struct web_result get(const char *url, const char *ca_name, const char *k
 {
     CLEANUP_FREE char *ca_file = ca_name ? in_folder(ca_name) : NULL;
     CLEANUP_FREE char *key = key_name ? in_folder(key_name) : NULL;
-    struct http_settings settings = {.stall_timeout_ms = 5000, .ca_file = ca_file, .client_certificate = key};
+    struct http_settings settings = {.stall_timeout_ms = 20000, .ca_file = ca_file, .client_certificate = key};
     struct web_result result = {0};
     struct http *http;
     struct error error;
