@@ -83,7 +83,7 @@ const struct config_key config_keys[] = {
     {"Health", "Timeout", CONFIG_TYPE_DURATION, PLACE(health_timeout_ms), "5min", SECOND, DAY, .later = LATER,
      .summary = "Time in which all checks together must have passed."},
 
-    {"Reboot", "Window", CONFIG_TYPE_WINDOW, PLACE(windows), .later = LATER,
+    {"Reboot", "Window", CONFIG_TYPE_WINDOW, PLACE(windows),
      .summary = "When the machine may be rebooted; may stand several times."},
 
     {"Api", "Socket", CONFIG_TYPE_TEXT, PLACE(socket), "/run/moonsinter/moonsinterd.sock",

@@ -120,6 +120,14 @@ static void on_reboot_timer(evutil_socket_t fd, short events, void *owner)
     daemon_post_failure(owner, UPDATE_EVENT_REBOOT_FAILED, &error);
 }
 
+static void on_judge_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && daemon->update.errand == UPDATE_ERRAND_NONE)
+        daemon_judge_reboot(daemon);
+}
+
 static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
 {
     daemon_post_verdict(owner);
@@ -189,6 +197,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
+    daemon->judge_timer = evtimer_new(daemon->base, on_judge_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
@@ -300,6 +309,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->trial_timer);
     free_event(daemon->stop_timer);
     free_event(daemon->reboot_timer);
+    free_event(daemon->judge_timer);
     free_event(daemon->stall_timer);
     free_event(daemon->settle_event);
     if (daemon->poll_fd >= 0)

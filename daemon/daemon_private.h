@@ -151,6 +151,7 @@ struct daemon {
     struct event *trial_timer;
     struct event *stop_timer;
     struct event *reboot_timer;
+    struct event *judge_timer; /* a reboot is held by something that passes */
     struct event *settle_event;
     struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[4];

@@ -9,7 +9,11 @@
 
 #include "common/base/log.h"
 
-enum { TRIAL_RETRY_MS = 30 * 1000 };
+enum {
+    TRIAL_RETRY_MS = 30 * 1000,
+    /* How late a held reboot may come where the clock was set meanwhile. */
+    JUDGE_MS = 60 * 1000,
+};
 
 /* --- the timer of the next check --- */
 
@@ -54,16 +58,35 @@ static void disarm_poll(struct daemon *daemon)
 
 /* --- orders --- */
 
+/* Judges again when the first of what holds the reboot may have passed. */
+static void arm_judge(struct daemon *daemon, uint64_t now_s)
+{
+    const struct policy_verdict *verdict = &daemon->reboot_verdict;
+    uint64_t delay_ms = JUDGE_MS;
+
+    for (size_t i = 0; i < verdict->count; i++)
+        if (verdict->blocks[i].until_s > now_s && (verdict->blocks[i].until_s - now_s) * 1000 < delay_ms)
+            delay_ms = (verdict->blocks[i].until_s - now_s) * 1000;
+    daemon_arm_timer(daemon->judge_timer, delay_ms);
+}
+
 void daemon_judge_reboot(struct daemon *daemon)
 {
     struct policy_input input;
+    struct policy_verdict before = daemon->reboot_verdict;
 
     daemon_policy_input(daemon, &input);
     /* Who asked for the installation did not ask for the reboot. */
     input.operator_asked = false;
     policy_judge_reboot(&input, &daemon->reboot_verdict);
-    if (policy_wants_reboot(&input) && daemon->reboot_verdict.count == 0)
+    if (!policy_verdict_is_same(&before, &daemon->reboot_verdict))
+        daemon_report_publish(daemon, true);
+    if (!policy_wants_reboot(&input))
+        return;
+    if (daemon->reboot_verdict.count == 0)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
+    else
+        arm_judge(daemon, input.now_s);
 }
 
 void daemon_post_verdict(struct daemon *daemon)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
@@ -150,6 +151,22 @@ static bool judge_next(const struct policy_input *input, struct policy_block *bl
                   "moonsinter reboot goes there nevertheless");
 }
 
+static bool judge_window(const struct policy_input *input, struct policy_block *block)
+{
+    uint64_t until_s;
+    char opens[64] = "";
+
+    if (!policy_wants_reboot(input) || !input->window_count || input->operator_asked || input->falling_back ||
+        window_find(input->windows, input->window_count, input->now_s, &until_s))
+        return true;
+    time_t moment = (time_t)until_s;
+    struct tm local;
+    if (localtime_r(&moment, &local))
+        strftime(opens, sizeof(opens), ", at %a %H:%M", &local);
+    block->until_s = until_s;
+    return object(block, "the machine reboots when its next window opens%s local time", opens);
+}
+
 static const struct policy_rule install_rules[] = {
     {"running-slot-unknown", judge_running_known},
     {"running-slot-not-good", judge_running_good},
@@ -164,10 +181,10 @@ static const struct policy_rule install_rules[] = {
     {"max-bytes", judge_bytes},
 };
 
-/* The maintenance window and the inhibitors are rules of this list too. */
 static const struct policy_rule reboot_rules[] = {
     {"no-fallback", judge_fall_back},
     {"next-slot-invalid", judge_next},
+    {"reboot-window", judge_window},
 };
 
 static void judge_all(const struct policy_rule *rules, size_t count, const struct policy_input *input,
@@ -208,6 +225,16 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
     memset(block, 0, sizeof(*block));
     block->what = what;
     snprintf(block->why, sizeof(block->why), "%s", why);
+}
+
+bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b)
+{
+    bool same = a->count == b->count;
+
+    for (size_t i = 0; same && i < a->count; i++)
+        same = a->blocks[i].what == b->blocks[i].what && a->blocks[i].until_s == b->blocks[i].until_s &&
+               strcmp(a->blocks[i].why, b->blocks[i].why) == 0;
+    return same;
 }
 
 bool policy_needs_plan(const struct policy_input *input)

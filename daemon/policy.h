@@ -1,13 +1,15 @@
 /*
  * May we install, may we reboot: one small rule each, all of them asked, every one that says no is reported.
- * Pure: whatever a rule needs (the time, what the record remembers, what the kernel says of the slots) is in
- * its input. Never blocks; any thread.
+ * Pure but for the time zone: whatever a rule needs (the time, what the record remembers, what the kernel
+ * says of the slots) is in its input. Never blocks; the loop's thread only.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "daemon/window.h"
 
 enum policy_mode {
     POLICY_MODE_CHECK,   /* look and report */
@@ -49,6 +51,8 @@ struct policy_input {
     bool allow_no_fallback; /* AllowNoFallback=yes */
     bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
     bool next_invalid;      /* what boots next is recorded to hold no whole image */
+    const struct config_window *windows; /* in which the machine may reboot; none = at any time */
+    size_t window_count;
 };
 
 struct policy_block {
@@ -72,6 +76,9 @@ void policy_judge_reboot(const struct policy_input *input, struct policy_verdict
 
 /* Adds a reason that was found elsewhere (a target that is in use, say); one too many is dropped. */
 void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why);
+
+/* Whether both say the same to a reader. */
+bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b);
 
 /* Whether a limit can only be judged with the plan. */
 bool policy_needs_plan(const struct policy_input *input);

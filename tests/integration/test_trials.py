@@ -1,9 +1,13 @@
 """moonsinterd: trials, falling back, taking back, and machines that were installed by other means."""
+import datetime
 import json
+import os
+import time
 
 import pytest
 
 import images
+import programs
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
@@ -98,6 +102,41 @@ def test_a_newer_release_replaces_the_armed_one(nginx, folder, release, file_slo
     assert daemon.stop() == 0
     daemon.start()
     daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+
+
+def local_time_zone(hour, minute, second):
+    """A TZ= in which the clock shows this now, so that no test waits for a full minute."""
+    behind = (time.time() - (hour * 3600 + minute * 60 + second)) % 86400
+    return f"TST{int(behind) // 3600:02}:{int(behind) // 60 % 60:02}:{int(behind) % 60:02}"
+
+
+def test_a_window_holds_the_reboot_until_it_opens(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Reboot={"Window": "12:00-13:00"})
+    daemon.start(env={**os.environ, "TZ": local_time_zone(11, 59, 55)})
+    status = daemon.wait(lambda status: is_armed(status) and status["blocked_by"], "it waits for its window")
+    (block,) = status["blocked_by"]
+    until = datetime.datetime.fromisoformat(block["until"].replace("Z", "+00:00")).timestamp()
+    assert block["what"] == "reboot-window" and "12:00" in block["why"] and until % 1 == 0
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it reboots")
+    assert until <= time.time() < until + 5 * programs.PATIENCE
+
+
+def test_a_window_far_off_gives_way_to_an_operator_and_to_new_settings(nginx, folder, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Reboot={"Window": "12:00-13:00"})
+    daemon.start(env={**os.environ, "TZ": local_time_zone(14, 0, 0)})
+    status = daemon.wait(lambda status: is_armed(status) and status["blocked_by"], "it waits for tomorrow")
+    assert whats(status) == ["reboot-window"]
+    daemon.post("reboot")
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it reboots at once")
+    nginx.publish(make_release(folder / "2", images.noise(500_000, 2), version="2", serial=2))
+    daemon.post("check")
+    daemon.wait(lambda status: status["state"] == "reboot-pending" and whats(status) == ["reboot-window"], "it waits again")
+    daemon.settings["Reboot"]["Window"] = "12:00-16:00"
+    daemon.write_config()
+    daemon.reload()
+    status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "idle",
+                         "the new window is open")
+    assert status["slots"]["a"]["version"] == "2"
 
 
 def test_what_runs_is_recognized_on_a_machine_installed_by_other_means(nginx, release, file_slots, make_daemon):

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -174,6 +175,56 @@ static void test_reboot(void **state)
     assert_int_equal(verdict.count, 0);
 }
 
+static void test_a_window_holds_what_can_wait(void **state)
+{
+    /* Thursdays from 02:00; the epoch was one. */
+    const struct config_window window = {.days = 1u << 3, .begin_min = 120, .end_min = 240};
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    setenv("TZ", "UTC0", 1);
+    input.mode = POLICY_MODE_REBOOT;
+    input.can_fall_back = true;
+    input.windows = &window;
+    input.window_count = 1;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "reboot-window"));
+    assert_int_equal(verdict.blocks[0].until_s, 7200);
+    assert_non_null(strstr(verdict.blocks[0].why, "Thu 02:00"));
+    input.now_s = 7200;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+    input.now_s = 14400;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && verdict.blocks[0].until_s == 7 * 86400 + 7200);
+
+    struct policy_input asked = input, falling = input, others = input;
+    asked.operator_asked = true;
+    policy_judge_reboot(&asked, &verdict);
+    assert_int_equal(verdict.count, 0);
+    falling.falling_back = true;
+    policy_judge_reboot(&falling, &verdict);
+    assert_int_equal(verdict.count, 0);
+    others.mode = POLICY_MODE_INSTALL;
+    policy_judge_reboot(&others, &verdict);
+    assert_int_equal(verdict.count, 0);
+}
+
+static void test_verdicts_are_compared_as_they_read(void **state)
+{
+    struct policy_verdict a = {.count = 0}, b = {.count = 0};
+
+    assert_true(policy_verdict_is_same(&a, &b));
+    policy_add_block(&a, "target", "the target is in use");
+    assert_false(policy_verdict_is_same(&a, &b));
+    policy_add_block(&b, "target", "the target is in use by somebody");
+    assert_false(policy_verdict_is_same(&a, &b));
+    b = a;
+    assert_true(policy_verdict_is_same(&a, &b));
+    b.blocks[0].until_s = 5;
+    assert_false(policy_verdict_is_same(&a, &b));
+}
+
 static void test_added_reasons_are_bounded(void **state)
 {
     struct policy_verdict verdict = {.count = 0};
@@ -192,6 +243,8 @@ int main(void)
         cmocka_unit_test(test_byte_budget_needs_the_plan),
         cmocka_unit_test(test_an_operator_overrides_memory_but_not_safety),
         cmocka_unit_test(test_reboot),
+        cmocka_unit_test(test_a_window_holds_what_can_wait),
+        cmocka_unit_test(test_verdicts_are_compared_as_they_read),
         cmocka_unit_test(test_added_reasons_are_bounded),
     };
 
