@@ -16,12 +16,12 @@
 #include "common/base/container.h"
 #include "common/base/text.h"
 #include "common/image/url.h"
+#include "common/io/http_settings.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 
 enum {
     SESSION_CONNECTIONS_MAX = 16,
-    SESSION_HEADERS_MAX = 32,
     /* How often an image that is replaced during its download is begun anew. */
     SESSION_ROUNDS_MAX = 4,
     SESSION_DRAW_MS = 200,
@@ -36,6 +36,7 @@ enum {
     OPTION_CA_FILE,
     OPTION_CLIENT_CERTIFICATE,
     OPTION_CLIENT_KEY,
+    OPTION_PINNED_PUBLIC_KEY,
     OPTION_HEADER,
     OPTION_JSON,
 };
@@ -49,6 +50,7 @@ static const struct option options[] = {
     {"ca-file", required_argument, NULL, OPTION_CA_FILE},
     {"client-certificate", required_argument, NULL, OPTION_CLIENT_CERTIFICATE},
     {"client-key", required_argument, NULL, OPTION_CLIENT_KEY},
+    {"pinned-public-key", required_argument, NULL, OPTION_PINNED_PUBLIC_KEY},
     {"header", required_argument, NULL, OPTION_HEADER},
     {"json", no_argument, NULL, OPTION_JSON},
     {"quiet", no_argument, NULL, 'q'},
@@ -58,12 +60,12 @@ static const struct option options[] = {
 
 struct session {
     /* the arguments */
-    const char *url;
+    char *url;
     const char *target;
     char **seeds; /* NULL-terminated */
     struct http_settings http;
-    const char *headers[SESSION_HEADERS_MAX + 1];
-    unsigned header_count;
+    char *proxy;
+    char *headers[HTTP_SETTINGS_HEADERS_MAX + 1];
     uint64_t give_up_ms;
     bool plan_only, json, quiet, help;
     /* the run */
@@ -91,6 +93,23 @@ static bool session_take_duration(const char *option, uint64_t *ret_ms, struct e
     return true;
 }
 
+static bool session_take_header(struct session *session, char *argument, struct error *error)
+{
+    CLEANUP_FREE char *text = http_settings_take_header_argument(argument);
+
+    return http_settings_add_headers(session->headers, "", text, error) || error_prefix(error, "--header");
+}
+
+static bool session_take_pins(struct session *session, const char *text, struct error *error)
+{
+    const char *why = http_settings_check_pins(text);
+
+    if (why)
+        return error_set(error, ERROR_REFUSED, "--pinned-public-key %.200s %s", text, why);
+    session->http.pinned_public_key = text;
+    return true;
+}
+
 static bool session_take_option(struct session *session, int option, char **argv, struct error *error)
 {
     uint64_t number;
@@ -113,7 +132,8 @@ static bool session_take_option(struct session *session, int option, char **argv
     case OPTION_RETRY_FOR:
         return session_take_duration("--retry-for", &session->give_up_ms, error);
     case OPTION_PROXY:
-        session->http.proxy = optarg;
+        free(session->proxy);
+        session->proxy = http_settings_take_url_argument(optarg);
         return true;
     case OPTION_CA_FILE:
         session->http.ca_file = optarg;
@@ -125,13 +145,9 @@ static bool session_take_option(struct session *session, int option, char **argv
         session->http.client_key = optarg;
         return true;
     case OPTION_HEADER:
-        if (!strchr(optarg, ':') || strpbrk(optarg, "\r\n") || session->header_count == SESSION_HEADERS_MAX)
-            /* Not repeated: it may be a password. */
-            return error_set(error, ERROR_REFUSED,
-                             "--header takes \"NAME: VALUE\" on one line, at most %d times",
-                             SESSION_HEADERS_MAX);
-        session->headers[session->header_count++] = optarg;
-        return true;
+        return session_take_header(session, optarg, error);
+    case OPTION_PINNED_PUBLIC_KEY:
+        return session_take_pins(session, optarg, error);
     case OPTION_JSON:
         session->json = true;
         return true;
@@ -160,7 +176,7 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     if (argc - optind < 2)
         return error_set(error, ERROR_REFUSED, "it takes URL, OUTPUT and perhaps SEEDs, and got %d arguments",
                          argc - optind);
-    session->url = argv[optind];
+    session->url = http_settings_take_url_argument(argv[optind]);
     session->target = argv[optind + 1];
     if (!url_check(session->url, error)) {
         CLEANUP_FREE char *shown = http_url_for_display(session->url);
@@ -169,7 +185,9 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     if (!*session->target)
         return error_set(error, ERROR_REFUSED, "OUTPUT is empty; name a file or a block device");
     session->seeds = argv + optind + 2;
-    session->http.headers = session->headers;
+    session->http.proxy = session->proxy;
+    session->http.headers = (const char *const *)session->headers;
+    session->http.headers_for = session->url;
     return true;
 }
 
@@ -290,14 +308,24 @@ static bool session_run_loop(struct session *session, struct error *error)
     return !session->failed;
 }
 
+static void session_free_arguments(struct session *session)
+{
+    free(session->url);
+    free(session->proxy);
+    http_settings_clear_headers(session->headers);
+}
+
 int session_run(int argc, char **argv, bool plan_only, const char *help)
 {
     struct session session = {.plan_only = plan_only};
     struct error error = {0};
 
-    if (!session_parse(&session, argc, argv, &error))
+    if (!session_parse(&session, argc, argv, &error)) {
+        session_free_arguments(&session);
         return event_line_write_usage(argv[0], &error);
+    }
     if (session.help) {
+        session_free_arguments(&session);
         fputs(help, stdout);
         return 0;
     }
@@ -310,5 +338,6 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     clone_free(session.clone);
     release_free(session.release);
     engine_finish(&session.engine);
+    session_free_arguments(&session);
     return ok ? 0 : report_failure(&session.report, argv[0], &error);
 }

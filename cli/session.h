@@ -16,7 +16,11 @@
     "  --ca-file FILE          certificates to trust, PEM (default: the system's)\n"                         \
     "  --client-certificate FILE, --client-key FILE\n"                                                       \
     "                          show these to the server, PEM\n"                                              \
-    "  --header \"NAME: VALUE\"  send this with each request; may be given several times\n"                  \
+    "  --pinned-public-key sha256//BASE64[;...]\n"                                                           \
+    "                          trust no server but one that shows one of these public keys\n"                \
+    "  --header \"NAME: VALUE\", --header @FILE\n"                                                           \
+    "                          send this, or the lines of this file, to URL's server with each request;\n"   \
+    "                          may be given several times\n"                                                 \
     "  --json                  write events to stdout even if it is a terminal\n"                            \
     "  -q, --quiet             no progress on the terminal\n"                                                \
     "  -h, --help              this text\n"

@@ -5,12 +5,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 #include "daemon/config_files.h"
+#include "daemon/config_secret.h"
 #include "daemon/config_table.h"
 
 enum {
@@ -34,6 +36,7 @@ struct config_origins {
 struct loading {
     struct config *config;
     struct config *defaults;
+    const char *root;
     struct config_problems *problems;
 };
 
@@ -65,6 +68,7 @@ struct config *config_free(struct config *config)
         config_key_clear(&config_keys[i], config);
         origin_clear(&config->origins->keys[i]);
     }
+    http_settings_clear_headers(config->header_lines);
     free(config->origins);
     free(config);
     return NULL;
@@ -128,9 +132,8 @@ static void set_key(struct loading *loading, size_t index, const char *text, con
     }
     origin->refused |= why != NULL;
     if (why) {
-        /* A secret does not belong into a log. */
-        config_problems_add(loading->problems, true, "%s: %s=%s: %s", where, key->key,
-                            key->secret ? "..." : text, why);
+        CLEANUP_FREE char *shown = config_secret_show_bad(key, text);
+        config_problems_add(loading->problems, true, "%s: %s=%s: %s", where, key->key, shown, why);
         return;
     }
     if (!list)
@@ -166,6 +169,13 @@ static void take_assignment(void *owner, const struct config_assignment *assignm
         return;
     }
     set_key(loading, index, assignment->value, where);
+    CLEANUP_FREE char *path = alloc_printf("%s%s", loading->root, assignment->file);
+    if (config_secret_is_one(&config_keys[index], assignment->value) && config_secret_is_open(path))
+        config_problems_add(
+            loading->problems, false,
+            "%s: the secret in %s= can be read by every user of this machine; chmod 600 %s%s", where,
+            assignment->key, assignment->file,
+            config_keys[index].secret ? ", or put it into a file of mode 0600 and write Header=@FILE" : "");
 }
 
 static void set_from_arguments(struct loading *loading, const struct config_request *request)
@@ -217,6 +227,19 @@ static void check_file(struct config_problems *problems, const char *root, const
 
     if (path && access(path, R_OK) < 0)
         config_problems_add(problems, true, "%s=%s: cannot be read: %s", key, file, strerror(errno));
+}
+
+/* Puts together the lines of all headers. The files are read here and not at the line that names them, which
+ * a later drop-in may take back. */
+static void read_headers(struct config *config, const char *root, struct config_problems *problems)
+{
+    bool section_known;
+    const struct origin *origin = &config->origins->keys[find_key("Transfer", "Header", &section_known)];
+    struct error error;
+
+    for (size_t i = 0; i < origin->count; i++)
+        if (!http_settings_add_headers(config->header_lines, root, origin->texts[i], &error))
+            config_problems_add(problems, true, "%s: Header=: %s", origin->places[i], error.message);
 }
 
 static void check_boot(const struct config *config, const char *root, struct config_problems *problems)
@@ -272,9 +295,20 @@ static void check_together(const struct config *config, const char *root, struct
     check_file(problems, root, "CaFile", config->ca_file);
     check_file(problems, root, "ClientCertificate", config->client_certificate);
     check_file(problems, root, "ClientKey", config->client_key);
+    CLEANUP_FREE char *key_path = config->client_key ? alloc_printf("%s%s", root, config->client_key) : NULL;
+    /* Such a key still works, so it is worth a word and no more. */
+    if (key_path && config_secret_is_open(key_path))
+        config_problems_add(problems, false,
+                            "ClientKey=%s: can be read by every user of this machine; chmod 600 %s",
+                            config->client_key, config->client_key);
     if (!config->client_certificate != !config->client_key)
         config_problems_add(problems, true,
                             "ClientCertificate= and ClientKey= in [Transfer] need each other");
+    if (config->pinned_public_key && config->url && strncasecmp(config->url, "http:", strlen("http:")) == 0)
+        config_problems_add(
+            problems, true,
+            "PinnedPublicKey= in [Transfer] needs a Url= that begins with https://, for plain "
+            "http shows no key");
     if (strlen(config->socket) > longest)
         config_problems_add(problems, true,
                             "Socket=%s: is longer than the %zu characters a Unix socket can have",
@@ -287,12 +321,14 @@ bool config_load(const struct config_request *request, struct config **ret_confi
 {
     const char *root = request->root ? request->root : "";
     size_t errors_before = problems->errors;
-    struct loading loading = {.config = config_new(), .defaults = config_new(), .problems = problems};
+    struct loading loading = {
+        .config = config_new(), .defaults = config_new(), .root = root, .problems = problems};
 
     config_files_read(request, take_assignment, &loading, problems);
     if (request->url)
         set_from_arguments(&loading, request);
     find_defaults(loading.config, root);
+    read_headers(loading.config, root, problems);
     check_together(loading.config, root, problems);
     config_free(loading.defaults);
     if (problems->errors != errors_before) {
@@ -301,17 +337,6 @@ bool config_load(const struct config_request *request, struct config **ret_confi
     }
     *ret_config = loading.config;
     return true;
-}
-
-/* A copy of an address without user and password. */
-static char *hide_credentials(const char *text)
-{
-    const char *separator = strstr(text, "://");
-    const char *host = separator ? separator + 3 : text;
-    size_t length = strcspn(host, "/?#");
-    const char *at = memrchr(host, '@', length);
-
-    return at ? alloc_printf("%.*s(hidden)%s", (int)(host - text), text, at) : alloc_string(text);
 }
 
 /* What is in effect where nobody set the key; owned by the caller. */
@@ -330,15 +355,6 @@ static char *default_value(const struct config *config, const struct config_key 
     return alloc_string("");
 }
 
-static char *shown_value(const struct config_key *key, const char *text)
-{
-    if (key->secret)
-        return alloc_printf("%.*s: (hidden)", (int)strcspn(text, ":"), text);
-    if (key->offset == offsetof(struct config, url) || key->offset == offsetof(struct config, proxy))
-        return hide_credentials(text);
-    return alloc_string(text);
-}
-
 void config_each_setting(const struct config *config, config_setting_fn setting, void *owner)
 {
     for (size_t i = 0; i < config_key_count; i++) {
@@ -347,7 +363,7 @@ void config_each_setting(const struct config *config, config_setting_fn setting,
         for (size_t j = 0; j < origin->count || j == 0; j++) {
             bool is_default = origin->count == 0;
             CLEANUP_FREE char *value =
-                is_default ? default_value(config, key) : shown_value(key, origin->texts[j]);
+                is_default ? default_value(config, key) : config_secret_show(key, origin->texts[j]);
             struct config_setting item = {
                 .section = key->section,
                 .key = key->key,

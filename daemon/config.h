@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/io/http_settings.h"
+
 enum config_mode {
     CONFIG_MODE_CHECK,   /* look and report, write nothing */
     CONFIG_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
@@ -37,7 +39,7 @@ struct config_window {
 
 enum {
     CONFIG_WINDOWS_MAX = 16,
-    CONFIG_HEADERS_MAX = 16,
+    CONFIG_HEADERS_MAX = 16, /* assignments */
 };
 
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
@@ -66,7 +68,9 @@ struct config {
     char *ca_file;
     char *client_certificate;
     char *client_key;
-    char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL-terminated */
+    char *pinned_public_key;
+    char *headers[CONFIG_HEADERS_MAX + 1];             /* "Name: value" or "@FILE", NULL-terminated */
+    char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
     /* [Trust] */
     bool require_signature;
     char *trust_keys;

@@ -66,8 +66,11 @@ const struct config_key config_keys[] = {
      .summary = "PEM file of the certificate that is shown to servers."},
     {"Transfer", "ClientKey", CONFIG_TYPE_FILE, PLACE(client_key),
      .summary = "PEM file of the key to ClientCertificate=."},
+    {"Transfer", "PinnedPublicKey", CONFIG_TYPE_TEXT, PLACE(pinned_public_key),
+     .check = http_settings_check_pins,
+     .summary = "Hashes of the public keys of which a server must show one, as sha256//BASE64."},
     {"Transfer", "Header", CONFIG_TYPE_HEADER, PLACE(headers), .secret = true,
-     .summary = "A header that goes with every request; may stand several times."},
+     .summary = "A header for the server that Url= names, or @ and a file of such; may stand several times."},
 
     {"Trust", "RequireSignature", CONFIG_TYPE_BOOL, PLACE(require_signature), "no",
      .later =
@@ -195,7 +198,7 @@ static const char *set_mode(struct config *config, const char *text)
 static const char *add_header(struct config *config, const char *text)
 {
     size_t count = 0;
-    const char *why = config_value_check_header(text);
+    const char *why = *text == '@' ? config_value_check_path(text + 1) : http_settings_check_header(text);
 
     if (why)
         return why;

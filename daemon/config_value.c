@@ -70,28 +70,6 @@ const char *config_value_check_proxy(const char *text)
     return "has a scheme other than http, https, socks4, socks4a, socks5 or socks5h";
 }
 
-const char *config_value_check_header(const char *text)
-{
-    /* Whoever set these would break resuming, ranges or the proof of what was fetched. */
-    static const char *const reserved[] = {
-        "range",           "if-range",       "if-none-match",     "if-modified-since", "if-match",
-        "accept-encoding", "content-length", "transfer-encoding", "connection",        "host",
-    };
-    size_t length = strcspn(text, ":");
-
-    if (!text[length] || length == 0)
-        return "must read \"Name: value\"";
-    for (size_t i = 0; i < length; i++)
-        if (!isalnum((unsigned char)text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i]))
-            return "has a character in its name that HTTP does not allow there";
-    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-        if (strlen(reserved[i]) == length && strncasecmp(text, reserved[i], length) == 0)
-            return "names a header that moonsinterd must set itself";
-    if (text[length + 1 + strspn(text + length + 1, " \t")] == 0)
-        return "has no value";
-    return NULL;
-}
-
 const char *config_value_check_slot(const char *text)
 {
     static const char *const tags[] = {"PARTUUID=", "PARTLABEL=", "LABEL=", "UUID="};

@@ -15,9 +15,6 @@ const char *config_value_check_url(const char *text);
 /* A proxy as curl takes it: [SCHEME://]HOST[:PORT]; schemes http, https, socks4, socks4a, socks5, socks5h. */
 const char *config_value_check_proxy(const char *text);
 
-/* "Name: value"; not one of the names that downloads depend on and set themselves. */
-const char *config_value_check_header(const char *text);
-
 /* An absolute path, or PARTUUID=, PARTLABEL=, LABEL=, UUID= and a name. */
 const char *config_value_check_slot(const char *text);
 

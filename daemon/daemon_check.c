@@ -34,6 +34,14 @@ static void keep_text(char *kept, size_t size, const char *text)
         *kept = 0;
 }
 
+static void hash_url(const char *url, char ret_hex[DIGEST_SHA256_HEX_SIZE])
+{
+    uint8_t digest[DIGEST_SHA256_SIZE];
+
+    digest_sha256(url, strlen(url), digest);
+    digest_sha256_to_hex(digest, ret_hex);
+}
+
 static void take_release(struct daemon *daemon, struct release *release)
 {
     struct record_manifest *kept = &daemon->record->manifest;
@@ -47,7 +55,7 @@ static void take_release(struct daemon *daemon, struct release *release)
     release_free(daemon->release);
     daemon->release = release;
     daemon->offered = offered;
-    keep_text(kept->url, sizeof(kept->url), daemon->config->url);
+    hash_url(daemon->config->url, kept->url_sha256);
     keep_text(kept->etag, sizeof(kept->etag), release->etag);
     keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
     if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
@@ -260,11 +268,11 @@ void daemon_check_load(struct daemon *daemon)
     struct record_manifest *kept = &daemon->record->manifest;
     struct release *release = NULL;
     struct error error;
-    char *text = NULL;
+    char url_sha256[DIGEST_SHA256_HEX_SIZE], *text = NULL;
     size_t size;
 
-    if (!*kept->url || strcmp(kept->url, daemon->config->url) != 0 ||
-        access(daemon->save.manifest_path, F_OK) < 0) {
+    hash_url(daemon->config->url, url_sha256);
+    if (strcmp(kept->url_sha256, url_sha256) != 0 || access(daemon->save.manifest_path, F_OK) < 0) {
         memset(kept, 0, sizeof(*kept));
         return;
     }

@@ -18,7 +18,9 @@ bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, st
         .ca_file = config->ca_file,
         .client_certificate = config->client_certificate,
         .client_key = config->client_key,
-        .headers = (const char *const *)config->headers,
+        .pinned_public_key = config->pinned_public_key,
+        .headers = (const char *const *)config->header_lines,
+        .headers_for = config->url,
     };
 
     return http_new(daemon->base, &settings, ret_http, error);

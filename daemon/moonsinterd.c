@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/io/http_settings.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
@@ -28,6 +30,7 @@ static const char help[] =
 
 struct options {
     struct config_request request;
+    char *url; /* the request's, our own */
     bool check_config;
     bool debug;
 };
@@ -74,7 +77,7 @@ static int parse_options(int argc, char **argv, struct options *options)
     if (left != 0 && left != 3 && left != 4)
         return usage("URL PARTITION_A PARTITION_B [MINUTES] belong together");
     if (left) {
-        options->request.url = argv[optind];
+        options->request.url = options->url = http_settings_take_url_argument(argv[optind]);
         options->request.slot_a = argv[optind + 1];
         options->request.slot_b = argv[optind + 2];
         options->request.minutes = left == 4 ? argv[optind + 3] : NULL;
@@ -103,6 +106,7 @@ int main(int argc, char **argv)
     struct daemon *daemon;
     struct error error;
     int status = parse_options(argc, argv, &options);
+    CLEANUP_FREE char *url = options.url;
 
     if (status >= 0)
         return status;

@@ -85,7 +85,8 @@ struct record_entry {
 
 /* The manifest kept beside the record. */
 struct record_manifest {
-    char url[2048]; /* of the image it was asked for by; "" = none is kept */
+    char url_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the address it was asked for by, in which a password may
+                                                stand; "" = none is kept */
     char etag[RECORD_VALIDATOR_SIZE];
     char last_modified[RECORD_VALIDATOR_SIZE];
     char sha256[DIGEST_SHA256_HEX_SIZE];

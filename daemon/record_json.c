@@ -146,7 +146,7 @@ char *record_format(const struct record *record)
     json_object_object_add(root, "last_error", object);
 
     object = json_object_new_object();
-    add_text(object, "url", record->manifest.url);
+    add_text(object, "url_sha256", record->manifest.url_sha256);
     add_text(object, "etag", record->manifest.etag);
     add_text(object, "last_modified", record->manifest.last_modified);
     add_text(object, "sha256", record->manifest.sha256);
@@ -346,7 +346,8 @@ static void read_rest(struct reader *reader, struct json_object *root, struct re
     }
     object = read_object(reader, root, "manifest");
     if (object) {
-        read_text(reader, object, "url", record->manifest.url, sizeof(record->manifest.url));
+        read_text(reader, object, "url_sha256", record->manifest.url_sha256,
+                  sizeof(record->manifest.url_sha256));
         read_text(reader, object, "etag", record->manifest.etag, sizeof(record->manifest.etag));
         read_text(reader, object, "last_modified", record->manifest.last_modified,
                   sizeof(record->manifest.last_modified));

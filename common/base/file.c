@@ -27,12 +27,15 @@ int file_take_fd(int *fd)
     return taken;
 }
 
-bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error)
+/* Never waits for what is no file, such as a pipe that nobody writes to. */
+static int open_for_reading(const char *path)
 {
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot open %s", path);
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
 
+static bool read_whole(int fd, const char *path, size_t max_size, char **ret_data, size_t *ret_size,
+                       struct error *error)
+{
     /* Files of /proc and /sys say size 0, so the size is found by reading. */
     size_t size = 0, room = 4096;
     CLEANUP_FREE char *data = malloc(room + 1);
@@ -63,6 +66,36 @@ bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_s
     *ret_size = size;
     data = NULL;
     return true;
+}
+
+bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error)
+{
+    CLEANUP_FD int fd = open_for_reading(path);
+
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s", path);
+    return read_whole(fd, path, max_size, ret_data, ret_size, error);
+}
+
+bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
+                      struct error *error)
+{
+    CLEANUP_FD int fd = open_for_reading(path);
+    struct stat info;
+
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s", path);
+    if (fstat(fd, &info) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", path);
+    if (!S_ISREG(info.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is no regular file", path);
+    if (info.st_uid != 0 && info.st_uid != geteuid())
+        return error_set(error, ERROR_REFUSED, "%s belongs to another user; chown root %s", path, path);
+    if (info.st_mode & 077)
+        return error_set(error, ERROR_REFUSED,
+                         "%s may be read by others than its owner (mode %04o); chmod 600 %s", path,
+                         (unsigned)info.st_mode & 07777, path);
+    return read_whole(fd, path, max_size, ret_data, ret_size, error);
 }
 
 static int file_sync_folder_of(const char *path)

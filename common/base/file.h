@@ -25,6 +25,11 @@ int file_take_fd(int *fd);
  * byte past *ret_size and freed by the caller. */
 bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error);
 
+/* Likewise for a file that holds secrets: it must be a regular one, owned by root or by whoever runs this,
+ * and nobody but its owner may have any right to it. Judged by the opened descriptor. */
+bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
+                      struct error *error);
+
 /* Replaces `path` so that after a power cut it holds either the old or the new bytes: a temporary file beside
  * it, fsync, rename, fsync of the folder. Not for FAT, where a rename is not atomic. */
 bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error);

@@ -25,10 +25,13 @@ struct http_settings {
                                   too; default 30 s */
     const char *proxy;         /* default: curl's environment variables */
     const char *ca_file;       /* PEM, instead of the system's */
-    const char *client_certificate;
-    const char *client_key;
-    const char *const *headers; /* "Name: value", NULL-terminated; redirects to another host take them along,
-                                   except for Authorization and Cookie */
+    const char *client_certificate; /* PEM; shown to servers that ask for one */
+    const char *client_key;         /* PEM, not encrypted */
+    const char *pinned_public_key;  /* see http_settings_check_pins(); nothing but https is spoken then, and
+                                       each  server, after a redirect as well, must show one of these keys */
+    const char *const *headers;     /* "Name: value", NULL-terminated; see http_settings_check_header() */
+    const char *headers_for;        /* the URL whose scheme, host and port get the headers, nobody else does;
+                                       default: the URL of each request, not where it is redirected to */
 };
 
 /* What became of a request. */
@@ -45,9 +48,9 @@ enum http_outcome {
 /* The answer, valid only during the http_done_fn call. */
 struct http_response {
     enum http_outcome outcome;
-    struct error error;        /* set unless OK or NOT_MODIFIED; names the URL without user or password */
-    long status;               /* the last HTTP status, 0 if none came */
-    const char *etag;          /* as sent, weak ones included; NULL if none */
+    struct error error; /* set unless OK or NOT_MODIFIED; names the URL as http_url_for_display() does */
+    long status;        /* the last HTTP status, 0 if none came */
+    const char *etag;   /* as sent, weak ones included; NULL if none */
     const char *last_modified; /* as sent; NULL if none */
     uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
     uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
@@ -112,5 +115,6 @@ struct http_request *http_cancel(struct http_request *request);
 /* All bytes received by all requests so far, bodies only. */
 uint64_t http_received_bytes(const struct http *http);
 
-/* `url` without user and password, for messages; owned by the caller. */
+/* `url` for messages: without user and password, and without its query, in which tokens and signatures stand;
+ * owned by the caller. */
 char *http_url_for_display(const char *url);

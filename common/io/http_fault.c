@@ -22,7 +22,9 @@ char *http_url_for_display(const char *url)
         if (url[i] == '@')
             host = i + 1;
 
-    char *shown = alloc_printf("%.*s%s", (int)authority, url, url + host);
+    size_t shown_end = end + strcspn(url + end, "?");
+    char *shown = alloc_printf("%.*s%.*s%s", (int)authority, url, (int)(shown_end - host), url + host,
+                               url[shown_end] ? "?..." : "");
     for (char *c = shown; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
@@ -88,6 +90,10 @@ static enum http_outcome judge_protocol(CURL *easy, const char *where, const cha
     if (redirects > 0 && secure && reached && strncasecmp(reached, "http:", strlen("http:")) == 0)
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the redirect is refused to ", where,
                      "it leads from https to plain http", "check the server's redirect");
+    if (redirects == 0 && secure && reached && strncasecmp(reached, "http:", strlen("http:")) == 0)
+        return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "cannot fetch ", where,
+                     "a public key is pinned, and plain http shows none",
+                     "write https:// into the URL, or pin no key");
     if (redirects > 0)
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the redirect is refused to ", where,
                      "only http and https are followed", "check the server's redirect");
@@ -151,6 +157,10 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where,
                      reason,
                      "check this machine's clock, the server's certificate and the trusted authorities");
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+        return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where,
+                     "its public key is not a pinned one",
+                     "check the server, or pin its new key as well if the publisher has changed it");
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CRL_BADFILE:
         return fault(HTTP_OUTCOME_FAILED, ERROR_SYSTEM, error, "no trusted authorities for ", where, reason,

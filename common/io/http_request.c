@@ -41,8 +41,8 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
         return size;
 
     curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
-    if (!request->went_https && url && strncasecmp(url, "https:", strlen("https:")) == 0) {
-        request->went_https = true;
+    if (!request->https_only && url && strncasecmp(url, "https:", strlen("https:")) == 0) {
+        request->https_only = true;
         HTTP_TRANSPORT_SET(request->easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     }
     request->body_welcome = is_body_welcome(request);
@@ -165,7 +165,7 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         return HTTP_OUTCOME_TRANSIENT;
     }
     if (code != CURLE_OK)
-        return http_fault_judge(request->easy, code, request->reason, where, request->went_https, error);
+        return http_fault_judge(request->easy, code, request->reason, where, request->https_only, error);
     if (!answer->complete || answer->status != status) {
         error_set(error, ERROR_REMOTE, "the answer to %s makes no sense as HTTP; check the server", where);
         return HTTP_OUTCOME_FAILED;
@@ -210,7 +210,22 @@ static void add_field(struct http_request *request, const char *name, const char
 {
     CLEANUP_FREE char *line = alloc_printf("%s: %s", name, value);
 
-    http_transport_append(&request->fields, line);
+    http_transport_append(&request->own_fields, line);
+    http_transport_append(&request->all_fields, line);
+}
+
+/* Called for each hop, when its connection stands and before its header is written: the last moment to choose
+ * it. The user's fields may be what the one server knows us by, and are nobody else's business. */
+static int on_before_request(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+    struct http_request *request = arg;
+    const char *entitled = request->transport->fields_for ? request->transport->fields_for : request->url;
+    const char *url = NULL;
+
+    curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
+    bool all = url && http_transport_is_same_origin(url, entitled);
+    HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, all ? request->all_fields : request->own_fields);
+    return CURL_PREREQFUNC_OK;
 }
 
 static struct http_request *request_new(struct http_transport *transport, const char *url)
@@ -223,9 +238,9 @@ static struct http_request *request_new(struct http_transport *transport, const 
     request->transport = transport;
     request->easy = easy;
     request->url = alloc_string(url);
-    request->went_https = strncasecmp(url, "https:", strlen("https:")) == 0;
+    request->https_only = transport->pinned_public_key || strncasecmp(url, "https:", strlen("https:")) == 0;
     for (const struct curl_slist *field = transport->fields; field; field = field->next)
-        http_transport_append(&request->fields, field->data);
+        http_transport_append(&request->all_fields, field->data);
 
     HTTP_TRANSPORT_SET(easy, CURLOPT_PRIVATE, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_ERRORBUFFER, request->reason);
@@ -233,9 +248,11 @@ static struct http_request *request_new(struct http_transport *transport, const 
     HTTP_TRANSPORT_SET(easy, CURLOPT_URL, strlen(url) <= URL_MAX ? url : "");
     HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERFUNCTION, on_header_line);
     HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERDATA, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PREREQFUNCTION, on_before_request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PREREQDATA, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEDATA, request);
-    http_transport_apply(transport, easy, request->went_https);
+    http_transport_apply(transport, easy, request->https_only);
     return request;
 }
 
@@ -253,7 +270,6 @@ struct http_request *http_request_new_get(struct http_transport *transport, cons
         add_field(request, "If-Modified-Since", get->if_modified_since);
         request->question.conditional = true;
     }
-    HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, request->fields);
     return request;
 }
 
@@ -278,14 +294,14 @@ struct http_request *http_request_new_range(struct http_transport *transport,
         add_field(request, "If-Range", get->etag);
         question->if_range = true;
     }
-    HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, request->fields);
     return request;
 }
 
 void http_request_free(struct http_request *request)
 {
     curl_easy_cleanup(request->easy);
-    curl_slist_free_all(request->fields);
+    curl_slist_free_all(request->own_fields);
+    curl_slist_free_all(request->all_fields);
     free(request->url);
     free(request->question.etag);
     if (!request->question.range)

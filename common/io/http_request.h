@@ -35,10 +35,11 @@ struct http_request {
     struct http_transport *transport;
     CURL *easy;
     char *url;
-    struct curl_slist *fields;
+    struct curl_slist *own_fields; /* what we send ourselves */
+    struct curl_slist *all_fields; /* and the user's */
     struct http_question question;
     struct http_answer answer;
-    bool went_https;   /* some hop was encrypted, so that none after it may not be */
+    bool https_only;   /* some hop was encrypted, or a key is pinned, so that none from here on may not be */
     bool body_welcome; /* the header is complete, and that of the body asked for */
     bool too_long;     /* the body, or the header */
     bool no_memory;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/io/http_settings.h"
 
 enum {
     DEFAULT_CONNECTIONS = 4,
@@ -43,29 +44,13 @@ void http_transport_append(struct curl_slist **lines, const char *line)
     *lines = longer;
 }
 
-/* Fields that this module sends itself, or whose answers it would not understand. */
-static bool is_field_reserved(const char *field)
-{
-    static const char *const reserved[] = {
-        "Range:", "If-", "Accept-Encoding:", "TE:", "Transfer-Encoding:", "Content-Length:", "Connection:"};
-
-    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-        if (strncasecmp(field, reserved[i], strlen(reserved[i])) == 0)
-            return true;
-    return false;
-}
-
 static bool set_fields(struct http_transport *transport, const char *const *fields, struct error *error)
 {
     for (; fields && *fields; fields++) {
-        size_t name = strcspn(*fields, ": \t\r\n");
-        if (name == 0 || (*fields)[name] != ':' || !http_transport_is_field_text(*fields))
-            return error_set(error, ERROR_REFUSED,
-                             "header '%.*s' is not of the form 'Name: value'; correct it", (int)name,
-                             *fields);
-        if (is_field_reserved(*fields))
-            return error_set(error, ERROR_REFUSED, "header '%.*s' is set by moonsinter itself; remove it",
-                             (int)name, *fields);
+        const char *why = http_settings_check_header(*fields);
+        if (why)
+            return error_set(error, ERROR_REFUSED, "header '%.*s' %s", (int)strcspn(*fields, ": \t\r\n"),
+                             *fields, why);
         http_transport_append(&transport->fields, *fields);
     }
     return true;
@@ -85,7 +70,14 @@ bool http_transport_init(struct http_transport *transport, const struct http_set
         .ca_file = alloc_string(settings->ca_file),
         .client_certificate = alloc_string(settings->client_certificate),
         .client_key = alloc_string(settings->client_key),
+        .pinned_public_key = alloc_string(settings->pinned_public_key),
+        .fields_for = alloc_string(settings->headers_for),
     };
+    const char *why =
+        transport->pinned_public_key ? http_settings_check_pins(transport->pinned_public_key) : NULL;
+    if (why)
+        return error_set(error, ERROR_REFUSED, "the pinned public key %s %s", transport->pinned_public_key,
+                         why);
     return set_fields(transport, settings->headers, error);
 }
 
@@ -96,6 +88,37 @@ void http_transport_finish(struct http_transport *transport)
     free(transport->ca_file);
     free(transport->client_certificate);
     free(transport->client_key);
+    free(transport->pinned_public_key);
+    free(transport->fields_for);
+}
+
+/* A part of a URL as curl reads it, freed by curl_free(). */
+static char *url_part(CURLU *parts, CURLUPart part)
+{
+    char *text = NULL;
+
+    curl_url_get(parts, part, &text, CURLU_DEFAULT_PORT);
+    return text;
+}
+
+bool http_transport_is_same_origin(const char *url, const char *other)
+{
+    static const CURLUPart kinds[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+    CURLU *left = curl_url(), *right = curl_url();
+
+    if (!left || !right)
+        abort();
+    bool same = curl_url_set(left, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                curl_url_set(right, CURLUPART_URL, other, 0) == CURLUE_OK;
+    for (size_t i = 0; same && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        char *a = url_part(left, kinds[i]), *b = url_part(right, kinds[i]);
+        same = a && b && strcasecmp(a, b) == 0;
+        curl_free(a);
+        curl_free(b);
+    }
+    curl_url_cleanup(left);
+    curl_url_cleanup(right);
+    return same;
 }
 
 static void set_speed(const struct http_transport *transport, CURL *easy)
@@ -139,6 +162,7 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
     HTTP_TRANSPORT_SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     HTTP_TRANSPORT_SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (secure)
         HTTP_TRANSPORT_SET(easy, CURLOPT_PIPEWAIT, 1L);
     if (transport->proxy)
@@ -152,11 +176,15 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
         HTTP_TRANSPORT_SET(easy, CURLOPT_SSLCERT, transport->client_certificate);
     if (transport->client_key)
         HTTP_TRANSPORT_SET(easy, CURLOPT_SSLKEY, transport->client_key);
+    /* For an encrypted key OpenSSL would else ask at the terminal, and the loop would wait for the answer. */
+    HTTP_TRANSPORT_SET(easy, CURLOPT_KEYPASSWD, "");
+    if (transport->pinned_public_key)
+        HTTP_TRANSPORT_SET(easy, CURLOPT_PINNEDPUBLICKEY, transport->pinned_public_key);
 }
 
 void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure)
 {
-    HTTP_TRANSPORT_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    HTTP_TRANSPORT_SET(easy, CURLOPT_PROTOCOLS_STR, transport->pinned_public_key ? "https" : "http,https");
     HTTP_TRANSPORT_SET(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
     HTTP_TRANSPORT_SET(easy, CURLOPT_FOLLOWLOCATION, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_MAXREDIRS, (long)HTTP_TRANSPORT_REDIRECTS_MAX);

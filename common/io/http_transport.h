@@ -31,9 +31,10 @@ struct http_transport {
     struct rate_limit rate_limit; /* of all together */
     uint64_t pauses;              /* that it made so far */
     uint64_t stall_timeout_ms;
-    char *proxy, *ca_file, *client_certificate, *client_key;
-    struct curl_slist *fields;
-    uint64_t received_bytes; /* by all of them */
+    char *proxy, *ca_file, *client_certificate, *client_key, *pinned_public_key;
+    struct curl_slist *fields; /* the user's */
+    char *fields_for;          /* whose URL they are for; NULL = that of each request */
+    uint64_t received_bytes;   /* by all of them */
 };
 
 /* Copies the settings; what cannot be sent is refused. To be finished in either case. */
@@ -50,6 +51,9 @@ uint64_t http_transport_now_ns(void);
 
 /* Appends one "Name: value" line; aborts where there is no memory. */
 void http_transport_append(struct curl_slist **lines, const char *line);
+
+/* Whether both URLs have the same scheme, host and port. */
+bool http_transport_is_same_origin(const char *url, const char *other);
 
 /* Whether a text may go into a header: it must not begin another line there. */
 bool http_transport_is_field_text(const char *text);

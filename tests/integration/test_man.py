@@ -75,6 +75,7 @@ def test_examples_of_settings(tmp_path):
     for text in (commented, raspberry):
         path = tmp_path / "moonsinterd.conf"
         path.write_text(text)
+        path.chmod(0o600)
         done = subprocess.run([programs.MOONSINTERD, "--config", str(path), "--check-config"], capture_output=True,
                               text=True, timeout=10, check=False)
         assert done.returncode == 0, done.stderr

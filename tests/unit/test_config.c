@@ -60,7 +60,16 @@ static void put_file(const struct scene *scene, const char *path, const char *te
     FILE *stream = fopen(full, "we");
     assert_non_null(stream);
     fputs(text, stream);
+    /* What holds secrets is their owner's alone. */
+    assert_int_equal(fchmod(fileno(stream), 0600), 0);
     fclose(stream);
+}
+
+static void open_file(const struct scene *scene, const char *path)
+{
+    CLEANUP_FREE char *full = alloc_printf("%s%s", scene->root, path);
+
+    assert_int_equal(chmod(full, 0644), 0);
 }
 
 static bool load(struct scene *scene)
@@ -248,6 +257,10 @@ static void test_bad_lines(void **state)
         {"Transfer", "Header=NoColon", "Name: value"},
         {"Transfer", "Header=Range: bytes=0-1", "must set itself"},
         {"Transfer", "Header=A b: c", "HTTP does not allow"},
+        {"Transfer", "Header=@headers", "absolute path"},
+        {"Transfer", "Header=@/absent/headers", "cannot open"},
+        {"Transfer", "PinnedPublicKey=/etc/key.pem", "must begin with sha256//"},
+        {"Transfer", "PinnedPublicKey=sha256//short=", "44 characters"},
         {"Trust", "RequireSignature=yes", "signatures cannot be checked by this version"},
         {"Trust", "Keys=/etc/keys", "cannot do that yet"},
         {"Health", "Timeout=1min", "cannot do that yet"},
@@ -277,6 +290,81 @@ static void test_secret_stays_out_of_messages(void **state)
     assert_false(load(scene));
     for (size_t i = 0; i < scene->problems.count; i++)
         assert_null(strstr(scene->problems.items[i].message, "hunter2"));
+
+    put_file(scene, ETC,
+             "[Update]\nUrl=htp://user:hunter2@host/x\n[Slots]\nA=/a\nB=/b\n[Transfer]\n"
+             "Proxy=foo://u:hunter2@h\nHeader=hunter2\n");
+    assert_false(load(scene));
+    assert_true(has_problem(scene, "Url=htp://host/x: must begin"));
+    assert_true(has_problem(scene, "Proxy=foo://h: has a scheme"));
+    for (size_t i = 0; i < scene->problems.count; i++)
+        assert_null(strstr(scene->problems.items[i].message, "hunter2"));
+}
+
+static void test_secrets_that_all_may_read_are_told(void **state)
+{
+    struct scene *scene = *state;
+
+    put_file(scene, "/etc/ssl/x.key", "x");
+    put_file(scene, ETC,
+             MINIMAL "[Transfer]\nHeader=X-Key: hunter2\nProxy=http://u:hunter2@h\n"
+                     "ClientKey=/etc/ssl/x.key\nClientCertificate=/etc/ssl/x.key\n");
+    assert_true(load(scene));
+    assert_int_equal(scene->problems.count, 0);
+    open_file(scene, ETC);
+    open_file(scene, "/etc/ssl/x.key");
+    assert_true(load(scene));
+    assert_int_equal(scene->problems.count, 3);
+    assert_true(has_problem(scene, ETC ":7: the secret in Header= can be read by every user"));
+    assert_true(has_problem(scene, ETC ":8: the secret in Proxy= can be read by every user"));
+    assert_true(has_problem(scene, "ClientKey=/etc/ssl/x.key: can be read by every user"));
+    for (size_t i = 0; i < scene->problems.count; i++)
+        assert_null(strstr(scene->problems.items[i].message, "hunter2"));
+
+    /* What is no secret may be read by everybody. */
+    put_file(scene, ETC, MINIMAL "[Transfer]\nProxy=http://h\n");
+    open_file(scene, ETC);
+    assert_true(load(scene));
+    assert_int_equal(scene->problems.count, 0);
+}
+
+static void test_header_files(void **state)
+{
+    struct scene *scene = *state;
+
+    put_file(scene, "/etc/secret", "# ours\nX-One: 1\n\nX-Two: 2\r\n");
+    put_file(scene, ETC, MINIMAL "[Transfer]\nHeader=X-Zero: 0\nHeader=@/etc/secret\n");
+    assert_true(load(scene));
+    assert_string_equal(scene->config->header_lines[0], "X-Zero: 0");
+    assert_string_equal(scene->config->header_lines[1], "X-One: 1");
+    assert_string_equal(scene->config->header_lines[2], "X-Two: 2");
+    assert_null(scene->config->header_lines[3]);
+
+    open_file(scene, "/etc/secret");
+    assert_false(load(scene));
+    assert_true(has_problem(scene, ETC ":8: Header=: "));
+    assert_true(has_problem(scene, "/etc/secret may be read by others"));
+
+    /* One that a later drop-in takes back is not even opened. */
+    put_file(scene, ETC ".d/1.conf", "[Transfer]\nHeader=\n");
+    assert_true(load(scene));
+    assert_null(scene->config->header_lines[0]);
+}
+
+static void test_pins_need_encryption(void **state)
+{
+    struct scene *scene = *state;
+    static const char pins[] =
+        "[Transfer]\nPinnedPublicKey=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;"
+        "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
+    CLEANUP_FREE char *plain = alloc_printf(MINIMAL "%s", pins);
+    CLEANUP_FREE char *encrypted = alloc_printf("[Update]\nUrl=https://h/x\n[Slots]\nA=/a\nB=/b\n%s", pins);
+
+    put_file(scene, ETC, plain);
+    assert_false(load(scene));
+    assert_true(has_problem(scene, "PinnedPublicKey= in [Transfer] needs a Url= that begins with https://"));
+    put_file(scene, ETC, encrypted);
+    assert_true(load(scene));
 }
 
 static void test_together(void **state)
@@ -406,14 +494,14 @@ static void test_print(void **state)
     size_t size;
 
     put_file(scene, ETC,
-             "[Update]\nUrl=http://user:pw@host/x.img\n[Slots]\nA=/a\nB=/b\n[Transfer]\nHeader=X: y\n");
+             "[Update]\nUrl=http://user:pw@host/x.img?t=pw\n[Slots]\nA=/a\nB=/b\n[Transfer]\nHeader=X: y\n");
     assert_true(load(scene));
     FILE *stream = open_memstream(&text, &size);
     config_print(scene->config, stream);
     fclose(stream);
-    assert_non_null(strstr(text,
-                           "[Update]\n# " ETC ":2\nUrl=http://(hidden)@host/x.img\n# default\nInterval=5min\n"
-                           "# default\nRandomizedDelay=30s\n"));
+    assert_non_null(strstr(text, "[Update]\n# " ETC
+                                 ":2\nUrl=http://(hidden)@host/x.img?(hidden)\n# default\nInterval=5min\n"
+                                 "# default\nRandomizedDelay=30s\n"));
     assert_non_null(strstr(text, "Header=X: (hidden)\n"));
     assert_non_null(strstr(text, "SelectionFile=/var/lib/moonsinter/boot-selection.json\n"));
     assert_null(strstr(text, "pw"));
@@ -513,6 +601,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_lines, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_defaults_of_later_keys_are_fine, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_secret_stays_out_of_messages, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_secrets_that_all_may_read_are_told, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_header_files, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_pins_need_encryption, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_together, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_rpi_cmdline, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_arguments, scene_setup, scene_teardown),

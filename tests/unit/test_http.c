@@ -668,7 +668,9 @@ static void test_url_for_display(void **state)
     static const struct {
         const char *url, *shown;
     } cases[] = {
-        {"http://host/a?b=c@d#e@f", "http://host/a?b=c@d#e@f"},
+        {"http://host/a?b=c@d#e@f", "http://host/a?..."},
+        {"http://host?a", "http://host?..."},
+        {"http://host/a#e?f", "http://host/a#e?..."},
         {"https://user:secret@host:8/x", "https://host:8/x"},
         {"https://user@host", "https://host"},
         {"https://us@er:sec@ret@host/@", "https://host/@"},

@@ -50,7 +50,7 @@ static struct record *full_record(void)
     strcpy(record->check_result, "held");
     error_set(&error, ERROR_REMOTE, "the server answered 404");
     record_set_error(record, &error, 106);
-    strcpy(record->manifest.url, "http://127.0.0.1/image");
+    memset(record->manifest.url_sha256, '4', sizeof(record->manifest.url_sha256) - 1);
     strcpy(record->manifest.etag, "\"abc\"");
     memset(record->manifest.sha256, '3', sizeof(record->manifest.sha256) - 1);
     return record;
