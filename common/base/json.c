@@ -157,16 +157,27 @@ enum json_member json_get_bool(struct json_object *object, const char *name, boo
     return JSON_MEMBER_OK;
 }
 
-enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value)
+static enum json_member json_get_typed(struct json_object *object, const char *name, enum json_type type,
+                                       struct json_object **ret_value)
 {
     struct json_object *value;
 
     if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
         return JSON_MEMBER_ABSENT;
-    if (!json_object_is_type(value, json_type_object))
+    if (!json_object_is_type(value, type))
         return JSON_MEMBER_BAD;
     *ret_value = value;
     return JSON_MEMBER_OK;
+}
+
+enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value)
+{
+    return json_get_typed(object, name, json_type_object, ret_value);
+}
+
+enum json_member json_get_array(struct json_object *object, const char *name, struct json_object **ret_value)
+{
+    return json_get_typed(object, name, json_type_array, ret_value);
 }
 
 void json_add_string(struct json_object *object, const char *name, const char *value)

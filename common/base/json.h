@@ -54,6 +54,9 @@ enum json_member json_get_bool(struct json_object *object, const char *name, boo
 enum json_member json_get_object(struct json_object *object, const char *name,
                                  struct json_object **ret_value);
 
+/* An array, valid as long as its parent. */
+enum json_member json_get_array(struct json_object *object, const char *name, struct json_object **ret_value);
+
 /* Adds a string member, or null for NULL; bytes that are no UTF-8 become question marks. */
 void json_add_string(struct json_object *object, const char *name, const char *value);
 

@@ -1,6 +1,6 @@
 /*
- * Numbers of variable length, unsigned LEB128 in its shortest form (docs/manifest.md, 3), and a reader that never
- * leaves its bytes. Pure; any thread.
+ * Numbers of variable length, unsigned LEB128 in its shortest form (docs/manifest.md, 3), and a reader that
+ * never leaves its bytes. Pure; any thread.
  */
 #pragma once
 

@@ -257,6 +257,23 @@ bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const v
     return memcmp(sha256, row_of(table, index) + ROW_SHA256, sizeof(sha256)) == 0;
 }
 
+void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count)
+{
+    memset(data, 0, CHUNK_TABLE_HEADER_SIZE);
+    memcpy(data + HEADER_MAGIC, header_magic, sizeof(header_magic));
+    write_u32(data + HEADER_VERSION, CHUNK_TABLE_VERSION);
+    write_u32(data + HEADER_AVERAGE, average);
+    write_u32(data + HEADER_COUNT, count);
+}
+
+void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
+                           const uint8_t sha256[DIGEST_SHA256_SIZE])
+{
+    write_u32(data + ROW_SIZE, size);
+    write_u64(data + ROW_XXH3, xxh3);
+    memcpy(data + ROW_SHA256, sha256, DIGEST_SHA256_SIZE);
+}
+
 struct chunk_table_writer {
     uint32_t average;
     uint32_t count;
@@ -304,10 +321,7 @@ int chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uin
         writer->data = larger;
         writer->room *= 2;
     }
-    uint8_t *row = writer->data + writer->size;
-    write_u32(row + ROW_SIZE, size);
-    write_u64(row + ROW_XXH3, xxh3);
-    memcpy(row + ROW_SHA256, sha256, DIGEST_SHA256_SIZE);
+    chunk_table_write_row(writer->data + writer->size, size, xxh3, sha256);
     writer->size += CHUNK_TABLE_ROW_SIZE;
     writer->count++;
     return 0;
@@ -315,10 +329,7 @@ int chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uin
 
 void chunk_table_writer_take(struct chunk_table_writer *writer, uint8_t **ret_data, size_t *ret_size)
 {
-    memcpy(writer->data + HEADER_MAGIC, header_magic, sizeof(header_magic));
-    write_u32(writer->data + HEADER_VERSION, CHUNK_TABLE_VERSION);
-    write_u32(writer->data + HEADER_AVERAGE, writer->average);
-    write_u32(writer->data + HEADER_COUNT, writer->count);
+    chunk_table_write_header(writer->data, writer->average, writer->count);
     *ret_data = writer->data;
     *ret_size = writer->size;
     start_over(writer);

@@ -67,6 +67,13 @@ uint64_t chunk_table_key_of(const struct chunk_table *table, const void *data, s
 /* Whether data (of chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or XXH32 for fixed chunks. */
 bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data);
 
+/* Writes the CHUNK_TABLE_HEADER_SIZE bytes that the table of `count` chunks with this average begins with. */
+void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count);
+
+/* Writes the CHUNK_TABLE_ROW_SIZE bytes of the row for a chunk of `size` bytes with these digests. */
+void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
+                           const uint8_t sha256[DIGEST_SHA256_SIZE]);
+
 /* Writing: rows are appended, then the whole file's bytes taken. */
 struct chunk_table_writer;
 

@@ -13,8 +13,8 @@
 
 struct frame_index;
 
-/* Parses the unpacked section for the chunks of `table`. first_alike[i] is the chunk that stands for the class
- * of chunk i (itself where it is the first); pack_size bounds everything. */
+/* Parses the unpacked section for the chunks of `table`. first_alike[i] is the chunk that stands for the
+ * class of chunk i (itself where it is the first); pack_size bounds everything. */
 bool frame_index_parse(const uint8_t *data, size_t size, const struct chunk_table *table,
                        const uint32_t *first_alike, uint64_t pack_size, struct frame_index **ret_index,
                        struct error *error);

@@ -11,58 +11,8 @@
 #include "common/base/timestamp.h"
 #include "common/base/utf8.h"
 #include "common/image/chunk_table.h"
+#include "common/image/manifest_member.h"
 #include "common/image/url.h"
-
-/* A whole number that must be there. `where` is "" or the object's name with a dot. */
-static bool need_number(struct json_object *object, const char *where, const char *name, uint64_t min,
-                        uint64_t max, uint64_t *ret_value, struct error *error)
-{
-    uint64_t value;
-
-    switch (json_get_u64(object, name, max, &value)) {
-    case JSON_MEMBER_ABSENT:
-        return error_set(error, ERROR_FORMAT, "the manifest lacks %s%s", where, name);
-    case JSON_MEMBER_OK:
-        if (value >= min) {
-            *ret_value = value;
-            return true;
-        }
-        break;
-    case JSON_MEMBER_BAD:
-        break;
-    }
-    return error_set(error, ERROR_FORMAT,
-                     "%s%s of the manifest is no whole number from %" PRIu64 " to %" PRIu64, where, name, min,
-                     max);
-}
-
-/* A string that must be there, valid as long as `object`. */
-static bool need_string(struct json_object *object, const char *where, const char *name,
-                        const char **ret_text, struct error *error)
-{
-    switch (json_get_string(object, name, ret_text)) {
-    case JSON_MEMBER_ABSENT:
-        return error_set(error, ERROR_FORMAT, "the manifest lacks %s%s", where, name);
-    case JSON_MEMBER_BAD:
-        return error_set(error, ERROR_FORMAT, "%s%s of the manifest is no string", where, name);
-    case JSON_MEMBER_OK:
-        break;
-    }
-    return true;
-}
-
-static bool need_sha256(struct json_object *object, const char *where, uint8_t ret_sha256[DIGEST_SHA256_SIZE],
-                        struct error *error)
-{
-    const char *hex;
-
-    if (!need_string(object, where, "sha256", &hex, error))
-        return false;
-    if (digest_sha256_from_hex(hex, ret_sha256) < 0)
-        return error_set(error, ERROR_FORMAT,
-                         "%ssha256 of the manifest is no SHA-256: it takes 64 hex digits", where);
-    return true;
-}
 
 /* Version or compatible, which may be missing. */
 static bool want_text(struct json_object *object, const char *name, char **ret_text, struct error *error)
@@ -122,16 +72,12 @@ static bool parse_chunks(struct json_object *object, uint64_t file_size, struct 
                          struct error *error)
 {
     static const char where[] = "moonsinter.chunks.";
-    const char *url;
 
-    if (!need_string(object, where, "url", &url, error) ||
-        !need_number(object, where, "size", CHUNK_TABLE_HEADER_SIZE, CHUNK_TABLE_SIZE_MAX,
-                     &chunks->size_bytes, error) ||
-        !need_sha256(object, where, chunks->sha256, error))
+    if (!manifest_need_url(object, where, &chunks->url, error) ||
+        !manifest_need_number(object, where, "size", CHUNK_TABLE_HEADER_SIZE, CHUNK_TABLE_SIZE_MAX,
+                              &chunks->size_bytes, error) ||
+        !manifest_need_sha256(object, where, chunks->sha256, error))
         return false;
-    if (!*url || strlen(url) > MANIFEST_URL_MAX)
-        return error_set(error, ERROR_FORMAT, "moonsinter.chunks.url of the manifest has not 1 to %d bytes",
-                         MANIFEST_URL_MAX);
 
     /* What a table of this size can describe, whatever its average: all chunks but the last have the smallest
      * minimum or more, none has more than the largest maximum. */
@@ -144,7 +90,6 @@ static bool parse_chunks(struct json_object *object, uint64_t file_size, struct 
                          ", cannot be the size of a table of chunks "
                          "of an image of %" PRIu64 " bytes",
                          chunks->size_bytes, file_size);
-    chunks->url = alloc_string(url);
     chunks->present = true;
     return true;
 }
@@ -156,7 +101,7 @@ static bool check_format(struct json_object *ours, struct error *error)
     uint64_t format = 0;
     const char *needs = NULL;
 
-    if (!need_number(ours, "moonsinter.", "format", 1, INT32_MAX, &format, error))
+    if (!manifest_need_number(ours, "moonsinter.", "format", 1, INT32_MAX, &format, error))
         return false;
     if (format == MANIFEST_FORMAT)
         return true;
@@ -177,7 +122,7 @@ static bool parse_ours(struct json_object *ours, struct manifest *manifest, stru
 {
     struct json_object *part;
 
-    if (!need_sha256(ours, "moonsinter.", manifest->sha256, error))
+    if (!manifest_need_sha256(ours, "moonsinter.", manifest->sha256, error))
         return false;
     manifest->has_sha256 = true;
 
@@ -186,6 +131,19 @@ static bool parse_ours(struct json_object *ours, struct manifest *manifest, stru
         return error_set(error, ERROR_FORMAT, "moonsinter.chunks of the manifest is no object");
     case JSON_MEMBER_OK:
         if (!parse_chunks(part, manifest->file_size, &manifest->chunks, error))
+            return false;
+        break;
+    case JSON_MEMBER_ABSENT:
+        break;
+    }
+    switch (json_get_object(ours, "pack", &part)) {
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT, "moonsinter.pack of the manifest is no object");
+    case JSON_MEMBER_OK:
+        if (!manifest->chunks.present)
+            return error_set(error, ERROR_FORMAT,
+                             "the manifest has moonsinter.pack but no moonsinter.chunks");
+        if (!manifest_pack_parse(part, manifest->chunks.size_bytes, &manifest->pack, error))
             return false;
         break;
     case JSON_MEMBER_ABSENT:
@@ -258,11 +216,12 @@ static bool parse_ancestor(struct json_object *object, struct manifest *manifest
     const char *hashes;
     uint64_t chunk_size = 0, last_chunk_size = 0, file_hash = 0, file_size = 0;
 
-    if (!need_string(object, "", "chunk_hashes", &hashes, error) ||
-        !need_number(object, "", "chunk_size", 1, MANIFEST_CHUNK_SIZE_MAX, &chunk_size, error) ||
-        !need_number(object, "", "last_chunk_size", 0, MANIFEST_CHUNK_SIZE_MAX, &last_chunk_size, error) ||
-        !need_number(object, "", "file_hash", 0, UINT32_MAX, &file_hash, error) ||
-        !need_number(object, "", "file_size", 0, MANIFEST_FILE_SIZE_MAX, &file_size, error))
+    if (!manifest_need_string(object, "", "chunk_hashes", &hashes, error) ||
+        !manifest_need_number(object, "", "chunk_size", 1, MANIFEST_CHUNK_SIZE_MAX, &chunk_size, error) ||
+        !manifest_need_number(object, "", "last_chunk_size", 0, MANIFEST_CHUNK_SIZE_MAX, &last_chunk_size,
+                              error) ||
+        !manifest_need_number(object, "", "file_hash", 0, UINT32_MAX, &file_hash, error) ||
+        !manifest_need_number(object, "", "file_size", 0, MANIFEST_FILE_SIZE_MAX, &file_size, error))
         return false;
 
     uint64_t count = count_hashes(hashes), rest = file_size % chunk_size;
@@ -320,18 +279,11 @@ struct manifest *manifest_free(struct manifest *manifest)
         return NULL;
     free(manifest->chunk_hashes);
     free(manifest->chunks.url);
+    manifest_pack_finish(&manifest->pack);
     free(manifest->release.version);
     free(manifest->release.compatible);
     free(manifest);
     return NULL;
-}
-
-static void add_sha256(struct json_object *object, const uint8_t sha256[DIGEST_SHA256_SIZE])
-{
-    char hex[DIGEST_SHA256_HEX_SIZE];
-
-    digest_sha256_to_hex(sha256, hex);
-    json_add_string(object, "sha256", hex);
 }
 
 static void add_time(struct json_object *object, const char *name, uint64_t seconds)
@@ -349,14 +301,16 @@ static struct json_object *format_ours(const struct manifest *manifest)
     struct json_object *ours = json_object_new_object(), *part;
 
     json_add_u64(ours, "format", MANIFEST_FORMAT);
-    add_sha256(ours, manifest->sha256);
+    manifest_add_sha256(ours, manifest->sha256);
     if (manifest->chunks.present) {
         part = json_object_new_object();
         json_add_string(part, "url", manifest->chunks.url);
         json_add_u64(part, "size", manifest->chunks.size_bytes);
-        add_sha256(part, manifest->chunks.sha256);
+        manifest_add_sha256(part, manifest->chunks.sha256);
         json_object_object_add(ours, "chunks", part);
     }
+    if (manifest->pack.present)
+        json_object_object_add(ours, "pack", manifest_pack_format(&manifest->pack));
     part = json_object_new_object();
     if (release->version)
         json_add_string(part, "version", release->version);

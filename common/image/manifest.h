@@ -11,6 +11,7 @@
 
 #include "common/base/digest.h"
 #include "common/base/error.h"
+#include "common/image/manifest_pack.h"
 
 enum {
     MANIFEST_FORMAT = 1,
@@ -22,7 +23,6 @@ enum {
        (bytes). */
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
     MANIFEST_TEXT_MAX = 256, /* bytes of version and compatible, without the terminating zero */
-    MANIFEST_URL_MAX = 2048, /* bytes of a reference */
 };
 
 /* Bytes of an image: what is more cannot be, and sums of two such sizes stay within 64 bits. */
@@ -62,6 +62,7 @@ struct manifest {
     bool has_sha256;
     uint8_t sha256[DIGEST_SHA256_SIZE]; /* of the image */
     struct manifest_chunks chunks;
+    struct manifest_pack pack;
     struct manifest_release release;
 };
 

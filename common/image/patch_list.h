@@ -1,7 +1,7 @@
 /*
- * The index of one base in IMAGE.pack (docs/manifest.md, 3.4): how the table of chunks differs from the base's, and
- * the patches. Parsed from hostile bytes: every number is checked against the manifest's bounds and the table.
- * Immutable once made; any thread.
+ * The patches of one base: the second part of its index in IMAGE.pack (docs/manifest.md, 3.4). Parsed from
+ * hostile bytes: every number is checked against the manifest's bounds and the table. Immutable once made;
+ * any thread. Never blocks.
  */
 #pragma once
 
@@ -11,12 +11,10 @@
 
 #include "common/base/error.h"
 #include "common/image/chunk_table.h"
-#include "common/image/manifest.h"
+#include "common/image/manifest_pack.h"
 
 enum {
     PATCH_SPANS_MAX = 8,
-    PATCH_SPAN_BYTES_MAX = 8 * 1024 * 1024,   /* joined spans, by the format */
-    PATCH_OUTPUT_BYTES_MAX = 4 * 1024 * 1024, /* what a patch makes, by the format */
 };
 
 struct patch_span {
@@ -34,3 +32,22 @@ struct patch {
     uint32_t span_count;   /* 1 to PATCH_SPANS_MAX */
     uint64_t spans_xxh3;   /* of the joined spans */
 };
+
+struct patch_list;
+
+/* Parses what follows the table's difference in the index of `base`, to its end. pack_size bounds the frames.
+ */
+bool patch_list_parse(const uint8_t *data, size_t size, const struct chunk_table *table,
+                      const struct manifest_base *base, uint64_t pack_size, struct patch_list **ret_list,
+                      struct error *error);
+
+/* Frees; NULL is fine. Returns NULL. */
+struct patch_list *patch_list_free(struct patch_list *list);
+
+uint32_t patch_list_count(const struct patch_list *list);
+
+/* Patch `index`; they are in the order of the chunks they make, and no chunk is made by two. */
+const struct patch *patch_list_at(const struct patch_list *list, uint32_t index);
+
+/* The spans of a patch, in the order in which they are joined. */
+const struct patch_span *patch_list_spans(const struct patch_list *list, const struct patch *patch);

@@ -16,7 +16,7 @@ FOREIGN = {
     r"xxhash\.h|xxh3\.h": {"common/base/digest"},
     r"json.*/.*|json\.h": {"common/base/json"},
     r"systemd/.*": {"daemon/notify"},
-    r"zstd.*\.h": {"common/image/pack"},
+    r"zstd.*\.h": {"common/image/zstd_frame"},
     r"ini\.h": {"daemon/config"},
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
                    "daemon/daemon", "daemon/api_server",
