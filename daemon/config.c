@@ -204,21 +204,54 @@ static void set_from_arguments(struct loading *loading, const struct config_requ
     }
 }
 
+/* The file each boot backend changes: where it is looked for when no key says, and what to do when it is not
+ * there. */
+static const struct boot_file {
+    enum config_backend backend;
+    const char *key;
+    size_t offset; /* in struct config */
+    const char *places[2];
+    const char *mend;
+} boot_files[] = {
+    {CONFIG_BACKEND_RPI_CMDLINE,
+     "CmdlineFile",
+     offsetof(struct config, cmdline_file),
+     {"/boot/firmware/cmdline.txt", "/boot/cmdline.txt"},
+     "mount the boot partition"},
+    {CONFIG_BACKEND_GRUB,
+     "GrubenvFile",
+     offsetof(struct config, grubenv_file),
+     {"/boot/grub/grubenv", "/boot/grub2/grubenv"},
+     "make it with grub-editenv"},
+};
+enum { BOOT_FILE_COUNT = sizeof(boot_files) / sizeof(boot_files[0]) };
+
+static const char *boot_file_path(const struct boot_file *file, const struct config *config)
+{
+    return *(char *const *)((const char *)config + file->offset);
+}
+
+static void find_boot_file(const struct boot_file *file, struct config *config, const char *root)
+{
+    for (size_t i = 0; i < 2 && !boot_file_path(file, config); i++) {
+        CLEANUP_FREE char *path = alloc_printf("%s%s", root, file->places[i]);
+        if (access(path, F_OK) == 0)
+            *(char **)((char *)config + file->offset) = alloc_string(file->places[i]);
+    }
+}
+
 /* Fills in what the table cannot: defaults that depend on other settings or on the machine. */
 static void find_defaults(struct config *config, const char *root)
 {
-    static const char *const cmdline_files[] = {"/boot/firmware/cmdline.txt", "/boot/cmdline.txt"};
     bool section_known;
 
     if (!config->origins->keys[find_key("Update", "RandomizedDelay", &section_known)].count)
         config->randomized_delay_ms = config->interval_ms / 10;
     if (!config->selection_file)
         config->selection_file = alloc_printf("%s/boot-selection.json", config->state_directory);
-    for (size_t i = 0; i < 2 && !config->cmdline_file && config->backend == CONFIG_BACKEND_RPI_CMDLINE; i++) {
-        CLEANUP_FREE char *path = alloc_printf("%s%s", root, cmdline_files[i]);
-        if (access(path, F_OK) == 0)
-            config->cmdline_file = alloc_string(cmdline_files[i]);
-    }
+    for (size_t i = 0; i < BOOT_FILE_COUNT; i++)
+        if (config->backend == boot_files[i].backend)
+            find_boot_file(&boot_files[i], config, root);
 }
 
 static void check_file(struct config_problems *problems, const char *root, const char *key, const char *file)
@@ -242,27 +275,45 @@ static void read_headers(struct config *config, const char *root, struct config_
             config_problems_add(problems, true, "%s: Header=: %s", origin->places[i], error.message);
 }
 
+static void check_boot_file(const struct config *config, const struct boot_file *file, const char *root,
+                            struct config_problems *problems)
+{
+    const char *path = boot_file_path(file, config);
+
+    if (config->backend != file->backend)
+        return;
+    if (path)
+        check_file(problems, root, file->key, path);
+    else
+        config_problems_add(problems, true, "neither %s nor %s is there: %s, or set %s= in [Boot]",
+                            file->places[0], file->places[1], file->mend, file->key);
+}
+
+/* Whether `word` is among the words of `text`, which blanks part. */
+static bool has_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (const char *at = text; (at = strstr(at, word)); at += length)
+        if ((at == text || at[-1] == ' ') && (at[length] == 0 || at[length] == ' '))
+            return true;
+    return false;
+}
+
 static void check_boot(const struct config *config, const char *root, struct config_problems *problems)
 {
     const char *backend = config_backend_name(config->backend);
 
-    if (config->backend == CONFIG_BACKEND_RPI_CMDLINE) {
-        if (config->cmdline_file)
-            check_file(problems, root, "CmdlineFile", config->cmdline_file);
-        else
-            config_problems_add(
-                problems, true,
-                "neither /boot/firmware/cmdline.txt nor /boot/cmdline.txt is there: mount the boot "
-                "partition, or set CmdlineFile= in [Boot]");
-        if (config->mode == CONFIG_MODE_REBOOT && !config->allow_no_fallback)
-            config_problems_add(
-                problems, true,
-                "Mode=reboot with Backend=rpi-cmdline, which cannot fall back by itself, needs "
-                "AllowNoFallback=yes in [Boot]");
-    }
+    for (size_t i = 0; i < BOOT_FILE_COUNT; i++)
+        check_boot_file(config, &boot_files[i], root, problems);
+    if (config->backend == CONFIG_BACKEND_RPI_CMDLINE && config->mode == CONFIG_MODE_REBOOT &&
+        !config->allow_no_fallback)
+        config_problems_add(problems, true,
+                            "Mode=reboot with Backend=rpi-cmdline, which cannot fall back by itself, needs "
+                            "AllowNoFallback=yes in [Boot]");
     for (size_t i = 0; i < config_key_count; i++) {
         const struct origin *origin = &config->origins->keys[i];
-        if (config_keys[i].for_backend && origin->count && strcmp(config_keys[i].for_backend, backend) != 0)
+        if (config_keys[i].for_backend && origin->count && !has_word(config_keys[i].for_backend, backend))
             config_problems_add(problems, false, "%s: %s= has no effect with Backend=%s", origin->places[0],
                                 config_keys[i].key, backend);
     }

@@ -22,9 +22,9 @@ enum config_mode {
 enum config_backend {
     CONFIG_BACKEND_FILE,
     CONFIG_BACKEND_RPI_CMDLINE,
+    CONFIG_BACKEND_GRUB,
     CONFIG_BACKEND_RPI_TRYBOOT,
     CONFIG_BACKEND_UBOOT,
-    CONFIG_BACKEND_GRUB,
     CONFIG_BACKEND_SYSTEMD_BOOT,
     CONFIG_BACKEND_CUSTOM,
 };
@@ -59,6 +59,7 @@ struct config {
     bool allow_no_fallback;
     char *selection_file; /* file: in the state folder where not set */
     char *cmdline_file;   /* rpi-cmdline: the one that exists where not set */
+    char *grubenv_file;   /* grub: likewise */
     /* [Transfer] */
     unsigned connections;
     uint64_t rate_limit_bytes_s;

@@ -39,7 +39,7 @@ const struct config_key config_keys[] = {
 
     {"Boot", "Backend", CONFIG_TYPE_BACKEND, PLACE(backend), "file",
      .summary = "How the slot that runs next is selected."},
-    {"Boot", "Tries", CONFIG_TYPE_COUNT, PLACE(tries), "3", 1, 9, .for_backend = "file",
+    {"Boot", "Tries", CONFIG_TYPE_COUNT, PLACE(tries), "3", 1, 9, .for_backend = "file grub",
      .summary = "How often a new slot is started before it counts as bad."},
     {"Boot", "AllowNoFallback", CONFIG_TYPE_BOOL, PLACE(allow_no_fallback), "no",
      .summary = "Reboot into a new slot although nothing can fall back from it."},
@@ -48,6 +48,8 @@ const struct config_key config_keys[] = {
     {"Boot", "CmdlineFile", CONFIG_TYPE_TEXT, PLACE(cmdline_file), .check = config_value_check_path,
      .for_backend = "rpi-cmdline",
      .summary = "The Raspberry Pi's cmdline.txt, on the mounted boot partition."},
+    {"Boot", "GrubenvFile", CONFIG_TYPE_TEXT, PLACE(grubenv_file), .check = config_value_check_path,
+     .for_backend = "grub", .summary = "GRUB's environment block, which grub.cfg reads."},
 
     {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, 32,
      .summary = "Requests under way at the same time."},
@@ -103,14 +105,14 @@ const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 static const char *const mode_names[] = {"check", "install", "reboot"};
 
 static const char *const backend_names[] = {
-    "file",
-    "rpi-cmdline",
+    [CONFIG_BACKEND_FILE] = "file",
+    [CONFIG_BACKEND_RPI_CMDLINE] = "rpi-cmdline",
+    [CONFIG_BACKEND_GRUB] = "grub",
     /* Known, but refused by this version: */
-    "rpi-tryboot",
-    "uboot",
-    "grub",
-    "systemd-boot",
-    "custom",
+    [CONFIG_BACKEND_RPI_TRYBOOT] = "rpi-tryboot",
+    [CONFIG_BACKEND_UBOOT] = "uboot",
+    [CONFIG_BACKEND_SYSTEMD_BOOT] = "systemd-boot",
+    [CONFIG_BACKEND_CUSTOM] = "custom",
 };
 
 const char *config_mode_name(enum config_mode mode)
@@ -177,12 +179,12 @@ static const char *set_backend(struct config *config, const char *text)
     for (size_t i = 0; i < sizeof(backend_names) / sizeof(backend_names[0]); i++) {
         if (strcmp(text, backend_names[i]) != 0)
             continue;
-        if (i > CONFIG_BACKEND_RPI_CMDLINE)
-            return "is not supported by this version of moonsinterd; it supports file and rpi-cmdline";
+        if (i > CONFIG_BACKEND_GRUB)
+            return "is not supported by this version of moonsinterd; it supports file, rpi-cmdline and grub";
         config->backend = (enum config_backend)i;
         return NULL;
     }
-    return "is no boot backend; this version of moonsinterd supports file and rpi-cmdline";
+    return "is no boot backend; this version of moonsinterd supports file, rpi-cmdline and grub";
 }
 
 static const char *set_mode(struct config *config, const char *text)

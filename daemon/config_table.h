@@ -34,7 +34,7 @@ struct config_key {
     const char *(*check)(const char *text); /* CONFIG_TYPE_TEXT */
     const char *summary;
     const char *later;       /* not NULL: anything but the default is refused with this sentence */
-    const char *for_backend; /* not NULL: has no effect with another backend */
+    const char *for_backend; /* not NULL: has no effect with a backend that is not among these words */
     bool secret;
 };
 

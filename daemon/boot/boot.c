@@ -1,6 +1,8 @@
 #include "daemon/boot/boot.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
@@ -11,7 +13,7 @@ static const struct boot_backend *const backends[] = {
     [CONFIG_BACKEND_RPI_CMDLINE] = &boot_backend_rpi_cmdline,
     [CONFIG_BACKEND_RPI_TRYBOOT] = NULL,
     [CONFIG_BACKEND_UBOOT] = NULL,
-    [CONFIG_BACKEND_GRUB] = NULL,
+    [CONFIG_BACKEND_GRUB] = &boot_backend_grub,
     [CONFIG_BACKEND_SYSTEMD_BOOT] = NULL,
     [CONFIG_BACKEND_CUSTOM] = NULL,
 };
@@ -58,6 +60,47 @@ static bool finish_call(const struct boot *boot, bool success, struct error *err
 bool boot_start(struct boot *boot, struct error *error)
 {
     return !boot->backend->start || finish_call(boot, boot->backend->start(boot, error), error);
+}
+
+void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
+{
+    char sentence[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(sentence, sizeof(sentence), format, args);
+    va_end(args);
+    found(owner, level, sentence);
+}
+
+void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
+{
+    const struct boot_abilities *abilities = &boot->backend->abilities;
+    const char *name = boot->backend->name;
+    struct boot_state state;
+    struct error error;
+
+    if (!boot_read(boot, &state, &error))
+        boot_find(found, owner, BOOT_LEVEL_FAILURE, "%s", error.message);
+    else if (state.next == SLOT_NONE)
+        boot_find(found, owner, BOOT_LEVEL_FAILURE,
+                  "boot selection (%s): it selects neither slot, so what boots next is not known", name);
+    else
+        boot_find(found, owner, BOOT_LEVEL_OK, "boot selection (%s): slot %s boots next", name,
+                  slot_name(state.next));
+    if (!abilities->trial)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "boot selection (%s): it cannot fall back by itself; a slot that does not start has to be "
+                  "set back by hand",
+                  name);
+    if (abilities->kernel_outside)
+        boot_find(
+            found, owner, BOOT_LEVEL_WARNING,
+            "boot selection (%s): the kernel lies outside the slots, so updates do not bring one, and a "
+            "release needs modules for the kernel that is there",
+            name);
+    if (boot->backend->probe)
+        boot->backend->probe(boot, found, owner);
 }
 
 bool boot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)

@@ -19,8 +19,9 @@ struct boot;
 /* What a backend can do; constant for one struct boot. */
 struct boot_abilities {
     bool trial;           /* a new slot is tried first, and left by itself when it is not marked good */
-    bool tries;           /* the number of tries can be set */
+    bool tries;           /* the number of tries can be set; else a trial is one start */
     bool in_place_reboot; /* `file`: a reboot is boot_start() in the running daemon, not the machine's */
+    bool kernel_outside;  /* the kernel is not the slot's: an update of the slot does not bring one */
 };
 
 enum boot_health {
@@ -40,6 +41,17 @@ struct boot_state {
     enum boot_health health[SLOT_COUNT];
 };
 
+/* What boot_probe() finds, for `doctor`. */
+enum boot_level {
+    BOOT_LEVEL_OK,
+    BOOT_LEVEL_WARNING, /* works, and could be safer */
+    BOOT_LEVEL_FAILURE, /* an update will not work, or cannot be fallen back from though it should */
+};
+
+/* One finding: a sentence which says what is there and, where it is not well, the mend; it lives until the
+ * call returns. */
+typedef void (*boot_finding_fn)(void *owner, enum boot_level level, const char *sentence);
+
 /* A backend. All functions are called by boot_...() below only. */
 struct boot_backend {
     const char *name;
@@ -47,6 +59,7 @@ struct boot_backend {
     bool (*open)(struct boot *boot, const struct config *config, struct error *error);
     void (*close)(struct boot *boot);
     bool (*start)(struct boot *boot, struct error *error); /* NULL where the machine's own loader does it */
+    void (*probe)(struct boot *boot, boot_finding_fn found, void *owner); /* NULL = nothing of its own */
     bool (*read)(struct boot *boot, struct boot_state *ret_state, struct error *error);
     bool (*invalidate)(struct boot *boot, enum slot slot, struct error *error);
     bool (*arm)(struct boot *boot, enum slot slot, struct error *error);
@@ -74,6 +87,14 @@ const struct boot_abilities *boot_get_abilities(const struct boot *boot);
  * reboot in place. Does nothing with a real loader, which has done it already. */
 bool boot_start(struct boot *boot, struct error *error);
 
+/* Looks at all that an update and a way back will need of the loader, and calls `found` for each thing.
+ * Writes nothing. */
+void boot_probe(struct boot *boot, boot_finding_fn found, void *owner);
+
+/* For backends: `found` with a printed sentence. */
+void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Reads without changing anything. */
 bool boot_read(struct boot *boot, struct boot_state *ret_state, struct error *error);
 
@@ -93,6 +114,7 @@ bool boot_reject(struct boot *boot, enum slot slot, struct error *error);
 
 /* The backends of this version; those that only the configuration knows are refused there. */
 extern const struct boot_backend boot_backend_file;
+extern const struct boot_backend boot_backend_grub;
 extern const struct boot_backend boot_backend_rpi_cmdline;
 
 /* "good", "trial", "bad", "invalid", "unknown": as the status object spells it. */

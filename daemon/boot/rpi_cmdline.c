@@ -4,23 +4,14 @@
  * blanks: that is one sector and touches neither the FAT nor the folder, so a power cut leaves the old line
  * or the new one. Replacing it by rename lost the file in a quarter of all crash states on Linux's vfat.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
-#include "common/base/file.h"
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
+#include "daemon/boot/in_place.h"
 #include "daemon/storage.h"
-
-enum {
-    SECTOR_SIZE = 512,     /* what a medium writes whole or not at all */
-    READBACK_ALIGN = 4096, /* as much as any logical block O_DIRECT may ask for */
-};
 
 struct rpi_backend {
     char *path;
@@ -29,12 +20,10 @@ struct rpi_backend {
 
 /* The file, taken apart around the value of root=. */
 struct cmdline {
-    char text[SECTOR_SIZE + 1]; /* the line, without line feed and blanks at its end */
-    char sector[SECTOR_SIZE];   /* the file as it is */
-    size_t file_size;
-    bool line_feed; /* the file ends in one */
-    size_t value;   /* where in text the value of root= begins */
-    size_t length;  /* of the value */
+    char text[IN_PLACE_SECTOR + 1]; /* the line, without line feed and blanks at its end */
+    bool line_feed;                 /* the file ends in one */
+    size_t value;                   /* where in text the value of root= begins */
+    size_t length;                  /* of the value */
 };
 
 /* Finds root= among the parameters, which blanks part unless quoted. */
@@ -66,27 +55,12 @@ static bool cmdline_find_root(struct cmdline *cmdline, const char *path, struct 
                                : "no root=");
 }
 
-static bool cmdline_read(const char *path, int fd, struct cmdline *ret_cmdline, struct error *error)
+static bool cmdline_parse(const struct in_place *file, struct cmdline *ret_cmdline, struct error *error)
 {
     struct cmdline cmdline = {0};
-    struct stat status;
+    size_t length = file->size;
 
-    if (fstat(fd, &status) < 0)
-        return error_set_errno(error, errno, "cannot look at %s", path);
-    if (!S_ISREG(status.st_mode))
-        return error_set(error, ERROR_REFUSED, "%s is not a regular file", path);
-    if (status.st_size > SECTOR_SIZE)
-        return error_set(error, ERROR_REFUSED,
-                         "%s has %lld bytes; over 512, it cannot be changed safely, so shorten it", path,
-                         (long long)status.st_size);
-    cmdline.file_size = (size_t)status.st_size;
-    int result = file_pread_full(fd, cmdline.text, cmdline.file_size, 0);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot read %s", path);
-    if (strlen(cmdline.text) != cmdline.file_size)
-        return error_set(error, ERROR_REFUSED, "%s holds a zero byte; write it anew", path);
-    memcpy(cmdline.sector, cmdline.text, cmdline.file_size);
-    size_t length = cmdline.file_size;
+    memcpy(cmdline.text, file->data, length);
     while (length && strchr(" \t\r\n", cmdline.text[length - 1])) {
         cmdline.line_feed |= cmdline.text[length - 1] == '\n';
         length--;
@@ -94,27 +68,18 @@ static bool cmdline_read(const char *path, int fd, struct cmdline *ret_cmdline, 
     cmdline.text[length] = 0;
     if (strpbrk(cmdline.text, "\r\n"))
         return error_set(error, ERROR_REFUSED, "%s has more than one line; the firmware wants all in one",
-                         path);
-    if (!cmdline_find_root(&cmdline, path, error))
+                         file->path);
+    if (!cmdline_find_root(&cmdline, file->path, error))
         return false;
     *ret_cmdline = cmdline;
     return true;
 }
 
-static bool cmdline_open(const struct rpi_backend *backend, int flags, int *ret_fd,
+static bool cmdline_open(const struct rpi_backend *backend, bool writable, struct in_place *file,
                          struct cmdline *ret_cmdline, struct error *error)
 {
-    CLEANUP_FD int fd = open(backend->path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0 && (errno == EROFS || errno == EACCES))
-        return error_set_errno(
-            error, errno, "cannot open %s; mount the boot partition writable for moonsinterd", backend->path);
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot open %s; is the boot partition mounted?", backend->path);
-    if (!cmdline_read(backend->path, fd, ret_cmdline, error))
-        return false;
-    *ret_fd = file_take_fd(&fd);
-    return true;
+    return in_place_open(file, backend->path, IN_PLACE_SECTOR, writable, error) &&
+           cmdline_parse(file, ret_cmdline, error);
 }
 
 /* Which slot the line names: by the very text, or because both names lead to the same device. */
@@ -170,14 +135,14 @@ static bool check_name(const char *name, const struct cmdline *cmdline, struct e
 static bool rpi_open(struct boot *boot, const struct config *config, struct error *error)
 {
     struct rpi_backend *backend = alloc_zeroed(sizeof(*backend));
-    CLEANUP_FD int fd = -1;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
     struct cmdline cmdline;
 
     boot->private = backend;
     backend->path = alloc_printf("%s%s", boot->root, config->cmdline_file);
     for (int i = SLOT_A; i <= SLOT_B; i++)
         backend->names[i] = alloc_string(config->slot_names[i]);
-    return cmdline_open(backend, O_RDONLY, &fd, &cmdline, error) &&
+    return cmdline_open(backend, false, &file, &cmdline, error) &&
            check_name(backend->names[SLOT_A], &cmdline, error) &&
            check_name(backend->names[SLOT_B], &cmdline, error);
 }
@@ -194,37 +159,16 @@ static void rpi_close(struct boot *boot)
 
 static bool rpi_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
 {
-    CLEANUP_FD int fd = -1;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
     struct cmdline cmdline;
 
-    if (!cmdline_open(boot->private, O_RDONLY, &fd, &cmdline, error))
+    if (!cmdline_open(boot->private, false, &file, &cmdline, error))
         return false;
     *ret_state = (struct boot_state){
         .running = SLOT_NONE,
         .next = cmdline_slot(boot, &cmdline),
         .trial = SLOT_NONE,
     };
-    return true;
-}
-
-/* Reads the file past the page cache where the file system can, and compares. */
-static bool read_back(const char *path, int fd, const char *expected, size_t size, struct error *error)
-{
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    CLEANUP_FD int direct = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-    if (direct < 0)
-        direct = open(path, O_RDONLY | O_CLOEXEC);
-    if (direct < 0)
-        return error_set_errno(error, errno, "cannot read back %s", path);
-    CLEANUP_FREE char *buffer = aligned_alloc(READBACK_ALIGN, READBACK_ALIGN);
-    if (!buffer)
-        return error_set_errno(error, ENOMEM, "cannot read back %s", path);
-    ssize_t got = read(direct, buffer, READBACK_ALIGN);
-    if (got < 0)
-        return error_set_errno(error, errno, "cannot read back %s", path);
-    if ((size_t)got != size || memcmp(buffer, expected, size) != 0)
-        return error_set(error, ERROR_SYSTEM,
-                         "%s does not hold what was just written to it; replace the medium", path);
     return true;
 }
 
@@ -237,18 +181,6 @@ static void pad(const char *line, bool line_feed, char *ret_sector, size_t size)
     memset(ret_sector + length, ' ', size - length);
     if (line_feed)
         ret_sector[size - 1] = '\n';
-}
-
-static bool write_sector(const struct rpi_backend *backend, int fd, const char *sector, size_t size,
-                         struct error *error)
-{
-    int result = file_pwrite_full(fd, sector, size, 0);
-
-    if (result == 0 && fsync(fd) < 0)
-        result = -errno;
-    if (result < 0)
-        return error_set_errno(error, result, "cannot write %s", backend->path);
-    return read_back(backend->path, fd, sector, size, error);
 }
 
 /* Room for either name, so that the length need not change a second time. */
@@ -264,16 +196,15 @@ static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct rpi_backend *backend = boot->private;
     const char *name = backend->names[slot];
-    CLEANUP_FD int fd = -1;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
     struct cmdline cmdline;
-    char sector[SECTOR_SIZE];
+    char sector[IN_PLACE_SECTOR];
 
-    if (!cmdline_open(backend, O_RDWR, &fd, &cmdline, error))
+    if (!cmdline_open(backend, true, &file, &cmdline, error))
         return false;
     enum slot named = cmdline_slot(boot, &cmdline);
     if (named == slot) /* perhaps only in the page cache, after a write that failed */
-        return read_back(backend->path, fd, cmdline.sector, cmdline.file_size, NULL) ||
-               write_sector(backend, fd, cmdline.sector, cmdline.file_size, error);
+        return in_place_write(&file, file.data, error);
     if (named == SLOT_NONE)
         return error_set(error, ERROR_REFUSED,
                          "%s has root=%.*s, which is neither slot a (%s) nor slot b (%s)", backend->path,
@@ -284,21 +215,21 @@ static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
     CLEANUP_FREE char *line = alloc_printf("%.*s%s%s", (int)cmdline.value, cmdline.text, name,
                                            cmdline.text + cmdline.value + cmdline.length);
 
-    size_t size = cmdline.file_size;
+    size_t size = file.size;
     if (strlen(line) + cmdline.line_feed > size)
         size = strlen(line) - strlen(name) + longest_name(backend) + cmdline.line_feed;
-    if (size > SECTOR_SIZE)
+    if (size > IN_PLACE_SECTOR)
         return error_set(error, ERROR_REFUSED, "%s would have %zu bytes, over 512; shorten it", backend->path,
                          size);
-    if (size > cmdline.file_size) {
+    if (size > file.size) {
         /* A longer file means more than one write, so first the old line with more blanks: whatever a power
          * cut leaves of that names the old slot. */
         pad(cmdline.text, cmdline.line_feed, sector, size);
-        if (!write_sector(backend, fd, sector, size, error))
+        if (!in_place_grow(&file, sector, size, error))
             return false;
     }
     pad(line, cmdline.line_feed, sector, size);
-    return write_sector(backend, fd, sector, size, error);
+    return in_place_write(&file, sector, error);
 }
 
 static bool rpi_select_other(struct boot *boot, enum slot slot, struct error *error)
@@ -308,6 +239,7 @@ static bool rpi_select_other(struct boot *boot, enum slot slot, struct error *er
 
 const struct boot_backend boot_backend_rpi_cmdline = {
     .name = "rpi-cmdline",
+    .abilities = {.kernel_outside = true},
     .open = rpi_open,
     .close = rpi_close,
     .read = rpi_read,
