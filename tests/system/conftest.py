@@ -1,0 +1,62 @@
+"""Fixtures: those of the integration tests that serve here too, and the guests' tree. Everything here starts systems of its
+own and needs root."""
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+
+INTEGRATION = pathlib.Path(__file__).resolve().parents[1] / "integration"
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(INTEGRATION)]
+
+import guest_tree  # noqa: E402
+import namespaces  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("integration_conftest", INTEGRATION / "conftest.py")
+_shared = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_shared)
+pytest_sessionstart = _shared.pytest_sessionstart
+pytest_runtest_makereport = _shared.pytest_runtest_makereport
+folder, nginx, make_nginx, loops = _shared.folder, _shared.nginx, _shared.make_nginx, _shared.loops
+
+
+def pytest_configure(config):
+    _shared.pytest_configure(config)
+    config.addinivalue_line("markers", "namespaces: systemd in namespaces, without a machine; seconds")
+
+
+@pytest.fixture(scope="session")
+def guest():
+    """The tree that all systems are made from."""
+    try:
+        return guest_tree.guest_tree()
+    except guest_tree.MissingTool as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def installed(guest, tmp_path_factory):
+    """A folder with our programs as they are installed, to be laid over the tree."""
+    destination = tmp_path_factory.mktemp("installed")
+    guest_tree.install_programs(destination)
+    return destination
+
+
+@pytest.fixture
+def make_namespaces(folder):
+    """make_namespaces(lower, ...) gives a namespaces.Namespaces that is stopped at the end."""
+    made = []
+
+    class Careful(namespaces.Namespaces):
+        def start(self, *arguments, **options):
+            try:
+                return super().start(*arguments, **options)
+            except namespaces.Unavailable as error:
+                pytest.skip(str(error))
+
+    def make(*arguments, **options):
+        made.append(Careful(folder / f"system-{len(made)}", *arguments, **options))
+        return made[-1]
+    yield make
+    for system in made:
+        system.stop()
