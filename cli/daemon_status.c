@@ -151,6 +151,21 @@ static void print_last_error(FILE *stream, struct json_object *error, const char
     fputs(")\n", stream);
 }
 
+/* What a failed health check printed last, a line each. */
+static void print_output(FILE *stream, struct json_object *entry)
+{
+    const char *output = "";
+    char line[DAEMON_STATUS_TEXT_SIZE], clean[DAEMON_STATUS_TEXT_SIZE];
+
+    json_get_string(entry, "output", &output);
+    while (*output) {
+        size_t length = strcspn(output, "\n");
+        snprintf(line, sizeof(line), "%.*s", (int)length, output);
+        fprintf(stream, "    | %s\n", plain_text_copy(clean, sizeof(clean), line));
+        output += length + (output[length] == '\n');
+    }
+}
+
 void daemon_status_print_entry(FILE *stream, struct json_object *entry)
 {
     char text[32];
@@ -168,6 +183,7 @@ void daemon_status_print_entry(FILE *stream, struct json_object *entry)
     }
     print_text(stream, ": ", entry, "reason", "");
     fputc('\n', stream);
+    print_output(stream, entry);
 }
 
 void daemon_status_print(FILE *stream, struct json_object *status)
@@ -217,6 +233,7 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
         print_text(stream, ", because ", last_update, "reason", "");
         print_text(stream, " (", last_update, "time", ")");
         fputc('\n', stream);
+        print_output(stream, last_update);
     }
     print_last_error(stream, member(status, "last_error"), "The last error: ");
 }

@@ -15,16 +15,12 @@
 #include "daemon/config_secret.h"
 #include "daemon/config_table.h"
 
-enum {
-    VALUES_MAX = CONFIG_HEADERS_MAX > CONFIG_WINDOWS_MAX ? CONFIG_HEADERS_MAX : CONFIG_WINDOWS_MAX,
-};
-
 /* How one key was set: nothing where it has its default. */
 struct origin {
     size_t count; /* more than 1 only for lists */
     bool refused; /* a value could not be used, so that the key is not missing as well */
-    char *texts[VALUES_MAX];
-    char *places[VALUES_MAX]; /* "FILE:LINE" */
+    char *texts[CONFIG_LIST_MAX];
+    char *places[CONFIG_LIST_MAX]; /* "FILE:LINE" */
 };
 
 struct config_origins {
@@ -247,6 +243,8 @@ static void find_defaults(struct config *config, const char *root)
 
     if (!config->origins->keys[find_key("Update", "RandomizedDelay", &section_known)].count)
         config->randomized_delay_ms = config->interval_ms / 10;
+    config->health_checks_optional =
+        !config->origins->keys[find_key("Health", "Checks", &section_known)].count;
     if (!config->selection_file)
         config->selection_file = alloc_printf("%s/boot-selection.json", config->state_directory);
     for (size_t i = 0; i < BOOT_FILE_COUNT; i++)
@@ -328,6 +326,16 @@ static bool is_missing(const struct config *config, const char *section, const c
     return !origin->count && !origin->refused;
 }
 
+static size_t count_units(const struct config *config)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; config->health_units[i]; i++)
+        for (const char *at = config->health_units[i]; *at; at += strspn(at, " \t"), count++)
+            at += strcspn(at, " \t");
+    return count;
+}
+
 /* What no single key can be judged by. */
 static void check_together(const struct config *config, const char *root, struct config_problems *problems)
 {
@@ -364,6 +372,8 @@ static void check_together(const struct config *config, const char *root, struct
         config_problems_add(problems, true,
                             "Socket=%s: is longer than the %zu characters a Unix socket can have",
                             config->socket, longest);
+    if (count_units(config) > CONFIG_UNITS_MAX)
+        config_problems_add(problems, true, "Units= in [Health] names more than %d units", CONFIG_UNITS_MAX);
     check_boot(config, root, problems);
 }
 

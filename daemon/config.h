@@ -38,8 +38,8 @@ struct config_window {
 };
 
 enum {
-    CONFIG_WINDOWS_MAX = 16,
-    CONFIG_HEADERS_MAX = 16, /* assignments */
+    CONFIG_UNITS_MAX = 64,
+    CONFIG_LIST_MAX = 16, /* values of a key that may stand several times */
 };
 
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
@@ -70,16 +70,19 @@ struct config {
     char *client_certificate;
     char *client_key;
     char *pinned_public_key;
-    char *headers[CONFIG_HEADERS_MAX + 1];             /* "Name: value" or "@FILE", NULL-terminated */
+    char *headers[CONFIG_LIST_MAX + 1];                /* "Name: value" or "@FILE", NULL-terminated */
     char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
     /* [Trust] */
     bool require_signature;
     char *trust_keys;
     /* [Health] */
     char *health_checks;
+    bool health_checks_optional;             /* nobody named the folder, so it need not be there */
+    char *health_units[CONFIG_LIST_MAX + 1]; /* each one or several with blanks between, NULL-terminated */
+    bool health_server;
     uint64_t health_timeout_ms;
     /* [Reboot] */
-    struct config_window windows[CONFIG_WINDOWS_MAX];
+    struct config_window windows[CONFIG_LIST_MAX];
     size_t window_count; /* 0 = at any time */
     /* [Api] */
     char *socket;

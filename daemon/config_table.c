@@ -17,6 +17,11 @@
 
 #define LATER "this version of moonsinterd cannot do that yet; remove the line, or install a newer version"
 
+static const char *check_header(const char *text)
+{
+    return *text == '@' ? config_value_check_path(text + 1) : http_settings_check_header(text);
+}
+
 const struct config_key config_keys[] = {
     {"Update", "Url", CONFIG_TYPE_TEXT, PLACE(url), .check = config_value_check_url,
      .summary = "Address of the image; its manifest is looked for at the same address with .json after it."},
@@ -71,7 +76,7 @@ const struct config_key config_keys[] = {
     {"Transfer", "PinnedPublicKey", CONFIG_TYPE_TEXT, PLACE(pinned_public_key),
      .check = http_settings_check_pins,
      .summary = "Hashes of the public keys of which a server must show one, as sha256//BASE64."},
-    {"Transfer", "Header", CONFIG_TYPE_HEADER, PLACE(headers), .secret = true,
+    {"Transfer", "Header", CONFIG_TYPE_LIST, PLACE(headers), .check = check_header, .secret = true,
      .summary = "A header for the server that Url= names, or @ and a file of such; may stand several times."},
 
     {"Trust", "RequireSignature", CONFIG_TYPE_BOOL, PLACE(require_signature), "no",
@@ -83,9 +88,13 @@ const struct config_key config_keys[] = {
      .summary = "Folder of the trusted minisign keys, *.pub."},
 
     {"Health", "Checks", CONFIG_TYPE_TEXT, PLACE(health_checks), "/etc/moonsinter/health.d",
-     .check = config_value_check_path, .later = LATER,
+     .check = config_value_check_path,
      .summary = "Folder of the programs that decide whether a slot on trial is good."},
-    {"Health", "Timeout", CONFIG_TYPE_DURATION, PLACE(health_timeout_ms), "5min", SECOND, DAY, .later = LATER,
+    {"Health", "Units", CONFIG_TYPE_LIST, PLACE(health_units), .check = config_value_check_units,
+     .summary = "systemd units that must be active; may stand several times."},
+    {"Health", "Server", CONFIG_TYPE_BOOL, PLACE(health_server), "no",
+     .summary = "Whether the image server must be reachable, too."},
+    {"Health", "Timeout", CONFIG_TYPE_DURATION, PLACE(health_timeout_ms), "5min", SECOND, DAY,
      .summary = "Time in which all checks together must have passed."},
 
     {"Reboot", "Window", CONFIG_TYPE_WINDOW, PLACE(windows),
@@ -127,7 +136,7 @@ const char *config_backend_name(enum config_backend backend)
 
 bool config_key_is_list(const struct config_key *key)
 {
-    return key->type == CONFIG_TYPE_HEADER || key->type == CONFIG_TYPE_WINDOW;
+    return key->type == CONFIG_TYPE_LIST || key->type == CONFIG_TYPE_WINDOW;
 }
 
 static void *place(const struct config_key *key, struct config *config)
@@ -197,18 +206,19 @@ static const char *set_mode(struct config *config, const char *text)
     return "must be check, install or reboot";
 }
 
-static const char *add_header(struct config *config, const char *text)
+static const char *add_text(const struct config_key *key, struct config *config, const char *text)
 {
+    char **list = place(key, config);
     size_t count = 0;
-    const char *why = *text == '@' ? config_value_check_path(text + 1) : http_settings_check_header(text);
+    const char *why = key->check(text);
 
     if (why)
         return why;
-    while (config->headers[count])
+    while (list[count])
         count++;
-    if (count == CONFIG_HEADERS_MAX)
-        return "is one header too many; 16 are allowed";
-    config->headers[count] = alloc_string(text);
+    if (count == CONFIG_LIST_MAX)
+        return "is one too many; 16 are allowed";
+    list[count] = alloc_string(text);
     return NULL;
 }
 
@@ -219,7 +229,7 @@ static const char *add_window(struct config *config, const char *text)
 
     if (why)
         return why;
-    if (config->window_count == CONFIG_WINDOWS_MAX)
+    if (config->window_count == CONFIG_LIST_MAX)
         return "is one window too many; 16 are allowed";
     config->windows[config->window_count++] = window;
     return NULL;
@@ -250,8 +260,8 @@ const char *config_key_set(const struct config_key *key, struct config *config, 
         config_key_clear(key, config);
         *(char **)place(key, config) = alloc_string(text);
         return NULL;
-    case CONFIG_TYPE_HEADER:
-        return add_header(config, text);
+    case CONFIG_TYPE_LIST:
+        return add_text(key, config, text);
     case CONFIG_TYPE_WINDOW:
         return add_window(config, text);
     }
@@ -274,10 +284,10 @@ void config_key_clear(const struct config_key *key, struct config *config)
         free(*(char **)place(key, config));
         *(char **)place(key, config) = NULL;
         break;
-    case CONFIG_TYPE_HEADER:
-        for (size_t i = 0; config->headers[i]; i++) {
-            free(config->headers[i]);
-            config->headers[i] = NULL;
+    case CONFIG_TYPE_LIST:
+        for (char **item = place(key, config); *item; item++) {
+            free(*item);
+            *item = NULL;
         }
         break;
     case CONFIG_TYPE_WINDOW:
@@ -319,11 +329,11 @@ bool config_key_equal(const struct config_key *key, const struct config *config,
         left_text = *(char *const *)left;
         right_text = *(char *const *)right;
         return left_text && right_text ? strcmp(left_text, right_text) == 0 : left_text == right_text;
-    case CONFIG_TYPE_HEADER:
-        for (size_t i = 0;; i++) {
-            if (!config->headers[i] || !other->headers[i])
-                return config->headers[i] == other->headers[i];
-            if (strcmp(config->headers[i], other->headers[i]) != 0)
+    case CONFIG_TYPE_LIST:
+        for (char *const *mine = left, *const *others = right;; mine++, others++) {
+            if (!*mine || !*others)
+                return *mine == *others;
+            if (strcmp(*mine, *others) != 0)
                 return false;
         }
     case CONFIG_TYPE_WINDOW:

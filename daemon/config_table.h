@@ -19,7 +19,7 @@ enum config_type {
     CONFIG_TYPE_BACKEND,
     CONFIG_TYPE_TEXT,   /* char *, `check` decides */
     CONFIG_TYPE_FILE,   /* char *, an absolute path that must be there and readable */
-    CONFIG_TYPE_HEADER, /* may stand several times */
+    CONFIG_TYPE_LIST,   /* char *[], may stand several times, `check` decides */
     CONFIG_TYPE_WINDOW, /* may stand several times */
 };
 
@@ -31,7 +31,7 @@ struct config_key {
     const char *default_text; /* NULL = none, or found by config.c */
     uint64_t min;
     uint64_t max;
-    const char *(*check)(const char *text); /* CONFIG_TYPE_TEXT */
+    const char *(*check)(const char *text); /* CONFIG_TYPE_TEXT, CONFIG_TYPE_LIST */
     const char *summary;
     const char *later;       /* not NULL: anything but the default is refused with this sentence */
     const char *for_backend; /* not NULL: has no effect with a backend that is not among these words */

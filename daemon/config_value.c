@@ -117,6 +117,27 @@ const char *config_value_check_group(const char *text)
     return NULL;
 }
 
+const char *config_value_check_units(const char *text)
+{
+    static const char *const kinds[] = {".service", ".socket", ".target", ".mount",
+                                        ".device",  ".path",   ".timer",  ".swap"};
+
+    while (*text) {
+        size_t length = strcspn(text, " \t");
+        bool known = false;
+        for (size_t i = 0; i < length; i++)
+            if (!isalnum((unsigned char)text[i]) && !strchr(":-_.\\@", text[i]))
+                return "must be names of units with blanks between";
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+            known |= length > strlen(kinds[i]) && length < 256 &&
+                     strncmp(text + length - strlen(kinds[i]), kinds[i], strlen(kinds[i])) == 0;
+        if (!known || *text == '-')
+            return "must be names of units like app.service or network-online.target";
+        text += length + strspn(text + length, " \t");
+    }
+    return NULL;
+}
+
 /* Reads one of "Mon" ... "Sun" (or written out) at *text and moves past it; -1 where there is none. */
 static int take_day(const char **text)
 {

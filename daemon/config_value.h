@@ -23,6 +23,7 @@ const char *config_value_check_path(const char *text);
 
 /* A name of a group as useradd(8) allows it, or a number. */
 const char *config_value_check_group(const char *text);
+const char *config_value_check_units(const char *text);
 
 /* "Sat,Sun 02:00-04:00", "Mon..Fri 22:00-06:00", "02:00-04:00"; *ret_window is untouched on failure. */
 const char *config_value_parse_window(const char *text, struct config_window *ret_window);

@@ -125,7 +125,7 @@ static void on_judge_timer(evutil_socket_t fd, short events, void *owner)
     struct daemon *daemon = owner;
 
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && daemon->update.errand == UPDATE_ERRAND_NONE)
-        daemon_judge_reboot(daemon);
+        daemon_retry_reboot(daemon);
 }
 
 static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
@@ -201,11 +201,12 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
-    return pool_new(daemon->base,
-                    cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
-                    : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
-                                               : (unsigned)cores,
-                    &daemon->pool, error);
+    daemon->processes = processes_new(daemon->base, error);
+    return daemon->processes && pool_new(daemon->base,
+                                         cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
+                                         : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
+                                                                    : (unsigned)cores,
+                                         &daemon->pool, error);
 }
 
 static bool open_api(struct daemon *daemon, struct error *error)
@@ -291,10 +292,12 @@ struct daemon *daemon_free(struct daemon *daemon)
     if (!daemon)
         return NULL;
     daemon->api = api_server_free(daemon->api);
+    daemon->health = health_free(daemon->health);
     release_fetch_cancel(daemon->fetch);
     daemon->http = http_free(daemon->http);
     /* Nothing is under way any more but where the start failed, and then nothing was submitted. */
     daemon->pool = pool_free(daemon->pool);
+    daemon->processes = processes_free(daemon->processes);
     device_close(daemon->verified);
     release_free(daemon->release);
     daemon_view_finish(&daemon->view);

@@ -3,6 +3,7 @@
  * of work that may be under way. Who reads a member on a pool thread says so in its job; all else is the
  * loop's. daemon.c          the loop: events in, orders out, timers, signals daemon_boot.c     looking at the
  * slots, and the writes of boot state daemon_check.c    asking the server, and judging what it offers
+ *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
  *   daemon_report.c   what others get to see: API, service manager
  *   daemon_save.c     the record on the medium
@@ -25,8 +26,10 @@
 #include "daemon/boot/boot.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "daemon/identify.h"
 #include "daemon/policy.h"
+#include "daemon/process.h"
 #include "daemon/record.h"
 #include "daemon/schedule.h"
 #include "daemon/slots.h"
@@ -190,8 +193,11 @@ struct daemon {
 
     struct daemon_save save;
     struct daemon_boot boot_work;
-    char trial_reason[RECORD_TEXT_SIZE]; /* why the running slot is rejected */
-    bool trial_good;                     /* the verdict that RETRY_TRIAL repeats */
+    struct processes *processes;
+    struct health *health;                 /* the checks under way */
+    char trial_reason[RECORD_TEXT_SIZE];   /* why the running slot is rejected */
+    char trial_output[RECORD_OUTPUT_SIZE]; /* what the check that failed printed last */
+    bool trial_good;                       /* the verdict that RETRY_TRIAL repeats */
     int reboot_pid;
 
     /* reporting */
@@ -220,6 +226,9 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
 
 /* Asks policy, and posts REBOOT_DUE where it agrees. */
 void daemon_judge_reboot(struct daemon *daemon);
+
+/* Asks again, or goes on falling back. */
+void daemon_retry_reboot(struct daemon *daemon);
 
 /* Posts the verdict on the running slot once more. */
 void daemon_post_verdict(struct daemon *daemon);
@@ -279,6 +288,14 @@ void daemon_trial_activate(struct daemon *daemon);
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);
 void daemon_trial_reboot(struct daemon *daemon);
+
+/* daemon_health.c */
+
+/* Begins the health checks of the slot that runs on trial; ends in daemon_post_verdict(). */
+void daemon_health_start(struct daemon *daemon);
+
+/* An operator's word, or the end, comes before their verdict. */
+void daemon_health_cancel(struct daemon *daemon);
 
 /* daemon_check.c */
 void daemon_check_start(struct daemon *daemon);

@@ -16,6 +16,7 @@ enum { STATUS_INTERVAL_MS = 1000 };
 static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_verdict)
 {
     const struct policy_verdict *install = &daemon->install_verdict, *reboot = &daemon->reboot_verdict;
+    char why[256];
 
     ret_verdict->count = 0;
     switch (daemon->update.state) {
@@ -29,8 +30,11 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
         *ret_verdict = *install;
         return;
     case UPDATE_STATE_TRIAL:
-        policy_add_block(ret_verdict, "running-slot-not-good",
-                         "the running slot is on trial, so the other slot may be the only good one");
+        snprintf(why, sizeof(why),
+                 "the running slot is on trial, so the other slot may be the only good one%s%.160s",
+                 daemon->health ? "; not passed yet: " : "",
+                 daemon->health ? health_describe(daemon->health) : "");
+        policy_add_block(ret_verdict, "running-slot-not-good", why);
         return;
     case UPDATE_STATE_IDLE:
     case UPDATE_STATE_INSTALLING:

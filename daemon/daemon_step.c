@@ -89,6 +89,14 @@ void daemon_judge_reboot(struct daemon *daemon)
         arm_judge(daemon, input.now_s);
 }
 
+void daemon_retry_reboot(struct daemon *daemon)
+{
+    if (daemon->update.at_once)
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
+    else
+        daemon_judge_reboot(daemon);
+}
+
 void daemon_post_verdict(struct daemon *daemon)
 {
     if (daemon->trial_good)
@@ -97,17 +105,11 @@ void daemon_post_verdict(struct daemon *daemon)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, daemon->trial_reason);
 }
 
-/* Without health checks there is nothing that could speak against the slot that runs this. */
-static void judge_trial(struct daemon *daemon)
-{
-    daemon->trial_good = true;
-    daemon_post_verdict(daemon);
-}
-
 static void cancel_work(struct daemon *daemon)
 {
     daemon_check_cancel(daemon);
     daemon_install_cancel(daemon);
+    daemon_health_cancel(daemon);
 }
 
 static void carry_out(struct daemon *daemon, enum update_order order, bool state_changed)
@@ -135,19 +137,24 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
     case UPDATE_ORDER_JUDGE_REBOOT:
         daemon_judge_reboot(daemon);
         return;
+    case UPDATE_ORDER_RETRY_REBOOT:
+        daemon_arm_timer(daemon->judge_timer, JUDGE_MS);
+        return;
     case UPDATE_ORDER_REBOOT:
         daemon_trial_reboot(daemon);
         return;
     case UPDATE_ORDER_JUDGE_TRIAL:
-        judge_trial(daemon);
+        daemon_health_start(daemon);
         return;
     case UPDATE_ORDER_RETRY_TRIAL:
         daemon_arm_timer(daemon->trial_timer, TRIAL_RETRY_MS);
         return;
     case UPDATE_ORDER_MARK_GOOD:
+        daemon_health_cancel(daemon);
         daemon_trial_mark_good(daemon);
         return;
     case UPDATE_ORDER_REJECT:
+        daemon_health_cancel(daemon);
         daemon_trial_reject(daemon);
         return;
     case UPDATE_ORDER_ARM_TIMER:
@@ -188,6 +195,7 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
         record_copy_text(daemon->trial_reason, sizeof(daemon->trial_reason),
                          event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED ? "rolled back by an operator"
                                                                         : "marked bad by an operator");
+        daemon->trial_output[0] = 0;
     }
     for (size_t i = 0; i < ret_orders->count; i++)
         carry_out(daemon, ret_orders->list[i], changed);
@@ -262,8 +270,8 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
         return;
     }
-    if (daemon->fetch || daemon->clone || daemon->identify || state == UPDATE_STATE_INSTALLING ||
-        state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
+    if (daemon->fetch || daemon->clone || daemon->identify || daemon->health ||
+        state == UPDATE_STATE_INSTALLING || state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
         return;
     if (daemon->config_next)
         daemon_settings_take(daemon);

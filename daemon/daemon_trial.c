@@ -23,6 +23,11 @@ static void note_fall_back(struct daemon *daemon)
     struct record_entry entry = {
         .result = RECORD_RESULT_FELL_BACK, .time_s = daemon_now_s(), .slot = trial->slot};
 
+    if (trial->stage == RECORD_STAGE_REJECTED) {
+        /* We left it ourselves, and said so then. */
+        trial->stage = RECORD_STAGE_NONE;
+        return;
+    }
     if (trial->stage == RECORD_STAGE_ARMING) {
         /* The boot selection was never written, so this was no try. */
         record->slots[trial->slot].state = BOOT_HEALTH_UNKNOWN;
@@ -114,10 +119,16 @@ void daemon_trial_classify(struct daemon *daemon)
         classify_trial(daemon, reason, sizeof(reason));
     } else if (boot->next == slot_other(running)) {
         bool falling_back = daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD;
+        /* Once: where the loader nevertheless starts the slot again, there is no end to it. */
+        bool at_once = falling_back && trial->stage == RECORD_STAGE_REJECTED && trial->slot == running;
+        if (at_once)
+            trial->stage = RECORD_STAGE_NONE;
         snprintf(reason, sizeof(reason), "slot %s runs, slot %s boots next", slot_name(running),
                  slot_name(boot->next));
         daemon_post(daemon,
-                    &(struct update_event){.kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = falling_back},
+                    &(struct update_event){.kind = UPDATE_EVENT_BOOTED_PENDING,
+                                           .falling_back = falling_back,
+                                           .at_once = at_once},
                     reason);
     } else {
         note_good(daemon, running);
@@ -277,26 +288,25 @@ void daemon_trial_mark_good(struct daemon *daemon)
     daemon_boot_submit(daemon, DAEMON_BOOT_GOOD, daemon->view.running, NULL, on_marked_good);
 }
 
-static void on_rejected(struct daemon *daemon, const struct error *error)
+/* It still runs and still boots next; a trial's verdict is tried again, an operator may. */
+static void take_rejection_back(struct daemon *daemon, enum slot slot)
 {
     struct record *record = daemon->record;
-    enum slot slot = daemon->boot_work.slot;
+    bool trial = daemon->update.state == UPDATE_STATE_TRIAL;
 
+    record->slots[slot].state = trial ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_GOOD;
+    record_forget_failed(record, &record->slots[slot].release);
+    record_drop_history(record);
+    record->trial.stage = trial ? RECORD_STAGE_BOOTED : RECORD_STAGE_NONE;
+}
+
+static void on_rejected(struct daemon *daemon, const struct error *error)
+{
     if (error) {
-        /* It still runs and still boots next; a trial's verdict is tried again, an operator may. */
-        record->slots[slot].state =
-            daemon->update.state == UPDATE_STATE_TRIAL ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_GOOD;
-        record_forget_failed(record, &record->slots[slot].release);
+        take_rejection_back(daemon, daemon->boot_work.slot);
         daemon_post_failure(daemon, UPDATE_EVENT_REJECT_FAILED, error);
         return;
     }
-    struct record_entry entry = {.result = RECORD_RESULT_FELL_BACK, .time_s = daemon_now_s(), .slot = slot};
-    memcpy(entry.reason, daemon->trial_reason, sizeof(entry.reason));
-    memcpy(entry.from, record->slots[slot].release.version, sizeof(entry.from));
-    memcpy(entry.to, record->slots[slot_other(slot)].release.version, sizeof(entry.to));
-    record_add_history(record, &entry);
-    if (record->trial.slot == slot)
-        record->trial.stage = RECORD_STAGE_NONE;
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED}, daemon->trial_reason);
 }
 
@@ -306,14 +316,27 @@ static void on_reject_saved(struct daemon *daemon, const struct error *error)
     daemon_boot_submit(daemon, DAEMON_BOOT_REJECT, daemon->view.running, NULL, on_rejected);
 }
 
+/* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */
 void daemon_trial_reject(struct daemon *daemon)
 {
+    struct record *record = daemon->record;
     enum slot slot = daemon->view.running;
-    struct record_slot *kept = &daemon->record->slots[slot];
+    struct record_slot *kept = &record->slots[slot];
+    struct record_entry entry = {.result = RECORD_RESULT_FELL_BACK, .time_s = daemon_now_s(), .slot = slot};
 
+    memcpy(entry.reason, daemon->trial_reason, sizeof(entry.reason));
+    memcpy(entry.output, daemon->trial_output, sizeof(entry.output));
+    memcpy(entry.from, kept->release.version, sizeof(entry.from));
+    memcpy(entry.to, record->slots[slot_other(slot)].release.version, sizeof(entry.to));
+    record_add_history(record, &entry);
     kept->state = BOOT_HEALTH_BAD;
-    kept->time_s = daemon_now_s();
-    record_add_failed(daemon->record, &kept->release, daemon->trial_reason, daemon_now_s());
+    kept->time_s = entry.time_s;
+    record_add_failed(record, &kept->release, entry.reason, entry.time_s);
+    record->trial.slot = slot;
+    record->trial.release = kept->release;
+    record->trial.arms = 0;
+    record->trial.stage =
+        daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT ? RECORD_STAGE_REJECTED : RECORD_STAGE_NONE;
     daemon_save_then(daemon, on_reject_saved);
 }
 

@@ -62,7 +62,7 @@ static size_t utf8_length(const char *text)
     return length;
 }
 
-void record_copy_text(char *ret_text, size_t size, const char *text)
+static void copy_clean(char *ret_text, size_t size, const char *text, bool lines)
 {
     size_t used = 0;
 
@@ -70,7 +70,8 @@ void record_copy_text(char *ret_text, size_t size, const char *text)
         size_t length = utf8_length(text);
         if (used + (length ? length : 1) >= size)
             break;
-        if (length == 0 || (length == 1 && ((unsigned char)*text < ' ' || *text == 0x7f))) {
+        bool is_control = (unsigned char)*text < ' ' || *text == 0x7f;
+        if (length == 0 || (length == 1 && is_control && !(lines && *text == '\n'))) {
             ret_text[used++] = length ? ' ' : '?';
             text++;
             continue;
@@ -80,6 +81,18 @@ void record_copy_text(char *ret_text, size_t size, const char *text)
         text += length;
     }
     ret_text[used] = 0;
+}
+
+void record_copy_text(char *ret_text, size_t size, const char *text)
+{
+    copy_clean(ret_text, size, text, false);
+}
+
+void record_copy_lines(char *ret_text, size_t size, const char *text)
+{
+    copy_clean(ret_text, size, text, true);
+    for (size_t length = strlen(ret_text); length && ret_text[length - 1] == '\n'; length--)
+        ret_text[length - 1] = 0;
 }
 
 void record_release_from(struct record_release *release, const struct manifest *manifest,
@@ -143,6 +156,11 @@ void record_add_history(struct record *record, const struct record_entry *entry)
         memmove(&record->history[0], &record->history[1], record->history_count * sizeof(record->history[0]));
     }
     record->history[record->history_count++] = *entry;
+}
+
+void record_drop_history(struct record *record)
+{
+    record->history_count -= record->history_count > 0;
 }
 
 const struct record_entry *record_last_update(const struct record *record)

@@ -24,6 +24,7 @@ enum {
     RECORD_FAILED_MAX = 16,
     RECORD_HISTORY_MAX = 50,
     RECORD_TEXT_SIZE = 384,       /* of a reason, with its terminating zero */
+    RECORD_OUTPUT_SIZE = 1024,    /* of what a failed health check printed last, likewise */
     RECORD_VALIDATOR_SIZE = 1024, /* of an ETag or Last-Modified; a longer one is not kept */
 };
 
@@ -44,10 +45,11 @@ struct record_slot {
 
 /* How far the release that was armed last has come. */
 enum record_stage {
-    RECORD_STAGE_NONE,   /* it has its verdict, or the loader fell back */
-    RECORD_STAGE_ARMING, /* written down just before the boot selection is */
-    RECORD_STAGE_ARMED,  /* the boot selection was written and read back */
-    RECORD_STAGE_BOOTED, /* it was seen running */
+    RECORD_STAGE_NONE,     /* it has its verdict, or the loader fell back */
+    RECORD_STAGE_ARMING,   /* written down just before the boot selection is */
+    RECORD_STAGE_ARMED,    /* the boot selection was written and read back */
+    RECORD_STAGE_BOOTED,   /* it was seen running */
+    RECORD_STAGE_REJECTED, /* it has its verdict and is to be left by a reboot */
 };
 
 struct record_trial {
@@ -74,8 +76,9 @@ enum record_result {
 struct record_entry {
     enum record_result result;
     uint64_t time_s;
-    enum slot slot;                /* written, or tried */
-    char reason[RECORD_TEXT_SIZE]; /* "" = none */
+    enum slot slot;                  /* written, or tried */
+    char reason[RECORD_TEXT_SIZE];   /* "" = none */
+    char output[RECORD_OUTPUT_SIZE]; /* the last lines of the failed health check; "" = none */
     char from[MANIFEST_TEXT_MAX + 1];
     char to[MANIFEST_TEXT_MAX + 1];
     uint64_t bytes_downloaded;
@@ -142,6 +145,9 @@ void record_add_failed(struct record *record, const struct record_release *relea
 /* An operator, or a good trial, says otherwise. */
 void record_forget_failed(struct record *record, const struct record_release *release);
 
+/* Takes back the entry that was added last. */
+void record_drop_history(struct record *record);
+
 /* The oldest makes room. */
 void record_add_history(struct record *record, const struct record_entry *entry);
 
@@ -169,3 +175,6 @@ struct json_object *record_entry_json(const struct record_entry *entry);
 /* Copies text of unknown origin so that it can stand in JSON and on one line: control characters become
  * blanks, what is no UTF-8 becomes '?', and it is cut between characters. NULL copies as "". */
 void record_copy_text(char *ret_text, size_t size, const char *text);
+
+/* The same for several lines: line feeds stay. */
+void record_copy_lines(char *ret_text, size_t size, const char *text);

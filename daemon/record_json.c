@@ -7,7 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/timestamp.h"
 
-static const char *const stage_names[] = {"none", "arming", "armed", "booted"};
+static const char *const stage_names[] = {"none", "arming", "armed", "booted", "rejected"};
 static const char *const result_names[] = {"installed", "failed", "fell-back", "cancelled", "good"};
 static const char *const health_names[] = {
     [BOOT_HEALTH_UNKNOWN] = "unknown", [BOOT_HEALTH_GOOD] = "good",       [BOOT_HEALTH_TRIAL] = "trial",
@@ -47,6 +47,8 @@ struct json_object *record_entry_json(const struct record_entry *entry)
     add_time(object, "time", entry->time_s);
     json_add_string(object, "result", result_names[entry->result]);
     add_text(object, "reason", entry->reason);
+    if (*entry->output)
+        json_add_string(object, "output", entry->output);
     json_add_string(object, "slot", entry->slot == SLOT_NONE ? NULL : slot_name(entry->slot));
     add_text(object, "from", entry->from);
     add_text(object, "to", entry->to);
@@ -320,6 +322,7 @@ static void read_history(struct reader *reader, struct json_object *root, struct
         entry->slot = read_slot(reader, object, "slot");
         read_u64(reader, object, "time_s", INT64_MAX, &entry->time_s);
         read_text(reader, object, "reason", entry->reason, sizeof(entry->reason));
+        read_text(reader, object, "output", entry->output, sizeof(entry->output));
         read_text(reader, object, "from", entry->from, sizeof(entry->from));
         read_text(reader, object, "to", entry->to, sizeof(entry->to));
         read_u64(reader, object, "bytes_downloaded", INT64_MAX, &entry->bytes_downloaded);

@@ -35,7 +35,7 @@ static void update_enter(struct update *update, enum update_state state, const s
                event->reason ? event->reason : update_event_name(event->kind));
     update->state = state;
     if (state != UPDATE_STATE_REBOOT_PENDING && state != UPDATE_STATE_STOPPING)
-        update->falling_back = false;
+        update->falling_back = update->at_once = false;
 }
 
 /* Nothing to do: a completion that comes too late, or a timer that another order set anew meanwhile. */
@@ -70,10 +70,13 @@ static void boot_pending(struct update *update, const struct update_event *event
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, UPDATE_STATE_REBOOT_PENDING, event);
     update->falling_back = event->falling_back;
+    update->at_once = event->falling_back && event->at_once;
+    if (update->at_once)
+        update->errand = UPDATE_ERRAND_REBOOT;
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, event->falling_back ? UPDATE_ORDER_DISARM_TIMER : UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
-    order(orders, UPDATE_ORDER_JUDGE_REBOOT);
+    order(orders, update->at_once ? UPDATE_ORDER_REBOOT : UPDATE_ORDER_JUDGE_REBOOT);
 }
 
 static void boot_unknown(struct update *update, const struct update_event *event,
@@ -256,6 +259,8 @@ static void errand_failed(struct update *update, const struct update_event *even
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, update->falling_back ? UPDATE_ORDER_DISARM_TIMER : UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
+    if (event->kind == UPDATE_EVENT_REBOOT_FAILED)
+        order(orders, UPDATE_ORDER_RETRY_REBOOT);
 }
 
 static void reboot(struct update *update, const struct update_event *event, struct update_orders *orders)
@@ -348,6 +353,7 @@ static void rejected(struct update *update, const struct update_event *event, st
     update->errand = at_once ? UPDATE_ERRAND_REBOOT : UPDATE_ERRAND_NONE;
     update_enter(update, UPDATE_STATE_REBOOT_PENDING, event);
     update->falling_back = true;
+    update->at_once = at_once;
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, at_once ? UPDATE_ORDER_REBOOT : UPDATE_ORDER_JUDGE_REBOOT);
@@ -366,7 +372,8 @@ static void retry_trial(struct update *update, const struct update_event *event,
 
 static void stop(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
-    bool cancels = update->state == UPDATE_STATE_CHECKING || update->state == UPDATE_STATE_INSTALLING;
+    bool cancels = update->state == UPDATE_STATE_CHECKING || update->state == UPDATE_STATE_INSTALLING ||
+                   update->state == UPDATE_STATE_TRIAL;
 
     update_enter(update, UPDATE_STATE_STOPPING, event);
     order(orders, UPDATE_ORDER_DISARM_TIMER);

@@ -67,6 +67,7 @@ struct update_event {
     bool planned;          /* CHECK_OFFERS, CHECK_HELD: the plan for this release is made */
     bool plan_needed;      /* CHECK_OFFERS: a rule can only be judged with the plan */
     bool falling_back;  /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */
+    bool at_once;       /* ... and the reboot out of it was under way */
     bool running_known; /* MARK_..., ROLLBACK: the running slot was found */
     bool other_good;    /* MARK_BAD, ROLLBACK: the other slot is good */
 };
@@ -80,6 +81,8 @@ enum update_order {
     UPDATE_ORDER_CANCEL,       /* what is under way; its own event tells the end, with ERROR_CANCELLED */
     UPDATE_ORDER_ACTIVATE,     /* ends in ACTIVATED or ACTIVATE_FAILED; lets go of the target after that */
     UPDATE_ORDER_JUDGE_REBOOT, /* ask policy; REBOOT_DUE where it agrees, now or later */
+    UPDATE_ORDER_RETRY_REBOOT, /* after a pause, REBOOT_DUE where falling back at once, else as JUDGE_REBOOT
+                                */
     UPDATE_ORDER_REBOOT, /* ends in a BOOTED_... event (boot in place), REBOOT_FAILED, or the machine's end */
     UPDATE_ORDER_JUDGE_TRIAL, /* begin the health checks; ends in VERDICT_GOOD or VERDICT_BAD */
     UPDATE_ORDER_RETRY_TRIAL, /* the same verdict again, after a pause */
@@ -127,6 +130,7 @@ struct update {
     enum update_purpose purpose;
     enum update_errand errand;
     bool falling_back; /* in REBOOT_PENDING: the running slot was rejected */
+    bool at_once;      /* ... and is left without waiting for anything or anybody */
 };
 
 /* A daemon that has not looked at anything yet: IDLE, waiting for its BOOTED_... event. */

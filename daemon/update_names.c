@@ -71,6 +71,8 @@ const char *update_order_name(enum update_order what)
         return "activate";
     case UPDATE_ORDER_JUDGE_REBOOT:
         return "judge-reboot";
+    case UPDATE_ORDER_RETRY_REBOOT:
+        return "retry-reboot";
     case UPDATE_ORDER_REBOOT:
         return "reboot";
     case UPDATE_ORDER_JUDGE_TRIAL:

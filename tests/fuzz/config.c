@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct config_request request = {.root = "/nonexistent", .file = path};
     if (config_load(&request, &config, &problems)) {
         assert(problems.errors == 0 && config->url && config->interval_ms >= 1000);
-        assert(config->slot_names[0] && config->slot_names[1] && config->window_count <= CONFIG_WINDOWS_MAX);
+        assert(config->slot_names[0] && config->slot_names[1] && config->window_count <= CONFIG_LIST_MAX);
         config_each_setting(config, look_at_setting, &length);
         config_free(config);
     } else {

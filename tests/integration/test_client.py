@@ -148,7 +148,7 @@ def test_status_speaks_on_a_terminal():
                                   ["watch", "--json", "--until", "idle"], ["check"]])
 def test_hostile_text_does_not_steer_the_terminal(verb):
     evil = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202egnp\x7f\r"
-    entry = {"time": evil, "result": evil, "reason": evil, "from": evil, "to": evil}
+    entry = {"time": evil, "result": evil, "reason": evil, "from": evil, "to": evil, "output": f"a\n{evil}"}
     told = status(phase=evil, since=evil, blocked_by=[{"what": evil, "until": evil, "why": evil}], history=[entry],
                   slots={"a": {"device": evil, "role": evil, "state": evil, "version": evil}},
                   update={**STATUS["update"], "url": evil, "version": evil}, last_update=entry,
@@ -194,6 +194,13 @@ def test_why_and_history():
         assert programs.moonsinter("history", "--socket", path).events == [history]
         code, drawn = on_terminal("history", "--socket", path)
         assert code == 0 and "installed" in drawn and "1 -> 2" in drawn
+    entry = {"time": "2026-01-01T00:00:00Z", "result": "fell-back", "reason": "health check 20-app failed",
+             "output": "starting\nno answer", "from": "2", "to": "1"}
+    for verb, body in (("history", {"history": [entry]}), ("status", status(last_update=entry)), ("why", status(last_update=entry))):
+        with serving(answer(body)) as (path, _):
+            code, drawn = on_terminal(verb, "--socket", path)
+            assert code == 0 and "health check 20-app failed" in drawn
+            assert "    | starting\r\n    | no answer\r\n" in drawn, drawn
 
 
 @sanitized

@@ -263,7 +263,14 @@ static void test_bad_lines(void **state)
         {"Transfer", "PinnedPublicKey=sha256//short=", "44 characters"},
         {"Trust", "RequireSignature=yes", "signatures cannot be checked by this version"},
         {"Trust", "Keys=/etc/keys", "cannot do that yet"},
-        {"Health", "Timeout=1min", "cannot do that yet"},
+        {"Health", "Timeout=0", "too small"},
+        {"Health", "Checks=health.d", "absolute path"},
+        {"Health", "Units=app", "names of units like"},
+        {"Health", "Units=app.service;rm", "names of units with blanks"},
+        {"Health", "Units=a.service --root=/x.service", "names of units with blanks"},
+        {"Health", "Units=a.service -x.service", "names of units like"},
+        {"Health", "Units=.service", "names of units like"},
+        {"Health", "Server=perhaps", "yes or no"},
         {"Reboot", "Window=Caturday 02:00-04:00", "must read like"},
         {"Api", "Socket=run/x", "absolute path"},
         {"Api", "Group=a b", "no name of a group"},
@@ -277,8 +284,7 @@ static void test_defaults_of_later_keys_are_fine(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, ETC,
-             MINIMAL "[Trust]\nRequireSignature=0\nKeys=/etc/moonsinter/keys.d\n[Health]\nTimeout=300\n");
+    put_file(scene, ETC, MINIMAL "[Trust]\nRequireSignature=0\nKeys=/etc/moonsinter/keys.d\n");
     assert_true(load(scene));
 }
 

@@ -20,7 +20,7 @@ FOREIGN = {
     r"ini\.h": {"daemon/config"},
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
                    "daemon/daemon", "daemon/api_server",
-                   "daemon/health", "daemon/hooks", "cli/"},
+                   "daemon/health", "daemon/process", "cli/"},
 }
 
 

@@ -41,6 +41,7 @@ static struct record *full_record(void)
                                                       .time_s = 104,
                                                       .slot = SLOT_B,
                                                       .reason = "no verdict",
+                                                      .output = "one\n\"two\"",
                                                       .from = "2.0",
                                                       .to = "1.0",
                                                       .bytes_downloaded = 5,
@@ -230,6 +231,10 @@ static void test_text_is_made_clean(void **state)
     record_copy_text(text, sizeof(text), "\xed\xa0\x80\xc0\x80");
     assert_string_equal(text, "?????");
     record_copy_text(text, sizeof(text), NULL);
+    assert_string_equal(text, "");
+    record_copy_lines(text, sizeof(text), "\na\n\tb\x1b\n\xff\n\n");
+    assert_string_equal(text, "\na\n b \n?");
+    record_copy_lines(text, 4, "\n\n\n\n\n");
     assert_string_equal(text, "");
 }
 

@@ -169,12 +169,38 @@ static void test_failed_trial_falls_back(void **state)
     STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED);
     STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     STEP(&update, REBOOT_PENDING, "save-record publish reboot", .kind = UPDATE_EVENT_REJECTED);
-    assert_true(update.falling_back);
+    assert_true(update.falling_back && update.at_once);
+    /* The machine does not go down: it is told again, for nothing good comes of staying. */
+    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish retry-reboot",
+         .kind = UPDATE_EVENT_REBOOT_FAILED, .error = ERROR_SYSTEM);
+    STEP(&update, REBOOT_PENDING, "disarm-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
     /* No check may lead to a write: the other slot is the only good one. */
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_INSTALL_REQUESTED);
     STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
-    assert_false(update.falling_back);
+    assert_false(update.falling_back || update.at_once);
+}
+
+/* The daemon was started anew between the verdict and the reboot, or after an operator's mark-bad. */
+static void test_falling_back_goes_on_after_a_restart(void **state)
+{
+    struct update update;
+
+    update_init(&update);
+    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish reboot",
+         .kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = true, .at_once = true);
+    assert_true(update.falling_back && update.at_once);
+    STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
+    update_init(&update);
+    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish judge-reboot",
+         .kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = true);
+    assert_false(update.at_once);
+    update_init(&update);
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+         .kind = UPDATE_EVENT_BOOTED_PENDING);
+    STEP(&update, REBOOT_PENDING, "disarm-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish retry-reboot",
+         .kind = UPDATE_EVENT_REBOOT_FAILED, .error = ERROR_SYSTEM);
 }
 
 static void test_newer_release_over_a_pending_one(void **state)
@@ -255,6 +281,9 @@ static void test_stop_waits_for_what_is_under_way(void **state)
     STEP(&update, STOPPING, "disarm-timer publish", .kind = UPDATE_EVENT_STOP);
     STEP(&update, STOPPING, "save-record", .kind = UPDATE_EVENT_ACTIVATED);
     STEP(&update, STOPPING, "exit", .kind = UPDATE_EVENT_QUIET);
+
+    walk_to(&update, UPDATE_STATE_TRIAL);
+    STEP(&update, STOPPING, "disarm-timer cancel publish", .kind = UPDATE_EVENT_STOP);
 
     walk_to(&update, UPDATE_STATE_INSTALLING);
     STEP(&update, STOPPING, "disarm-timer cancel publish", .kind = UPDATE_EVENT_STOP);
@@ -396,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_every_cell),
         cmocka_unit_test(test_the_whole_way),
         cmocka_unit_test(test_failed_trial_falls_back),
+        cmocka_unit_test(test_falling_back_goes_on_after_a_restart),
         cmocka_unit_test(test_newer_release_over_a_pending_one),
         cmocka_unit_test(test_plan_before_a_decision),
         cmocka_unit_test(test_cancel),
