@@ -25,6 +25,10 @@ static const char help[] =
     "  --compatible C      devices this image is for; others refuse it\n"
     "  --created T         when it was made, as 2026-01-31T12:00:00Z or @SECONDS\n"
     "  --expires T         devices do not install it after this time\n"
+    "  --rollout-start T, --rollout-duration TIME\n"
+    "                      devices take it one after the other, from T on, within TIME\n"
+    "  --rollout-percent N  only N of 100 devices take it\n"
+    "  --rollout-hold      no device takes it until another manifest is published\n"
     "  --average SIZE      average of the content-defined chunks, a power of two from\n"
     "                      1K to 256K (default 32K)\n"
     "  -q, --quiet         no progress on the terminal\n"
@@ -42,6 +46,10 @@ enum {
     OPTION_COMPATIBLE,
     OPTION_CREATED,
     OPTION_EXPIRES,
+    OPTION_ROLLOUT_START,
+    OPTION_ROLLOUT_DURATION,
+    OPTION_ROLLOUT_PERCENT,
+    OPTION_ROLLOUT_HOLD,
     OPTION_AVERAGE,
 };
 
@@ -51,11 +59,45 @@ static const struct option options[] = {
     {"compatible", required_argument, NULL, OPTION_COMPATIBLE},
     {"created", required_argument, NULL, OPTION_CREATED},
     {"expires", required_argument, NULL, OPTION_EXPIRES},
+    {"rollout-start", required_argument, NULL, OPTION_ROLLOUT_START},
+    {"rollout-duration", required_argument, NULL, OPTION_ROLLOUT_DURATION},
+    {"rollout-percent", required_argument, NULL, OPTION_ROLLOUT_PERCENT},
+    {"rollout-hold", no_argument, NULL, OPTION_ROLLOUT_HOLD},
     {"average", required_argument, NULL, OPTION_AVERAGE},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+/* Any of them makes it a rollout; what is not given is left to its default. */
+static bool take_rollout_option(int option, struct manifest_rollout *rollout, struct error *error)
+{
+    uint64_t number;
+
+    if (!rollout->present)
+        *rollout = (struct manifest_rollout){.present = true, .percent = MANIFEST_PERCENT_MAX};
+    switch (option) {
+    case OPTION_ROLLOUT_START:
+        return argument_parse_time("--rollout-start", optarg, &rollout->start_s, error);
+    case OPTION_ROLLOUT_DURATION:
+        if (text_parse_duration(optarg, &number) < 0 || number % 1000 != 0 ||
+            number / 1000 > MANIFEST_ROLLOUT_DURATION_MAX)
+            return error_set(error, ERROR_REFUSED,
+                             "--rollout-duration takes a time such as 12h or 3d in whole seconds, not %.100s",
+                             optarg);
+        rollout->duration_s = number / 1000;
+        return true;
+    case OPTION_ROLLOUT_PERCENT:
+        if (text_parse_u64(optarg, &number) < 0 || number > MANIFEST_PERCENT_MAX)
+            return error_set(error, ERROR_REFUSED,
+                             "--rollout-percent takes a whole number from 0 to 100, not %.100s", optarg);
+        rollout->percent = (unsigned)number;
+        return true;
+    default:
+        rollout->hold = true;
+        return true;
+    }
+}
 
 static bool take_option(int option, char **argv, struct arguments *arguments, struct error *error)
 {
@@ -78,6 +120,11 @@ static bool take_option(int option, char **argv, struct arguments *arguments, st
         return argument_parse_time("--created", optarg, &release->created, error);
     case OPTION_EXPIRES:
         return argument_parse_time("--expires", optarg, &release->expires, error);
+    case OPTION_ROLLOUT_START:
+    case OPTION_ROLLOUT_DURATION:
+    case OPTION_ROLLOUT_PERCENT:
+    case OPTION_ROLLOUT_HOLD:
+        return take_rollout_option(option, &release->rollout, error);
     case OPTION_AVERAGE:
         return argument_parse_average(optarg, &arguments->settings.average, error);
     case 'q':
@@ -113,6 +160,9 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     if (release->created && release->expires && release->expires <= release->created)
         return error_set(error, ERROR_REFUSED,
                          "--expires is not after --created, so no device would take this release");
+    if (release->rollout.duration_s && !release->rollout.start_s && !release->created)
+        return error_set(error, ERROR_REFUSED,
+                         "--rollout-duration needs --rollout-start or --created to count from");
     return true;
 }
 

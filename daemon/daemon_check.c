@@ -146,6 +146,10 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->has_serial = manifest->release.has_serial;
     ret_input->serial = manifest->release.serial;
     ret_input->expires_s = manifest->release.expires;
+    ret_input->created_s = manifest->release.created;
+    ret_input->rollout = manifest->release.rollout;
+    ret_input->rollout_why = *daemon->machine_id ? NULL : daemon->machine_id_why;
+    ret_input->rollout_position = rollout_position(daemon->machine_id, manifest->sha256);
     ret_input->failed_why = record_find_failed(record, &daemon->offered);
     ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
     ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
@@ -261,6 +265,25 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
                 &(struct update_event){
                     .kind = UPDATE_EVENT_CHECK_OFFERS, .planned = planned, .plan_needed = plan_needed},
                 reason);
+}
+
+void daemon_check_read_machine_id(struct daemon *daemon)
+{
+    static const char path[] = "/etc/machine-id";
+    CLEANUP_FREE char *text = NULL;
+    struct error error;
+    size_t size;
+
+    if (!file_read(path, 4096, &text, &size, &error)) {
+        snprintf(daemon->machine_id_why, sizeof(daemon->machine_id_why), "%.200s", error.message);
+        return;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    if (rollout_is_machine_id(text))
+        memcpy(daemon->machine_id, text, sizeof(daemon->machine_id));
+    else
+        snprintf(daemon->machine_id_why, sizeof(daemon->machine_id_why),
+                 "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
 }
 
 void daemon_check_load(struct daemon *daemon)

@@ -17,6 +17,7 @@
 
 #include <event2/event.h>
 
+#include "common/image/rollout.h"
 #include "common/io/device.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
@@ -163,8 +164,10 @@ struct daemon {
     struct release *release;       /* what the server offered last; NULL = nothing is known */
     struct record_release offered; /* of it */
     struct release_fetch *fetch;
-    struct identify *identify;               /* whether what runs is what is offered */
-    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that what runs was compared with last */
+    struct identify *identify;                    /* whether what runs is what is offered */
+    char identified[DIGEST_SHA256_HEX_SIZE];      /* the image that what runs was compared with last */
+    char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1]; /* "" = none, and machine_id_why says why */
+    char machine_id_why[256];
     struct policy_verdict install_verdict;
     struct policy_verdict reboot_verdict;
     bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
@@ -309,6 +312,9 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
 
 /* Forgets what is known of the server's manifest. */
 void daemon_check_forget(struct daemon *daemon);
+
+/* Who this machine is in a rollout. Reads a file: before the loop runs. */
+void daemon_check_read_machine_id(struct daemon *daemon);
 
 /* The manifest kept from before, where it belongs to Url=. Reads a file: before the loop runs. */
 void daemon_check_load(struct daemon *daemon);

@@ -28,6 +28,18 @@ static void set_poll_timer(struct daemon *daemon, uint64_t at_ms)
         log_error("the timer of the next check cannot be set: %s", strerror(errno));
 }
 
+/* Milliseconds until the first of what holds the release ends by itself; ages where nothing does. */
+static uint64_t release_hold_ms(const struct daemon *daemon)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    uint64_t now_s = daemon_now_s(), wait_s = UINT64_MAX / 2000;
+
+    for (size_t i = 0; i < verdict->count; i++)
+        if (verdict->blocks[i].until_s > now_s && verdict->blocks[i].until_s - now_s < wait_s)
+            wait_s = verdict->blocks[i].until_s - now_s;
+    return wait_s * 1000;
+}
+
 void daemon_arm_poll(struct daemon *daemon)
 {
     uint64_t now_ms = daemon_now_ms();
@@ -40,6 +52,7 @@ void daemon_arm_poll(struct daemon *daemon)
             random = (uint32_t)now_ms * 2654435761u;
         schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms, random,
                       &daemon->next);
+        schedule_bring_forward(&daemon->next, now_ms, now_ms + release_hold_ms(daemon));
         daemon->has_result = false;
         daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
         daemon->retry_after_ms = 0;

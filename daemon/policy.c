@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/image/rollout.h"
 
 /* A rule returns true for "no objection"; otherwise it has filled why (and until_s where it knows). */
 struct policy_rule {
@@ -93,6 +94,42 @@ static bool judge_expires(const struct policy_input *input, struct policy_block 
     return object(block, "the release expired at %s; publish it anew, or check this machine's clock", text);
 }
 
+/* Whoever asks this one device for the release knows better than a plan for all of them, a hold included. */
+static bool judge_rollout(const struct policy_input *input, struct policy_block *block)
+{
+    const struct manifest_rollout *rollout = &input->rollout;
+    char text[TIMESTAMP_TEXT_SIZE];
+    uint64_t turn_s = 0;
+
+    if (input->operator_asked)
+        return true;
+    if (rollout_needs_position(rollout) && input->rollout_why)
+        return object(block, "the release is rolled out in steps and this device has no place in them: %s",
+                      input->rollout_why);
+    switch (rollout_judge(rollout, input->created_s, input->rollout_position, input->now_s, &turn_s)) {
+    case ROLLOUT_ANSWER_NOW:
+        return true;
+    case ROLLOUT_ANSWER_HOLD:
+        return object(
+            block, "the publisher has paused this release; a newer manifest or moonsinter install goes on");
+    case ROLLOUT_ANSWER_EXCLUDED:
+        return object(block,
+                      "the release goes to %u %% of the devices so far and this is none of them; a newer "
+                      "manifest or moonsinter install goes on",
+                      rollout->percent);
+    case ROLLOUT_ANSWER_LATER:
+        block->until_s = turn_s;
+        return object(block, "this device's turn in the rollout comes at %s", timestamp_format(text, turn_s));
+    case ROLLOUT_ANSWER_NO_CLOCK:
+        return object(
+            block,
+            "the release is rolled out by the clock and this machine's is before %s, when the release "
+            "was made; set it",
+            timestamp_format(text, input->created_s));
+    }
+    return true;
+}
+
 static bool judge_failed_before(const struct policy_input *input, struct policy_block *block)
 {
     if (!input->failed_why || input->operator_asked)
@@ -175,6 +212,7 @@ static const struct policy_rule install_rules[] = {
     {"compatible", judge_compatible},
     {"downgrade", judge_serial},
     {"expired", judge_expires},
+    {"rollout", judge_rollout},
     {"failed-before", judge_failed_before},
     {"cancelled", judge_cancelled},
     {"slot-too-small", judge_slot_size},

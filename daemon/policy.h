@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/image/manifest.h"
 #include "daemon/window.h"
 
 enum policy_mode {
@@ -20,7 +21,7 @@ enum policy_mode {
 /* What the rules look at. Strings are the caller's and may be NULL where nothing is known or forbidden. */
 struct policy_input {
     enum policy_mode mode;
-    bool operator_asked; /* overrides the mode and what is remembered against the release */
+    bool operator_asked; /* overrides the mode, the rollout, and what is remembered against the release */
     uint64_t now_s;      /* Unix time */
 
     /* this machine */
@@ -40,11 +41,15 @@ struct policy_input {
     const char *release_compatible;
     bool has_serial;
     uint64_t serial;
-    uint64_t expires_s;     /* 0 = never */
-    const char *failed_why; /* this very release failed here before: how */
-    bool cancelled;         /* this very release was cancelled by an operator */
-    bool planned;           /* plan_bytes is known */
-    uint64_t plan_bytes;    /* to be downloaded */
+    uint64_t expires_s; /* 0 = never */
+    uint64_t created_s; /* 0 = not given */
+    struct manifest_rollout rollout;
+    uint32_t rollout_position; /* this device's, see rollout_position() */
+    const char *rollout_why;   /* why it has none; NULL = it has */
+    const char *failed_why;    /* this very release failed here before: how */
+    bool cancelled;            /* this very release was cancelled by an operator */
+    bool planned;              /* plan_bytes is known */
+    uint64_t plan_bytes;       /* to be downloaded */
 
     /* the boot */
     bool can_fall_back;     /* the boot loader gets back to the good slot by itself */

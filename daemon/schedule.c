@@ -69,6 +69,18 @@ static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms
     }
 }
 
+void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_t at_ms)
+{
+    char wait[32];
+
+    if (next->why != SCHEDULE_WHY_INTERVAL || at_ms >= next->at_ms)
+        return;
+    next->at_ms = at_ms;
+    next->why = SCHEDULE_WHY_RELEASED;
+    text_format_duration(wait, sizeof(wait), at_ms - now_ms);
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, when what holds the release ends", wait);
+}
+
 void schedule_plan(struct schedule *schedule, enum schedule_result result, uint64_t now_ms,
                    uint64_t retry_after_ms, uint32_t random, struct schedule_next *ret_next)
 {

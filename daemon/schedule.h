@@ -22,6 +22,7 @@ enum schedule_why {
     SCHEDULE_WHY_INTERVAL,
     SCHEDULE_WHY_BACKOFF,
     SCHEDULE_WHY_RETRY_AFTER,
+    SCHEDULE_WHY_RELEASED,
 };
 
 struct schedule {
@@ -42,6 +43,10 @@ void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t ran
 
 /* New settings; failures counted so far stay counted. */
 void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms);
+
+/* Looks at `at_ms` already where that is before what the interval says: what holds the release ends then. A
+ * wait that the server asked for, or that failures make longer, stands. */
+void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_t at_ms);
 
 /* Counts `result` and says when the next check is due. retry_after_ms is the server's wish, 0 = none; it is
  * obeyed also where the server answered. `random` is uniform over all 32 bits. */

@@ -23,6 +23,7 @@ enum {
        (bytes). */
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
     MANIFEST_TEXT_MAX = 256, /* bytes of version and compatible, without the terminating zero */
+    MANIFEST_PERCENT_MAX = 100,
 };
 
 /* Bytes of an image: what is more cannot be, and sums of two such sizes stay within 64 bits. */
@@ -39,6 +40,18 @@ struct manifest_chunks {
     uint8_t sha256[DIGEST_SHA256_SIZE];
 };
 
+/* A rollout that is no longer than this (some 136 years) is computed without overflow. */
+#define MANIFEST_ROLLOUT_DURATION_MAX UINT64_C(0xffffffff)
+
+/* Which share of the devices takes a release, and when; see common/image/rollout.h. */
+struct manifest_rollout {
+    bool present;
+    bool hold;           /* nobody, for now */
+    uint64_t start_s;    /* Unix time, 0 = not given */
+    uint64_t duration_s; /* from the first device's turn to the last one's, 0 = all at once */
+    unsigned percent;    /* of all devices, 0 to 100 */
+};
+
 /* What the publisher says of this release; everything is optional. Times are Unix seconds UTC, 0 = not given.
  */
 struct manifest_release {
@@ -48,6 +61,7 @@ struct manifest_release {
     uint64_t serial;
     uint64_t created;
     uint64_t expires;
+    struct manifest_rollout rollout;
 };
 
 struct manifest {

@@ -77,7 +77,8 @@ def test_both_files_byte_for_byte(tmp_path, size, average, chunk_size):
     data = image(size)
     (tmp_path / "an image").write_bytes(data)
     options = ["--average", f"{average // 1024}K", "--version", 'v1 "\u00fc"/', "--serial", "9007199254740993",
-               "--created", "@1795354749", "--expires", "2030-02-28T23:59:59Z", "--compatible", "board"]
+               "--created", "@1795354749", "--expires", "2030-02-28T23:59:59Z", "--compatible", "board",
+               "--rollout-percent", "50", "--rollout-duration", "90min", "--rollout-start", "2026-12-01T06:00:00Z"]
     result = moonsinter("generate", tmp_path / "an image", chunk_size, *options)
     assert result.status == 0, result
 
@@ -86,7 +87,8 @@ def test_both_files_byte_for_byte(tmp_path, size, average, chunk_size):
     ours = {"format": 1, "sha256": hashlib.sha256(data).hexdigest(),
             "chunks": {"url": "an%20image.chunks", "size": len(expected), "sha256": hashlib.sha256(expected).hexdigest()},
             "release": {"version": 'v1 "\u00fc"/', "serial": 9007199254740993, "created": "2026-11-22T13:39:09Z",
-                        "expires": "2030-02-28T23:59:59Z", "compatible": "board"}}
+                        "expires": "2030-02-28T23:59:59Z", "compatible": "board",
+                        "rollout": {"start": "2026-12-01T06:00:00Z", "duration": 5400, "percent": 50}}}
     assert (tmp_path / "an image.json").read_text(encoding="utf-8") == manifest(data, chunk_size, ours)
     assert result.events[-1]["file_size"] == size
 

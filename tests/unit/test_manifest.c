@@ -179,6 +179,36 @@ static void test_whole(void **state)
     manifest_free(manifest);
 }
 
+static void test_rollout(void **state)
+{
+    static const char text[] =
+        "{\"chunk_hashes\":\"1\",\"chunk_size\":4096,\"last_chunk_size\":1000,\"file_hash\":7,\"file_size\":1000,"
+        "\"moonsinter\":{\"format\":1,\"sha256\":\"" SHA64
+        "\",\"release\":{\"rollout\":{\"start\":\"2026-11-22T13:39:09Z\","
+        "\"duration\":4294967295,\"percent\":0,\"hold\":true}}}}\n";
+    struct manifest *manifest = must_parse(text);
+    const struct manifest_rollout *rollout = &manifest->release.rollout;
+
+    assert_true(rollout->present && rollout->hold);
+    assert_int_equal(rollout->start_s, 1795354749);
+    assert_true(rollout->duration_s == UINT32_MAX);
+    assert_int_equal(rollout->percent, 0);
+    CLEANUP_FREE char *formatted = manifest_format(manifest);
+    assert_string_equal(formatted, text);
+    manifest_free(manifest);
+
+    /* What is not said is said so. */
+    CLEANUP_FREE char *empty = ours("{\"format\":1,\"sha256\":\"" ZEROS64 "\",\"release\":{\"rollout\":{}}}");
+    manifest = must_parse(empty);
+    rollout = &manifest->release.rollout;
+    assert_true(rollout->present && !rollout->hold);
+    assert_int_equal(rollout->percent, 100);
+    assert_int_equal(rollout->start_s + rollout->duration_s, 0);
+    CLEANUP_FREE char *again = manifest_format(manifest);
+    assert_non_null(strstr(again, "\"release\":{\"rollout\":{}}}}"));
+    manifest_free(manifest);
+}
+
 static void test_smallest_of_ours(void **state)
 {
     CLEANUP_FREE char *text = ours("{\"sha256\":\"" ZEROS64 "\",\"format\":1}");
@@ -197,7 +227,7 @@ static void test_reserved_members_are_ignored(void **state)
 {
     CLEANUP_FREE char *text = ours(
         "{\"format\":1,\"sha256\":\"" ZEROS64 "\",\"needs\":7,\"pack\":null,\"patches\":[1],\"rollout\":{},"
-        "\"signature\":\"x\",\"chunks\":null,\"release\":{\"rollout\":{\"percent\":10},\"name\":1}}");
+        "\"signature\":\"x\",\"chunks\":null,\"release\":{\"rollout\":{\"share\":10},\"name\":1}}");
 
     manifest_free(must_parse(text));
 }
@@ -545,6 +575,18 @@ static void test_bad_release(void **state)
         "\"created\":\"2026-02-29T13:39:09Z\"",
         "\"expires\":\"1970-01-01T00:00:00Z\"",
         "\"expires\":\"1969-12-31T23:59:59Z\"",
+        "\"rollout\":true",
+        "\"rollout\":[]",
+        "\"rollout\":{\"percent\":101}",
+        "\"rollout\":{\"percent\":-1}",
+        "\"rollout\":{\"percent\":1.5}",
+        "\"rollout\":{\"percent\":\"10\"}",
+        "\"rollout\":{\"duration\":4294967296}",
+        "\"rollout\":{\"duration\":\"1h\"}",
+        "\"rollout\":{\"start\":1795354749}",
+        "\"rollout\":{\"start\":\"1970-01-01T00:00:00Z\"}",
+        "\"rollout\":{\"hold\":1}",
+        "\"rollout\":{\"hold\":\"false\"}",
     };
 
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
@@ -583,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_any_order_and_unknown_members),
         cmocka_unit_test(test_empty_image),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_rollout),
         cmocka_unit_test(test_smallest_of_ours),
         cmocka_unit_test(test_reserved_members_are_ignored),
         cmocka_unit_test(test_not_json),

@@ -80,6 +80,50 @@ static void test_each_rule_alone(void **state)
     expect(&input, NULL);
 }
 
+static void test_rollout(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.rollout = (struct manifest_rollout){.present = true, .percent = 100};
+    expect(&input, NULL);
+    input.rollout.hold = true;
+    expect(&input, "rollout");
+    input.rollout = (struct manifest_rollout){.present = true, .percent = 50};
+    input.rollout_position = UINT32_C(0x80000000);
+    expect(&input, "rollout");
+    input.rollout_position--;
+    expect(&input, NULL);
+
+    input.rollout =
+        (struct manifest_rollout){.present = true, .percent = 100, .start_s = 990, .duration_s = 21};
+    policy_judge_install(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+    input.rollout.duration_s = 40;
+    policy_judge_install(&input, &verdict);
+    assert_int_equal(verdict.count, 1);
+    assert_int_equal(verdict.blocks[0].until_s, 990 + 19);
+    assert_non_null(strstr(verdict.blocks[0].why, "comes at 1970-01-01T00:16:49Z"));
+    input.created_s = 1001;
+    policy_judge_install(&input, &verdict);
+    assert_non_null(strstr(verdict.blocks[0].why, "before 1970-01-01T00:16:41Z"));
+    input.created_s = 0;
+
+    /* A machine without an id has no turn, but needs none where all have the same. */
+    input.rollout_why = "there is no machine-id";
+    policy_judge_install(&input, &verdict);
+    assert_non_null(strstr(verdict.blocks[0].why, "there is no machine-id"));
+    input.rollout = (struct manifest_rollout){.present = true, .percent = 100, .start_s = 990};
+    expect(&input, NULL);
+
+    /* An operator asks for this one device. */
+    input.operator_asked = true;
+    input.rollout = (struct manifest_rollout){.present = true, .hold = true};
+    expect(&input, NULL);
+    input.rollout.hold = false;
+    expect(&input, NULL);
+}
+
 static void test_compatible(void **state)
 {
     struct policy_input input = welcome();
@@ -238,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_rule_alone),
+        cmocka_unit_test(test_rollout),
         cmocka_unit_test(test_compatible),
         cmocka_unit_test(test_serial_floor),
         cmocka_unit_test(test_byte_budget_needs_the_plan),

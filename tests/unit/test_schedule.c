@@ -48,6 +48,30 @@ static void test_interval_and_jitter(void **state)
     assert_int_equal(next.why, SCHEDULE_WHY_RETRY_AFTER);
 }
 
+static void test_an_end_of_a_hold_brings_a_look_forward(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    schedule_plan(&schedule, SCHEDULE_RESULT_ANSWERED, 1000, 0, 0, &next);
+    schedule_bring_forward(&next, 1000, 1000 + 6 * MINUTE_MS);
+    assert_int_equal(next.at_ms, 1000 + 5 * MINUTE_MS);
+    schedule_bring_forward(&next, 1000, 1000 + MINUTE_MS);
+    assert_int_equal(next.at_ms, 1000 + MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_RELEASED);
+    assert_non_null(strstr(next.sentence, "in 1min"));
+
+    /* A server that wants to be left alone is. */
+    schedule_plan(&schedule, SCHEDULE_RESULT_ANSWERED, 1000, 20 * MINUTE_MS, 0, &next);
+    schedule_bring_forward(&next, 1000, 1000 + MINUTE_MS);
+    assert_int_equal(next.at_ms, 1000 + 20 * MINUTE_MS);
+    schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 1000, 0, UINT32_MAX, &next);
+    uint64_t planned_ms = next.at_ms;
+    schedule_bring_forward(&next, 1000, 1001);
+    assert_true(next.at_ms == planned_ms);
+}
+
 static void test_backoff_grows_and_ends(void **state)
 {
     struct schedule schedule;
@@ -102,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_comes_within_the_random_delay),
         cmocka_unit_test(test_interval_and_jitter),
+        cmocka_unit_test(test_an_end_of_a_hold_brings_a_look_forward),
         cmocka_unit_test(test_backoff_grows_and_ends),
         cmocka_unit_test(test_a_failed_check_obeys_the_server),
         cmocka_unit_test(test_installations_are_retried_far_less_often),
