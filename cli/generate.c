@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/argument.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
+#include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/image/chunker.h"
 
@@ -31,11 +34,15 @@ static const char help[] =
     "  --rollout-hold      no device takes it until another manifest is published\n"
     "  --average SIZE      average of the content-defined chunks, a power of two from\n"
     "                      1K to 256K (default 32K)\n"
+    "  --sign KEY          write IMAGE.json.minisig, too, with a minisign secret key that\n"
+    "                      has no password (minisign -G -W)\n"
+    "  --trusted-comment T one line that is signed as well (default: file:IMAGE.json)\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
 struct arguments {
     struct generate_settings settings;
+    struct minisign_secret_key sign_key;
     bool quiet;
     bool help;
 };
@@ -51,6 +58,8 @@ enum {
     OPTION_ROLLOUT_PERCENT,
     OPTION_ROLLOUT_HOLD,
     OPTION_AVERAGE,
+    OPTION_SIGN,
+    OPTION_TRUSTED_COMMENT,
 };
 
 static const struct option options[] = {
@@ -64,6 +73,8 @@ static const struct option options[] = {
     {"rollout-percent", required_argument, NULL, OPTION_ROLLOUT_PERCENT},
     {"rollout-hold", no_argument, NULL, OPTION_ROLLOUT_HOLD},
     {"average", required_argument, NULL, OPTION_AVERAGE},
+    {"sign", required_argument, NULL, OPTION_SIGN},
+    {"trusted-comment", required_argument, NULL, OPTION_TRUSTED_COMMENT},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -99,6 +110,22 @@ static bool take_rollout_option(int option, struct manifest_rollout *rollout, st
     }
 }
 
+static bool take_secret_key(const char *path, struct arguments *arguments, struct error *error)
+{
+    char *text;
+    size_t size;
+
+    if (!file_read(path, MINISIGN_KEY_SIZE_MAX, &text, &size, error))
+        return false;
+    bool ok = minisign_parse_secret_key(text, size, &arguments->sign_key, error);
+    explicit_bzero(text, size);
+    free(text);
+    if (!ok)
+        return error_prefix(error, "%s", path);
+    arguments->settings.sign_key = &arguments->sign_key;
+    return true;
+}
+
 static bool take_option(int option, char **argv, struct arguments *arguments, struct error *error)
 {
     struct manifest_release *release = &arguments->settings.release;
@@ -127,6 +154,11 @@ static bool take_option(int option, char **argv, struct arguments *arguments, st
         return take_rollout_option(option, &release->rollout, error);
     case OPTION_AVERAGE:
         return argument_parse_average(optarg, &arguments->settings.average, error);
+    case OPTION_SIGN:
+        return take_secret_key(optarg, arguments, error);
+    case OPTION_TRUSTED_COMMENT:
+        arguments->settings.trusted_comment = optarg;
+        return minisign_check_comment(optarg, error);
     case 'q':
         arguments->quiet = true;
         return true;
@@ -157,6 +189,8 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     if (argc - optind == 2 &&
         !argument_parse_chunk_size(argv[optind + 1], &arguments->settings.chunk_size, error))
         return false;
+    if (arguments->settings.trusted_comment && !arguments->settings.sign_key)
+        return error_set(error, ERROR_REFUSED, "--trusted-comment needs --sign");
     if (release->created && release->expires && release->expires <= release->created)
         return error_set(error, ERROR_REFUSED,
                          "--expires is not after --created, so no device would take this release");
@@ -185,21 +219,23 @@ static void write_done(const struct generate_settings *settings, const struct ge
     json_add_u64(event, "table_chunk_count", result->table_count);
     json_add_u64(event, "table_size", result->table_size_bytes);
     json_add_u64(event, "manifest_size", result->manifest_size_bytes);
+    if (settings->sign_key) {
+        char id[MINISIGN_ID_TEXT_SIZE];
+        json_add_string(event, "key", minisign_key_id(&settings->sign_key->key, id));
+    }
     event_line_write(event);
 }
 
-static int run_generate(int argc, char **argv)
+static int run_with(struct arguments *arguments, int argc, char **argv)
 {
-    struct arguments arguments = {
-        .settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT, .average = CHUNKER_AVERAGE_DEFAULT}};
-    struct generate_settings *settings = &arguments.settings;
+    struct generate_settings *settings = &arguments->settings;
     struct generate_result result;
     struct error error = {0};
     struct meter meter;
 
-    if (!parse_arguments(argc, argv, &arguments, &error))
+    if (!parse_arguments(argc, argv, arguments, &error))
         return event_line_write_usage(argv[0], &error);
-    if (arguments.help) {
+    if (arguments->help) {
         fputs(help, stdout);
         return 0;
     }
@@ -209,7 +245,7 @@ static int run_generate(int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     }
     event_line_write_value("chunk_size", settings->chunk_size);
-    meter_init(&meter, argv[0], arguments.quiet);
+    meter_init(&meter, argv[0], arguments->quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
     bool ok = generate_files(settings, &result, &error);
@@ -218,6 +254,16 @@ static int run_generate(int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     write_done(settings, &result);
     return 0;
+}
+
+static int run_generate(int argc, char **argv)
+{
+    struct arguments arguments = {
+        .settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT, .average = CHUNKER_AVERAGE_DEFAULT}};
+    int status = run_with(&arguments, argc, argv);
+
+    minisign_secret_key_finish(&arguments.sign_key);
+    return status;
 }
 
 const struct verb verb_generate = {

@@ -54,7 +54,13 @@ void report_manifest_end(struct report *report, const struct release *release, c
         return;
     }
     report->release = release;
-    report_event(report, event_line_new("dl_manifest_end"));
+    struct json_object *event = event_line_new("dl_manifest_end");
+    if (release->verdict.is_signed) {
+        json_add_string(event, "key", release->verdict.key_id);
+        json_add_string(event, "trusted_comment", release->verdict.comment);
+        report_note(report, "signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
+    }
+    report_event(report, event);
 }
 
 static void report_on_phase(void *owner, enum clone_phase phase)

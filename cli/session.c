@@ -12,6 +12,7 @@
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "cli/report.h"
+#include "cli/trust_options.h"
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/text.h"
@@ -39,6 +40,8 @@ enum {
     OPTION_PINNED_PUBLIC_KEY,
     OPTION_HEADER,
     OPTION_JSON,
+    OPTION_KEY,
+    OPTION_REQUIRE_SIGNATURE,
 };
 
 static const struct option options[] = {
@@ -52,6 +55,8 @@ static const struct option options[] = {
     {"client-key", required_argument, NULL, OPTION_CLIENT_KEY},
     {"pinned-public-key", required_argument, NULL, OPTION_PINNED_PUBLIC_KEY},
     {"header", required_argument, NULL, OPTION_HEADER},
+    {"key", required_argument, NULL, OPTION_KEY},
+    {"require-signature", no_argument, NULL, OPTION_REQUIRE_SIGNATURE},
     {"json", no_argument, NULL, OPTION_JSON},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
@@ -67,6 +72,8 @@ struct session {
     char *proxy;
     char *headers[HTTP_SETTINGS_HEADERS_MAX + 1];
     uint64_t give_up_ms;
+    struct trust_options trust_options;
+    struct trust trust;
     bool plan_only, json, quiet, help;
     /* the run */
     struct engine engine;
@@ -148,6 +155,11 @@ static bool session_take_option(struct session *session, int option, char **argv
         return session_take_header(session, optarg, error);
     case OPTION_PINNED_PUBLIC_KEY:
         return session_take_pins(session, optarg, error);
+    case OPTION_KEY:
+        return trust_options_add_key(&session->trust_options, optarg, error);
+    case OPTION_REQUIRE_SIGNATURE:
+        session->trust_options.required = true;
+        return true;
     case OPTION_JSON:
         session->json = true;
         return true;
@@ -188,7 +200,7 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     session->http.proxy = session->proxy;
     session->http.headers = (const char *const *)session->headers;
     session->http.headers_for = session->url;
-    return true;
+    return trust_options_get(&session->trust_options, &session->trust, error);
 }
 
 static void session_end(struct session *session, const struct error *error)
@@ -265,7 +277,7 @@ static void session_fetch(struct session *session)
     session->rounds++;
     report_manifest_start(&session->report);
     session->fetch = release_fetch_start(session->engine.http, session->engine.pool, session->url, NULL, NULL,
-                                         session_on_release, session);
+                                         &session->trust, session_on_release, session);
 }
 
 static void session_on_stop(void *owner)
@@ -313,6 +325,7 @@ static void session_free_arguments(struct session *session)
     free(session->url);
     free(session->proxy);
     http_settings_clear_headers(session->headers);
+    trust_options_finish(&session->trust_options);
 }
 
 int session_run(int argc, char **argv, bool plan_only, const char *help)

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include "cli/trust_options.h"
+
 /* The options both verbs take, for their help texts. */
 #define SESSION_OPTIONS_HELP                                                                                 \
     "  --connections N         ranges to fetch at the same time, 1 to 16 (default 4)\n"                      \
@@ -20,7 +22,7 @@
     "                          trust no server but one that shows one of these public keys\n"                \
     "  --header \"NAME: VALUE\", --header @FILE\n"                                                           \
     "                          send this, or the lines of this file, to URL's server with each request;\n"   \
-    "                          may be given several times\n"                                                 \
+    "                          may be given several times\n" TRUST_OPTIONS_HELP                              \
     "  --json                  write events to stdout even if it is a terminal\n"                            \
     "  -q, --quiet             no progress on the terminal\n"                                                \
     "  -h, --help              this text\n"

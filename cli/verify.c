@@ -3,12 +3,14 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/argument.h"
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
+#include "cli/trust_options.h"
 #include "cli/verb.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
@@ -19,10 +21,18 @@ static const char help[] =
     "Reads FILE, a file or a block device, from its medium and says whether it holds the image that the local file\n"
     "MANIFEST describes: status 0 if it does, 1 if not.\n"
     "\n"
-    "  -q, --quiet   no progress on the terminal\n"
-    "  -h, --help    this text\n";
+    "With a key, MANIFEST.minisig must be beside it.\n"
+    "\n" TRUST_OPTIONS_HELP "  -q, --quiet             no progress on the terminal\n"
+    "  -h, --help              this text\n";
+
+enum {
+    OPTION_KEY = 256,
+    OPTION_REQUIRE_SIGNATURE,
+};
 
 static const struct option options[] = {
+    {"key", required_argument, NULL, OPTION_KEY},
+    {"require-signature", no_argument, NULL, OPTION_REQUIRE_SIGNATURE},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -31,6 +41,10 @@ static const struct option options[] = {
 struct verification {
     struct engine engine;
     struct meter meter;
+    bool quiet, help;
+    struct trust_options trust_options;
+    struct trust trust;
+    struct trust_verdict verdict;
     struct manifest *manifest;
     struct device *device;
     struct verify *verify;
@@ -66,17 +80,24 @@ static void verification_on_stop(void *owner)
         verify_stop(run->verify);
 }
 
-static bool verification_load(struct verification *run, const char *path, const char *manifest_path,
-                              struct error *error)
+/* The manifest, by way of its signature where one is demanded. */
+static bool verification_load_manifest(struct verification *run, const char *path, struct error *error)
 {
-    CLEANUP_FREE char *text = NULL;
-    size_t size;
+    CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", path), *text = NULL, *signature = NULL;
+    struct trust_input input = {0};
+    struct error missing = {0};
+    bool distrusted;
 
-    if (!file_read(manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+    if (!file_read(path, MANIFEST_SIZE_MAX, &text, &input.manifest_size, error))
         return false;
-    if (!manifest_parse(text, size, &run->manifest, error))
-        return error_prefix(error, "%s", manifest_path);
-    return device_open_source(path, &run->device, error);
+    input.manifest = text;
+    if (trust_looks_at_signatures(&run->trust) &&
+        file_read(signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &input.signature_size, &missing))
+        input.signature = signature;
+    input.no_signature = *missing.message ? missing.message : NULL;
+    if (!trust_parse_manifest(&run->trust, &input, &run->verdict, &run->manifest, &distrusted, error))
+        return error_prefix(error, "%s", path);
+    return true;
 }
 
 static bool verification_run(struct verification *run, const char *path, const char *manifest_path,
@@ -85,7 +106,8 @@ static bool verification_run(struct verification *run, const char *path, const c
     static const struct verify_events events = {.progress = verification_on_progress,
                                                 .done = verification_on_done};
 
-    if (!verification_load(run, path, manifest_path, error) ||
+    if (!verification_load_manifest(run, manifest_path, error) ||
+        !device_open_source(path, &run->device, error) ||
         !engine_init(&run->engine, NULL, verification_on_stop, run, error))
         return false;
     run->verify = verify_start(run->engine.pool, run->device, run->manifest, &events, run);
@@ -105,44 +127,68 @@ static void write_done(const struct verification *run)
         digest_sha256_to_hex(run->manifest->sha256, sha256);
         json_add_string(event, "sha256", sha256);
     }
+    if (run->verdict.is_signed) {
+        json_add_string(event, "key", run->verdict.key_id);
+        json_add_string(event, "trusted_comment", run->verdict.comment);
+    }
     event_line_write(event);
+}
+
+static bool parse_arguments(struct verification *run, int argc, char **argv, struct error *error)
+{
+    int option;
+
+    opterr = 0;
+    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
+        switch (option) {
+        case OPTION_KEY:
+            if (!trust_options_add_key(&run->trust_options, optarg, error))
+                return false;
+            break;
+        case OPTION_REQUIRE_SIGNATURE:
+            run->trust_options.required = true;
+            break;
+        case 'q':
+            run->quiet = true;
+            break;
+        case 'h':
+            run->help = true;
+            return true;
+        default:
+            return argument_set_option_error(option, argv, error);
+        }
+    }
+    if (argc - optind != 2)
+        return error_set(error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments",
+                         argc - optind);
+    return trust_options_get(&run->trust_options, &run->trust, error);
 }
 
 static int run_verify(int argc, char **argv)
 {
     struct verification run = {0};
     struct error error = {0};
-    bool quiet = false;
-    int option;
-
-    opterr = 0;
-    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
-    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (option != 'q') {
-            argument_set_option_error(option, argv, &error);
-            return event_line_write_usage(argv[0], &error);
-        }
-        quiet = true;
-    }
-    if (argc - optind != 2) {
-        error_set(&error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments", argc - optind);
-        return event_line_write_usage(argv[0], &error);
-    }
-    meter_init(&run.meter, argv[0], quiet);
-    bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
-    meter_clear(&run.meter);
     int status = 0;
-    if (ok)
-        write_done(&run);
-    else
-        status = event_line_write_failure(argv[0], &error);
-    engine_finish(&run.engine);
+
+    if (!parse_arguments(&run, argc, argv, &error)) {
+        status = event_line_write_usage(argv[0], &error);
+    } else if (run.help) {
+        fputs(help, stdout);
+    } else {
+        meter_init(&run.meter, argv[0], run.quiet);
+        bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
+        meter_clear(&run.meter);
+        if (ok)
+            write_done(&run);
+        else
+            status = event_line_write_failure(argv[0], &error);
+        engine_finish(&run.engine);
+    }
     device_close(run.device);
     manifest_free(run.manifest);
+    free(run.verdict.comment);
+    trust_options_finish(&run.trust_options);
     return status;
 }
 

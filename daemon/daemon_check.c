@@ -94,7 +94,7 @@ void daemon_check_start(struct daemon *daemon)
     daemon->http_used = true;
     daemon->fetch =
         release_fetch_start(daemon->http, daemon->pool, daemon->config->url, known ? known->etag : NULL,
-                            known ? known->last_modified : NULL, on_fetched, daemon);
+                            known ? known->last_modified : NULL, &(struct trust){0}, on_fetched, daemon);
 }
 
 void daemon_check_cancel(struct daemon *daemon)
@@ -300,7 +300,7 @@ void daemon_check_load(struct daemon *daemon)
         return;
     }
     if (file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, &error) &&
-        release_from_text(daemon->config->url, text, size, &release, &error)) {
+        release_from_text(daemon->config->url, text, size, NULL, 0, &(struct trust){0}, &release, &error)) {
         record_release_from(&daemon->offered, release->manifest, release->manifest_text,
                             release->manifest_size);
         if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {

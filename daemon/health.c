@@ -330,8 +330,9 @@ static void go_on(struct health *health)
     case HEALTH_STEP_SERVER:
         if (health->server_url) {
             snprintf(health->waiting, sizeof(health->waiting), "the image server had not answered");
-            health->fetch = release_fetch_start(health->options.http, health->options.pool,
-                                                health->server_url, NULL, NULL, on_answer, health);
+            health->fetch =
+                release_fetch_start(health->options.http, health->options.pool, health->server_url, NULL,
+                                    NULL, &health->options.trust, on_answer, health);
             return;
         }
         break;

@@ -13,6 +13,7 @@
 
 #include "common/io/http.h"
 #include "common/io/pool.h"
+#include "common/sinter/trust.h"
 #include "daemon/config.h"
 #include "daemon/health_list.h"
 #include "daemon/process.h"
@@ -35,6 +36,7 @@ struct health_options {
     bool folder_optional;     /* that it is not there is fine */
     const char *const *units; /* each one unit or several with blanks between; ends with NULL */
     const char *server_url;   /* of the image whose manifest must be had; NULL = the server is not asked */
+    struct trust trust;       /* what is asked of that manifest */
     bool as_units;            /* the programs are started by systemd */
     uint64_t timeout_ms;
 };

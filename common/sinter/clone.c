@@ -70,6 +70,9 @@ struct clone {
     bool stopping; /* cancelled or failed; `done` comes when nothing is under way any more */
     bool overtaken;
     struct error error;
+
+    bool is_proved; /* by reading it back whole: the target's SHA-256 is */
+    uint8_t sha256[DIGEST_SHA256_SIZE];
 };
 
 static const struct manifest *clone_manifest(const struct clone *clone)
@@ -200,8 +203,23 @@ static void clone_run_open(struct pool_job *job)
 static void clone_make_table(struct clone *clone);
 static void clone_scan(struct clone *clone);
 
+/* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of
+ * a newer release, so that reading the manifest again can help. */
+static void clone_miss_table(struct clone *clone, struct error *error)
+{
+    clone->overtaken = error->kind == ERROR_MISMATCH || error->kind == ERROR_REMOTE;
+    error_prefix(error, "a signature is demanded, so nothing is done without the table of chunks");
+}
+
 static void clone_skip_table(struct clone *clone, const struct error *error)
 {
+    struct error problem = *error;
+
+    if (clone->settings.release->verdict.sha256_only) {
+        clone_miss_table(clone, &problem);
+        clone_fail(clone, &problem);
+        return;
+    }
     if (clone->events->table_skipped)
         clone->events->table_skipped(clone->owner, error);
     clone_make_table(clone);
@@ -298,6 +316,12 @@ static void clone_run_make_table(struct pool_job *job)
      * loop. */
     if (clone->table_data)
         clone_parse_table(clone, &clone->sources[0].error);
+    if (!clone->table && clone->settings.release->verdict.sha256_only) {
+        clone->job_error = clone->sources[0].error;
+        clone_miss_table(clone, &clone->job_error);
+        clone->job_failed = true;
+        return;
+    }
     if (!clone->table && !clone_make_fixed_table(clone, &clone->job_error)) {
         clone->job_failed = true;
         return;
@@ -573,6 +597,8 @@ static void clone_on_verified(void *owner, const struct error *error, uint32_t x
 
     if (error)
         clone_stop(clone, error);
+    else
+        clone->is_proved = verify_get_sha256(clone->verify, clone->sha256);
     clone->verify = verify_free(clone->verify); /* with the error */
     if (clone->events->read_back && clone->progress.bytes_verified == clone_manifest(clone)->file_size)
         clone->events->read_back(clone->owner, xxh32);
@@ -717,6 +743,13 @@ const struct plan *clone_plan(const struct clone *clone)
 const struct chunk_table *clone_table(const struct clone *clone)
 {
     return clone->table;
+}
+
+bool clone_get_sha256(const struct clone *clone, uint8_t ret_sha256[DIGEST_SHA256_SIZE])
+{
+    if (clone->is_proved)
+        memcpy(ret_sha256, clone->sha256, sizeof(clone->sha256));
+    return clone->is_proved;
 }
 
 struct device *clone_take_target(struct clone *clone)

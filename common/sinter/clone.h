@@ -66,7 +66,7 @@ struct clone_events {
     /* A seed, or by its own path the old content of the target, cannot be used (any more): a note, never a
      * failure. */
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
-    /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too. */
+    /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too; never with sha256_only. */
     void (*table_skipped)(void *owner, const struct error *error);
     /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its
      * first image-size bytes. */
@@ -79,7 +79,9 @@ struct clone_events {
 };
 
 struct clone_settings {
-    struct release *release; /* stays the caller's, and must outlive the clone */
+    /* Stays the caller's, and must outlive the clone. With sha256_only in its verdict, only chunks that the
+     * signed table proves by SHA-256 are written: where the table cannot be had, the clone fails. */
+    struct release *release;
     const char *target_path;
     const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
@@ -123,6 +125,10 @@ const struct plan *clone_plan(const struct clone *clone);
 
 /* The chunks of the image, valid as long as the clone; NULL before scanning. */
 const struct chunk_table *clone_table(const struct clone *clone);
+
+/* After success: the SHA-256 of what was read back from the target, whole. False where the manifest has none
+ * to compare with, so that XXH32 is all that was. */
+bool clone_get_sha256(const struct clone *clone, uint8_t ret_sha256[DIGEST_SHA256_SIZE]);
 
 /* After success: the target's descriptor, still exclusive, so that the verification holds until the boot
  * selection is changed. The caller closes it (on a pool thread). */

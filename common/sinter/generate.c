@@ -167,6 +167,23 @@ static void generator_finish(struct generator *generator)
     manifest_free(generator->manifest);
 }
 
+/* Readers that come between the two renames find a pair that does not fit, and fetch both once more. */
+static bool generator_sign(const struct generator *generator, const char *manifest_path, const char *text,
+                           struct error *error)
+{
+    const struct generate_settings *settings = generator->settings;
+    const char *slash = strrchr(manifest_path, '/');
+    CLEANUP_FREE char *path = alloc_printf("%s.minisig", manifest_path);
+    CLEANUP_FREE char *comment = settings->trusted_comment
+                                     ? alloc_string(settings->trusted_comment)
+                                     : alloc_printf("file:%s", slash ? slash + 1 : manifest_path);
+
+    if (!minisign_check_comment(comment, error))
+        return false;
+    CLEANUP_FREE char *signature = minisign_sign(settings->sign_key, text, strlen(text), comment);
+    return file_replace(path, signature, strlen(signature), 0644, error);
+}
+
 static bool generator_write(struct generator *generator, struct generate_result *result, struct error *error)
 {
     const char *path = generator->settings->image_path, *slash = strrchr(path, '/');
@@ -186,6 +203,7 @@ static bool generator_write(struct generator *generator, struct generate_result 
     /* Until the new manifest is there, the old one names a table of another SHA-256: its readers do without.
      */
     if (!file_replace(table_path, table, table_size, 0644, error) ||
+        (generator->settings->sign_key && !generator_sign(generator, manifest_path, text, error)) ||
         !file_replace(manifest_path, text, strlen(text), 0644, error))
         return false;
     result->file_size = manifest->file_size;

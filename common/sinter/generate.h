@@ -12,12 +12,15 @@
 #include "common/base/digest.h"
 #include "common/base/error.h"
 #include "common/image/manifest.h"
+#include "common/image/minisign.h"
 
 struct generate_settings {
     const char *image_path;
     uint32_t chunk_size;             /* bytes of the ancestor's fixed chunks, 1 to MANIFEST_CHUNK_SIZE_MAX */
     uint32_t average;                /* of the content-defined chunks, as chunker_init() takes it */
     struct manifest_release release; /* the strings stay the caller's */
+    const struct minisign_secret_key *sign_key; /* makes IMAGE.json.minisig; NULL = nobody does */
+    const char *trusted_comment; /* in it, minisign_check_comment() took it; NULL = the file's name */
     /* Called now and then while reading, may be NULL; bytes. */
     void (*progress)(void *owner, uint64_t done, uint64_t total);
     void *owner;
@@ -34,7 +37,7 @@ struct generate_result {
     uint64_t manifest_size_bytes;
 };
 
-/* Writes both files, each atomically, the table before the manifest that names it. Fails where the image
- * changes while it is read. */
+/* Writes the files, each atomically: the table before the manifest that names it, the signature just before
+ * the manifest it is for. Fails where the image changes while it is read. */
 bool generate_files(const struct generate_settings *settings, struct generate_result *ret_result,
                     struct error *error);

@@ -8,12 +8,18 @@
 
 struct release_fetch {
     struct pool_job job;
+    struct http *http;
     struct pool *pool;
+    struct trust trust;
     struct http_request *request;
-    struct release *release; /* while it is being parsed, the job's */
-    release_done_fn done;    /* NULL once cancelled */
+    char *etag, *last_modified; /* of the release known so far */
+    struct release *release;    /* while it is being judged, the job's */
+    char *no_signature;         /* why there is none */
+    bool again;                 /* both files are being fetched once more */
+    release_done_fn done;       /* NULL once cancelled */
     void *owner;
     bool failed;
+    bool distrusted; /* that is why: no good signature */
     struct error error;
 };
 
@@ -25,6 +31,8 @@ struct release *release_free(struct release *release)
     free(release->image_url);
     free(release->manifest_url);
     free(release->manifest_text);
+    free(release->signature_text);
+    free(release->verdict.comment);
     free(release->etag);
     free(release->last_modified);
     free(release);
@@ -40,24 +48,36 @@ static struct release *release_new(const char *image_url)
     return release;
 }
 
-static bool release_parse(struct release *release, struct error *error)
+static bool release_judge(struct release *release, const struct trust *trust, const char *no_signature,
+                          bool *ret_distrusted, struct error *error)
 {
-    if (!manifest_parse(release->manifest_text, release->manifest_size, &release->manifest, error)) {
+    const struct trust_input input = {
+        .manifest = release->manifest_text,
+        .manifest_size = release->manifest_size,
+        .signature = release->signature_text,
+        .signature_size = release->signature_size,
+        .no_signature = no_signature,
+    };
+
+    if (!trust_parse_manifest(trust, &input, &release->verdict, &release->manifest, ret_distrusted, error)) {
         CLEANUP_FREE char *url = http_url_for_display(release->manifest_url);
         return error_prefix(error, "%s", url);
     }
     return true;
 }
 
-bool release_from_text(const char *image_url, char *text, size_t size, struct release **ret_release,
-                       struct error *error)
+bool release_from_text(const char *image_url, char *text, size_t size, char *signature, size_t signature_size,
+                       const struct trust *trust, struct release **ret_release, struct error *error)
 {
     struct release *release = release_new(image_url);
+    bool distrusted;
 
     release->manifest_text = text;
     release->manifest_size = size;
-    if (!release_parse(release, error)) {
-        release->manifest_text = NULL;
+    release->signature_text = signature;
+    release->signature_size = signature_size;
+    if (!release_judge(release, trust, NULL, &distrusted, error)) {
+        release->manifest_text = release->signature_text = NULL;
         release_free(release);
         return false;
     }
@@ -69,20 +89,51 @@ static void release_fetch_free(struct release_fetch *fetch)
 {
     http_cancel(fetch->request);
     release_free(fetch->release);
+    free(fetch->no_signature);
+    free(fetch->etag);
+    free(fetch->last_modified);
     free(fetch);
 }
 
-static void release_run_parse(struct pool_job *job)
+static void release_fail(struct release_fetch *fetch, const struct error *error, uint64_t retry_after_ms)
 {
-    struct release_fetch *fetch = container_of(job, struct release_fetch, job);
-
-    fetch->failed = !release_parse(fetch->release, &fetch->error);
+    fetch->done(fetch->owner, NULL, false, error, retry_after_ms);
+    release_fetch_free(fetch);
 }
 
-static void release_parsed(struct pool_job *job)
+static void release_get_manifest(struct release_fetch *fetch);
+
+static void release_run_judge(struct pool_job *job)
 {
     struct release_fetch *fetch = container_of(job, struct release_fetch, job);
 
+    fetch->failed =
+        !release_judge(fetch->release, &fetch->trust, fetch->no_signature, &fetch->distrusted, &fetch->error);
+}
+
+/* Once more from the start, and unconditionally. */
+static void release_start_over(struct release_fetch *fetch)
+{
+    struct release *release = release_new(fetch->release->image_url);
+
+    release_free(fetch->release);
+    fetch->release = release;
+    fetch->again = true;
+    free(fetch->no_signature);
+    free(fetch->etag);
+    free(fetch->last_modified);
+    fetch->no_signature = fetch->etag = fetch->last_modified = NULL;
+    release_get_manifest(fetch);
+}
+
+static void release_judged(struct pool_job *job)
+{
+    struct release_fetch *fetch = container_of(job, struct release_fetch, job);
+
+    if (fetch->done && fetch->distrusted && !fetch->again && trust_keys_count(fetch->trust.keys) > 0) {
+        release_start_over(fetch);
+        return;
+    }
     if (fetch->done && fetch->failed)
         fetch->done(fetch->owner, NULL, false, &fetch->error, 0);
     else if (fetch->done) {
@@ -98,7 +149,46 @@ static void release_dropped(struct pool_job *job)
     release_fetch_free(container_of(job, struct release_fetch, job));
 }
 
-static void release_on_response(void *owner, struct http_response *response)
+static void release_submit(struct release_fetch *fetch)
+{
+    fetch->job = (struct pool_job){.run = release_run_judge, .done = release_judged, .drop = release_dropped};
+    pool_submit(fetch->pool, &fetch->job);
+}
+
+static void release_on_signature(void *owner, struct http_response *response)
+{
+    struct release_fetch *fetch = owner;
+
+    fetch->request = NULL;
+    switch (response->outcome) {
+    case HTTP_OUTCOME_OK:
+        fetch->release->signature_text = response->body;
+        fetch->release->signature_size = response->body_size;
+        response->body = NULL;
+        release_submit(fetch);
+        return;
+    case HTTP_OUTCOME_TRANSIENT:
+        release_fail(fetch, &response->error, response->retry_after_ms);
+        return;
+    case HTTP_OUTCOME_NOT_MODIFIED:
+    case HTTP_OUTCOME_CHANGED:
+    case HTTP_OUTCOME_FAILED:
+        /* Not there, or nothing of use: what that means is trust_judge()'s to say. */
+        fetch->no_signature = alloc_string(response->error.message);
+        release_submit(fetch);
+        return;
+    }
+}
+
+static void release_get_signature(struct release_fetch *fetch)
+{
+    CLEANUP_FREE char *url = url_append_to_path(fetch->release->manifest_url, ".minisig");
+    const struct http_get get = {.url = url, .max_size = MINISIGN_SIGNATURE_SIZE_MAX};
+
+    fetch->request = http_get(fetch->http, &get, release_on_signature, fetch);
+}
+
+static void release_on_manifest(void *owner, struct http_response *response)
 {
     struct release_fetch *fetch = owner;
 
@@ -110,39 +200,50 @@ static void release_on_response(void *owner, struct http_response *response)
         response->body = NULL;
         fetch->release->etag = alloc_string(response->etag);
         fetch->release->last_modified = alloc_string(response->last_modified);
-        fetch->job =
-            (struct pool_job){.run = release_run_parse, .done = release_parsed, .drop = release_dropped};
-        pool_submit(fetch->pool, &fetch->job);
+        if (trust_keys_count(fetch->trust.keys) > 0)
+            release_get_signature(fetch);
+        else
+            release_submit(fetch);
         return;
     case HTTP_OUTCOME_NOT_MODIFIED:
         fetch->done(fetch->owner, NULL, true, NULL, 0);
-        break;
+        release_fetch_free(fetch);
+        return;
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_TRANSIENT:
     case HTTP_OUTCOME_FAILED:
-        fetch->done(fetch->owner, NULL, false, &response->error, response->retry_after_ms);
-        break;
+        release_fail(fetch, &response->error, response->retry_after_ms);
+        return;
     }
-    release_fetch_free(fetch);
 }
 
-struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
-                                          const char *etag, const char *last_modified, release_done_fn done,
-                                          void *owner)
+static void release_get_manifest(struct release_fetch *fetch)
 {
-    struct release_fetch *fetch = alloc_zeroed(sizeof(*fetch));
-
-    fetch->pool = pool;
-    fetch->done = done;
-    fetch->owner = owner;
-    fetch->release = release_new(image_url);
     const struct http_get get = {
         .url = fetch->release->manifest_url,
         .max_size = MANIFEST_SIZE_MAX,
-        .if_none_match = etag,
-        .if_modified_since = last_modified,
+        .if_none_match = fetch->etag,
+        .if_modified_since = fetch->last_modified,
     };
-    fetch->request = http_get(http, &get, release_on_response, fetch);
+
+    fetch->request = http_get(fetch->http, &get, release_on_manifest, fetch);
+}
+
+struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
+                                          const char *etag, const char *last_modified,
+                                          const struct trust *trust, release_done_fn done, void *owner)
+{
+    struct release_fetch *fetch = alloc_zeroed(sizeof(*fetch));
+
+    fetch->http = http;
+    fetch->pool = pool;
+    fetch->trust = *trust;
+    fetch->etag = alloc_string(etag);
+    fetch->last_modified = alloc_string(last_modified);
+    fetch->done = done;
+    fetch->owner = owner;
+    fetch->release = release_new(image_url);
+    release_get_manifest(fetch);
     return fetch;
 }
 
@@ -153,6 +254,6 @@ struct release_fetch *release_fetch_cancel(struct release_fetch *fetch)
     if (fetch->request)
         release_fetch_free(fetch);
     else
-        fetch->done = NULL; /* a thread has it: release_parsed() or release_dropped() frees it */
+        fetch->done = NULL; /* a thread has it: release_judged() or release_dropped() frees it */
     return NULL;
 }

@@ -1,6 +1,7 @@
 /*
- * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is known)
- * and parsed. Works on the loop; parsing runs on a pool thread. The loop's thread only; nothing blocks.
+ * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is
+ * known), judged by their signature, and parsed, in this order. Works on the loop; judging and parsing run on
+ * a pool thread. The loop's thread only; nothing blocks.
  */
 #pragma once
 
@@ -11,6 +12,7 @@
 #include "common/image/manifest.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
+#include "common/sinter/trust.h"
 
 /* An offered release; everything is owned by the structure. */
 struct release {
@@ -18,8 +20,11 @@ struct release {
     char *manifest_url;  /* IMAGE.json, with IMAGE's query */
     char *manifest_text; /* the exact bytes, zero-terminated one past manifest_size */
     size_t manifest_size;
+    char *signature_text; /* IMAGE.json.minisig, likewise; NULL where nobody asked or there is none */
+    size_t signature_size;
     char *etag;          /* of the manifest, NULL if none */
     char *last_modified; /* likewise */
+    struct trust_verdict verdict;
     struct manifest *manifest;
 };
 
@@ -33,15 +38,20 @@ struct release_fetch;
 typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged,
                                 const struct error *error, uint64_t retry_after_ms);
 
-/* Fetches IMAGE.json. etag and last_modified (both may be NULL) come from the release known so far. */
+/* Fetches IMAGE.json, and IMAGE.json.minisig where trust_looks_at_signatures(). Not one byte of the manifest
+ * is parsed unless the signature demanded is there; where it is not, the publisher may have been between two
+ * uploads, so both files are fetched once more before it is an error. etag and last_modified (both may be
+ * NULL) come from the release known so far, which must have been judged by the same `trust`. What that refers
+ * to stays the caller's until the end. */
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
-                                          const char *etag, const char *last_modified, release_done_fn done,
-                                          void *owner);
+                                          const char *etag, const char *last_modified,
+                                          const struct trust *trust, release_done_fn done, void *owner);
 
 /* Ends it without a callback, at any moment before the callback; NULL is fine. Returns NULL. */
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);
 
-/* A release from a manifest already at hand (kept from before, or a local file); takes `text` (malloc'd) over
- * on success only. Parses on the spot, so large input belongs on a pool thread. */
-bool release_from_text(const char *image_url, char *text, size_t size, struct release **ret_release,
-                       struct error *error);
+/* A release from files already at hand (kept from before, or local), judged and parsed as fetched ones are.
+ * `text` and `signature` (malloc'd, the latter may be NULL) are taken over on success only. Judges on the
+ * spot, so large input belongs on a pool thread. */
+bool release_from_text(const char *image_url, char *text, size_t size, char *signature, size_t signature_size,
+                       const struct trust *trust, struct release **ret_release, struct error *error);

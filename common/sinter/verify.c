@@ -23,6 +23,7 @@ struct verify {
     uint64_t done_bytes;
     uint64_t slice_bytes;
     uint32_t xxh32;
+    uint8_t sha256[DIGEST_SHA256_SIZE];
     bool finished;
     bool failed;
     struct error error;
@@ -30,12 +31,12 @@ struct verify {
 
 static bool verify_compare(struct verify *verify)
 {
-    uint8_t sha256[DIGEST_SHA256_SIZE];
+    const uint8_t *sha256 = verify->sha256;
     const struct manifest *manifest = verify->manifest;
     const char *path = device_path(verify->device);
 
-    digest_stream_final(verify->digest, manifest->has_sha256 ? sha256 : NULL, &verify->xxh32);
-    if (manifest->has_sha256 && memcmp(sha256, manifest->sha256, sizeof(sha256)) != 0) {
+    digest_stream_final(verify->digest, manifest->has_sha256 ? verify->sha256 : NULL, &verify->xxh32);
+    if (manifest->has_sha256 && memcmp(sha256, manifest->sha256, DIGEST_SHA256_SIZE) != 0) {
         char have[DIGEST_SHA256_HEX_SIZE], want[DIGEST_SHA256_HEX_SIZE];
         digest_sha256_to_hex(sha256, have);
         digest_sha256_to_hex(manifest->sha256, want);
@@ -126,6 +127,14 @@ struct verify *verify_start(struct pool *pool, const struct device *device, cons
 void verify_stop(struct verify *verify)
 {
     atomic_store_explicit(&verify->stop, true, memory_order_relaxed);
+}
+
+bool verify_get_sha256(const struct verify *verify, uint8_t ret_sha256[DIGEST_SHA256_SIZE])
+{
+    if (!verify->finished || verify->failed || !verify->manifest->has_sha256)
+        return false;
+    memcpy(ret_sha256, verify->sha256, sizeof(verify->sha256));
+    return true;
 }
 
 struct verify *verify_free(struct verify *verify)

@@ -29,5 +29,9 @@ struct verify *verify_start(struct pool *pool, const struct device *device, cons
 /* `done` comes with ERROR_CANCELLED as soon as the slice under way ends. */
 void verify_stop(struct verify *verify);
 
+/* In `done`, without an error: the SHA-256 of what was read. False where the manifest has none to compare
+ * with. */
+bool verify_get_sha256(const struct verify *verify, uint8_t ret_sha256[DIGEST_SHA256_SIZE]);
+
 /* Frees after `done`; NULL is fine. Returns NULL. */
 struct verify *verify_free(struct verify *verify);

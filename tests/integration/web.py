@@ -107,7 +107,7 @@ class Nginx:
 
     def publish(self, image, name="image", link=True):
         """Image and table first, the manifest last, each by one rename. `image` has IMAGE.json (and .chunks)."""
-        for suffix in ("", ".chunks", ".json"):
+        for suffix in ("", ".chunks", ".json.minisig", ".json"):
             source = pathlib.Path(f"{image}{suffix}")
             if not source.exists():
                 continue

@@ -173,9 +173,41 @@ struct release *publish_release(const char *url, const uint8_t *data, size_t siz
     }
     char *text = manifest_format(&manifest);
     free(manifest.chunk_hashes);
-    if (!release_from_text(url, text, strlen(text), &release, &error)) {
+    if (!release_from_text(url, text, strlen(text), NULL, 0, &(struct trust){0}, &release, &error)) {
         fprintf(stderr, "the test's own manifest: %s\n", error.message);
         abort();
     }
     return release;
+}
+
+#define OWN_SECRET                                                                                           \
+    "untrusted comment: made by minisign -G -W for tests only\n"                                             \
+    "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABM0GQL21yQP0cC16lyYFWfetieniwAgSFWCza7WNYe0dmf5/e/PDC5c0/gmcZPbzqgT43XomyRtgfpG1jW5Dgf2u10HfSaxmAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+#define OWN_KEY                                                                                              \
+    "untrusted comment: minisign public key\n"                                                               \
+    "RWQEzQZAvbXJA5c0/gmcZPbzqgT43XomyRtgfpG1jW5Dgf2u10HfSaxm\n"
+#define OTHER_KEY                                                                                            \
+    "untrusted comment: minisign's author\n"                                                                 \
+    "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n"
+
+char *publish_signature(const void *data, size_t size)
+{
+    struct minisign_secret_key key;
+
+    if (!minisign_parse_secret_key(OWN_SECRET, strlen(OWN_SECRET), &key, NULL))
+        abort();
+    return minisign_sign(&key, data, size, "made by a test");
+}
+
+struct trust_keys *publish_keys(int own)
+{
+    const char *text = own ? OWN_KEY : OTHER_KEY;
+    struct trust_keys *keys = trust_keys_new();
+    char *folder = folder_new();
+    CLEANUP_FREE char *path = folder_write(folder, "a.pub", text, strlen(text));
+
+    if (!trust_keys_add_folder(keys, folder, NULL, NULL, NULL) || trust_keys_count(keys) != 1)
+        abort();
+    folder_free(folder);
+    return keys;
 }

@@ -51,3 +51,9 @@ struct chunk_table *publish_fixed_table(const uint8_t *data, size_t size, uint32
  * NULL. */
 struct release *publish_release(const char *url, const uint8_t *data, size_t size, uint32_t chunk_size,
                                 const uint8_t *chunks, size_t chunks_size);
+
+/* The signature of these bytes by the tests' own key, owned by the caller. */
+char *publish_signature(const void *data, size_t size);
+
+/* The keys a device has that trusts the tests' own key, or only minisign's author; freed by the caller. */
+struct trust_keys *publish_keys(int own);

@@ -69,7 +69,8 @@ struct fixture {
     uint32_t read_back, target_hash;
     struct plan_totals totals;
     struct clone_progress progress;
-    bool overtaken;
+    bool overtaken, proved;
+    uint8_t sha256[DIGEST_SHA256_SIZE];
     /* what goes wrong */
     range_fault_fn fault;
     unsigned cancel_in_event; /* cancel in the so manieth event; 0 = never */
@@ -163,6 +164,7 @@ static void on_done(void *owner, const struct error *error)
         fixture->error = *error;
     fixture->progress = *clone_progress(fixture->clone);
     fixture->overtaken = clone_was_overtaken(fixture->clone);
+    fixture->proved = clone_get_sha256(fixture->clone, fixture->sha256);
     fixture->clone = clone_free(fixture->clone);
     event_base_loopbreak(fixture->base);
 }
@@ -453,6 +455,47 @@ static void test_without_its_table_fixed_chunks_serve(void **state)
         assert_int_equal(shared.progress.bytes_fetched, IMAGE_SIZE);
         teardown(&shared);
     }
+}
+
+/* Where a signature is demanded, nothing serves in its place, and nothing is written. */
+static void test_without_its_table_nothing_signed_is_written(void **state)
+{
+    static const range_fault_fn faults[] = {no_table, bad_table};
+
+    for (unsigned i = 0; i < 2; i++) {
+        setup(&shared);
+        shared.release->verdict.sha256_only = true;
+        shared.fault = faults[i];
+        run(&shared);
+        check_failure(&shared, i == 0 ? ERROR_REMOTE : ERROR_MISMATCH);
+        assert_true(shared.overtaken && strstr(shared.error.message, "table of chunks"));
+        assert_int_equal(shared.told[TOLD_TABLE_SKIPPED], 0);
+        assert_int_equal(shared.image_file->requests, 0);
+        assert_int_equal(shared.progress.bytes_written, 0);
+        assert_false(shared.proved);
+        teardown(&shared);
+    }
+}
+
+static void test_what_was_read_back_is_known(void **state)
+{
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+
+    setup(&shared);
+    shared.release->verdict.sha256_only = true;
+    run(&shared);
+    check_whole(&shared);
+    digest_sha256(shared.image, shared.size, sha256);
+    assert_true(shared.proved && memcmp(shared.sha256, sha256, sizeof(sha256)) == 0);
+    teardown(&shared);
+
+    memset(&shared, 0, sizeof(shared));
+    setup_engine(&shared);
+    publish(&shared, shared.base, IMAGE_SIZE, false);
+    run(&shared);
+    check_whole(&shared);
+    assert_false(shared.proved); /* XXH32 proves nothing */
+    teardown(&shared);
 }
 
 static enum range_fault bad_image(void *owner, const char *path, uint64_t offset, uint64_t size)
@@ -871,6 +914,8 @@ int main(void)
         cmocka_unit_test(test_an_ancestors_manifest),
         cmocka_unit_test(test_a_plan_writes_nothing),
         cmocka_unit_test(test_without_its_table_fixed_chunks_serve),
+        cmocka_unit_test(test_without_its_table_nothing_signed_is_written),
+        cmocka_unit_test(test_what_was_read_back_is_known),
         cmocka_unit_test(test_another_image_overtakes),
         cmocka_unit_test(test_a_seed_that_changes_after_its_scan),
         cmocka_unit_test(test_a_seed_that_ends_during_its_scan),

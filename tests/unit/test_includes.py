@@ -84,6 +84,13 @@ def test_foreign_libraries_are_met_in_few_files():
     assert not wrong
 
 
+def test_manifests_are_parsed_in_one_place_only():
+    """Where their signature is judged first. What is local to a publisher's own command is no exception."""
+    callers = [path.relative_to(ROOT).as_posix() for path in sources()
+               if path.suffix == ".c" and re.search(r"\bmanifest_parse\(", path.read_text())]
+    assert callers == ["common/image/manifest.c", "common/sinter/trust.c"]
+
+
 def test_nothing_unfinished_and_no_omnibus_files():
     wrong = []
     for path in sources():

@@ -19,8 +19,11 @@ struct fixture {
     struct pool *pool;
     struct http *http;
     struct range_server *server;
-    struct range_file *published;
-    char *url, *text;
+    struct range_file *published, *published_signature;
+    char *url, *text, *signature;
+    struct trust trust;
+    struct trust_keys *keys;
+    const char *fault_path; /* NULL = any */
     struct release_fetch *release_fetch;
     struct fetch *fetch;
     enum range_fault fault;
@@ -40,7 +43,7 @@ static enum range_fault choose_fault(void *owner, const char *path, uint64_t off
 {
     struct fixture *fixture = owner;
 
-    if (fixture->fault_count == 0)
+    if (fixture->fault_count == 0 || (fixture->fault_path && strcmp(path, fixture->fault_path) != 0))
         return RANGE_FAULT_NONE;
     fixture->fault_count--;
     return fixture->fault;
@@ -72,7 +75,9 @@ static void teardown(struct fixture *fixture)
     pool_free(fixture->pool);
     range_server_free(fixture->server);
     event_base_free(fixture->base);
+    trust_keys_free(fixture->keys);
     free(fixture->url);
+    free(fixture->signature);
     free(fixture->text);
     free(fixture->body);
 }
@@ -99,8 +104,8 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
 static void run_release(struct fixture *fixture, const char *etag)
 {
     fixture->dones = 0;
-    fixture->release_fetch =
-        release_fetch_start(fixture->http, fixture->pool, fixture->url, etag, NULL, on_release, fixture);
+    fixture->release_fetch = release_fetch_start(fixture->http, fixture->pool, fixture->url, etag, NULL,
+                                                 &fixture->trust, on_release, fixture);
     assert_int_equal(event_base_dispatch(fixture->base), 0);
     assert_int_equal(fixture->dones, 1);
 }
@@ -142,13 +147,172 @@ static void test_a_manifest_that_makes_no_sense(void **state)
     teardown(&shared);
 }
 
+/* ---- signed releases ---- */
+
+/* A signature of the tests' own key is published; the device trusts that key, or another one. */
+static void setup_signed(struct fixture *fixture, const char *text, bool trust_own)
+{
+    uint8_t image[1000] = {1}, *table;
+    size_t table_size;
+
+    setup(fixture, text);
+    if (!text) {
+        chunk_table_free(publish_table(image, sizeof(image), 1024, &table, &table_size));
+        struct release *release = publish_release(fixture->url, image, sizeof(image), 100, table, table_size);
+        free(fixture->text);
+        fixture->text = alloc_string(release->manifest_text);
+        fixture->published =
+            range_server_put(fixture->server, "/image.json", fixture->text, strlen(fixture->text), "\"one\"");
+        release_free(release);
+        free(table);
+    }
+    fixture->signature = publish_signature(fixture->text, strlen(fixture->text));
+    fixture->published_signature = range_server_put(fixture->server, "/image.json.minisig",
+                                                    fixture->signature, strlen(fixture->signature), NULL);
+    fixture->keys = publish_keys(trust_own);
+    fixture->trust = (struct trust){.keys = fixture->keys, .demanded = true};
+}
+
+static void test_a_signed_manifest(void **state)
+{
+    setup_signed(&shared, NULL, true);
+    run_release(&shared, NULL);
+    assert_non_null(shared.release);
+    assert_true(shared.release->verdict.is_signed && shared.release->verdict.sha256_only);
+    assert_string_equal(shared.release->verdict.comment, "made by a test");
+    assert_string_equal(shared.release->signature_text, shared.signature);
+    assert_int_equal(shared.published->requests, 1);
+    assert_int_equal(shared.published_signature->requests, 1);
+    CLEANUP_FREE char *etag = alloc_string(shared.release->etag);
+    run_release(&shared, etag);
+    assert_true(shared.unchanged);
+    assert_int_equal(shared.published_signature->requests, 1);
+    teardown(&shared);
+}
+
+static void test_both_are_fetched_once_more(void **state)
+{
+    static const char *const paths[] = {"/image.json", "/image.json.minisig"};
+
+    for (size_t i = 0; i < 2; i++) {
+        for (unsigned times = 1; times <= 2; times++) {
+            setup_signed(&shared, NULL, true);
+            shared.fault = RANGE_FAULT_BAD_BYTES;
+            shared.fault_path = paths[i];
+            shared.fault_count = times;
+            /* Also where the manifest was asked for conditionally. */
+            run_release(&shared, "\"none\"");
+            assert_int_equal(shared.failed, times == 2);
+            if (times == 2)
+                assert_int_equal(shared.error.kind, i == 0 ? ERROR_MISMATCH : ERROR_FORMAT);
+            assert_int_equal(shared.published->requests, 2);
+            assert_int_equal(shared.published_signature->requests, 2);
+            teardown(&shared);
+        }
+    }
+}
+
+/* One that makes no sense: it would be a format error if anybody had looked at it. */
+static void test_not_a_byte_is_parsed_before(void **state)
+{
+    setup_signed(&shared, "{\"chunk_size\":0}", false);
+    run_release(&shared, NULL);
+    assert_true(shared.failed);
+    assert_int_equal(shared.error.kind, ERROR_REFUSED);
+    assert_non_null(strstr(shared.error.message, "not trusted here"));
+    teardown(&shared);
+    setup_signed(&shared, "{\"chunk_size\":0}", true);
+    run_release(&shared, NULL);
+    assert_int_equal(shared.error.kind, ERROR_FORMAT);
+    teardown(&shared);
+}
+
+static void test_no_signature(void **state)
+{
+    for (int demanded = 0; demanded < 2; demanded++) {
+        setup_signed(&shared, NULL, true);
+        shared.trust.demanded = demanded;
+        shared.fault = RANGE_FAULT_MISSING;
+        shared.fault_path = "/image.json.minisig";
+        shared.fault_count = UINT32_MAX;
+        run_release(&shared, NULL);
+        assert_int_equal(shared.failed, demanded);
+        if (demanded) {
+            assert_int_equal(shared.error.kind, ERROR_REFUSED);
+            assert_non_null(strstr(shared.error.message, "not signed"));
+        } else {
+            assert_false(shared.release->verdict.is_signed || shared.release->verdict.sha256_only);
+            assert_non_null(strstr(shared.release->verdict.why_not, "not signed"));
+        }
+        teardown(&shared);
+    }
+    /* Without a key, nothing is any use. */
+    setup_signed(&shared, NULL, true);
+    shared.trust.keys = NULL;
+    run_release(&shared, NULL);
+    assert_int_equal(shared.error.kind, ERROR_REFUSED);
+    assert_int_equal(shared.published->requests, 1);
+    assert_int_equal(shared.published_signature->requests, 0);
+    teardown(&shared);
+}
+
+static void test_a_server_that_is_busy_says_nothing_of_trust(void **state)
+{
+    setup_signed(&shared, NULL, true);
+    shared.fault = RANGE_FAULT_BUSY;
+    shared.fault_path = "/image.json.minisig";
+    shared.fault_count = 1;
+    run_release(&shared, NULL);
+    assert_true(shared.failed);
+    assert_int_equal(shared.error.kind, ERROR_REMOTE);
+    teardown(&shared);
+}
+
+/* The ancestor's five members prove nothing, whoever signs them. */
+static void test_signed_but_without_sha256(void **state)
+{
+    setup(&shared, NULL);
+    CLEANUP_FREE char *text = alloc_string(shared.text);
+    teardown(&shared);
+    for (int demanded = 0; demanded < 2; demanded++) {
+        setup_signed(&shared, text, true);
+        shared.trust.demanded = demanded;
+        run_release(&shared, NULL);
+        assert_int_equal(shared.failed, demanded);
+        if (demanded)
+            assert_int_equal(shared.error.kind, ERROR_REFUSED);
+        teardown(&shared);
+    }
+}
+
+static void test_local_files_go_through_the_same_gate(void **state)
+{
+    struct release *release;
+    struct error error;
+
+    setup_signed(&shared, NULL, true);
+    CLEANUP_FREE char *text = alloc_string(shared.text);
+    assert_false(release_from_text(shared.url, text, strlen(text), NULL, 0, &shared.trust, &release, &error));
+    assert_int_equal(error.kind, ERROR_REFUSED);
+    assert_true(release_from_text(shared.url, alloc_string(text), strlen(text),
+                                  alloc_string(shared.signature), strlen(shared.signature), &shared.trust,
+                                  &release, &error));
+    assert_true(release->verdict.is_signed);
+    release_free(release);
+    text[10] ^= 1;
+    assert_false(release_from_text(shared.url, text, strlen(text), shared.signature, strlen(shared.signature),
+                                   &shared.trust, &release, &error));
+    assert_int_equal(error.kind, ERROR_MISMATCH);
+    teardown(&shared);
+}
+
 /* At any turn; and the rest of the engine goes at once, as a program that ends does it. */
 static void test_cancelled_after_any_turn_of_the_loop(void **state)
 {
     for (unsigned turns = 0; turns < 200; turns++) {
         setup(&shared, NULL);
-        shared.release_fetch =
-            release_fetch_start(shared.http, shared.pool, shared.url, NULL, NULL, on_release, &shared);
+        shared.release_fetch = release_fetch_start(shared.http, shared.pool, shared.url, NULL, NULL,
+                                                   &shared.trust, on_release, &shared);
         for (unsigned i = 0; i < turns && shared.dones == 0; i++)
             event_base_loop(shared.base, EVLOOP_ONCE);
         bool over = shared.dones > 0;
@@ -249,6 +413,13 @@ int main(void)
         cmocka_unit_test(test_a_manifest_and_then_the_same),
         cmocka_unit_test(test_no_manifest),
         cmocka_unit_test(test_a_manifest_that_makes_no_sense),
+        cmocka_unit_test(test_a_signed_manifest),
+        cmocka_unit_test(test_both_are_fetched_once_more),
+        cmocka_unit_test(test_not_a_byte_is_parsed_before),
+        cmocka_unit_test(test_no_signature),
+        cmocka_unit_test(test_a_server_that_is_busy_says_nothing_of_trust),
+        cmocka_unit_test(test_signed_but_without_sha256),
+        cmocka_unit_test(test_local_files_go_through_the_same_gate),
         cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
         cmocka_unit_test(test_a_file_is_fetched_again_and_again),
         cmocka_unit_test(test_a_file_is_given_up),

@@ -1,0 +1,26 @@
+/*
+ * --key and --require-signature, which several verbs take. Reads small local files.
+ */
+#pragma once
+
+#include "common/sinter/trust.h"
+
+#define TRUST_OPTIONS_HELP                                                                                   \
+    "  --key FILE              trust this minisign .pub file, or all of a folder, and demand a\n"            \
+    "                          signature; may stand several times\n"                                         \
+    "  --require-signature     demand a signature by a key of /etc/moonsinter/keys.d, where no\n"            \
+    "                          --key is given\n"
+
+struct trust_options {
+    struct trust_keys *keys; /* NULL = no --key so far */
+    bool required;
+};
+
+/* --key: a file, or a folder of *.pub. */
+bool trust_options_add_key(struct trust_options *options, const char *path, struct error *error);
+
+/* After the last option: what is asked of manifests. */
+bool trust_options_get(struct trust_options *options, struct trust *ret_trust, struct error *error);
+
+/* Frees the keys. */
+void trust_options_finish(struct trust_options *options);
