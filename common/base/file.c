@@ -113,26 +113,88 @@ static int file_sync_folder_of(const char *path)
     return 0;
 }
 
+struct file_writer {
+    char *path;
+    char *temporary; /* NULL once it has taken the path's place */
+    int fd;
+    uint64_t size;
+};
+
+bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error)
+{
+    struct file_writer *writer = alloc_zeroed(sizeof(*writer));
+
+    writer->path = alloc_string(path);
+    writer->temporary = alloc_printf("%s.new", path);
+    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (writer->fd < 0) {
+        error_set_errno(error, errno, "cannot create %s", writer->temporary);
+        free(writer->path);
+        free(writer->temporary);
+        free(writer);
+        return false;
+    }
+    *ret_writer = writer;
+    return true;
+}
+
+bool file_writer_add(struct file_writer *writer, const void *data, size_t size, struct error *error)
+{
+    int result = file_pwrite_full(writer->fd, data, size, writer->size);
+
+    if (result < 0)
+        return error_set_errno(error, result, "cannot write %s", writer->path);
+    writer->size += size;
+    return true;
+}
+
+uint64_t file_writer_size(const struct file_writer *writer)
+{
+    return writer->size;
+}
+
+bool file_writer_sync(struct file_writer *writer, struct error *error)
+{
+    if (fsync(writer->fd) < 0)
+        return error_set_errno(error, errno, "cannot write %s", writer->path);
+    return true;
+}
+
+bool file_writer_commit(struct file_writer *writer, struct error *error)
+{
+    if (!file_writer_sync(writer, error))
+        return false;
+    if (rename(writer->temporary, writer->path) < 0)
+        return error_set_errno(error, errno, "cannot write %s", writer->path);
+    free(writer->temporary);
+    writer->temporary = NULL;
+    int result = file_sync_folder_of(writer->path);
+    if (result < 0)
+        return error_set_errno(error, result, "cannot sync the folder of %s", writer->path);
+    return true;
+}
+
+struct file_writer *file_writer_free(struct file_writer *writer)
+{
+    if (!writer)
+        return NULL;
+    if (writer->temporary)
+        unlink(writer->temporary);
+    close(writer->fd);
+    free(writer->temporary);
+    free(writer->path);
+    free(writer);
+    return NULL;
+}
+
 bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error)
 {
-    CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
-    CLEANUP_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot create %s", temporary);
+    struct file_writer *writer = NULL;
 
-    int result = file_pwrite_full(fd, data, size, 0);
-    if (result == 0 && fsync(fd) < 0)
-        result = -errno;
-    if (result == 0 && rename(temporary, path) < 0)
-        result = -errno;
-    if (result < 0) {
-        unlink(temporary);
-        return error_set_errno(error, result, "cannot write %s", path);
-    }
-    result = file_sync_folder_of(path);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot sync the folder of %s", path);
-    return true;
+    bool ok = file_writer_new(path, mode, &writer, error) && file_writer_add(writer, data, size, error) &&
+              file_writer_commit(writer, error);
+    file_writer_free(writer);
+    return ok;
 }
 
 int file_pread_full(int fd, void *data, size_t size, uint64_t offset)

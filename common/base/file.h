@@ -34,6 +34,28 @@ bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t
  * it, fsync, rename, fsync of the folder. Not for FAT, where a rename is not atomic. */
 bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error);
 
+/* The same for bytes that come one after another: a temporary file, which takes the path's place when all is
+ * there. */
+struct file_writer;
+
+/* Creates the temporary file beside `path`. */
+bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error);
+
+/* Appends. */
+bool file_writer_add(struct file_writer *writer, const void *data, size_t size, struct error *error);
+
+/* Bytes appended so far. */
+uint64_t file_writer_size(const struct file_writer *writer);
+
+/* fsync, so that little is left to do between this file's rename and that of the next one. */
+bool file_writer_sync(struct file_writer *writer, struct error *error);
+
+/* fsync, rename, fsync of the folder. Nothing but freeing may follow. */
+bool file_writer_commit(struct file_writer *writer, struct error *error);
+
+/* Frees, and removes the temporary file where it was not committed; NULL is fine. Returns NULL. */
+struct file_writer *file_writer_free(struct file_writer *writer);
+
 /* Reads exactly `size` bytes at `offset`; returns 0, -errno, or -ENODATA where the file ends before. */
 int file_pread_full(int fd, void *data, size_t size, uint64_t offset);
 
