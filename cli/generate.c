@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ static const char help[] =
     "Usage: moonsinter generate IMAGE [CHUNK_SIZE] [OPTION]...\n"
     "\n"
     "Writes IMAGE.json, the manifest, and IMAGE.chunks, the table of content-defined\n"
-    "chunks. Publish both beside IMAGE. CHUNK_SIZE is that of the fixed chunks in\n"
+    "chunks. Publish both beside IMAGE, and IMAGE.pack where it is asked for. CHUNK_SIZE is that of the fixed chunks in\n"
     "bytes, with K, M or G (default 128K).\n"
     "\n"
     "  --version V         what people call this release\n"
@@ -37,12 +38,19 @@ static const char help[] =
     "  --sign KEY          write IMAGE.json.minisig, too, with a minisign secret key that\n"
     "                      has no password (minisign -G -W)\n"
     "  --trusted-comment T one line that is signed as well (default: file:IMAGE.json)\n"
+    "  --pack              write IMAGE.pack with the chunks compressed, to publish\n"
+    "                      instead of IMAGE\n"
+    "  --base OLD          an earlier release's image: put patches from it into\n"
+    "                      IMAGE.pack; may be given up to 16 times\n"
+    "  --span-max SIZE     bytes of OLD that one patch may need (default 2M, at most 8M)\n"
+    "  --output-max SIZE   bytes that one patch may make (default 1M, at most 4M)\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
 struct arguments {
     struct generate_settings settings;
     struct minisign_secret_key sign_key;
+    const char *bases[MANIFEST_BASES_MAX];
     bool quiet;
     bool help;
 };
@@ -60,6 +68,10 @@ enum {
     OPTION_AVERAGE,
     OPTION_SIGN,
     OPTION_TRUSTED_COMMENT,
+    OPTION_PACK,
+    OPTION_BASE,
+    OPTION_SPAN_MAX,
+    OPTION_OUTPUT_MAX,
 };
 
 static const struct option options[] = {
@@ -75,6 +87,10 @@ static const struct option options[] = {
     {"average", required_argument, NULL, OPTION_AVERAGE},
     {"sign", required_argument, NULL, OPTION_SIGN},
     {"trusted-comment", required_argument, NULL, OPTION_TRUSTED_COMMENT},
+    {"pack", no_argument, NULL, OPTION_PACK},
+    {"base", required_argument, NULL, OPTION_BASE},
+    {"span-max", required_argument, NULL, OPTION_SPAN_MAX},
+    {"output-max", required_argument, NULL, OPTION_OUTPUT_MAX},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -126,6 +142,30 @@ static bool take_secret_key(const char *path, struct arguments *arguments, struc
     return true;
 }
 
+static bool take_base(struct arguments *arguments, const char *path, struct error *error)
+{
+    struct generate_settings *settings = &arguments->settings;
+
+    if (settings->base_count == MANIFEST_BASES_MAX)
+        return error_set(error, ERROR_REFUSED, "--base may be given %d times at most", MANIFEST_BASES_MAX);
+    arguments->bases[settings->base_count++] = path;
+    settings->base_paths = arguments->bases;
+    return true;
+}
+
+/* A bound of the patches. */
+static bool take_bound(const char *name, const char *text, uint32_t most, uint32_t *ret_bytes,
+                       struct error *error)
+{
+    uint64_t bytes;
+
+    if (text_parse_size(text, &bytes) < 0 || bytes < PACK_BOUND_LEAST || bytes > most)
+        return error_set(error, ERROR_REFUSED, "%s takes a size from %dK to %" PRIu32 "M, not %.100s", name,
+                         PACK_BOUND_LEAST / 1024, most / 1024 / 1024, text);
+    *ret_bytes = (uint32_t)bytes;
+    return true;
+}
+
 static bool take_option(int option, char **argv, struct arguments *arguments, struct error *error)
 {
     struct manifest_release *release = &arguments->settings.release;
@@ -159,6 +199,17 @@ static bool take_option(int option, char **argv, struct arguments *arguments, st
     case OPTION_TRUSTED_COMMENT:
         arguments->settings.trusted_comment = optarg;
         return minisign_check_comment(optarg, error);
+    case OPTION_PACK:
+        arguments->settings.with_pack = true;
+        return true;
+    case OPTION_BASE:
+        return take_base(arguments, optarg, error);
+    case OPTION_SPAN_MAX:
+        return take_bound("--span-max", optarg, MANIFEST_SPAN_MAX_LIMIT, &arguments->settings.span_max,
+                          error);
+    case OPTION_OUTPUT_MAX:
+        return take_bound("--output-max", optarg, MANIFEST_OUTPUT_MAX_LIMIT, &arguments->settings.output_max,
+                          error);
     case 'q':
         arguments->quiet = true;
         return true;
@@ -200,9 +251,12 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     return true;
 }
 
-static void show_progress(void *owner, uint64_t done, uint64_t total)
+static void show_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
-    meter_show(owner, done, total);
+    struct meter *meter = owner;
+
+    meter->label = stage;
+    meter_show(meter, done, total);
 }
 
 static void write_done(const struct generate_settings *settings, const struct generate_result *result)
@@ -223,6 +277,24 @@ static void write_done(const struct generate_settings *settings, const struct ge
         char id[MINISIGN_ID_TEXT_SIZE];
         json_add_string(event, "key", minisign_key_id(&settings->sign_key->key, id));
     }
+    if (result->pack_size_bytes > 0)
+        json_add_u64(event, "pack_size", result->pack_size_bytes);
+    if (settings->with_pack)
+        json_add_u64(event, "frames_size", result->pack.frame_bytes);
+    event_line_write(event);
+}
+
+/* One line a base: what a device that holds it would fetch. */
+static void write_base(const char *path, const struct pack_base_result *result)
+{
+    struct json_object *event = event_line_new("base");
+
+    json_add_string(event, "path", path);
+    json_add_u64(event, "patches", result->patch_count);
+    json_add_u64(event, "patches_size", result->patch_bytes);
+    json_add_u64(event, "patched_bytes", result->covered_bytes);
+    json_add_u64(event, "index_size", result->index_bytes);
+    json_add_u64(event, "chunks_to_fetch_size", result->missing_bytes);
     event_line_write(event);
 }
 
@@ -252,14 +324,18 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
     meter_clear(&meter);
     if (!ok)
         return event_line_write_failure(argv[0], &error);
+    for (uint32_t i = 0; i < settings->base_count; i++)
+        write_base(settings->base_paths[i], &result.pack.bases[i]);
     write_done(settings, &result);
     return 0;
 }
 
 static int run_generate(int argc, char **argv)
 {
-    struct arguments arguments = {
-        .settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT, .average = CHUNKER_AVERAGE_DEFAULT}};
+    struct arguments arguments = {.settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT,
+                                               .average = CHUNKER_AVERAGE_DEFAULT,
+                                               .span_max = PACK_SPAN_MAX_DEFAULT,
+                                               .output_max = PACK_OUTPUT_MAX_DEFAULT}};
     int status = run_with(&arguments, argc, argv);
 
     minisign_secret_key_finish(&arguments.sign_key);

@@ -33,6 +33,9 @@ struct generator {
     int table_result; /* 0, or why the table took no more chunks */
     uint32_t table_count;
     struct manifest *manifest;
+    uint8_t *table; /* the bytes of IMAGE.chunks */
+    size_t table_size;
+    struct file_writer *pack_writer; /* NULL: no pack */
 };
 
 static bool generator_add_chunk(void *owner, const uint8_t *data, size_t size)
@@ -104,7 +107,7 @@ static bool generator_read(struct generator *generator, uint64_t size, struct er
             return generator_refuse_table(generator, error);
         done += part;
         if (settings->progress)
-            settings->progress(settings->owner, done, size);
+            settings->progress(settings->owner, "reading", done, size);
     }
     if (!chunker_stream_end(generator->stream))
         return generator_refuse_table(generator, error);
@@ -164,6 +167,8 @@ static void generator_finish(struct generator *generator)
     digest_stream_free(generator->fixed);
     chunker_stream_free(generator->stream);
     chunk_table_writer_free(generator->writer);
+    free(generator->table);
+    file_writer_free(generator->pack_writer);
     manifest_free(generator->manifest);
 }
 
@@ -184,25 +189,97 @@ static bool generator_sign(const struct generator *generator, const char *manife
     return file_replace(path, signature, strlen(signature), 0644, error);
 }
 
-static bool generator_write(struct generator *generator, struct generate_result *result, struct error *error)
+/* The reference to a file beside the image: the image's name with `suffix`. */
+static char *reference_beside(const struct generator *generator, const char *suffix)
 {
     const char *path = generator->settings->image_path, *slash = strrchr(path, '/');
+    CLEANUP_FREE char *name = alloc_printf("%s%s", slash ? slash + 1 : path, suffix);
+
+    return url_reference_of_name(name);
+}
+
+static void generator_take_table(struct generator *generator)
+{
+    struct manifest_chunks *chunks = &generator->manifest->chunks;
+
+    chunk_table_writer_take(generator->writer, &generator->table, &generator->table_size);
+    chunks->present = true;
+    chunks->url = reference_beside(generator, ".chunks");
+    chunks->size_bytes = generator->table_size;
+    digest_sha256(generator->table, generator->table_size, chunks->sha256);
+}
+
+static void pass_progress(void *owner, uint64_t done, uint64_t total)
+{
+    const struct generator *generator = owner;
+    const struct generate_settings *settings = generator->settings;
+    /* Told in bytes of the image, for that is what people know. */
+    double size = (double)generator->manifest->file_size, share = (double)done / (double)total;
+
+    if (settings->progress)
+        settings->progress(settings->owner, "packing", (uint64_t)(share * size),
+                           generator->manifest->file_size);
+}
+
+/* Writes IMAGE.pack under its temporary name. */
+static bool generator_pack(struct generator *generator, struct generate_result *result, struct error *error)
+{
+    const struct generate_settings *settings = generator->settings;
+    struct manifest *manifest = generator->manifest;
+    CLEANUP_FREE char *path = alloc_printf("%s.pack", settings->image_path);
+    struct chunk_table *table = NULL;
+    uint8_t *copy = malloc(generator->table_size);
+
+    if (!settings->with_pack && settings->base_count == 0) {
+        free(copy);
+        return true;
+    }
+    if (manifest->file_size == 0) {
+        free(copy);
+        return error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to put into a pack",
+                         settings->image_path);
+    }
+    if (!copy)
+        return error_set_errno(error, ENOMEM, "cannot hold the table of chunks of %s", settings->image_path);
+    memcpy(copy, generator->table, generator->table_size);
+    if (!chunk_table_parse(copy, generator->table_size, manifest->file_size, &table, error))
+        return false;
+    uint32_t largest = chunk_table_size_max(table);
+    struct pack_settings pack = {.image = generator->device,
+                                 .table = table,
+                                 .rows = generator->table + CHUNK_TABLE_HEADER_SIZE,
+                                 .with_frames = settings->with_pack,
+                                 .base_paths = settings->base_paths,
+                                 .base_count = settings->base_count,
+                                 .span_max = settings->span_max,
+                                 .output_max =
+                                     settings->output_max > largest ? settings->output_max : largest,
+                                 .progress = pass_progress,
+                                 .owner = generator};
+    bool ok = file_writer_new(path, 0644, &generator->pack_writer, error) &&
+              pack_write(&pack, generator->pack_writer, &manifest->pack, &result->pack, error) &&
+              file_writer_sync(generator->pack_writer, error);
+    chunk_table_free(table);
+    if (ok) {
+        manifest->pack.url = reference_beside(generator, ".pack");
+        result->pack_size_bytes = manifest->pack.size;
+    }
+    return ok;
+}
+
+static bool generator_write(struct generator *generator, struct generate_result *result, struct error *error)
+{
+    const char *path = generator->settings->image_path;
     struct manifest *manifest = generator->manifest;
     CLEANUP_FREE char *table_path = alloc_printf("%s.chunks", path);
     CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", path);
-    CLEANUP_FREE uint8_t *table = NULL;
-    size_t table_size;
-
-    chunk_table_writer_take(generator->writer, &table, &table_size);
-    manifest->chunks.present = true;
-    manifest->chunks.url = url_reference_of_name(table_path + (slash ? slash + 1 - path : 0));
-    manifest->chunks.size_bytes = table_size;
-    digest_sha256(table, table_size, manifest->chunks.sha256);
     CLEANUP_FREE char *text = manifest_format(manifest);
 
-    /* Until the new manifest is there, the old one names a table of another SHA-256: its readers do without.
+    /* Until the new manifest is there, the old one names a table and a pack of other bytes: its readers do
+     * without.
      */
-    if (!file_replace(table_path, table, table_size, 0644, error) ||
+    if ((generator->pack_writer && !file_writer_commit(generator->pack_writer, error)) ||
+        !file_replace(table_path, generator->table, generator->table_size, 0644, error) ||
         (generator->settings->sign_key && !generator_sign(generator, manifest_path, text, error)) ||
         !file_replace(manifest_path, text, strlen(text), 0644, error))
         return false;
@@ -211,7 +288,7 @@ static bool generator_write(struct generator *generator, struct generate_result 
     memcpy(result->sha256, manifest->sha256, sizeof(result->sha256));
     result->chunk_count = manifest->chunk_count;
     result->table_count = generator->table_count;
-    result->table_size_bytes = table_size;
+    result->table_size_bytes = generator->table_size;
     result->manifest_size_bytes = strlen(text);
     return true;
 }
@@ -241,6 +318,10 @@ bool generate_files(const struct generate_settings *settings, struct generate_re
 
     bool ok = generator_start(&generator, settings, (uint64_t)before.st_size, error) &&
               generator_read(&generator, (uint64_t)before.st_size, error);
+    if (ok) {
+        generator_take_table(&generator);
+        ok = generator_pack(&generator, &result, error);
+    }
     /* By path, so that a file which took the image's place is seen as well. It explains a failed read, too.
      */
     if ((ok || (generator.device && generator.table_result == 0)) &&

@@ -105,8 +105,9 @@ def test_defaults(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["0"], ["-5"], ["12Q"], ["1.5K"], ["1025M"], ["2G"], [""], ["99999999999999999999"], ["4K", "5K"], ["--pack"],
-    ["--base", "x"], ["--sign"], ["--average", "3000"], ["--average", "512"], ["--average", "512K"], ["--average"],
+    ["0"], ["-5"], ["12Q"], ["1.5K"], ["1025M"], ["2G"], [""], ["99999999999999999999"], ["4K", "5K"], ["--pack=x"],
+    ["--base"], ["--base", "x"] * 17,
+    ["--span-max", "9M"], ["--span-max", "63K"], ["--output-max", "4097K"], ["--output-max", "x"], ["--sign"], ["--average", "3000"], ["--average", "512"], ["--average", "512K"], ["--average"],
     ["--serial", "1.5"], ["--serial", "9223372036854775808"], ["--version", ""], ["--version", "a\nb"],
     ["--version", "x" * 257], ["--compatible", "\x1b[31m"], ["--created", "yesterday"], ["--created", "@"],
     ["--created", "2026-02-30T00:00:00Z"], ["--expires", "@0"], ["--created", "@100", "--expires", "@100"]])

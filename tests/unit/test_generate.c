@@ -255,7 +255,7 @@ struct meddler {
     void (*meddle)(const struct fixture *fixture);
 };
 
-static void meddle_once(void *owner, uint64_t done, uint64_t total)
+static void meddle_once(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
     struct meddler *meddler = owner;
 
