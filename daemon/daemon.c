@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,39 +94,6 @@ static void on_signal_reload(evutil_socket_t signal_number, short events, void *
         daemon_settings_reload(daemon);
 }
 
-/* systemctl reboot ended: where it failed, nobody takes the machine down. */
-static void on_signal_child(evutil_socket_t signal_number, short events, void *owner)
-{
-    struct daemon *daemon = owner;
-    struct error error;
-    int status;
-
-    if (daemon->reboot_pid <= 0 || waitpid(daemon->reboot_pid, &status, WNOHANG) != daemon->reboot_pid)
-        return;
-    daemon->reboot_pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
-    event_del(daemon->reboot_timer);
-    error_set(&error, ERROR_SYSTEM, "systemctl reboot failed, so the machine has to be rebooted by hand");
-    daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, &error);
-}
-
-static void on_reboot_timer(evutil_socket_t fd, short events, void *owner)
-{
-    struct error error;
-
-    error_set(&error, ERROR_SYSTEM, "the machine was told to reboot ten minutes ago and still runs");
-    daemon_post_failure(owner, UPDATE_EVENT_REBOOT_FAILED, &error);
-}
-
-static void on_judge_timer(evutil_socket_t fd, short events, void *owner)
-{
-    struct daemon *daemon = owner;
-
-    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && daemon->update.errand == UPDATE_ERRAND_NONE)
-        daemon_retry_reboot(daemon);
-}
-
 static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
 {
     daemon_post_verdict(owner);
@@ -175,7 +141,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
         {SIGTERM, on_signal_stop},
         {SIGINT, on_signal_stop},
         {SIGHUP, on_signal_reload},
-        {SIGCHLD, on_signal_child},
     };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -197,8 +162,8 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
-    daemon->judge_timer = evtimer_new(daemon->base, on_judge_timer, daemon);
-    daemon->reboot_timer = evtimer_new(daemon->base, on_reboot_timer, daemon);
+    daemon->judge_timer = evtimer_new(daemon->base, daemon_reboot_on_judge_timer, daemon);
+    daemon->reboot_timer = evtimer_new(daemon->base, daemon_reboot_on_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);

@@ -5,6 +5,7 @@
  * slots, and the writes of boot state daemon_check.c    asking the server, and judging what it offers
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
+ *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
  *   daemon_save.c     the record on the medium
  */
@@ -29,6 +30,7 @@
 #include "daemon/daemon.h"
 #include "daemon/health.h"
 #include "daemon/identify.h"
+#include "daemon/logind.h"
 #include "daemon/policy.h"
 #include "daemon/process.h"
 #include "daemon/record.h"
@@ -108,6 +110,19 @@ struct daemon_reload {
     bool loaded;
 };
 
+/* Asking logind; one at a time. */
+struct daemon_reboot {
+    struct pool_job job;
+    bool busy;
+    bool reboot_waits; /* the reboot itself was asked for meanwhile */
+    /* The job's own: */
+    bool only_ask; /* who objects; else reboot */
+    const char *argument;
+    bool heed_inhibitors;
+    enum logind_answer answer;
+    struct error error;
+};
+
 enum { DAEMON_EVENTS_MAX = 16 };
 
 struct daemon_event {
@@ -158,7 +173,7 @@ struct daemon {
     struct event *judge_timer; /* a reboot is held by something that passes */
     struct event *settle_event;
     struct event *stall_timer; /* a job of ours on the medium does not return */
-    struct event *signals[4];
+    struct event *signals[3];
 
     /* checking */
     struct release *release;       /* what the server offered last; NULL = nothing is known */
@@ -201,7 +216,7 @@ struct daemon {
     char trial_reason[RECORD_TEXT_SIZE];   /* why the running slot is rejected */
     char trial_output[RECORD_OUTPUT_SIZE]; /* what the check that failed printed last */
     bool trial_good;                       /* the verdict that RETRY_TRIAL repeats */
-    int reboot_pid;
+    struct daemon_reboot reboot_work;
 
     /* reporting */
     uint64_t status_ms; /* when STATUS= was sent last */
@@ -226,12 +241,6 @@ void daemon_settle(struct daemon *daemon);
 
 /* The event that daemon_settle() makes active. */
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
-
-/* Asks policy, and posts REBOOT_DUE where it agrees. */
-void daemon_judge_reboot(struct daemon *daemon);
-
-/* Asks again, or goes on falling back. */
-void daemon_retry_reboot(struct daemon *daemon);
 
 /* Posts the verdict on the running slot once more. */
 void daemon_post_verdict(struct daemon *daemon);
@@ -290,7 +299,6 @@ void daemon_trial_invalidate(struct daemon *daemon);
 void daemon_trial_activate(struct daemon *daemon);
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);
-void daemon_trial_reboot(struct daemon *daemon);
 
 /* daemon_health.c */
 
@@ -299,6 +307,21 @@ void daemon_health_start(struct daemon *daemon);
 
 /* An operator's word, or the end, comes before their verdict. */
 void daemon_health_cancel(struct daemon *daemon);
+
+/* daemon_reboot.c */
+
+/* Asks policy and then logind, and posts REBOOT_DUE where both agree, now or later. */
+void daemon_judge_reboot(struct daemon *daemon);
+
+/* The order RETRY_REBOOT. */
+void daemon_reboot_retry_later(struct daemon *daemon);
+
+/* The order REBOOT. */
+void daemon_reboot(struct daemon *daemon);
+
+/* judge_timer and reboot_timer. */
+void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner);
+void daemon_reboot_on_timer(evutil_socket_t fd, short events, void *owner);
 
 /* daemon_check.c */
 void daemon_check_start(struct daemon *daemon);

@@ -9,11 +9,7 @@
 
 #include "common/base/log.h"
 
-enum {
-    TRIAL_RETRY_MS = 30 * 1000,
-    /* How late a held reboot may come where the clock was set meanwhile. */
-    JUDGE_MS = 60 * 1000,
-};
+enum { TRIAL_RETRY_MS = 30 * 1000 };
 
 /* --- the timer of the next check --- */
 
@@ -71,45 +67,6 @@ static void disarm_poll(struct daemon *daemon)
 
 /* --- orders --- */
 
-/* Judges again when the first of what holds the reboot may have passed. */
-static void arm_judge(struct daemon *daemon, uint64_t now_s)
-{
-    const struct policy_verdict *verdict = &daemon->reboot_verdict;
-    uint64_t delay_ms = JUDGE_MS;
-
-    for (size_t i = 0; i < verdict->count; i++)
-        if (verdict->blocks[i].until_s > now_s && (verdict->blocks[i].until_s - now_s) * 1000 < delay_ms)
-            delay_ms = (verdict->blocks[i].until_s - now_s) * 1000;
-    daemon_arm_timer(daemon->judge_timer, delay_ms);
-}
-
-void daemon_judge_reboot(struct daemon *daemon)
-{
-    struct policy_input input;
-    struct policy_verdict before = daemon->reboot_verdict;
-
-    daemon_policy_input(daemon, &input);
-    /* Who asked for the installation did not ask for the reboot. */
-    input.operator_asked = false;
-    policy_judge_reboot(&input, &daemon->reboot_verdict);
-    if (!policy_verdict_is_same(&before, &daemon->reboot_verdict))
-        daemon_report_publish(daemon, true);
-    if (!policy_wants_reboot(&input))
-        return;
-    if (daemon->reboot_verdict.count == 0)
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
-    else
-        arm_judge(daemon, input.now_s);
-}
-
-void daemon_retry_reboot(struct daemon *daemon)
-{
-    if (daemon->update.at_once)
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REBOOT_DUE}, NULL);
-    else
-        daemon_judge_reboot(daemon);
-}
-
 void daemon_post_verdict(struct daemon *daemon)
 {
     if (daemon->trial_good)
@@ -151,10 +108,10 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_judge_reboot(daemon);
         return;
     case UPDATE_ORDER_RETRY_REBOOT:
-        daemon_arm_timer(daemon->judge_timer, JUDGE_MS);
+        daemon_reboot_retry_later(daemon);
         return;
     case UPDATE_ORDER_REBOOT:
-        daemon_trial_reboot(daemon);
+        daemon_reboot(daemon);
         return;
     case UPDATE_ORDER_JUDGE_TRIAL:
         daemon_health_start(daemon);
@@ -271,7 +228,7 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 static bool is_working(const struct daemon *daemon)
 {
     return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
-           daemon->boot_work.busy || daemon->save.then || daemon->reload.busy;
+           daemon->boot_work.busy || daemon->save.then || daemon->reload.busy || daemon->reboot_work.busy;
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)

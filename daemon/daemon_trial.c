@@ -1,13 +1,10 @@
 /* What the boot state says after a start, and what it is to become: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
-
-extern char **environ;
 
 /* --- after a start --- */
 
@@ -338,44 +335,4 @@ void daemon_trial_reject(struct daemon *daemon)
     record->trial.stage =
         daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT ? RECORD_STAGE_REJECTED : RECORD_STAGE_NONE;
     daemon_save_then(daemon, on_reject_saved);
-}
-
-/* --- rebooting --- */
-
-static void on_started(struct daemon *daemon, const struct error *error)
-{
-    if (error) {
-        daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, error);
-        return;
-    }
-    daemon_trial_classify(daemon);
-}
-
-/* The record on the medium is the last thing before the machine goes down. */
-static void on_reboot_saved(struct daemon *daemon, const struct error *save_error)
-{
-    static const char *const command[] = {"systemctl", "--no-block", "reboot", NULL};
-    struct error error;
-
-    if (boot_get_abilities(daemon->boot)->in_place_reboot) {
-        daemon_boot_submit(daemon, DAEMON_BOOT_START, SLOT_NONE, NULL, on_started);
-        return;
-    }
-    /* posix_spawn() wants the arguments without const and does not change them. */
-    char *arguments[4];
-    memcpy(arguments, command, sizeof(command));
-    int result = posix_spawnp(&daemon->reboot_pid, command[0], NULL, NULL, arguments, environ);
-    if (result == 0) {
-        log_notice("rebooting");
-        /* A machine that does not go down is told of; the manager may be waiting for an inhibitor. */
-        daemon_arm_timer(daemon->reboot_timer, 10 * 60 * 1000);
-        return;
-    }
-    error_set_errno(&error, result, "systemctl reboot cannot be started");
-    daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, &error);
-}
-
-void daemon_trial_reboot(struct daemon *daemon)
-{
-    daemon_save_then(daemon, on_reboot_saved);
 }

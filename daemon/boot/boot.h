@@ -18,8 +18,9 @@ struct boot;
 
 /* What a backend can do; constant for one struct boot. */
 struct boot_abilities {
-    bool trial;           /* a new slot is tried first, and left by itself when it is not marked good */
-    bool tries;           /* the number of tries can be set; else a trial is one start */
+    bool trial; /* a new slot is tried first, and left by itself when it is not marked good */
+    bool tries; /* the number of tries can be set; else a trial is one start */
+    const char *reboot_argument; /* what the reboot into an armed slot tells the firmware; NULL = nothing */
     bool in_place_reboot; /* `file`: a reboot is boot_start() in the running daemon, not the machine's */
     bool kernel_outside;  /* the kernel is not the slot's: an update of the slot does not bring one */
 };

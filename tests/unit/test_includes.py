@@ -15,7 +15,8 @@ FOREIGN = {
     r"openssl/.*": {"common/base/digest", "common/image/minisign"},
     r"xxhash\.h|xxh3\.h": {"common/base/digest"},
     r"json.*/.*|json\.h": {"common/base/json"},
-    r"systemd/.*": {"daemon/notify"},
+    # sd-daemon there, sd-bus here.
+    r"systemd/.*": {"daemon/notify", "daemon/logind"},
     r"zstd.*\.h": {"common/image/zstd_frame"},
     r"ini\.h": {"daemon/config"},
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
