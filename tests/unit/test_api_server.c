@@ -41,7 +41,7 @@ enum {
 #ifdef __SANITIZE_THREAD__
     TIMEOUT_MS = 2500, /* the same work takes several times as long there */
 #else
-    TIMEOUT_MS = 400,
+    TIMEOUT_MS = 1000,
 #endif
     MEMBER_GID = 4242,
 };
