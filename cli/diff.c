@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/argument.h"
+#include "cli/diff_report.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
+#include "common/base/alloc.h"
 #include "common/image/chunker.h"
 #include "common/image/manifest.h"
 
@@ -22,15 +25,20 @@ static const char help[] =
     "\n"
     "  --average SIZE      average of the content-defined chunks, a power of two from\n"
     "                      1K to 256K (default 32K)\n"
+    "  --report FILE       publish NEW with a pack and patches against OLD in a temporary\n"
+    "                      folder beside FILE, and write all that can be said of the\n"
+    "                      update into FILE, an HTML page\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
 enum {
     OPTION_AVERAGE = 256,
+    OPTION_REPORT,
 };
 
 static const struct option options[] = {
     {"average", required_argument, NULL, OPTION_AVERAGE},
+    {"report", required_argument, NULL, OPTION_REPORT},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -38,6 +46,7 @@ static const struct option options[] = {
 
 struct arguments {
     struct diff_settings settings;
+    const char *report_path; /* NULL: no report */
     bool quiet;
     bool help;
 };
@@ -54,6 +63,8 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
             arguments->quiet = true;
         else if (option == 'h')
             arguments->help = true;
+        else if (option == OPTION_REPORT)
+            arguments->report_path = optarg;
         else if (option != OPTION_AVERAGE)
             return argument_set_option_error(option, argv, error);
         else if (!argument_parse_average(optarg, &settings->average, error))
@@ -114,6 +125,35 @@ static void write_done(const struct diff_result *result)
     event_line_write(event);
 }
 
+/* All of the report: the page, and its figures as events. */
+static bool make_report(const struct arguments *arguments, struct meter *meter,
+                        struct diff_result *ret_result, struct error *error)
+{
+    CLEANUP_FREE char *folder = alloc_printf("%s.XXXXXX", arguments->report_path);
+    struct diff_report_settings settings = {.diff = arguments->settings, .scratch_folder = folder};
+    struct diff_report_names names = {.new_path = settings.diff.new_path,
+                                      .old_path = settings.diff.old_path,
+                                      .chunk_size = settings.diff.chunk_size};
+    struct diff_report report;
+
+    if (!mkdtemp(folder))
+        return error_set_errno(error, errno, "cannot make a temporary folder beside %s",
+                               arguments->report_path);
+    bool ok = diff_report_make(&settings, &report, error);
+    rmdir(folder);
+    if (!ok)
+        return false;
+    ok = diff_report_write_page(&report, &names, arguments->report_path, error);
+    if (ok) {
+        meter_clear(meter);
+        diff_report_write_events(&report);
+        *ret_result = report.diff;
+        ret_result->chunk_list = NULL;
+    }
+    diff_report_finish(&report);
+    return ok;
+}
+
 static int run_diff(int argc, char **argv)
 {
     struct arguments arguments = {
@@ -135,11 +175,13 @@ static int run_diff(int argc, char **argv)
     meter_init(&meter, argv[0], arguments.quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
-    bool ok = diff_files(settings, &result, &error);
+    bool ok = arguments.report_path ? make_report(&arguments, &meter, &result, &error)
+                                    : diff_files(settings, &result, &error);
     meter_clear(&meter);
     if (!ok)
         return event_line_write_failure(argv[0], &error);
     write_done(&result);
+    diff_result_finish(&result);
     return 0;
 }
 

@@ -12,19 +12,14 @@
 #include "common/io/device.h"
 
 enum {
-    DIFF_BLOCK_SIZE = 1024 * 1024, /* bytes read at once */
-};
-
-/* A content-defined chunk. Its key is not proved: for an estimate it need not be. */
-struct diff_chunk {
-    uint64_t key;
-    uint32_t size;
+    DIFF_BLOCK_SIZE = 1024 * 1024, /* bytes read at once; no chunk is larger */
 };
 
 struct diff_chunks {
     struct diff_chunk *items;
     size_t count;
     size_t room;
+    uint64_t bytes; /* of all of them: where the next one begins */
 };
 
 struct diff_run {
@@ -107,7 +102,8 @@ static bool add_chunk(void *owner, const uint8_t *data, size_t size)
         chunks->room = room;
     }
     chunks->items[chunks->count++] =
-        (struct diff_chunk){.key = digest_xxh3(data, size), .size = (uint32_t)size};
+        (struct diff_chunk){.key = digest_xxh3(data, size), .offset = chunks->bytes, .size = (uint32_t)size};
+    chunks->bytes += size;
     return true;
 }
 
@@ -134,34 +130,71 @@ static bool cut(struct diff_run *run, struct device *device, uint64_t size, stru
 
 static int compare_keys(const void *a, const void *b)
 {
-    uint64_t key_a = ((const struct diff_chunk *)a)->key, key_b = ((const struct diff_chunk *)b)->key;
+    const struct diff_chunk *chunk_a = a, *chunk_b = b;
 
-    return (key_a > key_b) - (key_a < key_b);
+    if (chunk_a->key != chunk_b->key)
+        return chunk_a->key < chunk_b->key ? -1 : 1;
+    return (chunk_a->offset > chunk_b->offset) - (chunk_a->offset < chunk_b->offset);
 }
 
-/* Both lists sorted by key: one walk finds what the old one lacks. */
-static void count_missing(struct diff_run *run)
+static int compare_offsets(const void *a, const void *b)
+{
+    const struct diff_chunk *chunk_a = a, *chunk_b = b;
+
+    return (chunk_a->offset > chunk_b->offset) - (chunk_a->offset < chunk_b->offset);
+}
+
+static void sort(struct diff_chunks *chunks, int (*compare)(const void *, const void *))
+{
+    if (chunks->count)
+        qsort(chunks->items, chunks->count, sizeof(struct diff_chunk), compare);
+}
+
+/* Both lists sorted by key and offset: one walk finds what becomes of each chunk of the new one. */
+static void judge(struct diff_run *run)
 {
     struct diff_chunks *new_chunks = &run->new_chunks, *old_chunks = &run->old_chunks;
     size_t old = 0;
 
-    if (new_chunks->count)
-        qsort(new_chunks->items, new_chunks->count, sizeof(struct diff_chunk), compare_keys);
-    if (old_chunks->count)
-        qsort(old_chunks->items, old_chunks->count, sizeof(struct diff_chunk), compare_keys);
+    sort(new_chunks, compare_keys);
+    sort(old_chunks, compare_keys);
     for (size_t i = 0; i < new_chunks->count; i++) {
-        uint64_t key = new_chunks->items[i].key;
-        if (i > 0 && new_chunks->items[i - 1].key == key)
-            continue;
-        while (old < old_chunks->count && old_chunks->items[old].key < key)
+        struct diff_chunk *chunk = &new_chunks->items[i];
+        bool repeated = i > 0 && chunk[-1].key == chunk->key, held = false;
+        while (old < old_chunks->count && compare_keys(&old_chunks->items[old], chunk) < 0) {
+            held = old_chunks->items[old].key == chunk->key;
             old++;
-        if (old < old_chunks->count && old_chunks->items[old].key == key)
-            continue;
-        run->result.chunks_missing++;
-        run->result.bytes_missing += new_chunks->items[i].size;
+        }
+        if (old < old_chunks->count && compare_keys(&old_chunks->items[old], chunk) == 0)
+            chunk->fate = DIFF_FATE_KEEP;
+        else if (held || repeated || (old < old_chunks->count && old_chunks->items[old].key == chunk->key))
+            chunk->fate = DIFF_FATE_COPY;
+        else
+            chunk->fate = DIFF_FATE_FETCH;
+        run->result.chunks_missing += chunk->fate == DIFF_FATE_FETCH;
+        run->result.bytes_missing += chunk->fate == DIFF_FATE_FETCH ? chunk->size : 0;
     }
+    sort(new_chunks, compare_offsets);
     run->result.chunks = new_chunks->count;
     run->result.table_bytes = CHUNK_TABLE_HEADER_SIZE + (uint64_t)new_chunks->count * CHUNK_TABLE_ROW_SIZE;
+}
+
+/* OLD may hold a chunk at the same place without being cut there: zeros, mostly. A device looks there, too.
+ */
+static bool find_in_place(struct diff_run *run, struct error *error)
+{
+    struct diff_chunks *chunks = &run->new_chunks;
+
+    for (size_t i = 0; i < chunks->count; i++) {
+        struct diff_chunk *chunk = &chunks->items[i];
+        if (chunk->fate != DIFF_FATE_COPY || chunk->offset + chunk->size > run->result.old_size)
+            continue;
+        if (!device_read(run->old_device, run->old_block, chunk->size, chunk->offset, error))
+            return false;
+        if (digest_xxh3(run->old_block, chunk->size) == chunk->key)
+            chunk->fate = DIFF_FATE_KEEP;
+    }
+    return true;
 }
 
 static bool diff_run(struct diff_run *run, struct error *error)
@@ -184,8 +217,8 @@ static bool diff_run(struct diff_run *run, struct error *error)
     if (!compare_fixed(run, error) || !cut(run, run->new_device, result->new_size, &run->new_chunks, error) ||
         !cut(run, run->old_device, result->old_size, &run->old_chunks, error))
         return false;
-    count_missing(run);
-    return true;
+    judge(run);
+    return find_in_place(run, error);
 }
 
 bool diff_files(const struct diff_settings *settings, struct diff_result *ret_result, struct error *error)
@@ -199,9 +232,18 @@ bool diff_files(const struct diff_settings *settings, struct diff_result *ret_re
     device_close(run.old_device);
     free(run.new_block);
     free(run.old_block);
-    free(run.new_chunks.items);
     free(run.old_chunks.items);
-    if (ok)
+    if (ok) {
         *ret_result = run.result;
+        ret_result->chunk_list = run.new_chunks.items;
+    } else {
+        free(run.new_chunks.items);
+    }
     return ok;
+}
+
+void diff_result_finish(struct diff_result *result)
+{
+    free(result->chunk_list);
+    result->chunk_list = NULL;
 }

@@ -316,8 +316,26 @@ static void test_image_that_changes_while_it_is_read(void **state)
     }
 }
 
-static struct diff_result must_diff(struct fixture *fixture, const void *new_data, size_t new_size,
-                                    const void *old_data, size_t old_size, uint32_t chunk_size)
+/* Bytes of NEW by what becomes of them, in a list of chunks without gaps. */
+static void count_fates(const struct diff_result *result, uint64_t ret_bytes[DIFF_FATES])
+{
+    uint64_t offset = 0;
+
+    memset(ret_bytes, 0, DIFF_FATES * sizeof(*ret_bytes));
+    for (uint64_t i = 0; i < result->chunks; i++) {
+        const struct diff_chunk *chunk = &result->chunk_list[i];
+        assert_int_equal(chunk->offset, offset);
+        ret_bytes[chunk->fate] += chunk->size;
+        offset += chunk->size;
+    }
+    assert_int_equal(offset, result->new_size);
+    assert_int_equal(ret_bytes[DIFF_FATE_PATCH], 0);
+    assert_int_equal(ret_bytes[DIFF_FATE_FETCH], result->bytes_missing);
+}
+
+static struct diff_result must_diff_fates(struct fixture *fixture, const void *new_data, size_t new_size,
+                                          const void *old_data, size_t old_size, uint32_t chunk_size,
+                                          uint64_t ret_bytes[DIFF_FATES])
 {
     CLEANUP_FREE char *new_path = alloc_printf("%s/new", fixture->folder);
     CLEANUP_FREE char *old_path = alloc_printf("%s/old", fixture->folder);
@@ -332,7 +350,17 @@ static struct diff_result must_diff(struct fixture *fixture, const void *new_dat
         fail_msg("%s", error.message);
     assert_int_equal(result.new_size, new_size);
     assert_int_equal(result.old_size, old_size);
+    count_fates(&result, ret_bytes);
+    diff_result_finish(&result);
     return result;
+}
+
+static struct diff_result must_diff(struct fixture *fixture, const void *new_data, size_t new_size,
+                                    const void *old_data, size_t old_size, uint32_t chunk_size)
+{
+    uint64_t bytes[DIFF_FATES];
+
+    return must_diff_fates(fixture, new_data, new_size, old_data, old_size, chunk_size, bytes);
 }
 
 static void test_diff_counts_as_the_ancestor(void **state)
@@ -395,6 +423,32 @@ static void test_diff_counts_repeated_chunks_once(void **state)
     assert_int_equal(result.bytes_missing, 4096);
 }
 
+static void test_diff_says_what_becomes_of_chunks(void **state)
+{
+    CLEANUP_FREE uint8_t *old_data = noise(400000, 1);
+    CLEANUP_FREE uint8_t *new_data = noise(400000, 1);
+    uint64_t bytes[DIFF_FATES];
+
+    /* The first half is changed in one place, the second moved by as much as came in between. */
+    new_data[100000] ^= 1;
+    memmove(new_data + 201000, new_data + 200000, 199000);
+    must_diff_fates(*state, new_data, 400000, old_data, 400000, 1000, bytes);
+    assert_in_range(bytes[DIFF_FATE_KEEP], 190000, 200000);
+    assert_in_range(bytes[DIFF_FATE_COPY], 190000, 199000);
+    assert_in_range(bytes[DIFF_FATE_FETCH], 2000, 20000);
+    /* Zeros are the same at the same place, wherever the chunks before them ended. */
+    memset(old_data + 100000, 0, 300000);
+    memset(new_data + 100000, 0, 300000);
+    memcpy(new_data, "other", 5);
+    must_diff_fates(*state, new_data + 1, 399999, old_data + 1, 399999, 1000, bytes);
+    assert_in_range(bytes[DIFF_FATE_KEEP], 380000, 399999);
+    /* A chunk that repeats is fetched once. */
+    memset(new_data, 1, 400000);
+    must_diff_fates(*state, new_data, 400000, old_data, 400000, 1000, bytes);
+    assert_in_range(bytes[DIFF_FATE_FETCH], 4096, 8192);
+    assert_int_equal(bytes[DIFF_FATE_COPY], 400000 - bytes[DIFF_FATE_FETCH]);
+}
+
 static void test_diff_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -425,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_diff_in_chunks_larger_than_a_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_diff_finds_chunks_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_diff_counts_repeated_chunks_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_diff_says_what_becomes_of_chunks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_diff_refused, set_up, tear_down),
     };
 

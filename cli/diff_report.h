@@ -1,0 +1,26 @@
+/*
+ * A report on the way from one image to the next, for people: one HTML page that needs nothing but itself (no
+ * script, no font, no address), with a map of the image, a table of costs and advice. And the same figures as
+ * events for programs. Names and texts that come from files are shown without letting them be anything but
+ * text.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "common/sinter/diff_report.h"
+
+/* What the page says beyond the report's figures. */
+struct diff_report_names {
+    const char *new_path;
+    const char *old_path;
+    uint32_t chunk_size; /* bytes of the fixed chunks that were counted */
+};
+
+/* Replaces `path` by the page. Blocks on the medium. */
+bool diff_report_write_page(const struct diff_report *report, const struct diff_report_names *names,
+                            const char *path, struct error *error);
+
+/* Writes `fates`, `way` and `advice` to stdout. */
+void diff_report_write_events(const struct diff_report *report);

@@ -1,0 +1,206 @@
+"""moonsinter diff --report: the page for publishers."""
+import gzip
+import os
+import re
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
+
+import images
+from programs import assert_failed, moonsinter
+
+pytestmark = pytest.mark.sanitized
+
+
+def write_pair(folder, new=None, old=None):
+    old = images.noise(3_000_000, "old") if old is None else old
+    new = images.changed(old, "new") if new is None else new
+    (folder / "old").write_bytes(old)
+    (folder / "new").write_bytes(new)
+    return folder / "new", folder / "old"
+
+
+def make_report(folder, new, old, *options):
+    """Runs it; the result, and the page as a tree."""
+    path = folder / "report.html"
+    result = moonsinter("diff", new, old, "--report", path, *options)
+    assert result.status == 0, result
+    return result, xml.etree.ElementTree.fromstring(path.read_text(encoding="utf-8"))
+
+
+def codes(result):
+    return [event["code"] for event in result.named("advice")]
+
+
+def find(page, **attributes):
+    return [element for element in page.iter()
+            if all(element.get(name.replace("_", "-")) == value for name, value in attributes.items())]
+
+
+def test_the_page_says_what_the_events_say(folder):
+    new, old = write_pair(folder)
+    result, page = make_report(folder, new, old)
+    fates = result.named("fates")[0]
+    assert sum(fates[f"bytes_{fate}"] for fate in ("keep", "copy", "patch", "fetch")) == new.stat().st_size
+    assert fates["bytes_patch"] > 0 and fates["bytes_keep"] > 0 and fates["bytes_copy"] > 0
+    for fate in ("keep", "copy", "patch", "fetch"):
+        key, = find(page, data_fate=fate)
+        assert int(key.get("data-bytes")) == fates[f"bytes_{fate}"]
+    ways = result.named("way")
+    assert [way["name"] for way in ways] == ["whole", "whole-compressed", "fixed-chunks", "blocks-4k", "content-defined",
+                                             "pack", "patches"]
+    for way in ways:
+        row, = find(page, data_way=way["name"])
+        assert int(row.get("data-list")) == way["list_bytes"]
+        assert int(row.get("data-data")) == way["data_bytes"]
+        assert f"{way['total_bytes']} bytes" in [cell.get("title") for cell in row.iter()]
+    texts = ["".join(item.itertext()) for item in page.iter("li") if item.get("data-advice")]
+    assert texts == [event["text"] for event in result.named("advice")]
+    done = result.events[-1]
+    assert done["event"] == "done"
+    assert done["content_defined_bytes_to_fetch"] == fates["bytes_patch"] + fates["bytes_fetch"]
+
+
+def test_the_map_in_numbers_adds_up(folder):
+    new, old = write_pair(folder)
+    result, page = make_report(folder, new, old)
+    details, = page.iter("details")
+    rows = [[int(cell.text) for cell in row] for row in list(details.iter("tr"))[1:]]
+    fates = result.named("fates")[0]
+    for column, fate in enumerate(("keep", "copy", "patch", "fetch"), start=1):
+        assert sum(row[column] for row in rows) == fates[f"bytes_{fate}"]
+    # And it is what is drawn: the lengths of each colour's lines, in thousandths of a row.
+    row_bytes = rows[1][0]
+    for path in page.iter("{http://www.w3.org/2000/svg}path"):
+        drawn = sum(float(width) for width in re.findall(r"h([\d.e+]+)", path.get("d"))) * row_bytes / 1000
+        # Four digits of each number, and lines of at least one thousandth.
+        assert drawn == pytest.approx(fates[f"bytes_{path.get('class')}"], rel=0.02, abs=20 * row_bytes / 1000)
+
+
+def test_the_page_needs_nothing_but_itself(folder):
+    make_report(folder, *write_pair(folder))
+    text = (folder / "report.html").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    for word in ("http:", "https:", "//", "src=", "href=", "url(", "@import", "<script", "<link", "<img", "<iframe"):
+        assert word not in text.lower(), word
+    page = xml.etree.ElementTree.fromstring((folder / "report.html").read_text(encoding="utf-8"))
+    policy, = find(page, http_equiv="Content-Security-Policy")
+    assert policy.get("content").startswith("default-src 'none'")
+    assert page.get("lang") == "en"
+    picture, = find(page, role="img")
+    names = {element.get("id"): element.text for element in picture}
+    assert all(names[name] for name in picture.get("aria-labelledby").split())
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a&b\"c'd<b>", "line\nbreak\x1b[31m", b"\xff\xfe<i>"])
+def test_names_are_text(folder, name):
+    new, old = write_pair(folder)
+    name = os.fsencode(name).replace(b"/", b"")
+    odd = os.path.join(os.fsencode(folder), name)
+    os.rename(old, odd)
+    path = folder / "report.html"
+    done = subprocess.run([moonsinter("--version").arguments[0], b"diff", os.fsencode(new), odd, b"--report", os.fsencode(path)],
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done
+    page = xml.etree.ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    assert not list(page.iter("script")) + list(page.iter("i"))
+    shown = "".join(page.itertext())
+    assert "\x1b" not in shown and ("<" in shown) == (b"<" in name)
+    if name.startswith(b"<script>"):
+        assert "<script>alert(1)<script>" in shown
+
+
+def test_a_report_leaves_nothing_but_itself(folder):
+    new, old = write_pair(folder)
+    make_report(folder, new, old)
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "old", "report.html"]
+    assert_failed(moonsinter("diff", new, folder / "missing", "--report", folder / "other.html"), "missing")
+    assert_failed(moonsinter("diff", new, old, "--report", folder / "no-folder" / "report.html"), "no-folder")
+    (folder / "taken").mkdir()
+    assert_failed(moonsinter("diff", new, old, "--report", folder / "taken"), "taken")
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "old", "report.html", "taken"]
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (0, 100_000), (100_000, 0), (1, 1), (5000, 4096)])
+def test_small_and_empty_images(folder, sizes):
+    data = images.noise(200_000, "data")
+    new, old = write_pair(folder, data[:sizes[0]], data[:sizes[1]])
+    result, _ = make_report(folder, new, old)
+    assert sum(value for key, value in result.named("fates")[0].items() if key.startswith("bytes_")) == sizes[0]
+
+
+def test_equal_images_and_unrelated_ones(folder):
+    data = images.noise(2_000_000, "data")
+    result, _ = make_report(folder, *write_pair(folder, data, data))
+    assert result.named("fates")[0]["bytes_keep"] == len(data) and codes(result) == []
+    result, _ = make_report(folder, *write_pair(folder, data, images.noise(2_000_000, "others")))
+    assert result.named("fates")[0]["bytes_fetch"] == len(data) and codes(result) == ["nothing-in-common"]
+
+
+def test_an_image_that_is_compressed_as_a_whole(folder):
+    data = images.noise(1_000_000, "data")
+    result, _ = make_report(folder, *write_pair(folder, gzip.compress(data, mtime=0), data))
+    assert codes(result)[0] == "compressed-as-a-whole"
+
+
+def make_tree(folder, seconds, middle):
+    """Files that hardly compress. `middle` is the size of one in the middle, by name and thus by place."""
+    tree = folder / "tree"
+    tree.mkdir(exist_ok=True)
+    for number in range(20):
+        path = tree / f"file-{number:02}"
+        path.write_bytes(images.noise(middle if number == 3 else 150_000, number))
+        os.utime(path, (seconds, seconds))
+    os.utime(tree, (seconds, seconds))
+    return tree
+
+
+def make_squashfs(folder, name, middle, *options):
+    images.run("mksquashfs", make_tree(folder, 1_700_000_000, middle), folder / name, "-noappend", "-all-root", "-no-progress",
+               "-no-xattrs", *(options or ["-mkfs-time", "1700000000"]))
+    return folder / name
+
+
+def test_advice_on_squashfs(folder):
+    old = make_squashfs(folder, "old", 300_000)
+    new = make_squashfs(folder, "new", 430_000)
+    result, page = make_report(folder, new, old)
+    assert codes(result) == ["compressed-inside", "unsorted"]
+    assert "squashfs, gzip, blocks of 128 KiB" in "".join(page.itertext())
+    new = make_squashfs(folder, "new-2", 430_000, "-mkfs-time", "1700000000", "-b", "1M")
+    assert {"other-compression", "large-blocks"} <= set(codes(make_report(folder, new, old)[0]))
+    new = make_squashfs(folder, "new-3", 300_000, "-mkfs-time", "1000000000")
+    result, _ = make_report(folder, new, old)
+    assert codes(result) == ["made-at-other-times"]
+    assert "2001-09-09T01:46:40Z" in result.named("advice")[0]["text"]
+
+
+def make_ext4(folder, name, seconds, *options):
+    uuid = "11111111-2222-3333-4444-555555555555"
+    environment = dict(os.environ, E2FSPROGS_FAKE_TIME="1700000000", SOURCE_DATE_EPOCH="1700000000",
+                       PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-U", uuid, "-E", f"hash_seed={uuid}", *options,
+                    "-d", make_tree(folder, seconds, 100_000), folder / name, "16M"], check=True, env=environment)
+    # What -d took from the tree and nobody can set there.
+    sets = "".join(f"sif {path} {field} @{seconds}\nsif {path} {field}_extra 0\n" for field in ("atime", "ctime")
+                   for path in ["/", *(f"/file-{number:02}" for number in range(20))])
+    subprocess.run(["debugfs", "-w", "-f", "-", folder / name], input=sets.encode(), capture_output=True, check=True,
+                   env=environment)
+    return folder / name
+
+
+def test_advice_on_ext4(folder):
+    old = make_ext4(folder, "old", 1_700_000_000)
+    same = make_ext4(folder, "same", 1_700_000_000)
+    result, _ = make_report(folder, same, old)
+    assert codes(result) == [] and result.named("fates")[0]["bytes_keep"] == old.stat().st_size
+    result, _ = make_report(folder, make_ext4(folder, "later", 1_700_000_001), old)
+    assert codes(result) == ["inode-times"]
+    assert re.match(r"2[01] of \d+ inodes", result.named("advice")[0]["text"])
+    others = ["-U", "99999999-2222-3333-4444-555555555555", "-O", "metadata_csum"]
+    result, _ = make_report(folder, make_ext4(folder, "other", 1_700_000_000, *others), old)
+    assert "other-uuid" in codes(result)
+    result, _ = make_report(folder, make_ext4(folder, "seed", 1_700_000_000, "-E", f"hash_seed={others[1]}"), old)
+    assert codes(result) == ["other-hash-seed"]
+    result, _ = make_report(folder, make_ext4(folder, "journal", 1_700_000_000, "-O", "has_journal"), old)
+    assert "journal" in codes(result)
