@@ -193,20 +193,48 @@ def test_a_client_that_never_reads_its_events_is_dropped_and_harms_nobody(daemon
         daemon.wait(lambda status: status["state"] == "reboot-pending", "the installation")
 
 
+def ask_as(daemon, method, path, groups):
+    """One request as nobody with these groups, the first the primary one: the HTTP status, or None where the socket is shut."""
+    script = ("import http.client, socket, sys\n"
+              "c = http.client.HTTPConnection('localhost')\n"
+              "c.sock = socket.socket(socket.AF_UNIX)\n"
+              "try: c.sock.connect(sys.argv[1])\n"
+              "except PermissionError: sys.exit()\n"
+              "c.request(sys.argv[2], sys.argv[3]); print(c.getresponse().status)\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", script, daemon.socket, method, path], user=65534, group=groups[0],
+                          extra_groups=groups[1:], capture_output=True, text=True, check=True)
+    return int(done.stdout) if done.stdout else None
+
+
+ORDERS = ("check", "install", "cancel", "reboot", "mark-good", "mark-bad", "rollback")
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
 def test_changing_things_needs_authority(daemon):
     """Whoever may open the socket may read; another user without the group may not change anything."""
     os.chmod(daemon.socket_folder, 0o755)
     os.chmod(daemon.socket, 0o666)
-    script = ("import http.client, socket, sys\n"
-              "c = http.client.HTTPConnection('localhost')\n"
-              "c.sock = socket.socket(socket.AF_UNIX); c.sock.connect(sys.argv[1])\n"
-              "c.request(sys.argv[2], sys.argv[3]); print(c.getresponse().status)\n")
-
-    def ask(method, path):
-        return int(subprocess.run(["/usr/bin/python3", "-c", script, daemon.socket, method, path], user=65534,
-                                  group=65534, extra_groups=[], capture_output=True, text=True, check=True).stdout)
-    assert ask("GET", "/v1/status") == 200
-    for action in ("check", "install", "cancel", "reboot", "mark-good", "mark-bad", "rollback"):
-        assert ask("POST", f"/v1/{action}") == 403
+    assert ask_as(daemon, "GET", "/v1/status", [65534]) == 200
+    for action in ORDERS:
+        assert ask_as(daemon, "POST", f"/v1/{action}", [65534]) == 403
     assert daemon.status()["state"] == "held"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_members_of_the_group_may_give_orders(make_daemon, file_slots):
+    """By SO_PEERCRED where it is their primary group, else by SO_PEERGROUPS, however many groups they are in."""
+    gid = 54321
+    daemon = make_daemon("http://127.0.0.1:1/image", file_slots, mode="check", Api={"Group": gid}).start()
+    os.chmod(daemon.socket_folder, 0o755)
+    info = os.stat(daemon.socket)
+    assert (info.st_mode & 0o777, info.st_uid, info.st_gid) == (0o660, 0, gid)
+    many = [65534, *range(60_000, 60_500)]
+    for groups in ([gid], [65534, gid], [*many, gid]):
+        assert ask_as(daemon, "GET", "/v1/status", groups) == 200
+        assert ask_as(daemon, "POST", "/v1/check", groups) == 202
+    for groups in ([65534], many, [gid + 1, gid - 1]):
+        assert ask_as(daemon, "GET", "/v1/status", groups) is None, "they do not even get to the socket"
+    os.chmod(daemon.socket, 0o666)
+    for groups in ([65534], many, [gid + 1, gid - 1]):
+        assert ask_as(daemon, "GET", "/v1/status", groups) == 200
+        assert {ask_as(daemon, "POST", f"/v1/{action}", groups) for action in ORDERS} == {403}

@@ -34,11 +34,24 @@ def test_verify(units):
     assert not ours
 
 
-def test_security(units):
+SANDBOXES = [None, *sorted(path.stem for path in (UNITS / "sandbox").glob("*.conf"))]
+
+
+@pytest.mark.parametrize("backend", SANDBOXES)
+def test_security(units, backend):
+    """The exposure of the unit with each backend's drop-in, which docs/security.md tells."""
+    if backend:
+        (units / "moonsinterd.service.d").mkdir()
+        shutil.copy(UNITS / "sandbox" / f"{backend}.conf", units / "moonsinterd.service.d" / "10-backend.conf")
+    done = analyze("verify", "--man=no", units / "moonsinterd.service")
+    assert done.returncode == 0 and "10-backend" not in done.stderr, done.stderr
     done = analyze("security", "--offline=yes", "--no-pager", units / "moonsinterd.service")
     exposure = re.search(r"Overall exposure level for moonsinterd.service: ([0-9.]+)", done.stdout)
     assert exposure, done.stdout + done.stderr
     assert float(exposure[1]) <= 3.0
+    row = next(line for line in (programs.ROOT / "docs" / "security.md").read_text().splitlines()
+               if line.startswith("|") and (f"{backend}.conf" if backend else "`file`") in line)
+    assert row.split("|")[3].strip() == exposure[1], row
 
 
 def test_no_capability():
@@ -46,6 +59,13 @@ def test_no_capability():
     text = (UNITS / "moonsinterd.service.in").read_text()
     assert re.search(r"^CapabilityBoundingSet=$", text, re.MULTILINE)
     assert re.search(r"^NoNewPrivileges=yes$", text, re.MULTILINE)
+
+
+def test_every_backend_that_writes_elsewhere_has_its_drop_in():
+    table = (programs.ROOT / "daemon" / "config_table.c").read_text()
+    names = re.findall(r'\] = "([a-z-]+)",', re.search(r"backend_names\[\] = \{(.*?)\};", table, re.DOTALL)[1])
+    assert {"file", "rpi-cmdline", "grub"} <= set(names)
+    assert set(names) - {"file", "custom"} == set(SANDBOXES) - {None}
 
 
 def test_socket_is_where_the_settings_say():
