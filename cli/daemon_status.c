@@ -186,6 +186,20 @@ void daemon_status_print_entry(FILE *stream, struct json_object *entry)
     print_output(stream, entry);
 }
 
+/* Who is believed, and who signed what is offered. */
+static void print_trust(FILE *stream, struct json_object *status)
+{
+    struct json_object *update = member(status, "update");
+    char key[DAEMON_STATUS_TEXT_SIZE];
+
+    if (*daemon_status_text(key, update, "signed_by")) {
+        fprintf(stream, "Signed:      by key %s", key);
+        print_text(stream, ": ", update, "trusted_comment", "");
+        fputc('\n', stream);
+    }
+    print_text(stream, "Trust:       ", member(status, "trust"), "why", "\n");
+}
+
 void daemon_status_print(FILE *stream, struct json_object *status)
 {
     struct json_object *slots = member(status, "slots"), *last_check = member(status, "last_check");
@@ -200,6 +214,7 @@ void daemon_status_print(FILE *stream, struct json_object *status)
     print_slot(stream, "b", member(slots, "b"));
     print_boot(stream, member(status, "boot"));
     print_update(stream, member(status, "update"));
+    print_trust(stream, status);
     if (last_check && json_object_object_length(last_check)) {
         print_text(stream, "Last check:  ", last_check, "result", "");
         print_text(stream, ", ", last_check, "time", "\n");

@@ -11,6 +11,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/sinter/trust.h"
 #include "daemon/config_files.h"
 #include "daemon/config_secret.h"
 #include "daemon/config_table.h"
@@ -31,7 +32,6 @@ struct config_origins {
 /* While files are read. */
 struct loading {
     struct config *config;
-    struct config *defaults;
     const char *root;
     struct config_problems *problems;
 };
@@ -65,6 +65,7 @@ struct config *config_free(struct config *config)
         origin_clear(&config->origins->keys[i]);
     }
     http_settings_clear_headers(config->header_lines);
+    trust_keys_free(config->keys);
     free(config->origins);
     free(config);
     return NULL;
@@ -122,10 +123,6 @@ static void set_key(struct loading *loading, size_t index, const char *text, con
         return;
     }
     const char *why = config_key_set(key, loading->config, text);
-    if (!why && key->later && !config_key_equal(key, loading->config, loading->defaults)) {
-        why = key->later;
-        config_key_reset(key, loading->config);
-    }
     origin->refused |= why != NULL;
     if (why) {
         CLEANUP_FREE char *shown = config_secret_show_bad(key, text);
@@ -377,13 +374,42 @@ static void check_together(const struct config *config, const char *root, struct
     check_boot(config, root, problems);
 }
 
+static void report_ignored(void *owner, const char *path)
+{
+    config_problems_add(owner, false, "%s: is not looked at, for its name does not end in .pub", path);
+}
+
+/* The publishers that are trusted. A key that cannot be read might be the one that all depends on. */
+static void read_keys(struct config *config, const char *root, struct config_problems *problems)
+{
+    CLEANUP_FREE char *folder = alloc_printf("%s%s", root, config->keys_folder);
+    bool section_known;
+    const struct origin *keys = &config->origins->keys[find_key("Trust", "Keys", &section_known)];
+    const struct origin *demand =
+        &config->origins->keys[find_key("Trust", "RequireSignature", &section_known)];
+    struct error error;
+
+    config->keys = trust_keys_new();
+    bool is_default =
+        strcmp(config->keys_folder, config_keys[keys - config->origins->keys].default_text) == 0;
+    /* The usual folder need not be there. */
+    if ((!is_default || access(folder, F_OK) == 0 || errno != ENOENT) &&
+        !trust_keys_add_folder(config->keys, folder, report_ignored, problems, &error))
+        config_problems_add(problems, true, "%s: Keys=%s: %s", keys->count ? keys->places[0] : "default",
+                            config->keys_folder, error.message);
+    else if (config->require_signature == CONFIG_DEMAND_YES && trust_keys_count(config->keys) == 0)
+        config_problems_add(problems, true,
+                            "%s: RequireSignature=yes and there is no *.pub in Keys=%s, so nothing could be "
+                            "installed; put the publisher's public key there",
+                            demand->places[0], config->keys_folder);
+}
+
 bool config_load(const struct config_request *request, struct config **ret_config,
                  struct config_problems *problems)
 {
     const char *root = request->root ? request->root : "";
     size_t errors_before = problems->errors;
-    struct loading loading = {
-        .config = config_new(), .defaults = config_new(), .root = root, .problems = problems};
+    struct loading loading = {.config = config_new(), .root = root, .problems = problems};
 
     config_files_read(request, take_assignment, &loading, problems);
     if (request->url)
@@ -391,7 +417,7 @@ bool config_load(const struct config_request *request, struct config **ret_confi
     find_defaults(loading.config, root);
     read_headers(loading.config, root, problems);
     check_together(loading.config, root, problems);
-    config_free(loading.defaults);
+    read_keys(loading.config, root, problems);
     if (problems->errors != errors_before) {
         config_free(loading.config);
         return false;

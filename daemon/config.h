@@ -29,6 +29,13 @@ enum config_backend {
     CONFIG_BACKEND_CUSTOM,
 };
 
+/* Whether a manifest must be signed. */
+enum config_demand {
+    CONFIG_DEMAND_AUTO, /* as soon as there is a key, or a signed release was ever accepted */
+    CONFIG_DEMAND_NO,
+    CONFIG_DEMAND_YES,
+};
+
 /* One span of local time on some days of the week; begin > end crosses midnight and belongs to the first day.
  */
 struct config_window {
@@ -41,6 +48,8 @@ enum {
     CONFIG_UNITS_MAX = 64,
     CONFIG_LIST_MAX = 16, /* values of a key that may stand several times */
 };
+
+struct trust_keys;
 
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
 struct config {
@@ -73,8 +82,9 @@ struct config {
     char *headers[CONFIG_LIST_MAX + 1];                /* "Name: value" or "@FILE", NULL-terminated */
     char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
     /* [Trust] */
-    bool require_signature;
-    char *trust_keys;
+    enum config_demand require_signature;
+    char *keys_folder;
+    struct trust_keys *keys; /* read from there */
     /* [Health] */
     char *health_checks;
     bool health_checks_optional;             /* nobody named the folder, so it need not be there */
@@ -158,5 +168,6 @@ struct config_key_info {
 /* Row `index` of the table; returns false past its end. */
 bool config_get_key_info(size_t index, struct config_key_info *ret_info);
 
+const char *config_demand_name(enum config_demand demand);
 const char *config_mode_name(enum config_mode mode);
 const char *config_backend_name(enum config_backend backend);

@@ -15,8 +15,6 @@
 
 #define PLACE(member) offsetof(struct config, member)
 
-#define LATER "this version of moonsinterd cannot do that yet; remove the line, or install a newer version"
-
 static const char *check_header(const char *text)
 {
     return *text == '@' ? config_value_check_path(text + 1) : http_settings_check_header(text);
@@ -79,13 +77,10 @@ const struct config_key config_keys[] = {
     {"Transfer", "Header", CONFIG_TYPE_LIST, PLACE(headers), .check = check_header, .secret = true,
      .summary = "A header for the server that Url= names, or @ and a file of such; may stand several times."},
 
-    {"Trust", "RequireSignature", CONFIG_TYPE_BOOL, PLACE(require_signature), "no",
-     .later =
-         "signatures cannot be checked by this version of moonsinterd; set it to no, or install a newer version",
+    {"Trust", "RequireSignature", CONFIG_TYPE_DEMAND, PLACE(require_signature), "auto",
      .summary = "Install nothing whose manifest is not signed by a trusted key."},
-    {"Trust", "Keys", CONFIG_TYPE_TEXT, PLACE(trust_keys), "/etc/moonsinter/keys.d",
-     .check = config_value_check_path, .later = LATER,
-     .summary = "Folder of the trusted minisign keys, *.pub."},
+    {"Trust", "Keys", CONFIG_TYPE_TEXT, PLACE(keys_folder), "/etc/moonsinter/keys.d",
+     .check = config_value_check_path, .summary = "Folder of the trusted minisign keys, *.pub."},
 
     {"Health", "Checks", CONFIG_TYPE_TEXT, PLACE(health_checks), "/etc/moonsinter/health.d",
      .check = config_value_check_path,
@@ -113,6 +108,8 @@ const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
 static const char *const mode_names[] = {"check", "install", "reboot"};
 
+static const char *const demand_names[] = {"auto", "no", "yes"};
+
 static const char *const backend_names[] = {
     [CONFIG_BACKEND_FILE] = "file",
     [CONFIG_BACKEND_RPI_CMDLINE] = "rpi-cmdline",
@@ -123,6 +120,11 @@ static const char *const backend_names[] = {
     [CONFIG_BACKEND_SYSTEMD_BOOT] = "systemd-boot",
     [CONFIG_BACKEND_CUSTOM] = "custom",
 };
+
+const char *config_demand_name(enum config_demand demand)
+{
+    return demand_names[demand];
+}
 
 const char *config_mode_name(enum config_mode mode)
 {
@@ -142,11 +144,6 @@ bool config_key_is_list(const struct config_key *key)
 static void *place(const struct config_key *key, struct config *config)
 {
     return (char *)config + key->offset;
-}
-
-static const void *place_const(const struct config_key *key, const struct config *config)
-{
-    return (const char *)config + key->offset;
 }
 
 static const char *explain_number(int result, const char *form)
@@ -194,6 +191,19 @@ static const char *set_backend(struct config *config, const char *text)
         return NULL;
     }
     return "is no boot backend; this version of moonsinterd supports file, rpi-cmdline and grub";
+}
+
+static const char *set_demand(struct config *config, const char *text)
+{
+    bool yes;
+
+    if (strcmp(text, demand_names[CONFIG_DEMAND_AUTO]) == 0)
+        config->require_signature = CONFIG_DEMAND_AUTO;
+    else if (text_parse_bool(text, &yes) < 0)
+        return "must be auto, yes or no";
+    else
+        config->require_signature = yes ? CONFIG_DEMAND_YES : CONFIG_DEMAND_NO;
+    return NULL;
 }
 
 static const char *set_mode(struct config *config, const char *text)
@@ -248,6 +258,8 @@ const char *config_key_set(const struct config_key *key, struct config *config, 
         return set_number(key, config, text);
     case CONFIG_TYPE_MODE:
         return set_mode(config, text);
+    case CONFIG_TYPE_DEMAND:
+        return set_demand(config, text);
     case CONFIG_TYPE_BACKEND:
         return set_backend(config, text);
     case CONFIG_TYPE_TEXT:
@@ -277,6 +289,7 @@ void config_key_clear(const struct config_key *key, struct config *config)
     case CONFIG_TYPE_SIZE:
     case CONFIG_TYPE_DURATION:
     case CONFIG_TYPE_MODE:
+    case CONFIG_TYPE_DEMAND:
     case CONFIG_TYPE_BACKEND:
         break;
     case CONFIG_TYPE_TEXT:
@@ -305,42 +318,4 @@ void config_key_reset(const struct config_key *key, struct config *config)
     } else if (key->type == CONFIG_TYPE_DURATION) {
         *(uint64_t *)place(key, config) = 0;
     }
-}
-
-bool config_key_equal(const struct config_key *key, const struct config *config, const struct config *other)
-{
-    const void *left = place_const(key, config), *right = place_const(key, other);
-    const char *left_text, *right_text;
-
-    switch (key->type) {
-    case CONFIG_TYPE_BOOL:
-        return *(const bool *)left == *(const bool *)right;
-    case CONFIG_TYPE_COUNT:
-        return *(const unsigned *)left == *(const unsigned *)right;
-    case CONFIG_TYPE_SIZE:
-    case CONFIG_TYPE_DURATION:
-        return *(const uint64_t *)left == *(const uint64_t *)right;
-    case CONFIG_TYPE_MODE:
-        return config->mode == other->mode;
-    case CONFIG_TYPE_BACKEND:
-        return config->backend == other->backend;
-    case CONFIG_TYPE_TEXT:
-    case CONFIG_TYPE_FILE:
-        left_text = *(char *const *)left;
-        right_text = *(char *const *)right;
-        return left_text && right_text ? strcmp(left_text, right_text) == 0 : left_text == right_text;
-    case CONFIG_TYPE_LIST:
-        for (char *const *mine = left, *const *others = right;; mine++, others++) {
-            if (!*mine || !*others)
-                return *mine == *others;
-            if (strcmp(*mine, *others) != 0)
-                return false;
-        }
-    case CONFIG_TYPE_WINDOW:
-        return config->window_count == other->window_count &&
-               memcmp(config->windows, other->windows, config->window_count * sizeof(config->windows[0])) ==
-                   0;
-    }
-    assert(false);
-    return false;
 }

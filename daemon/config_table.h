@@ -16,6 +16,7 @@ enum config_type {
     CONFIG_TYPE_SIZE,     /* uint64_t, bytes */
     CONFIG_TYPE_DURATION, /* uint64_t, milliseconds */
     CONFIG_TYPE_MODE,
+    CONFIG_TYPE_DEMAND,
     CONFIG_TYPE_BACKEND,
     CONFIG_TYPE_TEXT,   /* char *, `check` decides */
     CONFIG_TYPE_FILE,   /* char *, an absolute path that must be there and readable */
@@ -33,7 +34,6 @@ struct config_key {
     uint64_t max;
     const char *(*check)(const char *text); /* CONFIG_TYPE_TEXT, CONFIG_TYPE_LIST */
     const char *summary;
-    const char *later;       /* not NULL: anything but the default is refused with this sentence */
     const char *for_backend; /* not NULL: has no effect with a backend that is not among these words */
     bool secret;
 };
@@ -51,9 +51,6 @@ const char *config_key_set(const struct config_key *key, struct config *config, 
 
 /* Puts the default back. */
 void config_key_reset(const struct config_key *key, struct config *config);
-
-/* Whether the place in both holds the same. */
-bool config_key_equal(const struct config_key *key, const struct config *config, const struct config *other);
 
 /* Frees and clears a place. */
 void config_key_clear(const struct config_key *key, struct config *config);

@@ -47,7 +47,13 @@ static void take_release(struct daemon *daemon, struct release *release)
     struct record_manifest *kept = &daemon->record->manifest;
     struct record_release offered;
 
-    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size);
+    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
+                        release->verdict.is_signed);
+    if (*release->verdict.why_not)
+        log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
+                    release->verdict.why_not);
+    else if (release->verdict.is_signed)
+        log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
     bool same = strcmp(offered.manifest_sha256, daemon->offered.manifest_sha256) == 0;
     /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
     daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
@@ -64,6 +70,22 @@ static void take_release(struct daemon *daemon, struct release *release)
     }
 }
 
+/* What fails for the clock's sake only is no fault of the server's, and waits for the clock. */
+static bool hold_for_clock(struct daemon *daemon, const struct error *error)
+{
+    char why[256];
+
+    if (!daemon_trust_explain_clock(daemon, error, why, sizeof(why)))
+        return false;
+    log_error("%s: %s", why, error->message);
+    record_set_error(daemon->record, error, daemon_now_s());
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "clock", why);
+    /* As if planned: there is nothing a plan could be made of. */
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = true}, why);
+    return true;
+}
+
 static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
                        uint64_t retry_after_ms)
 {
@@ -76,6 +98,10 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     if (error) {
         set_result(daemon, "failed");
         daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
+        if (hold_for_clock(daemon, error)) {
+            daemon_settle(daemon);
+            return;
+        }
         daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
         daemon_settle(daemon);
         return;
@@ -90,11 +116,12 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
 void daemon_check_start(struct daemon *daemon)
 {
     const struct release *known = daemon->image_changed ? NULL : daemon->release;
+    struct trust trust = daemon_trust(daemon);
 
     daemon->http_used = true;
     daemon->fetch =
         release_fetch_start(daemon->http, daemon->pool, daemon->config->url, known ? known->etag : NULL,
-                            known ? known->last_modified : NULL, &(struct trust){0}, on_fetched, daemon);
+                            known ? known->last_modified : NULL, &trust, on_fetched, daemon);
 }
 
 void daemon_check_cancel(struct daemon *daemon)
@@ -121,6 +148,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
                                                               : POLICY_MODE_REBOOT,
         .operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL,
         .now_s = daemon_now_s(),
+        .floor_s = daemon_trust_floor_s(daemon),
         .running_known = running != SLOT_NONE,
         .running_why = daemon->view.slots->why,
         .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
@@ -166,10 +194,31 @@ static const char *find_unchanged(const struct daemon *daemon)
         return NULL;
     if (record_release_is_same(&record->slots[running].release, &daemon->offered))
         return "up-to-date";
+    /* One that was armed before signatures were demanded is no better than any other. */
     if (daemon->view.boot.next == other &&
-        record_release_is_same(&record->slots[other].release, &daemon->offered))
+        record_release_is_same(&record->slots[other].release, &daemon->offered) &&
+        (record->slots[other].release.is_signed || !daemon_trust(daemon).demanded))
         return "pending";
     return NULL;
+}
+
+/* A release that is not acceptable is an error, once; one that only has to wait is none. */
+static void remember_refusal(struct daemon *daemon)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    const struct record *record = daemon->record;
+    struct error error;
+
+    for (size_t i = 0; i < verdict->count; i++) {
+        if (!verdict->blocks[i].refuses)
+            continue;
+        error_set(&error, ERROR_REFUSED, "%s", verdict->blocks[i].why);
+        if (record->error_kind != ERROR_REFUSED || strcmp(record->error_message, error.message) != 0) {
+            log_error("the release is refused: %s", error.message);
+            record_set_error(daemon->record, &error, daemon_now_s());
+        }
+        return;
+    }
 }
 
 static void post_held(struct daemon *daemon, bool planned)
@@ -180,6 +229,7 @@ static void post_held(struct daemon *daemon, bool planned)
     snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
              *daemon->offered.version ? daemon->offered.version : "without a version",
              daemon->install_verdict.blocks[0].why);
+    remember_refusal(daemon);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = planned}, reason);
 }
 
@@ -237,6 +287,7 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         return;
     }
     if (unchanged) {
+        record_accept(daemon->record, &daemon->offered);
         daemon->install_verdict.count = 0;
         set_result(daemon, unchanged);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED}, unchanged);
@@ -286,23 +337,43 @@ void daemon_check_read_machine_id(struct daemon *daemon)
                  "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
 }
 
+/* The kept files as a release, judged as one that was fetched; NULL with the reason. */
+static struct release *load_kept(struct daemon *daemon, struct error *error)
+{
+    struct trust trust = daemon_trust(daemon);
+    struct release *release = NULL;
+    char *text = NULL, *signature = NULL;
+    size_t size, signature_size = 0;
+
+    if (!file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+        return NULL;
+    if (trust_looks_at_signatures(&trust) && access(daemon->save.signature_path, F_OK) == 0)
+        file_read(daemon->save.signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &signature_size,
+                  NULL);
+    if (release_from_text(daemon->config->url, text, size, signature, signature_size, &trust, &release,
+                          error))
+        return release;
+    free(text);
+    free(signature);
+    return NULL;
+}
+
 void daemon_check_load(struct daemon *daemon)
 {
     struct record_manifest *kept = &daemon->record->manifest;
-    struct release *release = NULL;
+    struct release *release;
     struct error error;
-    char url_sha256[DIGEST_SHA256_HEX_SIZE], *text = NULL;
-    size_t size;
+    char url_sha256[DIGEST_SHA256_HEX_SIZE];
 
     hash_url(daemon->config->url, url_sha256);
     if (strcmp(kept->url_sha256, url_sha256) != 0 || access(daemon->save.manifest_path, F_OK) < 0) {
         memset(kept, 0, sizeof(*kept));
         return;
     }
-    if (file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, &error) &&
-        release_from_text(daemon->config->url, text, size, NULL, 0, &(struct trust){0}, &release, &error)) {
+    release = load_kept(daemon, &error);
+    if (release) {
         record_release_from(&daemon->offered, release->manifest, release->manifest_text,
-                            release->manifest_size);
+                            release->manifest_size, release->verdict.is_signed);
         if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {
             release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
             release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;
@@ -312,7 +383,6 @@ void daemon_check_load(struct daemon *daemon)
         /* It is of another moment than the record: harmless, and one whole answer mends it. */
         release_free(release);
     } else {
-        free(text);
         log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);
     }
     memset(&daemon->offered, 0, sizeof(daemon->offered));

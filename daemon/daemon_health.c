@@ -52,6 +52,7 @@ void daemon_health_start(struct daemon *daemon)
         .folder_optional = config->health_checks_optional,
         .units = (const char *const *)config->health_units,
         .server_url = config->health_server ? config->url : NULL,
+        .trust = daemon_trust(daemon),
         .as_units = is_system_service(),
         .timeout_ms = config->health_timeout_ms,
     };

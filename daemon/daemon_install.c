@@ -176,6 +176,9 @@ static void on_done(void *owner, const struct error *done_error)
     daemon->stall_why[0] = 0;
     event_del(daemon->progress_timer);
     if (!done_error && !planning) {
+        uint8_t sha256[DIGEST_SHA256_SIZE];
+        if (clone_get_sha256(daemon->clone, sha256))
+            digest_sha256_to_hex(sha256, daemon->read_back);
         daemon->verified = clone_take_target(daemon->clone);
         daemon->percent = 100;
         daemon->keep_verified_only = false;
@@ -254,6 +257,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
     daemon->target = target;
     daemon->planning = plan_only;
     daemon->installing = daemon->offered;
+    daemon->read_back[0] = 0;
     daemon->phase = phase_name(CLONE_PHASE_PREPARING);
     if (!plan_only)
         log_notice("installing %s into slot %s (%s)",

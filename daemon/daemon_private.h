@@ -57,6 +57,8 @@ struct daemon_save {
     char *record_path, *record_text;
     char *manifest_path, *manifest_text; /* text NULL = unchanged */
     size_t manifest_size;
+    char *signature_path, *signature_text; /* of the manifest; text NULL = it has none */
+    size_t signature_size;
     bool failed;
     struct error error;
     bool complained; /* once in a row is enough */
@@ -196,8 +198,9 @@ struct daemon {
     bool keep_verified_only; /* the last installation did not read back what it wrote */
     struct record_release installing;
     enum slot target;
-    struct device *verified; /* the target, read back and still exclusive, until it is armed */
-    const char *phase;       /* as the status shows it, NULL = none */
+    char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from it; "" = none */
+    struct device *verified;                /* the target, read back and still exclusive, until it is armed */
+    const char *phase;                      /* as the status shows it, NULL = none */
     struct clone_progress progress;
     bool planned;
     struct plan_totals plan; /* of plan_release */
@@ -261,6 +264,25 @@ void daemon_watch_jobs(struct daemon *daemon);
 
 /* One-shot timers. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
+
+/* daemon_trust.c */
+
+/* What is asked of a manifest by the settings and the record as they are. */
+struct trust daemon_trust(const struct daemon *daemon);
+
+/* The same as a clause for people. */
+void daemon_trust_describe(const struct daemon *daemon, char *ret_text, size_t size);
+void daemon_trust_log(const struct daemon *daemon);
+
+/* Unix time before which it cannot be: when this was built, or when the last release accepted was made. */
+uint64_t daemon_trust_floor_s(const struct daemon *daemon);
+
+/* Whether an error is due to a clock that cannot be right; then *ret_why is a sentence. */
+bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
+                                size_t size);
+
+/* Whether the target that was just installed and read back may be armed. */
+bool daemon_trust_allows_arming(const struct daemon *daemon, struct error *error);
 
 /* daemon_settings.c */
 

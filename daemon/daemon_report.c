@@ -67,13 +67,22 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
     };
 }
 
-/* `verdict` and `url` are the caller's, and live as long as the snapshot. */
+/* What a snapshot points at. */
+struct report_texts {
+    struct policy_verdict verdict;
+    char trust[512];
+    const char *url; /* NULL where it is not shown */
+};
+
+/* `texts` is the caller's, and lives as long as the snapshot. */
 static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
-                          struct policy_verdict *verdict, const char *url)
+                          struct report_texts *texts)
 {
     const struct daemon_view *view = &daemon->view;
+    const struct trust_verdict *signature = daemon->release ? &daemon->release->verdict : NULL;
 
-    find_blocks(daemon, verdict);
+    find_blocks(daemon, &texts->verdict);
+    daemon_trust_describe(daemon, texts->trust, sizeof(texts->trust));
     *ret_snapshot = (struct status_snapshot){
         .daemon_version = MOONSINTER_VERSION,
         .pid = getpid(),
@@ -81,16 +90,21 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .state = daemon->update.state,
         .phase = daemon->phase,
         .since_s = daemon->since_s,
-        .blocked_by = verdict,
+        .blocked_by = &texts->verdict,
         .boot_backend = config_backend_name(daemon->fixed->backend),
         .boot_next = view->boot.next,
         .boot_trial = view->running != SLOT_NONE && view->boot.trial == view->running,
         .boot_tries_left = view->boot.tries_left,
-        .url = url,
+        .url = texts->url,
         .update = daemon->release ? &daemon->offered : NULL,
         .update_size_bytes = daemon->release ? daemon->release->manifest->file_size : 0,
         .next_check_s = daemon->next_s,
         .next_check_why = daemon->next.sentence,
+        .signature_required = daemon_trust(daemon).demanded,
+        .key_count = trust_keys_count(daemon->config->keys),
+        .trust_why = texts->trust,
+        .key_id = signature && signature->is_signed ? signature->key_id : NULL,
+        .trusted_comment = signature ? signature->comment : NULL,
         .record = daemon->record,
         .stall_why = *daemon->stall_why ? daemon->stall_why : NULL,
     };
@@ -108,9 +122,9 @@ struct json_object *daemon_report_status(const struct daemon *daemon)
 {
     CLEANUP_FREE char *url = http_url_for_display(daemon->config->url);
     struct status_snapshot snapshot;
-    struct policy_verdict verdict;
+    struct report_texts texts = {.url = url};
 
-    fill_snapshot(daemon, &snapshot, &verdict, url);
+    fill_snapshot(daemon, &snapshot, &texts);
     return status_json(&snapshot);
 }
 
@@ -119,10 +133,10 @@ struct json_object *daemon_report_status(const struct daemon *daemon)
 void daemon_report_send_status(struct daemon *daemon)
 {
     struct status_snapshot snapshot;
-    struct policy_verdict verdict;
+    struct report_texts texts = {.url = NULL};
     char sentence[512];
 
-    fill_snapshot(daemon, &snapshot, &verdict, NULL);
+    fill_snapshot(daemon, &snapshot, &texts);
     notify_status(status_sentence(sentence, sizeof(sentence), &snapshot));
     daemon->status_ms = daemon_now_ms();
     daemon->status_pending = false;
@@ -212,9 +226,9 @@ static char *api_metrics(void *owner)
 {
     const struct daemon *daemon = owner;
     struct status_snapshot snapshot;
-    struct policy_verdict verdict;
+    struct report_texts texts = {.url = NULL};
 
-    fill_snapshot(daemon, &snapshot, &verdict, NULL);
+    fill_snapshot(daemon, &snapshot, &texts);
     return status_metrics(&snapshot);
 }
 

@@ -6,11 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+
+/* A signature of another manifest would be as good as none, so which of the two comes first means nothing. */
+static bool save_signature(struct daemon_save *save)
+{
+    if (save->signature_text)
+        return file_replace(save->signature_path, save->signature_text, save->signature_size, 0644,
+                            &save->error);
+    if (unlink(save->signature_path) < 0 && errno != ENOENT)
+        return error_set_errno(&save->error, errno, "cannot remove %s", save->signature_path);
+    return true;
+}
 
 /* On a thread. The manifest first: a record that names a manifest which is not there only costs one more
  * request, but it would be asked for conditionally and never come. */
@@ -20,8 +32,18 @@ static void save_run(struct pool_job *job)
 
     save->failed =
         (save->manifest_text &&
-         !file_replace(save->manifest_path, save->manifest_text, save->manifest_size, 0644, &save->error)) ||
+         (!file_replace(save->manifest_path, save->manifest_text, save->manifest_size, 0644, &save->error) ||
+          !save_signature(save))) ||
         !file_replace(save->record_path, save->record_text, strlen(save->record_text), 0600, &save->error);
+}
+
+/* Owned by the caller. */
+static char *copy_bytes(const char *text, size_t size)
+{
+    char *copy = alloc_zeroed(size + 1);
+
+    memcpy(copy, text, size);
+    return copy;
 }
 
 static void save_submit(struct daemon *daemon)
@@ -33,10 +55,13 @@ static void save_submit(struct daemon *daemon)
     save->then_covered = save->then != NULL;
     save->record_text = record_format(daemon->record);
     if (save->manifest_dirty && daemon->release) {
+        const struct release *release = daemon->release;
         save->manifest_dirty = false;
-        save->manifest_size = daemon->release->manifest_size;
-        save->manifest_text = alloc_zeroed(save->manifest_size + 1);
-        memcpy(save->manifest_text, daemon->release->manifest_text, save->manifest_size);
+        save->manifest_size = release->manifest_size;
+        save->manifest_text = copy_bytes(release->manifest_text, save->manifest_size);
+        save->signature_size = release->signature_size;
+        save->signature_text =
+            release->verdict.is_signed ? copy_bytes(release->signature_text, save->signature_size) : NULL;
     }
     pool_submit(daemon->pool, &save->job);
     daemon_watch_jobs(daemon);
@@ -57,7 +82,8 @@ static void save_done(struct pool_job *job)
     if (failed && save->manifest_text)
         save->manifest_dirty = true;
     free(save->manifest_text);
-    save->manifest_text = NULL;
+    free(save->signature_text);
+    save->manifest_text = save->signature_text = NULL;
     if (failed && !save->complained)
         log_error("the record cannot be saved, so a restart would forget: %s", error.message);
     save->complained = failed;
@@ -118,6 +144,7 @@ bool daemon_save_init(struct daemon *daemon, struct error *error)
     save->job.done = save_done;
     save->record_path = alloc_printf("%s/record.json", daemon->fixed->state_directory);
     save->manifest_path = alloc_printf("%s/manifest.json", daemon->fixed->state_directory);
+    save->signature_path = alloc_printf("%s.minisig", save->manifest_path);
     daemon->record = alloc_zeroed(sizeof(*daemon->record));
     if (!record_load(save->record_path, daemon->record, &complaint, error))
         return false;
@@ -126,6 +153,8 @@ bool daemon_save_init(struct daemon *daemon, struct error *error)
         log_error("%s", complaint);
         error_set(&loss, ERROR_FORMAT, "%s", complaint);
         record_set_error(daemon->record, &loss, daemon_now_s());
+        /* Trust must not go with it: what was kept signed was accepted by a key. */
+        daemon->record->signed_accepted = access(save->signature_path, F_OK) == 0;
     }
     return true;
 }
@@ -136,6 +165,8 @@ void daemon_save_finish(struct daemon *daemon)
     free(daemon->save.manifest_text);
     free(daemon->save.record_path);
     free(daemon->save.manifest_path);
+    free(daemon->save.signature_text);
+    free(daemon->save.signature_path);
     free(daemon->record);
     if (daemon->save.folder)
         closedir(daemon->save.folder);

@@ -57,6 +57,7 @@ static bool judge_mode(const struct policy_input *input, struct policy_block *bl
 
 static bool judge_compatible(const struct policy_input *input, struct policy_block *block)
 {
+    block->refuses = true;
     if (!input->compatible || !*input->compatible)
         return true;
     if (input->release_compatible && strcmp(input->compatible, input->release_compatible) == 0)
@@ -70,6 +71,7 @@ static bool judge_compatible(const struct policy_input *input, struct policy_blo
 
 static bool judge_serial(const struct policy_input *input, struct policy_block *block)
 {
+    block->refuses = true;
     if (!input->has_floor || input->allow_downgrade)
         return true;
     if (!input->has_serial)
@@ -85,13 +87,19 @@ static bool judge_serial(const struct policy_input *input, struct policy_block *
 
 static bool judge_expires(const struct policy_input *input, struct policy_block *block)
 {
-    if (!input->expires_s || input->now_s < input->expires_s)
+    char expires[TIMESTAMP_TEXT_SIZE], floor[TIMESTAMP_TEXT_SIZE];
+
+    block->refuses = true;
+    if (!input->expires_s || (input->now_s < input->expires_s && input->floor_s < input->expires_s))
         return true;
-
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(text, input->expires_s);
-    return object(block, "the release expired at %s; publish it anew, or check this machine's clock", text);
+    timestamp_format(expires, input->expires_s);
+    if (input->floor_s < input->expires_s)
+        return object(block, "the release expired at %s; publish it anew, or check this machine's clock",
+                      expires);
+    return object(block,
+                  "the release expired at %s, and by what was installed here before it is %s or later; "
+                  "publish it anew",
+                  expires, timestamp_format(floor, input->floor_s));
 }
 
 /* Whoever asks this one device for the release knows better than a plan for all of them, a hold included. */

@@ -22,7 +22,8 @@ enum policy_mode {
 struct policy_input {
     enum policy_mode mode;
     bool operator_asked; /* overrides the mode, the rollout, and what is remembered against the release */
-    uint64_t now_s;      /* Unix time */
+    uint64_t now_s;      /* Unix time by this machine's clock */
+    uint64_t floor_s;    /* it is not before this, whatever the clock says */
 
     /* this machine */
     bool running_known;
@@ -62,6 +63,7 @@ struct policy_input {
 
 struct policy_block {
     const char *what; /* static, kebab-case: "mode", "compatible", ... */
+    bool refuses;     /* the release itself is not acceptable, and waiting does not change that */
     char why[256];    /* a sentence */
     uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
 };

@@ -96,7 +96,7 @@ void record_copy_lines(char *ret_text, size_t size, const char *text)
 }
 
 void record_release_from(struct record_release *release, const struct manifest *manifest,
-                         const char *manifest_text, size_t manifest_size)
+                         const char *manifest_text, size_t manifest_size, bool is_signed)
 {
     uint8_t digest[DIGEST_SHA256_SIZE];
 
@@ -108,6 +108,8 @@ void record_release_from(struct record_release *release, const struct manifest *
         digest_sha256_to_hex(manifest->sha256, release->sha256);
     digest_sha256(manifest_text, manifest_size, digest);
     digest_sha256_to_hex(digest, release->manifest_sha256);
+    release->is_signed = is_signed;
+    release->created_s = manifest->release.created;
 }
 
 bool record_release_is_same(const struct record_release *a, const struct record_release *b)
@@ -171,6 +173,15 @@ const struct record_entry *record_last_update(const struct record *record)
     return NULL;
 }
 
+void record_accept(struct record *record, const struct record_release *release)
+{
+    if (!release->is_signed)
+        return;
+    record->signed_accepted = true;
+    if (release->created_s > record->floor_s)
+        record->floor_s = release->created_s;
+}
+
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
 {
     struct record_slot *kept = &record->slots[slot];
@@ -215,6 +226,7 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     record->slots[slot].state = BOOT_HEALTH_TRIAL;
     record->slots[slot].release = *release;
     record->slots[slot].time_s = now_s;
+    record_accept(record, release);
 }
 
 void record_set_error(struct record *record, const struct error *error, uint64_t now_s)

@@ -35,6 +35,8 @@ struct record_release {
     uint64_t serial;
     char sha256[DIGEST_SHA256_HEX_SIZE];          /* of the image; an ancestor's manifest has none */
     char manifest_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the manifest's bytes */
+    bool is_signed;                               /* that manifest, by a key that was trusted then */
+    uint64_t created_s;                           /* Unix time as it says, 0 = it does not */
 };
 
 struct record_slot {
@@ -98,6 +100,8 @@ struct record_manifest {
 struct record {
     bool has_floor;
     uint64_t floor_serial;
+    bool signed_accepted; /* a signed release was: signatures are demanded from then on */
+    uint64_t floor_s;     /* Unix time before which it cannot be: signed and accepted; 0 = not known */
     struct record_slot slots[SLOT_COUNT];
     struct record_trial trial;
     struct record_release cancelled; /* not installed again by itself; "" digests = none */
@@ -127,9 +131,9 @@ char *record_format(const struct record *record);
 /* The reverse; *record is untouched on failure. Members that are missing keep their empty value. */
 bool record_parse(const char *text, size_t size, struct record *record, struct error *error);
 
-/* What a manifest of `manifest_size` bytes says, as a release to remember. */
+/* What a manifest of `manifest_size` bytes says, as a release to remember; `is_signed` by a trusted key. */
 void record_release_from(struct record_release *release, const struct manifest *manifest,
-                         const char *manifest_text, size_t manifest_size);
+                         const char *manifest_text, size_t manifest_size, bool is_signed);
 
 /* Whether a and b are the same image: by its SHA-256, or where one lacks it by the manifest's. False where
  * nothing is known of one. */
@@ -153,6 +157,10 @@ void record_add_history(struct record *record, const struct record_entry *entry)
 
 /* The last entry that tells of an update, NULL if none does. */
 const struct record_entry *record_last_update(const struct record *record);
+
+/* A release is about to boot, or found running. Where it is signed, trust does not go back behind that, nor
+ * time. */
+void record_accept(struct record *record, const struct record_release *release);
 
 /* Slot `slot` is good: the floor rises to its serial, and its trial is over. */
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s);

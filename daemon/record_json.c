@@ -37,6 +37,10 @@ static struct json_object *format_release(const struct record_release *release)
         json_add_u64(object, "serial", release->serial);
     add_text(object, "sha256", release->sha256);
     add_text(object, "manifest_sha256", release->manifest_sha256);
+    if (release->is_signed)
+        json_object_object_add(object, "signed", json_object_new_boolean(true));
+    if (release->created_s)
+        json_add_u64(object, "created_s", release->created_s);
     return object;
 }
 
@@ -130,6 +134,10 @@ char *record_format(const struct record *record)
     json_add_u64(root, "format", RECORD_FORMAT);
     if (record->has_floor)
         json_add_u64(root, "floor_serial", record->floor_serial);
+    if (record->signed_accepted)
+        json_object_object_add(root, "signed_accepted", json_object_new_boolean(true));
+    if (record->floor_s)
+        json_add_u64(root, "floor_s", record->floor_s);
     format_slots(root, record);
     format_trial(root, &record->trial);
     json_object_object_add(root, "cancelled", format_release(&record->cancelled));
@@ -195,6 +203,12 @@ static bool read_u64(struct reader *reader, struct json_object *object, const ch
     return member == JSON_MEMBER_OK;
 }
 
+static void read_bool(struct reader *reader, struct json_object *object, const char *name, bool *ret_value)
+{
+    if (json_get_bool(object, name, ret_value) == JSON_MEMBER_BAD)
+        reader->bad = name;
+}
+
 /* The index of a word in `names`, or 0 where the member is missing. */
 static unsigned read_word(struct reader *reader, struct json_object *object, const char *name,
                           const char *const *names, size_t count)
@@ -242,6 +256,8 @@ static void read_release(struct reader *reader, struct json_object *parent, cons
     read_text(reader, object, "sha256", ret_release->sha256, sizeof(ret_release->sha256));
     read_text(reader, object, "manifest_sha256", ret_release->manifest_sha256,
               sizeof(ret_release->manifest_sha256));
+    read_bool(reader, object, "signed", &ret_release->is_signed);
+    read_u64(reader, object, "created_s", INT64_MAX, &ret_release->created_s);
 }
 
 static void read_slots(struct reader *reader, struct json_object *root, struct record *record)
@@ -371,6 +387,8 @@ bool record_parse(const char *text, size_t size, struct record *record, struct e
         return error_set(error, ERROR_FORMAT, "the record is not of format %d", RECORD_FORMAT);
     record_init(parsed);
     parsed->has_floor = read_u64(&reader, root, "floor_serial", UINT64_MAX - 1, &parsed->floor_serial);
+    read_bool(&reader, root, "signed_accepted", &parsed->signed_accepted);
+    read_u64(&reader, root, "floor_s", INT64_MAX, &parsed->floor_s);
     read_slots(&reader, root, parsed);
     read_trial(&reader, root, &parsed->trial);
     read_release(&reader, root, "cancelled", &parsed->cancelled);

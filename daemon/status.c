@@ -122,7 +122,20 @@ static struct json_object *update_json(const struct status_snapshot *snapshot)
         json_add_u64(object, "size_bytes", snapshot->update_size_bytes);
     else
         json_object_object_add(object, "size_bytes", NULL);
+    add_text(object, "signed_by", snapshot->key_id);
+    add_text(object, "trusted_comment", snapshot->trusted_comment);
     json_object_object_add(object, "progress", progress_json(&snapshot->progress));
+    return object;
+}
+
+static struct json_object *trust_json(const struct status_snapshot *snapshot)
+{
+    struct json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "signature_required",
+                           json_object_new_boolean(snapshot->signature_required));
+    json_add_u64(object, "keys", snapshot->key_count);
+    add_text(object, "why", snapshot->trust_why);
     return object;
 }
 
@@ -162,6 +175,7 @@ struct json_object *status_json(const struct status_snapshot *snapshot)
     json_object_object_add(root, "slots", slots_json(snapshot));
     json_object_object_add(root, "boot", boot_json(snapshot));
     json_object_object_add(root, "update", update_json(snapshot));
+    json_object_object_add(root, "trust", trust_json(snapshot));
     json_object_object_add(root, "last_check", last_check_json(snapshot));
     json_object_object_add(root, "last_error", last_error_json(snapshot->record));
     json_object_object_add(root, "last_update", last ? record_entry_json(last) : NULL);
@@ -248,6 +262,9 @@ char *status_metrics(const struct status_snapshot *snapshot)
                 snapshot->state == (enum update_state)i);
     put_number(stream, "blocked", "gauge", "Rules that hold the update back.",
                snapshot->blocked_by ? snapshot->blocked_by->count : 0);
+    put_number(stream, "signature_required", "gauge",
+               "1 where manifests must be signed, 0 where the server is trusted.",
+               snapshot->signature_required);
     put_slots(stream, snapshot);
     put_number(stream, "boot_trial", "gauge", "1 while the running slot is on trial.", snapshot->boot_trial);
     put_number(stream, "boot_tries_left", "gauge", "Starts that an armed slot has left.",

@@ -55,6 +55,11 @@ struct status_snapshot {
     struct status_progress progress;
     uint64_t next_check_s; /* Unix time, 0 = not set */
     const char *next_check_why;
+    bool signature_required;
+    size_t key_count;
+    const char *trust_why;       /* a sentence without a stop */
+    const char *key_id;          /* whose signature the offered manifest has; NULL = none */
+    const char *trusted_comment; /* in it */
     const struct record *record; /* last check, error and update */
     const char *stall_why;       /* the medium does not answer: a sentence; NULL = all is well */
 };

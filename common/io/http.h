@@ -48,7 +48,8 @@ enum http_outcome {
 /* The answer, valid only during the http_done_fn call. */
 struct http_response {
     enum http_outcome outcome;
-    struct error error; /* set unless OK or NOT_MODIFIED; names the URL as http_url_for_display() does */
+    struct error error; /* set unless OK or NOT_MODIFIED; names the URL as http_url_for_display() does. Its
+                           code is EKEYEXPIRED where a certificate is refused for its dates */
     long status;        /* the last HTTP status, 0 if none came */
     const char *etag;   /* as sent, weak ones included; NULL if none */
     const char *last_modified; /* as sent; NULL if none */

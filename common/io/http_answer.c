@@ -300,7 +300,7 @@ static enum http_outcome judge_get(const struct http_answer *answer, const struc
     if (answer->status != 200)
         return judge_refusal(answer->status, where, error);
     if (answer->has_length && answer->length > question->size) {
-        error_set(error, ERROR_REMOTE, "%s has %" PRIu64 " bytes, more than the %zu allowed; check the URL",
+        error_set(error, ERROR_REFUSED, "%s has %" PRIu64 " bytes, more than the %zu allowed; check the URL",
                   where, answer->length, question->size);
         return HTTP_OUTCOME_FAILED;
     }

@@ -1,5 +1,6 @@
 #include "common/io/http_fault.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -75,6 +76,22 @@ static enum http_outcome judge_handshake(const char *where, const char *reason, 
                  "try again later");
 }
 
+/* One that is refused for its dates is told apart, for then it may be the clock that is wrong. */
+static enum http_outcome judge_certificate(CURL *easy, const char *where, const char *reason,
+                                           struct error *error)
+{
+    /* OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, which curl hands on. */
+    enum { NOT_YET_VALID = 9, HAS_EXPIRED = 10 };
+    long result = 0;
+
+    curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &result);
+    fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where, reason,
+          "check this machine's clock, the server's certificate and the trusted authorities");
+    if (error && (result == NOT_YET_VALID || result == HAS_EXPIRED))
+        error->code = EKEYEXPIRED;
+    return HTTP_OUTCOME_FAILED;
+}
+
 /* Not followed, or not HTTP: curl has one code for both. */
 static enum http_outcome judge_protocol(CURL *easy, const char *where, const char *reason, bool secure,
                                         struct error *error)
@@ -88,7 +105,7 @@ static enum http_outcome judge_protocol(CURL *easy, const char *where, const cha
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the answer for ", where, "it is not HTTP",
                      "check the URL and the server");
     if (redirects > 0 && secure && reached && strncasecmp(reached, "http:", strlen("http:")) == 0)
-        return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the redirect is refused to ", where,
+        return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "the redirect is refused to ", where,
                      "it leads from https to plain http", "check the server's redirect");
     if (redirects == 0 && secure && reached && strncasecmp(reached, "http:", strlen("http:")) == 0)
         return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "cannot fetch ", where,
@@ -154,9 +171,7 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
         return HTTP_OUTCOME_FAILED;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
-        return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where,
-                     reason,
-                     "check this machine's clock, the server's certificate and the trusted authorities");
+        return judge_certificate(easy, where, reason, error);
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
         return fault(HTTP_OUTCOME_FAILED, ERROR_REMOTE, error, "the server is not trusted for ", where,
                      "its public key is not a pinned one",

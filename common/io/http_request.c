@@ -141,11 +141,13 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
     /* curl's word for a single header line of more than 100 KB, too. */
     bool too_long_line = code == CURLE_OUT_OF_MEMORY && answer->status && !answer->complete;
     if (request->too_long || too_long_line) {
-        error_set(error, ERROR_REMOTE,
+        /* Too much of a range is not what was asked for; the other bounds are ours. */
+        bool range = answer->complete && question->range;
+        error_set(error, range ? ERROR_MISMATCH : ERROR_REFUSED,
                   "the server sent more for %s than the %zu bytes %s; check the URL and the server", where,
                   answer->complete ? question->size : HTTP_ANSWER_HEADER_MAX,
                   !answer->complete ? "a header may have"
-                  : question->range ? "asked for"
+                  : range           ? "asked for"
                                     : "allowed");
         return HTTP_OUTCOME_FAILED;
     }

@@ -207,7 +207,9 @@ static void clone_scan(struct clone *clone);
  * a newer release, so that reading the manifest again can help. */
 static void clone_miss_table(struct clone *clone, struct error *error)
 {
-    clone->overtaken = error->kind == ERROR_MISMATCH || error->kind == ERROR_REMOTE;
+    /* REFUSED: it is longer than the manifest says. */
+    clone->overtaken =
+        error->kind == ERROR_MISMATCH || error->kind == ERROR_REMOTE || error->kind == ERROR_REFUSED;
     error_prefix(error, "a signature is demanded, so nothing is done without the table of chunks");
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/sinter/trust.h"
 #include "daemon/config.h"
 #include "daemon/config_value.h"
 
@@ -261,8 +262,9 @@ static void test_bad_lines(void **state)
         {"Transfer", "Header=@/absent/headers", "cannot open"},
         {"Transfer", "PinnedPublicKey=/etc/key.pem", "must begin with sha256//"},
         {"Transfer", "PinnedPublicKey=sha256//short=", "44 characters"},
-        {"Trust", "RequireSignature=yes", "signatures cannot be checked by this version"},
-        {"Trust", "Keys=/etc/keys", "cannot do that yet"},
+        {"Trust", "RequireSignature=yes", "there is no *.pub in Keys=/etc/moonsinter/keys.d"},
+        {"Trust", "RequireSignature=perhaps", "must be auto, yes or no"},
+        {"Trust", "Keys=/etc/keys", "cannot list"},
         {"Health", "Timeout=0", "too small"},
         {"Health", "Checks=health.d", "absolute path"},
         {"Health", "Units=app", "names of units like"},
@@ -280,12 +282,34 @@ static void test_bad_lines(void **state)
         assert_refused(*state, cases[i].section, cases[i].line, cases[i].part);
 }
 
-static void test_defaults_of_later_keys_are_fine(void **state)
+#define KEYS "/etc/moonsinter/keys.d/"
+#define KEY                                                                                                  \
+    "untrusted comment: minisign public key\n"                                                               \
+    "RWQEzQZAvbXJA5c0/gmcZPbzqgT43XomyRtgfpG1jW5Dgf2u10HfSaxm\n"
+
+static void test_keys(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, ETC, MINIMAL "[Trust]\nRequireSignature=0\nKeys=/etc/moonsinter/keys.d\n");
+    put_file(scene, ETC, MINIMAL);
     assert_true(load(scene));
+    assert_int_equal(trust_keys_count(scene->config->keys), 0);
+    assert_int_equal(scene->config->require_signature, CONFIG_DEMAND_AUTO);
+    put_file(scene, KEYS "a.pub", KEY);
+    put_file(scene, KEYS "a.pub~", "an editor left this");
+    put_file(scene, ETC, MINIMAL "[Trust]\nRequireSignature=yes\n");
+    assert_true(load(scene));
+    assert_int_equal(trust_keys_count(scene->config->keys), 1);
+    assert_int_equal(scene->config->require_signature, CONFIG_DEMAND_YES);
+    assert_int_equal(scene->problems.count, 1);
+    assert_non_null(strstr(scene->problems.items[0].message, "a.pub~"));
+    /* Without the one that cannot be read somebody else might be trusted; a folder of that name is none. */
+    put_file(scene, KEYS "b.pub", "no key");
+    assert_false(load(scene));
+    assert_non_null(strstr(scene->problems.items[scene->problems.count - 1].message, "b.pub"));
+    put_file(scene, KEYS "b.pub", KEY);
+    put_file(scene, KEYS "c.pub/x", "");
+    assert_false(load(scene));
 }
 
 static void test_secret_stays_out_of_messages(void **state)
@@ -605,7 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_file, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_stray_dropin_is_told, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_bad_lines, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_defaults_of_later_keys_are_fine, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_keys, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_secret_stays_out_of_messages, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_secrets_that_all_may_read_are_told, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_header_files, scene_setup, scene_teardown),

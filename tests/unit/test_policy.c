@@ -278,6 +278,35 @@ static void test_added_reasons_are_bounded(void **state)
     assert_int_equal(verdict.count, POLICY_BLOCKS_MAX);
 }
 
+/* A clock in 1970 does not bring back what is known to be over, and one in 2099 does not end for good what is
+ * not. */
+static void test_time_does_not_go_back(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.now_s = 1000;
+    input.expires_s = 5000;
+    input.floor_s = 4999;
+    expect(&input, NULL);
+    input.floor_s = 5000;
+    expect(&input, "expired");
+    policy_judge_install(&input, &verdict);
+    assert_true(verdict.blocks[0].refuses);
+    assert_non_null(strstr(verdict.blocks[0].why, "1970-01-01T01:23:20Z or later"));
+    input.floor_s = 0;
+    input.now_s = 5000;
+    expect(&input, "expired");
+    policy_judge_install(&input, &verdict);
+    assert_non_null(strstr(verdict.blocks[0].why, "clock"));
+    input.now_s = 4999;
+    expect(&input, NULL);
+    /* What only has to wait is no refusal. */
+    input.running_good = false;
+    policy_judge_install(&input, &verdict);
+    assert_true(verdict.count == 1 && !verdict.blocks[0].refuses);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_a_window_holds_what_can_wait),
         cmocka_unit_test(test_verdicts_are_compared_as_they_read),
         cmocka_unit_test(test_added_reasons_are_bounded),
+        cmocka_unit_test(test_time_does_not_go_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,9 @@ static struct record *full_record(void)
     struct record_release one = release_of("1.0", 1, '1'), two = release_of("2.0 \"ü\"", 2, '2');
     struct error error;
 
+    two.is_signed = true;
+    two.created_s = 98765;
+
     record_init(record);
     record_set_arming(record, SLOT_A, &one, 100);
     record_set_good(record, SLOT_A, 101);
@@ -238,6 +241,29 @@ static void test_text_is_made_clean(void **state)
     assert_string_equal(text, "");
 }
 
+static void test_trust_and_time_do_not_go_back(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release release = release_of("1", 1, '1');
+
+    record_init(record);
+    release.created_s = 500;
+    record_set_arming(record, SLOT_A, &release, 1);
+    assert_true(!record->signed_accepted && record->floor_s == 0); /* anybody could say so */
+    release.is_signed = true;
+    record_set_arming(record, SLOT_A, &release, 1);
+    assert_true(record->signed_accepted && record->floor_s == 500);
+    release.created_s = 400;
+    record_accept(record, &release);
+    assert_int_equal(record->floor_s, 500);
+    release.is_signed = false;
+    release.created_s = 900;
+    record_accept(record, &release);
+    assert_true(record->signed_accepted && record->floor_s == 500);
+    expect_refused("{\"format\":1,\"signed_accepted\":1}");
+    expect_refused("{\"format\":1,\"floor_s\":-1}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_failed_releases_are_bounded_and_found),
         cmocka_unit_test(test_same_release),
         cmocka_unit_test(test_text_is_made_clean),
+        cmocka_unit_test(test_trust_and_time_do_not_go_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,6 +268,28 @@ static void test_a_server_that_is_busy_says_nothing_of_trust(void **state)
     teardown(&shared);
 }
 
+/* At 1,000 random places, through the whole way from the server. */
+static void test_one_bit_of_the_manifest(void **state)
+{
+    struct dice dice = {4};
+
+    for (unsigned i = 0; i < 1000; i++) {
+        if (i % 100 == 0)
+            setup_signed(&shared, NULL, true);
+        size_t bit = dice_below(&dice, (uint32_t)strlen(shared.text) * 8);
+        shared.text[bit / 8] = (char)(shared.text[bit / 8] ^ 1 << bit % 8);
+        run_release(&shared, NULL);
+        assert_true(shared.failed);
+        assert_int_equal(shared.error.kind, ERROR_MISMATCH);
+        shared.text[bit / 8] = (char)(shared.text[bit / 8] ^ 1 << bit % 8);
+        if (i % 100 == 99) {
+            run_release(&shared, NULL);
+            assert_false(shared.failed);
+            teardown(&shared);
+        }
+    }
+}
+
 /* The ancestor's five members prove nothing, whoever signs them. */
 static void test_signed_but_without_sha256(void **state)
 {
@@ -418,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_not_a_byte_is_parsed_before),
         cmocka_unit_test(test_no_signature),
         cmocka_unit_test(test_a_server_that_is_busy_says_nothing_of_trust),
+        cmocka_unit_test(test_one_bit_of_the_manifest),
         cmocka_unit_test(test_signed_but_without_sha256),
         cmocka_unit_test(test_local_files_go_through_the_same_gate),
         cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),

@@ -1,0 +1,111 @@
+/* Whom this device believes, and since when: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/timestamp.h"
+#include "daemon/build_time_generated.h"
+
+/* A clock that is this far past what is known is wrong as well: longer than anything built today is in use.
+ */
+#define LIFETIME_S (UINT64_C(40) * 365 * 24 * 3600)
+
+/* Once a signed release has been accepted, a key that is missing does not make the server trustworthy. */
+static bool is_demanded(const struct daemon *daemon)
+{
+    switch (daemon->config->require_signature) {
+    case CONFIG_DEMAND_NO:
+        return false;
+    case CONFIG_DEMAND_YES:
+        return true;
+    case CONFIG_DEMAND_AUTO:
+        return trust_keys_count(daemon->config->keys) > 0 || daemon->record->signed_accepted;
+    }
+    return true;
+}
+
+struct trust daemon_trust(const struct daemon *daemon)
+{
+    return (struct trust){.keys = daemon->config->keys, .demanded = is_demanded(daemon)};
+}
+
+void daemon_trust_describe(const struct daemon *daemon, char *ret_text, size_t size)
+{
+    const char *folder = daemon->config->keys_folder;
+    size_t count = trust_keys_count(daemon->config->keys);
+
+    if (!is_demanded(daemon))
+        snprintf(
+            ret_text, size,
+            "the server is trusted: %s, so whoever controls it, or the way to it, decides what this device boots",
+            daemon->config->require_signature == CONFIG_DEMAND_NO ? "RequireSignature=no"
+                                                                  : "no key is installed");
+    else if (count)
+        snprintf(ret_text, size, "manifests must be signed by %s of %.200s",
+                 count == 1 ? "the key" : "one of the keys", folder);
+    else
+        snprintf(
+            ret_text, size,
+            "manifests must be signed, for a signed release was accepted before, and there is no *.pub in %.200s, so "
+            "nothing is installed; put the publisher's key there, or set RequireSignature=no",
+            folder);
+}
+
+void daemon_trust_log(const struct daemon *daemon)
+{
+    char text[512];
+
+    daemon_trust_describe(daemon, text, sizeof(text));
+    if (is_demanded(daemon) && trust_keys_count(daemon->config->keys) > 0)
+        log_info("%s", text);
+    else
+        log_warning("%s", text);
+}
+
+uint64_t daemon_trust_floor_s(const struct daemon *daemon)
+{
+    uint64_t built_s = BUILD_TIME_S;
+
+    return daemon->record->floor_s > built_s ? daemon->record->floor_s : built_s;
+}
+
+bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
+                                size_t size)
+{
+    uint64_t now_s = daemon_now_s(), floor_s = daemon_trust_floor_s(daemon);
+    char now[TIMESTAMP_TEXT_SIZE], floor[TIMESTAMP_TEXT_SIZE];
+
+    if (error->code != EKEYEXPIRED || (now_s >= floor_s && now_s - floor_s < LIFETIME_S))
+        return false;
+    timestamp_format(now, now_s);
+    timestamp_format(floor, floor_s);
+    snprintf(
+        ret_why, size,
+        "the server's certificate is not valid at %s, which is what this machine's clock says and cannot be: it is %s "
+        "or later; set the clock",
+        now, floor);
+    return true;
+}
+
+/* The gate to the boot selection. Whatever way a target was filled (fetched, copied, kept from before a
+ * restart), it is armed only with the SHA-256 that was just read back from it, and with a signature demanded
+ * only under a manifest that has one. */
+bool daemon_trust_allows_arming(const struct daemon *daemon, struct error *error)
+{
+    const struct record_release *release = &daemon->installing;
+
+    if (*release->sha256 && strcmp(release->sha256, daemon->read_back) != 0)
+        return error_set(
+            error, ERROR_MISMATCH,
+            "the release is not armed: what was read back from the target is not what its manifest says");
+    if (!is_demanded(daemon))
+        return true;
+    if (!release->is_signed)
+        return error_set(error, ERROR_REFUSED, "the release is not armed: it is not signed by a trusted key");
+    if (!*release->sha256)
+        return error_set(error, ERROR_REFUSED, "the release is not armed: nothing proves it by SHA-256");
+    return true;
+}

@@ -1,0 +1,312 @@
+"""A table of attacks on a device that has the publisher's key, by whoever is between the two: the server is hostile, and
+whatever it does, the old slot goes on booting and the error names the reason."""
+import hashlib
+import json
+import shutil
+import struct
+
+import pytest
+import xxhash
+
+import images
+from evil_server import EvilServer
+from fleet import Authority
+from keys import Key
+from releases import make_release
+
+OLD = images.noise(400_000, "attacks: old")
+NEW = OLD[:100_000] + images.noise(150_000, "attacks: new") + OLD[250_000:]
+EVIL = b"evil" * 65536
+HEADER, ROW = 44, 44
+
+
+class Scene:
+    """A device that runs release 2, its publisher, and a server that is not the publisher's."""
+
+    def __init__(self, folder, make_daemon):
+        self.folder = folder
+        self.key, self.stranger = Key(folder / "publisher"), Key(folder / "stranger", "stranger")
+        self.root = folder / "www"
+        self.trusted = folder / "keys.d"
+        self.trusted.mkdir()
+        shutil.copy(self.key.public, self.trusted / "publisher.pub")
+        self.slots = folder / "slot-a", folder / "slot-b"
+        self.slots[0].write_bytes(OLD)
+        self.slots[1].write_bytes(b"")
+        self.server = EvilServer(self.root)
+        self.make_daemon = make_daemon
+        self.daemon = None
+
+    def release(self, content, version, serial, *options, key=None):
+        """Published, signed by the publisher."""
+        return make_release(self.root, content, version=version, serial=serial,
+                            options=("--compatible", "board-7", "--sign", (key or self.key).secret, *options))
+
+    def start(self, url=None, **sections):
+        """With release 2 running, marked good, and the server's manifest of it known."""
+        self.release(OLD, "2", 2)
+        self.server.start()
+        trust = {"Keys": self.trusted}
+        self.daemon = self.make_daemon(url or self.server.url("image"), self.slots, Trust=trust,
+                                       **{"Update": {"Compatible": "board-7"}, **sections}).start()
+        self.daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
+        assert self.daemon.status()["slots"]["a"]["serial"] == 2
+
+    def file(self, suffix):
+        return self.root / f"image{suffix}"
+
+    def manifest(self):
+        return json.loads(self.file(".json").read_text())
+
+    def sign_manifest(self, manifest):
+        self.file(".json").write_text(json.dumps(manifest))
+        self.key.sign(self.file(".json"))
+
+    def assert_refused(self, kinds, *words):
+        """Asks for the update; it fails for this reason, and the old slot boots."""
+        before = self.daemon.status()["last_error"]
+        assert before is None
+        self.daemon.post("install")
+        status = self.daemon.wait(lambda status: status["last_error"] and status["state"] in ("idle", "held"),
+                                  "an error", timeout=30)
+        error = status["last_error"]
+        assert error["kind"] in kinds, error
+        for word in words:
+            assert word.lower() in error["message"].lower(), f"no {word} in: {error['message']}"
+        self.assert_old_slot_boots(status)
+        self.daemon.kill()
+        self.daemon.start()
+        self.assert_old_slot_boots(self.daemon.status())
+        return error["message"]
+
+    def assert_old_slot_boots(self, status):
+        assert status["boot"]["next"] == "a" and not status["boot"]["trial"], status
+        assert status["slots"]["a"]["role"] == "active" and status["slots"]["a"]["state"] == "good", status
+        assert status["slots"]["b"]["state"] not in ("good", "trial"), status
+        assert self.slots[0].read_bytes() == OLD, "the running slot was written"
+
+
+@pytest.fixture
+def scene(folder, make_daemon):
+    made = Scene(folder, make_daemon)
+    yield made
+    if made.server.thread.is_alive():
+        made.server.stop()
+
+
+def test_without_an_attack_it_is_installed(scene):
+    """Else the tests below would prove nothing."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "it is installed")
+    assert status["boot"]["next"] == "b" and status["update"]["signed_by"] == scene.key.id
+    assert scene.slots[1].read_bytes() == NEW
+
+
+# --- who signed what ---
+
+def test_unsigned(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.file(".json.minisig").unlink()
+    scene.assert_refused(["refused"], "image.json", "not signed")
+
+
+def test_signed_by_a_stranger(scene):
+    scene.start()
+    scene.release(NEW, "3", 3, key=scene.stranger)
+    scene.assert_refused(["refused"], "image.json", scene.stranger.id, "not trusted")
+
+
+def test_signed_in_the_legacy_form(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.key.sign(scene.file(".json"), "-l")
+    scene.assert_refused(["refused"], "legacy")
+
+
+def test_signature_of_another_file(scene):
+    scene.start()
+    signature = scene.file(".json.minisig").read_bytes()
+    scene.release(NEW, "3", 3)
+    scene.file(".json.minisig").write_bytes(signature)
+    scene.assert_refused(["mismatch"], "image.json", "not one of these bytes")
+
+
+def test_one_bit_of_the_manifest(scene):
+    """A thousand of them, one after the other, are in tests/unit/test_release.c."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    data = bytearray(scene.file(".json").read_bytes())
+    data[data.index(b'"serial":3') + 9] ^= 8
+    scene.file(".json").write_bytes(data)
+    scene.assert_refused(["mismatch"], "not one of these bytes")
+
+
+def test_the_trusted_comment(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    text = scene.file(".json.minisig").read_text()
+    scene.file(".json.minisig").write_text(text.replace("file:image.json", "file:other.json"))
+    scene.assert_refused(["mismatch"], "comment")
+
+
+def test_the_ancestors_manifest(scene):
+    """The old form, without a signature and with one."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    manifest = scene.manifest()
+    del manifest["moonsinter"]
+    scene.sign_manifest(manifest)
+    scene.assert_refused(["refused"], "SHA-256")
+
+
+# --- which release, and when ---
+
+def test_old_release_replayed(scene):
+    scene.start()
+    scene.release(NEW, "1", 1)
+    scene.assert_refused(["refused"], "serial 1", "AllowDowngrade")
+
+
+def test_no_serial(scene):
+    scene.start()
+    scene.release(NEW, "3", None)
+    scene.assert_refused(["refused"], "no serial")
+
+
+def test_expired(scene):
+    scene.start()
+    scene.release(NEW, "3", 3, "--expires", "2026-01-01T00:00:00Z")
+    scene.assert_refused(["refused"], "expired at 2026-01-01T00:00:00Z")
+
+
+def test_for_another_device(scene):
+    scene.start()
+    scene.release(NEW, "3", 3, "--compatible", "board-8")
+    scene.assert_refused(["refused"], "board-8", "board-7")
+
+
+# --- what the signed manifest refers to ---
+
+def test_other_bytes_in_a_range(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    evil = bytearray(NEW)
+    evil[150_000:150_100] = EVIL[:100]
+    scene.file("").write_bytes(evil)
+    scene.assert_refused(["mismatch"], "chunk", "/image", "not those the manifest names")
+    assert EVIL[:100] not in scene.slots[1].read_bytes(), "it was written"
+
+
+def test_other_bytes_with_the_same_xxh3(scene):
+    """XXH3 finds chunks and proves nothing: the table, signed, has the XXH3 of the evil bytes in one row."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    table = bytearray(scene.file(".chunks").read_bytes())
+    evil, offset = bytearray(NEW), 0
+    for row in range(HEADER, len(table), ROW):
+        size = struct.unpack_from("<I", table, row)[0]
+        if offset >= 110_000:
+            evil[offset:offset + size] = EVIL[:size]
+            struct.pack_into("<Q", table, row + 4, xxhash.xxh3_64_intdigest(bytes(evil[offset:offset + size])))
+            break
+        offset += size
+    scene.file(".chunks").write_bytes(table)
+    scene.file("").write_bytes(evil)
+    manifest = scene.manifest()
+    manifest["moonsinter"]["chunks"]["sha256"] = hashlib.sha256(table).hexdigest()
+    scene.sign_manifest(manifest)
+    scene.assert_refused(["mismatch"], "chunk", "not those the manifest names")
+    assert EVIL[:100] not in scene.slots[1].read_bytes(), "it was written"
+
+
+@pytest.mark.parametrize("size", ["same", "longer"])
+def test_another_table(scene, size):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    table = bytearray(scene.file(".chunks").read_bytes())
+    table[-1] ^= 1
+    scene.file(".chunks").write_bytes(table + (bytes(ROW) if size == "longer" else b""))
+    scene.assert_refused(["mismatch" if size == "same" else "refused"], "table of chunks", "signature is demanded")
+
+
+def test_no_table(scene):
+    """The ancestor's fixed chunks, which XXH32 knows by, do not serve in its place."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.file(".chunks").unlink()
+    scene.assert_refused(["remote"], "table of chunks", "signature is demanded", "404")
+    assert not scene.slots[1].read_bytes().strip(b"\0")
+
+
+def test_an_image_that_its_chunks_do_not_make(scene):
+    """Every chunk is proved; the whole is not what was signed, which only reading it back shows."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    manifest = scene.manifest()
+    manifest["moonsinter"]["sha256"] = hashlib.sha256(OLD + b"x").hexdigest()
+    scene.sign_manifest(manifest)
+    scene.assert_refused(["mismatch"], "read back", "SHA-256")
+
+
+# --- a server without end or shame ---
+
+def test_endless_manifest(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.server.behave("image.json", "endless")
+    scene.assert_refused(["refused"], "image.json", "sent more", "allowed")
+
+
+def test_endless_signature(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.server.behave("image.json.minisig", "endless")
+    scene.assert_refused(["refused"], "not signed", "sent more", "allowed")
+
+
+def test_endless_chunk(scene):
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.server.behave("image", "endless")
+    scene.assert_refused(["mismatch"], "/image", "sent more", "asked for")
+
+
+# --- what lies on the device ---
+
+def test_the_manifest_kept_from_before(scene):
+    """It goes through the same gate after a restart, whatever the record says of it and whatever the server says."""
+    scene.start()
+    scene.release(NEW, "3", 3, key=scene.stranger)
+    assert scene.daemon.stop() == 0
+    state = scene.daemon.folder / "state"
+    evil = scene.file(".json").read_bytes()
+    (state / "manifest.json").write_bytes(evil)
+    shutil.copy(scene.file(".json.minisig"), state / "manifest.json.minisig")
+    record = json.loads((state / "record.json").read_text())
+    record["manifest"]["sha256"] = hashlib.sha256(evil).hexdigest()
+    (state / "record.json").write_text(json.dumps(record))
+    scene.daemon.start()
+    status = scene.daemon.wait(lambda status: status["last_error"], "it is refused")
+    assert status["last_error"]["kind"] == "refused" and "not trusted" in status["last_error"]["message"]
+    assert "kept from before cannot be used" in scene.daemon.log
+    scene.assert_old_slot_boots(scene.daemon.status())
+
+
+def test_a_redirect_to_plain_http(scene, folder):
+    authority = Authority(folder / "authority")
+    scene.start()
+    scene.release(NEW, "3", 3)
+    assert scene.daemon.stop() == 0
+    with EvilServer(scene.root, tls=authority.issue("server")) as server:
+        scene.daemon.settings["Update"]["Url"] = server.url(
+            f"redirect/image?to=http://127.0.0.1:{scene.server.port}/image.json")
+        scene.daemon.settings["Transfer"] = {"CaFile": authority.pem}
+        scene.daemon.write_config()
+        scene.daemon.start()
+        status = scene.daemon.wait(lambda status: status["last_error"], "it is refused")
+        assert status["last_error"]["kind"] == "refused", status["last_error"]
+        assert "https to plain http" in status["last_error"]["message"]
+        scene.assert_old_slot_boots(scene.daemon.status())

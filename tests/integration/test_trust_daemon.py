@@ -1,0 +1,225 @@
+"""moonsinterd: whom it trusts, that trust does not fail open, and that time does not go back."""
+import os
+import shutil
+import time
+
+import pytest
+
+import images
+from evil_server import EvilServer
+from fleet import Authority
+from keys import Key
+from programs import moonsinter
+from releases import make_release
+
+pytestmark = pytest.mark.sanitized
+
+ONE, TWO = images.noise(300_000, "trust: one"), images.noise(300_000, "trust: two")
+
+
+def whats(status):
+    return [block["what"] for block in status["blocked_by"]]
+
+
+def is_armed(status):
+    return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
+
+
+def is_refused(status):
+    return status["last_error"] and status["last_error"]["kind"] == "refused"
+
+
+@pytest.fixture
+def key(folder):
+    return Key(folder / "publisher")
+
+
+@pytest.fixture
+def keys_folder(folder, key):
+    path = folder / "keys.d"
+    path.mkdir()
+    shutil.copy(key.public, path)
+    return path
+
+
+@pytest.fixture
+def release(folder, key):
+    return make_release(folder / "1", ONE, version="1", serial=1,
+                        options=("--sign", key.secret, "--trusted-comment", "the first one"))
+
+
+def test_without_a_key_the_server_is_trusted_and_that_is_said(nginx, release, file_slots, make_daemon, folder):
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": folder}).start()
+    status = daemon.wait(is_armed, "it is installed")
+    assert status["trust"] == {"signature_required": False, "keys": 0,
+                               "why": "the server is trusted: no key is installed, so whoever controls it, or the way to "
+                                      "it, decides what this device boots"}
+    assert status["update"]["signed_by"] is None
+    assert "the server is trusted: no key" in daemon.log
+    assert nginx.requests("/image.json.minisig") == []
+    text = moonsinter("status", "--socket", daemon.socket, "--json").stdout
+    assert "the server is trusted" in text
+
+
+def test_a_key_is_enough_to_demand_signatures(nginx, release, key, keys_folder, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}).start()
+    status = daemon.wait(is_armed, "it is installed")
+    assert status["trust"]["signature_required"] and status["trust"]["keys"] == 1
+    assert status["update"]["signed_by"] == key.id and status["update"]["trusted_comment"] == "the first one"
+    # Known from before, and signed still, after a restart: a 304 is all that is asked for.
+    assert daemon.stop() == 0
+    nginx.forget()
+    daemon.start()
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it is known")
+    nginx.wait_for_silence()
+    assert [request.status for request in nginx.requests("/image.json")][-1:] == [304]
+    assert nginx.requests("/image.json.minisig") == []
+    assert daemon.status()["update"]["signed_by"] == key.id
+
+
+def test_trust_does_not_fail_open(nginx, folder, release, key, keys_folder, file_slots, make_daemon):
+    """Rule 9: a signed release was accepted, and the next slot's /etc brings no key."""
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}).start()
+    daemon.wait(is_armed, "it is installed")
+    daemon.post("reboot")
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+    assert daemon.stop() == 0
+    for file in keys_folder.iterdir():
+        file.unlink()
+    nginx.publish(make_release(folder / "2", TWO, version="2", serial=2))
+    daemon.start()
+    daemon.post("check")
+    status = daemon.wait(is_refused, "it is refused")
+    assert "no key is trusted here" in status["last_error"]["message"]
+    assert status["trust"]["signature_required"] and "accepted before" in status["trust"]["why"]
+    # Neither does it when the record is lost.
+    assert daemon.stop() == 0
+    (daemon.folder / "state" / "record.json").write_text("lost")
+    daemon.start()
+    assert daemon.status()["trust"]["signature_required"]
+    assert daemon.stop() == 0
+    # Only by hand.
+    daemon.settings["Trust"]["RequireSignature"] = "no"
+    daemon.write_config()
+    daemon.start()
+    daemon.wait(lambda status: status["slots"]["a"]["version"] == "2", "it is installed")
+    assert "RequireSignature=no" in daemon.status()["trust"]["why"]
+
+
+def test_a_signature_that_nobody_demands(nginx, folder, release, keys_folder, file_slots, make_daemon):
+    """With RequireSignature=no it is looked at and told of, and stops nothing."""
+    stranger = Key(folder / "stranger")
+    stranger.sign(f"{release}.json")
+    daemon = make_daemon(nginx.publish(release), file_slots,
+                         Trust={"Keys": keys_folder, "RequireSignature": "no"}).start()
+    status = daemon.wait(is_armed, "it is installed")
+    assert status["update"]["signed_by"] is None and not status["trust"]["signature_required"]
+    assert f"by key {stranger.id}, which is not trusted here" in daemon.log
+
+
+def test_rotation_is_a_file_copy(nginx, folder, release, key, keys_folder, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="check", Trust={"Keys": keys_folder}).start()
+    daemon.wait(lambda status: whats(status) == ["mode"], "it is offered")
+    new = Key(folder / "new")
+    new.sign(f"{release}.json")
+    nginx.publish(release)
+    daemon.post("install")
+    # The manifest is the same, so the server answers 304, and the first signature still counts.
+    daemon.wait(is_armed, "it is installed")
+    daemon.post("cancel")
+    daemon.wait(lambda status: status["state"] == "held", "it is taken back")
+    # The old key goes: what it signed has to come again, whole, and its like is refused.
+    shutil.copy(new.public, keys_folder / "new.pub")
+    for file in keys_folder.glob("key.pub"):
+        file.unlink()
+    daemon.reload()
+    daemon.wait(lambda status: status["update"]["signed_by"] is None, "what the old key signed is forgotten")
+    daemon.post("install")
+    status = daemon.wait(is_armed, "it is installed")
+    assert status["update"]["signed_by"] == new.id
+
+
+def test_a_key_that_cannot_be_read_is_an_error(nginx, release, keys_folder, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder})
+    daemon.start()
+    (keys_folder / "other.pub").write_text("not a key")
+    daemon.reload()
+    daemon.wait(lambda status: "the settings were not taken" in daemon.log, "the old settings stay")
+    assert "other.pub" in daemon.log and daemon.status()["trust"]["keys"] == 1
+    assert daemon.stop() == 0
+    daemon.start(wait=False)
+    assert daemon.process.wait(20) != 0
+    assert "other.pub" in daemon.log.splitlines()[-1] or "other.pub" in daemon.log
+
+
+def test_expired_is_judged_again_at_each_poll(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """A frozen mirror is noticed, also on a 304; and what has expired by the time that a signed release was made stays so
+    whatever the clock says."""
+    soon = int(time.time()) + 5
+    release = make_release(folder / "1", ONE, version="1", serial=1,
+                           options=("--sign", key.secret, "--expires", f"@{soon}"))
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="check", Trust={"Keys": keys_folder},
+                         Update={"Interval": "1s"}).start()
+    daemon.wait(lambda status: whats(status) == ["mode"], "it is offered, and has not expired")
+    status = daemon.wait(lambda status: "expired" in whats(status), "it has")
+    assert time.time() >= soon
+    nginx.wait_for_silence()
+    assert nginx.requests("/image.json")[-1].status == 304
+    assert is_refused(status) and "expired" in status["last_error"]["message"]
+
+
+def test_time_does_not_go_back_behind_what_was_accepted(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """For machines that boot in 1970: the clock here says 2026 where the last release was made in 2050."""
+    release = make_release(folder / "1", ONE, version="1", serial=1,
+                           options=("--sign", key.secret, "--created", "2050-01-01T00:00:00Z"))
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}).start()
+    daemon.wait(is_armed, "it is installed")
+    daemon.post("reboot")
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+    nginx.publish(make_release(folder / "2", TWO, version="2", serial=2,
+                               options=("--sign", key.secret, "--expires", "2049-12-31T00:00:00Z")))
+    daemon.post("check")
+    status = daemon.wait(lambda status: "expired" in whats(status), "it has expired")
+    assert "2050-01-01T00:00:00Z or later" in status["blocked_by"][0]["why"]
+    # Such a machine's TLS fails for its clock's sake, which is told apart from a server that is not to be trusted.
+    authority = Authority(folder / "authority")
+    authority.issue("server", days=-1)
+    certificate = authority.folder / "server.pem", authority.folder / "server.key"
+    with EvilServer(folder / "2", tls=certificate) as server:
+        assert daemon.stop() == 0
+        daemon.settings["Update"]["Url"] = server.url("image")
+        daemon.settings["Transfer"] = {"CaFile": authority.pem}
+        daemon.write_config()
+        daemon.start()
+        status = daemon.wait(lambda status: whats(status) == ["clock"], "it waits for the clock")
+        assert status["state"] == "held" and status["last_check"]["result"] == "failed"
+        assert "set the clock" in status["blocked_by"][0]["why"]
+        assert "certificate" in status["last_error"]["message"]
+
+
+def test_a_certificate_that_expired_is_not_the_clocks_fault(folder, release, keys_folder, file_slots, make_daemon):
+    authority = Authority(folder / "authority")
+    with EvilServer(release.parent, tls=authority.issue("server", days=-1)) as server:
+        daemon = make_daemon(server.url("image"), file_slots, Trust={"Keys": keys_folder},
+                             Transfer={"CaFile": authority.pem}).start()
+        status = daemon.wait(lambda status: status["last_error"], "it fails")
+        assert status["last_error"]["kind"] == "remote" and whats(status) == []
+
+
+def test_downgrade_by_the_operators_leave(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    file_slots[0].write_bytes(TWO)
+    url = nginx.publish(make_release(folder / "2", TWO, version="2", serial=2, options=("--sign", key.secret)))
+    daemon = make_daemon(url, file_slots, Trust={"Keys": keys_folder}).start()
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
+    nginx.publish(make_release(folder / "1", ONE, version="1", serial=1, options=("--sign", key.secret)))
+    daemon.post("check")
+    status = daemon.wait(lambda status: whats(status) == ["downgrade"], "it is held")
+    assert is_refused(status)
+    daemon.settings["Update"]["AllowDowngrade"] = "yes"
+    daemon.write_config()
+    daemon.reload()
+    daemon.wait(lambda status: "new settings are in use" in daemon.log, "they are in use")
+    daemon.post("check")
+    daemon.wait(is_armed, "it is installed")
+    # The floor does not fall with it.
+    assert os.path.exists(daemon.folder / "state" / "record.json")
