@@ -5,7 +5,9 @@ import pathlib
 
 import pytest
 
+import images
 from namespaces import SOCKET
+from releases import make_release
 
 pytestmark = pytest.mark.namespaces
 
@@ -123,3 +125,27 @@ def test_orders_are_for_root_and_the_group(system):
     others = ["--reuid=65534", "--regid=65534", f"--groups={int(gid) + 1},{int(gid) + 2}"]
     assert ask(system, "POST", "/v1/check", *others) == "403"
     assert system.status()["daemon"]["pid"] > 0
+
+
+# --- what leaves the sandbox on purpose ---------------------------------------------------------------------------
+
+def test_a_health_check_is_not_confined_with_the_daemon(guest, installed, folder, nginx, loops, make_namespaces):
+    """The service manager starts it as a unit of its own, at the daemon's word from within the sandbox."""
+    content = images.noise(3_000_000, "sandbox")
+    nginx.publish(make_release(folder / "release", content, version="1", serial=1))
+    (folder / "state").mkdir()
+    nodes = {f"/dev/slot-{name}": os.stat(loops.attach(4 << 20, f"slot-{name}")).st_rdev for name in "ab"}
+    system = make_namespaces(f"{installed}:{guest.tree}", {"/var/lib/moonsinter": folder / "state"}, nodes).start()
+    system.write("/etc/moonsinter/moonsinterd.conf.d/50-test.conf",
+                 f"[Update]\nUrl={nginx.url('image')}\nMode=reboot\n[Slots]\nA=/dev/slot-a\nB=/dev/slot-b\n[Boot]\nBackend=file\n")
+    check = "/etc/moonsinter/health.d/50-check"
+    system.write(check, "#!/bin/sh\nset -e\ntouch /srv/checked\ngrep -q '^Seccomp:.0' /proc/self/status\n")
+    system.run("chmod", "755", check)
+    system.run("systemctl", "start", "moonsinterd.service")
+    system.request("POST", "/v1/check")
+    status = system.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["slots"]["b"]["state"] != "trial",
+                         "the trial is over", timeout=60)
+    assert status["slots"]["b"]["state"] == "good" and status["boot"]["next"] == "b", (status, system.journal())
+    assert pathlib.Path(f"/proc/{system.init}/root/srv/checked").exists(), "the check ran, and outside"
+    system.run("systemctl", "stop", "moonsinterd.service")
+    assert not [line for line in probe(system, None, ["/srv"]) if line.startswith("WROTE")], "the daemon itself could not"
