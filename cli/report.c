@@ -80,29 +80,39 @@ static void report_on_planned(void *owner, const struct plan *plan)
     struct report *report = owner;
     const struct plan_totals *totals = plan_totals(plan);
     struct json_object *event = event_line_new("total_chunks");
-    char kept[16], copied[16], fetched[16];
+    char kept[16], copied[16], patched[16], fetched[16], sum[16];
 
-    json_add_u64(event, "value", totals->chunks_kept + totals->chunks_copied + totals->chunks_fetched);
+    json_add_u64(event, "value",
+                 totals->chunks_kept + totals->chunks_copied + totals->chunks_patched +
+                     totals->chunks_fetched);
     report_event(report, event);
     event = event_line_new("plan");
     json_add_u64(event, "image_bytes", totals->image_bytes);
     json_add_u64(event, "bytes_kept", totals->bytes_kept);
     json_add_u64(event, "bytes_copied", totals->bytes_copied);
+    json_add_u64(event, "bytes_patched", totals->bytes_patched);
     json_add_u64(event, "bytes_fetched", totals->bytes_fetched);
+    json_add_u64(event, "chunk_bytes", totals->chunk_bytes);
+    json_add_u64(event, "patch_bytes", totals->patch_bytes);
+    json_add_u64(event, "gap_bytes", totals->gap_bytes);
+    json_add_u64(event, "section_bytes", totals->section_bytes);
     json_add_u64(event, "table_bytes", totals->table_bytes);
     json_add_u64(event, "manifest_bytes", totals->manifest_bytes);
-    json_add_u64(event, "download_bytes",
-                 totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+    json_add_u64(event, "download_bytes", plan_download_bytes(totals) + totals->manifest_bytes);
     json_add_u64(event, "chunks_kept", totals->chunks_kept);
     json_add_u64(event, "chunks_copied", totals->chunks_copied);
+    json_add_u64(event, "chunks_patched", totals->chunks_patched);
     json_add_u64(event, "chunks_fetched", totals->chunks_fetched);
     json_add_u64(event, "requests", totals->requests);
+    json_add_u64(event, "requests_before", totals->requests_before);
     json_add_u64(event, "cycles_broken", totals->cycles_broken);
     report_event(report, event);
-    report_note(report, "%s kept, %s copied, %s to fetch",
+    report_note(report, "%s kept, %s copied, %s patched, %s fetched: %s to download",
                 text_format_bytes(kept, sizeof(kept), totals->bytes_kept),
                 text_format_bytes(copied, sizeof(copied), totals->bytes_copied),
-                text_format_bytes(fetched, sizeof(fetched), totals->bytes_fetched));
+                text_format_bytes(patched, sizeof(patched), totals->bytes_patched),
+                text_format_bytes(fetched, sizeof(fetched), totals->bytes_fetched),
+                text_format_bytes(sum, sizeof(sum), plan_download_bytes(totals) + totals->manifest_bytes));
 }
 
 /* One event a chunk, as the ancestor's; there may be tens of thousands, so they are written in one go. */
@@ -122,6 +132,9 @@ static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, 
             break;
         case CLONE_FATE_COPIED:
             printf("{\"event\":\"cp_chunk\",\"value\":%" PRIu32 "}\n", i);
+            break;
+        case CLONE_FATE_PATCHED:
+            printf("{\"event\":\"patch_chunk\",\"value\":%" PRIu32 "}\n", i);
             break;
         case CLONE_FATE_FETCHED:
             printf("{\"event\":\"dl_chunk\",\"value\":%" PRIu32 ",\"size\":%" PRIu32 "}\n", i,
@@ -158,6 +171,16 @@ static void report_on_seed_skipped(void *owner, const char *path, const struct e
     json_add_string(event, "value", error->message);
     report_event(report, event);
     report_note(report, "%s %s: %s", is_target ? "output" : "seed", path, error->message);
+}
+
+static void report_on_pack_skipped(void *owner, const struct error *error)
+{
+    struct report *report = owner;
+    struct json_object *event = event_line_new("pack_skipped");
+
+    json_add_string(event, "value", error->message);
+    report_event(report, event);
+    report_note(report, "%s; going on without the pack's patches", error->message);
 }
 
 static void report_on_table_skipped(void *owner, const struct error *error)
@@ -210,6 +233,7 @@ const struct clone_events report_clone_events = {
     .chunks = report_on_chunks,
     .retry = report_on_retry,
     .seed_skipped = report_on_seed_skipped,
+    .pack_skipped = report_on_pack_skipped,
     .table_skipped = report_on_table_skipped,
     .source_hashed = report_on_source_hashed,
     .read_back = report_on_read_back,
@@ -220,7 +244,9 @@ void report_progress(struct report *report, const struct clone_progress *progres
     if (progress->bytes_verified)
         meter_show(&report->meter, progress->bytes_verified, progress->image_bytes);
     else if (progress->bytes_planned || progress->bytes_kept || progress->bytes_copied)
-        meter_show(&report->meter, progress->bytes_kept + progress->bytes_copied + progress->bytes_fetched,
+        meter_show(&report->meter,
+                   progress->bytes_kept + progress->bytes_copied + progress->bytes_patched +
+                       progress->bytes_fetched,
                    progress->image_bytes);
     else
         meter_show(&report->meter, progress->scan_bytes, progress->scan_total);
@@ -245,8 +271,7 @@ void report_done(struct report *report, struct clone *clone, bool plan_only)
 
     meter_clear(&report->meter);
     if (plan_only) {
-        json_add_u64(event, "download_bytes",
-                     totals->bytes_fetched + totals->table_bytes + totals->manifest_bytes);
+        json_add_u64(event, "download_bytes", plan_download_bytes(totals) + totals->manifest_bytes);
     } else {
         uint64_t total = report->earlier_bytes + progress->bytes_received + report->release->manifest_size;
         json_add_u64(event, "total_bytes_downloaded", total);

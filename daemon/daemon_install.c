@@ -46,17 +46,17 @@ static void on_phase(void *owner, enum clone_phase phase)
 static void on_planned(void *owner, const struct plan *plan)
 {
     struct daemon *daemon = owner;
-    char kept[16], copied[16], fetched[16];
+    char kept[16], copied[16], patched[16], fetched[16];
 
     daemon->planned = true;
     daemon->plan = *plan_totals(plan);
     daemon->plan_release = daemon->installing;
     daemon->plan_s = daemon_now_s();
-    log_info(
-        "the plan: keep %s, copy %s, download %s",
-        text_format_bytes(kept, sizeof(kept), daemon->plan.bytes_kept),
-        text_format_bytes(copied, sizeof(copied), daemon->plan.bytes_copied),
-        text_format_bytes(fetched, sizeof(fetched), daemon->plan.bytes_fetched + daemon->plan.table_bytes));
+    log_info("the plan: keep %s, copy %s, patch %s, download %s",
+             text_format_bytes(kept, sizeof(kept), daemon->plan.bytes_kept),
+             text_format_bytes(copied, sizeof(copied), daemon->plan.bytes_copied),
+             text_format_bytes(patched, sizeof(patched), daemon->plan.bytes_patched),
+             text_format_bytes(fetched, sizeof(fetched), plan_download_bytes(&daemon->plan)));
 }
 
 static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
@@ -69,6 +69,12 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
 static void on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
     log_info("%s does not serve as a seed: %s", path, error->message);
+}
+
+static void on_pack_skipped(void *owner, const struct error *error)
+{
+    log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
+                error->message);
 }
 
 static void on_table_skipped(void *owner, const struct error *error)
@@ -198,6 +204,7 @@ static const struct clone_events clone_events = {
     .planned = on_planned,
     .retry = on_retry,
     .seed_skipped = on_seed_skipped,
+    .pack_skipped = on_pack_skipped,
     .table_skipped = on_table_skipped,
     .done = on_done,
 };
@@ -294,7 +301,7 @@ static void update_percent(struct daemon *daemon)
     const struct clone_progress *progress = &daemon->progress;
     uint64_t total = progress->scan_total + 2 * progress->image_bytes;
     uint64_t done = progress->scan_bytes + progress->bytes_kept + progress->bytes_copied +
-                    progress->bytes_fetched + progress->bytes_verified;
+                    progress->bytes_patched + progress->bytes_fetched + progress->bytes_verified;
 
     if (!total)
         return;

@@ -56,6 +56,7 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
         .percent = daemon->percent,
         .bytes_kept = progress->bytes_kept,
         .bytes_copied = progress->bytes_copied,
+        .bytes_patched = progress->bytes_patched,
         .bytes_downloaded = progress->bytes_received,
         .bytes_to_download = progress->bytes_planned,
         .bytes_written = progress->bytes_written,
@@ -181,16 +182,22 @@ static struct json_object *api_plan(void *owner)
         json_add_u64(object, "serial", daemon->plan_release.serial);
     json_add_string(object, "sha256", *daemon->plan_release.sha256 ? daemon->plan_release.sha256 : NULL);
     json_add_u64(object, "image_bytes", plan->image_bytes);
-    json_add_u64(object, "bytes_to_download", plan->bytes_fetched + plan->table_bytes);
+    json_add_u64(object, "bytes_to_download", plan_download_bytes(plan));
     json_add_u64(object, "bytes_kept", plan->bytes_kept);
     json_add_u64(object, "bytes_copied", plan->bytes_copied);
-    json_add_u64(object, "bytes_patched", 0);
+    json_add_u64(object, "bytes_patched", plan->bytes_patched);
     json_add_u64(object, "bytes_fetched", plan->bytes_fetched);
+    json_add_u64(object, "chunk_bytes", plan->chunk_bytes);
+    json_add_u64(object, "patch_bytes", plan->patch_bytes);
+    json_add_u64(object, "gap_bytes", plan->gap_bytes);
+    json_add_u64(object, "section_bytes", plan->section_bytes);
     json_add_u64(object, "table_bytes", plan->table_bytes);
     json_add_u64(object, "chunks_kept", plan->chunks_kept);
     json_add_u64(object, "chunks_copied", plan->chunks_copied);
+    json_add_u64(object, "chunks_patched", plan->chunks_patched);
     json_add_u64(object, "chunks_fetched", plan->chunks_fetched);
     json_add_u64(object, "requests", plan->requests);
+    json_add_u64(object, "requests_before", plan->requests_before);
     return object;
 }
 

@@ -101,6 +101,7 @@ static struct json_object *progress_json(const struct status_progress *progress)
     json_object_object_add(object, "percent", json_object_new_double_s(progress->percent, percent));
     json_add_u64(object, "bytes_kept", progress->bytes_kept);
     json_add_u64(object, "bytes_copied", progress->bytes_copied);
+    json_add_u64(object, "bytes_patched", progress->bytes_patched);
     json_add_u64(object, "bytes_downloaded", progress->bytes_downloaded);
     json_add_u64(object, "bytes_to_download", progress->bytes_to_download);
     json_add_u64(object, "bytes_written", progress->bytes_written);
@@ -229,6 +230,7 @@ static void put_progress(FILE *stream, const struct status_progress *progress)
     put_metric(stream, "update_bytes", "gauge", "Bytes of the update under way, by what became of them.");
     fprintf(stream, "moonsinter_update_bytes{what=\"kept\"} %" PRIu64 "\n", progress->bytes_kept);
     fprintf(stream, "moonsinter_update_bytes{what=\"copied\"} %" PRIu64 "\n", progress->bytes_copied);
+    fprintf(stream, "moonsinter_update_bytes{what=\"patched\"} %" PRIu64 "\n", progress->bytes_patched);
     fprintf(stream, "moonsinter_update_bytes{what=\"downloaded\"} %" PRIu64 "\n", progress->bytes_downloaded);
     fprintf(stream, "moonsinter_update_bytes{what=\"to_download\"} %" PRIu64 "\n",
             progress->bytes_to_download);

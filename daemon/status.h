@@ -26,6 +26,7 @@ struct status_progress {
     double percent; /* 0 to 100, over scanning, transferring and verifying together */
     uint64_t bytes_kept;
     uint64_t bytes_copied;
+    uint64_t bytes_patched;
     uint64_t bytes_downloaded;
     uint64_t bytes_to_download;
     uint64_t bytes_written;

@@ -246,6 +246,21 @@ uint64_t chunk_table_key_of(const struct chunk_table *table, const void *data, s
     return table->content_defined ? digest_xxh3(data, size) : digest_xxh32(data, size);
 }
 
+uint32_t chunk_table_at(const struct chunk_table *table, uint64_t offset)
+{
+    uint32_t low = 0, high = table->count;
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (chunk_table_offset(table, middle) <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    assert(chunk_table_offset(table, low) == offset);
+    return low;
+}
+
 bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data)
 {
     size_t size = chunk_table_size(table, index);
@@ -272,6 +287,12 @@ void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
     write_u32(data + ROW_SIZE, size);
     write_u64(data + ROW_XXH3, xxh3);
     memcpy(data + ROW_SHA256, sha256, DIGEST_SHA256_SIZE);
+}
+
+void chunk_table_read_row(const uint8_t *data, uint32_t *ret_size, uint64_t *ret_xxh3)
+{
+    *ret_size = read_u32(data + ROW_SIZE);
+    *ret_xxh3 = read_u64(data + ROW_XXH3);
 }
 
 struct chunk_table_writer {

@@ -64,6 +64,9 @@ uint64_t chunk_table_key(const struct chunk_table *table, uint32_t index);
 /* The key of `size` bytes of data, computed the way this table's keys are. */
 uint64_t chunk_table_key_of(const struct chunk_table *table, const void *data, size_t size);
 
+/* The chunk that starts at `offset` of the image, which one does. */
+uint32_t chunk_table_at(const struct chunk_table *table, uint64_t offset);
+
 /* Whether data (of chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or XXH32 for fixed chunks. */
 bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data);
 
@@ -73,6 +76,9 @@ void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count);
 /* Writes the CHUNK_TABLE_ROW_SIZE bytes of the row for a chunk of `size` bytes with these digests. */
 void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
                            const uint8_t sha256[DIGEST_SHA256_SIZE]);
+
+/* What a row says of its chunk. */
+void chunk_table_read_row(const uint8_t *data, uint32_t *ret_size, uint64_t *ret_xxh3);
 
 /* Writing: rows are appended, then the whole file's bytes taken. */
 struct chunk_table_writer;

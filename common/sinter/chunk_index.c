@@ -88,3 +88,8 @@ uint32_t chunk_index_first_alike(const struct chunk_index *index, uint32_t chunk
 {
     return index->first_alike[chunk];
 }
+
+const uint32_t *chunk_index_classes(const struct chunk_index *index)
+{
+    return index->first_alike;
+}

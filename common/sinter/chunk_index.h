@@ -25,3 +25,6 @@ uint32_t chunk_index_find(const struct chunk_index *index, uint64_t key, uint32_
 
 /* The chunk that stands for the class of `chunk`; it is `chunk` itself where no earlier one is alike. */
 uint32_t chunk_index_first_alike(const struct chunk_index *index, uint32_t chunk);
+
+/* The same of every chunk, as long as the index. */
+const uint32_t *chunk_index_classes(const struct chunk_index *index);

@@ -2,32 +2,21 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
-#include "common/sinter/fetch.h"
-#include "common/sinter/scan.h"
+#include "common/sinter/outline.h"
+#include "common/sinter/patch_judge.h"
+#include "common/sinter/sources.h"
 #include "common/sinter/transfer.h"
 #include "common/sinter/verify.h"
 
 enum {
     CLONE_CONNECTIONS = 4,
     CLONE_GIVE_UP_MS = 2 * 60 * 1000,
-    CLONE_SCANS_AT_ONCE = 2, /* a buffer each */
-};
-
-/* The target, or a seed: something to be scanned and copied from. */
-struct clone_source {
-    struct clone *clone;
-    char *path;
-    struct device *device; /* NULL where it cannot be used */
-    uint64_t scan_bytes;
-    struct scan *scan;
-    struct error error; /* why it cannot be used */
-    bool changed;       /* since it was scanned; told once */
 };
 
 struct clone {
@@ -41,29 +30,25 @@ struct clone {
     enum clone_phase phase;
     struct clone_progress progress;
     uint64_t received_before; /* by `http`, before this clone */
+    uint64_t requests_told;   /* of the outline's, in progress.requests already */
 
-    /* Work on threads that is not a scan, a transfer or a verification: one at a time. */
+    /* Work on threads that belongs to none of the parts below: one at a time. */
     struct pool_job job;
     void (*job_next)(struct clone *clone);
     bool job_failed;
     struct error job_error;
+    atomic_bool stop; /* for jobs */
 
-    uint32_t source_count;        /* at least 1 */
-    struct clone_source *sources; /* [0] is the target, the rest are the seeds */
-    struct device **seeds;        /* their devices, as the transfer wants them */
-    uint32_t scan_next, scans_under_way;
-
-    char *table_url;
-    struct fetch *table_fetch;
-    uint8_t *table_data; /* fetched, not yet parsed */
-    size_t table_size;
-    uint64_t table_bytes_fetched;
-    struct chunk_table *table;
-    struct chunk_index *index;
-    bool *kept;
-    struct plan_place *places;
+    struct sources *sources;
+    bool *source_changed; /* of each: since it was scanned; told once */
+    bool has_base;
+    uint32_t base_number, source_number;
+    struct outline *outline;
+    bool *never_copy;                  /* of each chunk: see plan.h */
+    bool *patch_failed, *patch_usable; /* of each patch */
     uint32_t run_size_max;
     struct plan *plan;
+    unsigned rounds; /* of planning and transferring */
     struct transfer *transfer;
     struct verify *verify;
 
@@ -92,10 +77,8 @@ static void clone_enter(struct clone *clone, enum clone_phase phase)
 static void clone_run_close(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
-    bool keep_target = !clone->stopping && !clone->settings.plan_only;
 
-    for (uint32_t i = keep_target ? 1 : 0; i < clone->source_count; i++)
-        clone->sources[i].device = device_close(clone->sources[i].device);
+    sources_close(clone->sources, !clone->stopping && !clone->settings.plan_only);
 }
 
 static void clone_closed(struct pool_job *job)
@@ -119,6 +102,7 @@ static void clone_stop(struct clone *clone, const struct error *error)
     if (clone->stopping)
         return;
     clone->stopping = true;
+    atomic_store_explicit(&clone->stop, true, memory_order_relaxed);
     clone->error = *error;
 }
 
@@ -152,299 +136,233 @@ static void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(str
 
 /* ---- opening ---- */
 
-/* How much of a source is worth reading: files whole, partitions up to twice the image, for what an image
- * left behind further out is rarely worth the reading. */
-static bool clone_measure(struct clone_source *source, uint64_t image_size)
-{
-    uint64_t size;
-
-    if (!device_size(source->device, &size, &source->error))
-        return false;
-    if (device_is_block(source->device) && size / 2 > image_size)
-        size = image_size * 2;
-    source->scan_bytes = size;
-    return true;
-}
-
 static void clone_run_open(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
-    uint64_t image_size = clone_manifest(clone)->file_size;
-    struct clone_source *target = &clone->sources[0];
-    bool ok;
+    const struct manifest *manifest = clone_manifest(clone);
+    const struct sources_open open = {
+        .image_size = manifest->file_size,
+        .create_target = clone->settings.create_target,
+        .read_only = clone->settings.plan_only,
+        .check_target = clone->settings.check_target,
+        .check_owner = clone->owner,
+    };
 
-    if (clone->settings.plan_only) {
-        ok = device_open_source(target->path, &target->device, &target->error);
-        ok = ok ? device_check_room(target->device, image_size, &target->error)
-                : clone->settings.create_target && target->error.code == ENOENT;
-    } else {
-        ok = device_open_target(target->path, image_size, clone->settings.create_target, &target->device,
-                                &target->error) &&
-             (!clone->settings.check_target ||
-              clone->settings.check_target(clone->owner, device_descriptor(target->device), &target->error));
-    }
-    ok = ok && (!target->device || clone_measure(target, image_size));
-    if (!ok) {
-        clone->job_failed = true;
-        clone->job_error = target->error;
-        return;
-    }
-    for (uint32_t i = 1; i < clone->source_count; i++) {
-        struct clone_source *seed = &clone->sources[i];
-        ok = device_open_source(seed->path, &seed->device, &seed->error) && clone_measure(seed, image_size);
-        /* The target is a source in any case; twice would be once too often. */
-        if (!ok || (target->device && device_is_same(seed->device, target->device)))
-            seed->device = device_close(seed->device);
-    }
+    clone->job_failed = !sources_open(clone->sources, &open, &clone->job_error);
+    if (!clone->job_failed && manifest->pack.present)
+        clone->has_base =
+            sources_match_base(clone->sources, &manifest->pack, &clone->base_number, &clone->source_number);
 }
 
-/* ---- the table of chunks ---- */
+/* ---- what is known of the image ---- */
 
-static void clone_make_table(struct clone *clone);
-static void clone_scan(struct clone *clone);
-
-/* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of
- * a newer release, so that reading the manifest again can help. */
-static void clone_miss_table(struct clone *clone, struct error *error)
+static void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms)
 {
-    /* REFUSED: it is longer than the manifest says. */
-    clone->overtaken =
-        error->kind == ERROR_MISMATCH || error->kind == ERROR_REMOTE || error->kind == ERROR_REFUSED;
-    error_prefix(error, "a signature is demanded, so nothing is done without the table of chunks");
-}
-
-static void clone_skip_table(struct clone *clone, const struct error *error)
-{
-    struct error problem = *error;
-
-    if (clone->settings.release->verdict.sha256_only) {
-        clone_miss_table(clone, &problem);
-        clone_fail(clone, &problem);
-        return;
-    }
-    if (clone->events->table_skipped)
-        clone->events->table_skipped(clone->owner, error);
-    clone_make_table(clone);
-}
-
-static void clone_on_table_retry(void *owner, const struct error *error, uint64_t wait_ms)
-{
-    struct clone *clone = owner;
-
     clone->progress.retries++;
     if (clone->events->retry)
-        clone->events->retry(clone->owner, 0, error, wait_ms);
+        clone->events->retry(clone->owner, chunk, error, wait_ms);
 }
 
-static void clone_on_table(void *owner, char *body, size_t size, const struct error *error)
+static void clone_on_outline_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    clone_on_retry(owner, 0, error, wait_ms);
+}
+
+/* What every source holds is read once, but for a target that is cut and scanned. */
+static void clone_count_scan(struct clone *clone)
+{
+    if (clone->progress.scan_total == 0)
+        for (uint32_t i = 0; i < sources_count(clone->sources); i++)
+            clone->progress.scan_total += sources_scan_bytes(clone->sources, i);
+}
+
+static void clone_on_cutting(void *owner, uint64_t total_bytes)
 {
     struct clone *clone = owner;
 
-    clone->table_fetch = NULL;
-    if (error) {
-        clone_skip_table(clone, error);
-        return;
-    }
-    clone->table_data = (uint8_t *)body;
-    clone->table_size = size;
-    clone->table_bytes_fetched = size;
-    clone_make_table(clone);
-}
-
-static void clone_opened(struct clone *clone)
-{
-    static const struct fetch_events events = {.retry = clone_on_table_retry, .done = clone_on_table};
-    const struct manifest_chunks *chunks = &clone_manifest(clone)->chunks;
-    struct error error;
-
-    for (uint32_t i = 1; i < clone->source_count; i++)
-        if (clone->sources[i].error.kind && clone->events->seed_skipped)
-            clone->events->seed_skipped(clone->owner, clone->sources[i].path, &clone->sources[i].error);
-    if (clone->stopping || !chunks->present) {
-        clone_make_table(clone);
-        return;
-    }
-    if (!manifest_resolve_url(clone->settings.release->manifest_url, chunks->url, &clone->table_url,
-                              &error)) {
-        CLEANUP_FREE char *shown = http_url_for_display(clone->settings.release->manifest_url);
-        error_prefix(&error, "the table of chunks that %s refers to", shown);
-        clone_skip_table(clone, &error);
-        return;
-    }
-    clone->progress.requests++;
-    clone->table_fetch = fetch_start(clone->base, clone->http, clone->table_url, (size_t)chunks->size_bytes,
-                                     clone->settings.give_up_ms, &events, clone);
-}
-
-static bool clone_parse_table(struct clone *clone, struct error *error)
-{
-    const struct manifest_chunks *chunks = &clone_manifest(clone)->chunks;
-    uint8_t sha256[DIGEST_SHA256_SIZE], *data = clone->table_data;
-
-    clone->table_data = NULL;
-    digest_sha256(data, clone->table_size, sha256);
-    if (clone->table_size != chunks->size_bytes || memcmp(sha256, chunks->sha256, sizeof(sha256)) != 0) {
-        free(data);
-        return error_set(error, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",
-                         clone->table_url);
-    }
-    return chunk_table_parse(data, clone->table_size, clone_manifest(clone)->file_size, &clone->table, error);
-}
-
-static bool clone_make_fixed_table(struct clone *clone, struct error *error)
-{
-    const struct manifest *manifest = clone_manifest(clone);
-
-    if (manifest->chunk_size > MANIFEST_FIXED_CHUNK_CLONE_MAX &&
-        manifest->file_size > MANIFEST_FIXED_CHUNK_CLONE_MAX)
-        return error_set(error, ERROR_REFUSED,
-                         "the manifest's chunks of %" PRIu32
-                         " bytes are larger than the %d a device must have memory for; "
-                         "generate it with smaller ones",
-                         manifest->chunk_size, MANIFEST_FIXED_CHUNK_CLONE_MAX);
-    uint32_t *hashes = alloc_array(manifest->chunk_count, sizeof(uint32_t));
-    if (manifest->chunk_count)
-        memcpy(hashes, manifest->chunk_hashes, manifest->chunk_count * sizeof(uint32_t));
-    clone->table =
-        chunk_table_new_fixed(hashes, manifest->chunk_count, manifest->chunk_size, manifest->last_chunk_size);
-    return true;
-}
-
-static void clone_run_make_table(struct pool_job *job)
-{
-    struct clone *clone = container_of(job, struct clone, job);
-
-    /* A table that does not fit is as good as none; the sources' first error slot carries the reason to the
-     * loop. */
-    if (clone->table_data)
-        clone_parse_table(clone, &clone->sources[0].error);
-    if (!clone->table && clone->settings.release->verdict.sha256_only) {
-        clone->job_error = clone->sources[0].error;
-        clone_miss_table(clone, &clone->job_error);
-        clone->job_failed = true;
-        return;
-    }
-    if (!clone->table && !clone_make_fixed_table(clone, &clone->job_error)) {
-        clone->job_failed = true;
-        return;
-    }
-    clone->index = chunk_index_new(clone->table);
-}
-
-static void clone_table_made(struct clone *clone)
-{
-    uint32_t count = chunk_table_count(clone->table);
-
-    if (clone->sources[0].error.kind && clone->events->table_skipped)
-        clone->events->table_skipped(clone->owner, &clone->sources[0].error);
-    clone->settings.connections = transfer_connections(clone->table, clone->settings.connections);
-    clone->run_size_max = transfer_run_size_max(clone->table, clone->settings.connections);
-    clone->kept = alloc_array(count, sizeof(bool));
-    clone->places = alloc_array(count, sizeof(struct plan_place));
-    for (uint32_t i = 0; i < count; i++)
-        clone->places[i].source = PLAN_SOURCE_NONE;
-    for (uint32_t i = 0; i < clone->source_count; i++)
-        if (clone->sources[i].device)
-            clone->progress.scan_total += clone->sources[i].scan_bytes;
+    clone_count_scan(clone);
+    if (clone->source_number == 0)
+        clone->progress.scan_total += total_bytes;
     clone_enter(clone, CLONE_PHASE_SCANNING);
-    clone_scan(clone);
 }
 
-static void clone_make_table(struct clone *clone)
+static void clone_on_scan_progress(void *owner, uint64_t bytes)
 {
+    ((struct clone *)owner)->progress.scan_bytes += bytes;
+}
+
+static void clone_on_source_hashed(void *owner, uint32_t number, uint32_t xxh32)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->source_hashed)
+        clone->events->source_hashed(clone->owner, number ? sources_path(clone->sources, number) : NULL,
+                                     xxh32);
+}
+
+static void clone_on_source_skipped(void *owner, const char *path, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->seed_skipped)
+        clone->events->seed_skipped(clone->owner, path, error);
+}
+
+static void clone_on_pack_skipped(void *owner, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->pack_skipped)
+        clone->events->pack_skipped(clone->owner, error);
+}
+
+static void clone_on_table_skipped(void *owner, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->table_skipped)
+        clone->events->table_skipped(clone->owner, error);
+}
+
+static void clone_make_plan(struct clone *clone);
+
+static void clone_outlined(struct clone *clone)
+{
+    const struct chunk_table *table = outline_table(clone->outline);
+    uint32_t patches =
+        outline_patches(clone->outline) ? patch_list_count(outline_patches(clone->outline)) : 0;
+
+    clone->settings.connections = transfer_connections(table, clone->settings.connections);
+    clone->run_size_max = transfer_run_size_max(table, clone->settings.connections);
+    clone->never_copy = alloc_array(chunk_table_count(table), sizeof(bool));
+    clone->patch_failed = alloc_array(patches, sizeof(bool));
+    clone->patch_usable = alloc_array(patches, sizeof(bool));
+    clone_count_scan(clone);
+    if (clone->phase != CLONE_PHASE_SCANNING)
+        clone_enter(clone, CLONE_PHASE_SCANNING);
     if (clone->stopping) {
         clone_end(clone);
         return;
     }
-    clone->sources[0].error.kind = ERROR_NONE;
-    clone_run_job(clone, clone_run_make_table, clone_table_made);
+    sources_scan(clone->sources, clone->settings.keep_verified_only, clone->settings.hash_sources);
 }
 
-/* ---- scanning ---- */
-
-static void clone_make_plan(struct clone *clone);
-
-/* A place in a seed is better than one in the target's old content, which ties the order of writing; a chunk
- * in place is best. */
-static void clone_on_finds(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count)
+/* The outline has the table, or later the frames. */
+static void clone_on_outline(void *owner, const struct error *error)
 {
-    struct clone_source *source = owner;
-    struct clone *clone = source->clone;
-    uint32_t number = (uint32_t)(source - clone->sources);
+    struct clone *clone = owner;
 
-    clone->progress.scan_bytes += bytes;
-    for (size_t i = 0; i < count; i++) {
-        const struct scan_find *find = &finds[i];
-        uint32_t first = chunk_index_first_alike(clone->index, find->chunk);
-        struct plan_place *place = &clone->places[first];
-        if (find->in_place)
-            clone->kept[find->chunk] = true;
-        if (place->source == PLAN_SOURCE_NONE || (place->source == PLAN_SOURCE_TARGET && number != 0)) {
-            place->source = number;
-            place->offset = find->offset & ((UINT64_C(1) << 56) - 1);
-        }
-    }
-}
-
-static void clone_on_scanned(void *owner, const struct error *error, uint32_t xxh32)
-{
-    struct clone_source *source = owner;
-    struct clone *clone = source->clone;
-    bool is_target = source == clone->sources;
-
-    clone->scans_under_way--;
-    if (error && clone->events->seed_skipped)
-        clone->events->seed_skipped(clone->owner, source->path, error);
-    if (!error && !clone->stopping && clone->settings.hash_sources && clone->events->source_hashed)
-        clone->events->source_hashed(clone->owner, is_target ? NULL : source->path, xxh32);
-    source->scan = scan_free(source->scan); /* with the error */
-    clone_scan(clone);
-}
-
-static void clone_scan(struct clone *clone)
-{
-    static const struct scan_events events = {.progress = clone_on_finds, .done = clone_on_scanned};
-
-    while (!clone->stopping && clone->scans_under_way < CLONE_SCANS_AT_ONCE &&
-           clone->scan_next < clone->source_count) {
-        struct clone_source *source = &clone->sources[clone->scan_next++];
-        if (!source->device)
-            continue;
-        const struct scan_settings settings = {
-            .device = source->device,
-            .size_bytes = source->scan_bytes,
-            .table = clone->table,
-            .index = clone->index,
-            .is_target = source == clone->sources,
-            .prove = clone->settings.keep_verified_only,
-            .hash = clone->settings.hash_sources,
-        };
-        clone->scans_under_way++;
-        source->scan = scan_start(clone->pool, &settings, &events, source);
-    }
-    if (clone->scans_under_way > 0)
-        return;
+    clone->progress.requests += outline_overhead(clone->outline).requests - clone->requests_told;
+    clone->requests_told = outline_overhead(clone->outline).requests;
+    clone->overtaken = outline_was_overtaken(clone->outline);
+    if (error)
+        clone_stop(clone, error);
     if (clone->stopping)
         clone_end(clone);
+    else if (!clone->never_copy)
+        clone_outlined(clone);
     else
         clone_make_plan(clone);
 }
 
+static void clone_opened(struct clone *clone)
+{
+    static const struct outline_events events = {
+        .retry = clone_on_outline_retry,
+        .cutting = clone_on_cutting,
+        .cut = clone_on_scan_progress,
+        .hashed = clone_on_source_hashed,
+        .pack_skipped = clone_on_pack_skipped,
+        .table_skipped = clone_on_table_skipped,
+        .done = clone_on_outline,
+    };
+    const struct outline_settings settings = {
+        .base = clone->base,
+        .http = clone->http,
+        .pool = clone->pool,
+        .release = clone->settings.release,
+        .sources = clone->sources,
+        .give_up_ms = clone->settings.give_up_ms,
+        .keep_stock = clone->settings.plan_only,
+        .hash = clone->settings.hash_sources,
+        .has_base = clone->has_base,
+        .base_number = clone->base_number,
+        .source_number = clone->source_number,
+    };
+
+    sources_tell_skipped(clone->sources);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
+    clone->outline = outline_new(&settings, &events, clone);
+    outline_start(clone->outline);
+}
+
 /* ---- planning ---- */
+
+static void clone_judge(struct clone *clone);
+
+static void clone_on_scanned(void *owner)
+{
+    struct clone *clone = owner;
+
+    if (clone->stopping)
+        clone_end(clone);
+    else
+        clone_judge(clone);
+}
+
+static void clone_run_judge(struct pool_job *job)
+{
+    struct clone *clone = container_of(job, struct clone, job);
+    const struct patch_judge_input input = {
+        .table = outline_table(clone->outline),
+        .index = outline_index(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .source = sources_device(clone->sources, clone->source_number),
+        .kept = sources_kept(clone->sources),
+        .places = sources_places(clone->sources),
+        .never_copy = clone->never_copy,
+        .failed = clone->patch_failed,
+        .stop = &clone->stop,
+    };
+
+    if (!patch_judge(&input, clone->patch_usable)) {
+        error_set_errno(&clone->job_error, ENOMEM, "cannot hold what the patches need");
+        clone->job_failed = true;
+    }
+}
+
+static void clone_judge(struct clone *clone)
+{
+    if (outline_patches(clone->outline))
+        clone_run_job(clone, clone_run_judge, clone_make_plan);
+    else
+        clone_make_plan(clone);
+}
 
 static void clone_run_plan(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
     const struct plan_input input = {
-        .table = clone->table,
-        .index = clone->index,
-        .kept = clone->kept,
-        .places = clone->places,
+        .table = outline_table(clone->outline),
+        .index = outline_index(clone->outline),
+        .kept = sources_kept(clone->sources),
+        .places = sources_places(clone->sources),
         .run_size_max = clone->run_size_max,
+        .never_copy = clone->never_copy,
+        .frames = outline_frames(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .usable = clone->patch_usable,
+        .patch_source = clone->source_number,
     };
+    struct plan_overhead overhead = outline_overhead(clone->outline);
 
+    overhead.manifest_bytes = clone->settings.release->manifest_size;
+    plan_free(clone->plan);
     clone->plan = plan_new(&input);
-    plan_set_overhead(clone->plan, clone->table_bytes_fetched, clone->settings.release->manifest_size);
+    plan_set_overhead(clone->plan, &overhead);
 }
 
 static void clone_transfer(struct clone *clone);
@@ -453,11 +371,20 @@ static void clone_planned(struct clone *clone)
 {
     const struct plan_totals *totals = plan_totals(clone->plan);
 
-    free(clone->places);
-    clone->places = NULL;
+    /* Where the frames lie costs bytes, too, so it is asked for only where a chunk is to be fetched. */
+    if (totals->chunks_fetched && outline_has_frames(clone->outline) && !outline_frames(clone->outline)) {
+        outline_fetch_frames(clone->outline);
+        return;
+    }
+    if (clone->rounds++ > 0) {
+        clone->progress.bytes_planned = http_received_bytes(clone->http) - clone->received_before +
+                                        totals->chunk_bytes + totals->patch_bytes + totals->gap_bytes;
+        clone_transfer(clone);
+        return;
+    }
     clone->progress.image_bytes = totals->image_bytes;
     clone->progress.bytes_kept = totals->bytes_kept;
-    clone->progress.bytes_planned = totals->table_bytes + totals->bytes_fetched;
+    clone->progress.bytes_planned = plan_download_bytes(totals);
     if (clone->events->planned)
         clone->events->planned(clone->owner, clone->plan);
     if (clone->stopping || clone->settings.plan_only)
@@ -478,39 +405,66 @@ static void clone_finish_target(struct clone *clone);
 static void clone_on_chunks(void *owner, enum plan_kind kind, uint32_t first, uint32_t count, uint64_t bytes)
 {
     struct clone *clone = owner;
-    bool fetched = kind == PLAN_KIND_FETCH;
+    enum clone_fate fate = CLONE_FATE_FETCHED;
 
     clone->progress.bytes_written += bytes;
-    if (fetched)
-        clone->progress.bytes_fetched += bytes;
-    else
+    switch (kind) {
+    case PLAN_KIND_COPY:
+        fate = CLONE_FATE_COPIED;
         clone->progress.bytes_copied += bytes;
+        break;
+    case PLAN_KIND_PATCH:
+        fate = CLONE_FATE_PATCHED;
+        clone->progress.bytes_patched += bytes;
+        break;
+    case PLAN_KIND_FETCH:
+        clone->progress.bytes_fetched += bytes;
+        break;
+    }
     if (clone->events->chunks)
-        clone->events->chunks(clone->owner, fetched ? CLONE_FATE_FETCHED : CLONE_FATE_COPIED, first, count,
-                              bytes);
+        clone->events->chunks(clone->owner, fate, first, count, bytes);
 }
 
-static void clone_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+static void clone_on_transfer_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
 {
-    struct clone *clone = owner;
-
-    clone->progress.retries++;
-    if (clone->events->retry)
-        clone->events->retry(clone->owner, chunk, error, wait_ms);
+    clone_on_retry(owner, chunk, error, wait_ms);
 }
 
-static void clone_on_copy_failed(void *owner, uint32_t source, uint64_t bytes)
+/* What a failed copy was to make is not copied again; but where it copied what was to be written before and
+ * was not, that is not its fault. */
+static void clone_rule_out_copy(struct clone *clone, const struct plan_run *run)
+{
+    const struct chunk_table *table = outline_table(clone->outline);
+    const bool *kept = sources_kept(clone->sources);
+
+    for (uint32_t i = 0, at = 0; i < run->count; i++) {
+        uint32_t chunk = run->first + i;
+        bool was_there =
+            run->source != PLAN_SOURCE_WRITTEN || kept[chunk_table_at(table, run->source_offset + at)];
+        clone->never_copy[chunk] = clone->never_copy[chunk] || (!kept[chunk] && was_there);
+        at += chunk_table_size(table, chunk);
+    }
+}
+
+static void clone_on_run_failed(void *owner, const struct plan_run *run)
 {
     struct clone *clone = owner;
     struct error error;
 
-    clone->progress.bytes_planned += bytes;
-    if (source < clone->source_count && !clone->sources[source].changed && clone->events->seed_skipped) {
+    if (run->kind == PLAN_KIND_PATCH)
+        clone->patch_failed[run->patch] = true;
+    else
+        clone_rule_out_copy(clone, run);
+    if (run->source >= sources_count(clone->sources) || clone->source_changed[run->source])
+        return;
+    if (run->kind == PLAN_KIND_PATCH)
+        error_set(&error, ERROR_MISMATCH,
+                  "a patch did not make of it what it should; what is missing is fetched");
+    else
         error_set(&error, ERROR_MISMATCH,
                   "it changed since it was scanned, or cannot be read; what is missing is fetched");
-        clone->sources[source].changed = true;
-        clone->events->seed_skipped(clone->owner, clone->sources[source].path, &error);
-    }
+    clone->source_changed[run->source] = true;
+    clone_on_source_skipped(clone, sources_path(clone->sources, run->source), &error);
 }
 
 static void clone_on_transferred(void *owner, enum transfer_outcome outcome, const struct error *error)
@@ -523,22 +477,27 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
     clone->overtaken = outcome == TRANSFER_OUTCOME_OVERTAKEN;
     if (clone->stopping)
         clone_end(clone);
-    else
+    else if (outcome == TRANSFER_OUTCOME_INCOMPLETE) {
+        /* Each round rules out one copy or patch at least, so there are only so many. */
+        sources_forget_target(clone->sources);
+        clone_judge(clone);
+    } else
         clone_finish_target(clone);
 }
 
 /* Chunks that are kept are told of run by run, as the ancestor tells of every chunk. */
 static void clone_tell_kept(struct clone *clone)
 {
-    uint32_t count = chunk_table_count(clone->table);
+    const struct chunk_table *table = outline_table(clone->outline);
+    const bool *kept = sources_kept(clone->sources);
+    uint32_t count = chunk_table_count(table);
 
     for (uint32_t from = 0, to; clone->events->chunks && from < count; from = to) {
-        for (to = from; to < count && clone->kept[to] == clone->kept[from]; to++)
+        for (to = from; to < count && kept[to] == kept[from]; to++)
             continue;
-        if (clone->kept[from])
+        if (kept[from])
             clone->events->chunks(clone->owner, CLONE_FATE_KEPT, from, to - from,
-                                  chunk_table_offset(clone->table, to) -
-                                      chunk_table_offset(clone->table, from));
+                                  chunk_table_offset(table, to) - chunk_table_offset(table, from));
     }
 }
 
@@ -546,30 +505,35 @@ static void clone_transfer(struct clone *clone)
 {
     static const struct transfer_events events = {
         .chunks = clone_on_chunks,
-        .retry = clone_on_retry,
-        .copy_failed = clone_on_copy_failed,
+        .retry = clone_on_transfer_retry,
+        .failed = clone_on_run_failed,
         .done = clone_on_transferred,
     };
     const struct transfer_settings settings = {
         .base = clone->base,
         .http = clone->http,
         .pool = clone->pool,
-        .table = clone->table,
+        .table = outline_table(clone->outline),
         .plan = clone->plan,
+        .kept = sources_kept(clone->sources),
         .image_url = clone->settings.release->image_url,
-        .target = clone->sources[0].device,
-        .seeds = clone->seeds,
+        .pack_url = outline_pack_url(clone->outline),
+        .pack_size = clone_manifest(clone)->pack.size,
+        .frames = outline_frames(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .target = sources_device(clone->sources, 0),
+        .seeds = sources_seeds(clone->sources),
         .connections = clone->settings.connections,
         .run_size_max = clone->run_size_max,
         .ignore_etag = clone->settings.ignore_etag,
         .give_up_ms = clone->settings.give_up_ms,
     };
 
-    for (uint32_t i = 1; i < clone->source_count; i++)
-        clone->seeds[i - 1] = clone->sources[i].device;
     clone->progress.requests += plan_totals(clone->plan)->requests;
-    clone_enter(clone, CLONE_PHASE_TRANSFERRING);
-    clone_tell_kept(clone);
+    if (clone->rounds == 1) {
+        clone_enter(clone, CLONE_PHASE_TRANSFERRING);
+        clone_tell_kept(clone);
+    }
     if (clone->stopping) {
         clone_end(clone);
         return;
@@ -582,7 +546,7 @@ static void clone_transfer(struct clone *clone)
 static void clone_run_sync(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
-    const struct device *target = clone->sources[0].device;
+    const struct device *target = sources_device(clone->sources, 0);
 
     clone->job_failed = !device_set_size(target, clone_manifest(clone)->file_size, &clone->job_error) ||
                         !device_sync(target, &clone->job_error);
@@ -618,7 +582,7 @@ static void clone_synced(struct clone *clone)
         return;
     }
     clone->verify =
-        verify_start(clone->pool, clone->sources[0].device, clone_manifest(clone), &events, clone);
+        verify_start(clone->pool, sources_device(clone->sources, 0), clone_manifest(clone), &events, clone);
 }
 
 static void clone_finish_target(struct clone *clone)
@@ -633,22 +597,17 @@ static void clone_finish_target(struct clone *clone)
 
 /* ---- outside ---- */
 
-static void clone_add_source(struct clone *clone, const char *path)
-{
-    struct clone_source *source = &clone->sources[clone->source_count++];
-
-    source->clone = clone;
-    source->path = alloc_string(path);
-}
-
 struct clone *clone_new(struct event_base *base, struct http *http, struct pool *pool,
                         const struct clone_settings *settings, const struct clone_events *events, void *owner)
 {
+    static const struct sources_events sources_events = {
+        .scanned = clone_on_scan_progress,
+        .skipped = clone_on_source_skipped,
+        .hashed = clone_on_source_hashed,
+        .done = clone_on_scanned,
+    };
     struct clone *clone = alloc_zeroed(sizeof(*clone));
-    uint32_t seed_count = 0;
 
-    while (settings->seed_paths && settings->seed_paths[seed_count] && seed_count < PLAN_SOURCE_SEED_LAST)
-        seed_count++;
     clone->base = base;
     clone->http = http;
     clone->pool = pool;
@@ -659,11 +618,8 @@ struct clone *clone_new(struct event_base *base, struct http *http, struct pool 
         clone->settings.connections = CLONE_CONNECTIONS;
     clone->events = events;
     clone->owner = owner;
-    clone->sources = alloc_array((size_t)seed_count + 1, sizeof(struct clone_source));
-    clone->seeds = alloc_array((size_t)seed_count + 1, sizeof(struct device *));
-    clone_add_source(clone, settings->target_path);
-    for (uint32_t i = 0; i < seed_count; i++)
-        clone_add_source(clone, settings->seed_paths[i]);
+    clone->sources = sources_new(pool, settings->target_path, settings->seed_paths, &sources_events, clone);
+    clone->source_changed = alloc_array(sources_count(clone->sources), sizeof(bool));
     return clone;
 }
 
@@ -687,36 +643,26 @@ void clone_cancel(struct clone *clone)
         return;
     error_set(&error, ERROR_CANCELLED, "the update was cancelled");
     clone_stop(clone, &error);
-    for (uint32_t i = 0; i < clone->source_count; i++)
-        if (clone->sources[i].scan)
-            scan_stop(clone->sources[i].scan);
+    if (clone->outline)
+        outline_cancel(clone->outline);
+    sources_stop(clone->sources);
     if (clone->transfer)
         transfer_cancel(clone->transfer);
     if (clone->verify)
         verify_stop(clone->verify);
-    if (clone->table_fetch) {
-        clone->table_fetch = fetch_cancel(clone->table_fetch);
-        clone_end(clone);
-    }
 }
 
 struct clone *clone_free(struct clone *clone)
 {
     if (!clone)
         return NULL;
-    for (uint32_t i = 0; i < clone->source_count; i++) {
-        device_close(clone->sources[i].device);
-        free(clone->sources[i].path);
-    }
     plan_free(clone->plan);
-    chunk_index_free(clone->index);
-    chunk_table_free(clone->table);
-    free(clone->table_data);
-    free(clone->table_url);
-    free(clone->places);
-    free(clone->kept);
-    free(clone->seeds);
-    free(clone->sources);
+    outline_free(clone->outline);
+    sources_free(clone->sources);
+    free(clone->source_changed);
+    free(clone->never_copy);
+    free(clone->patch_failed);
+    free(clone->patch_usable);
     free(clone);
     return NULL;
 }
@@ -744,7 +690,7 @@ const struct plan *clone_plan(const struct clone *clone)
 
 const struct chunk_table *clone_table(const struct clone *clone)
 {
-    return clone->table;
+    return clone->outline ? outline_table(clone->outline) : NULL;
 }
 
 bool clone_get_sha256(const struct clone *clone, uint8_t ret_sha256[DIGEST_SHA256_SIZE])
@@ -756,11 +702,8 @@ bool clone_get_sha256(const struct clone *clone, uint8_t ret_sha256[DIGEST_SHA25
 
 struct device *clone_take_target(struct clone *clone)
 {
-    struct device *target = clone->sources[0].device;
-
     assert(clone->phase == CLONE_PHASE_FINISHED && !clone->stopping && !clone->settings.plan_only);
-    clone->sources[0].device = NULL;
-    return target;
+    return sources_take_target(clone->sources);
 }
 
 const char *clone_phase_name(enum clone_phase phase)

@@ -1,8 +1,8 @@
 /*
  * Making a target equal to a published image with the fewest bytes over the wire: scan the target and the
- * seeds, plan (keep, copy, fetch), transfer, sync, read back from the medium. One clone is one run of that,
- * on the loop and the pool it is given; it logs nothing and knows nothing of slots. The loop's thread only;
- * nothing blocks.
+ * seeds, plan (keep, copy, patch, fetch), transfer, sync, read back from the medium. One clone is one run of
+ * that, on the loop and the pool it is given; it logs nothing and knows nothing of slots. The loop's thread
+ * only; nothing blocks.
  */
 #pragma once
 
@@ -33,6 +33,7 @@ enum clone_phase {
 enum clone_fate {
     CLONE_FATE_KEPT,
     CLONE_FATE_COPIED,
+    CLONE_FATE_PATCHED,
     CLONE_FATE_FETCHED,
 };
 
@@ -43,11 +44,12 @@ struct clone_progress {
     uint64_t image_bytes; /* the image's size */
     uint64_t bytes_kept;
     uint64_t bytes_copied;
+    uint64_t bytes_patched;  /* of the image: made by patches, proved and written */
     uint64_t bytes_fetched;  /* of the image: fetched, proved and written */
     uint64_t bytes_written;  /* to the target */
     uint64_t bytes_verified; /* read back and hashed */
-    uint64_t bytes_received; /* bodies from the network: table, image, and what was thrown away */
-    uint64_t bytes_planned;  /* bytes_received if all goes well: the table's and the plan's */
+    uint64_t bytes_received; /* bodies from the network: table, pack, image, and what was thrown away */
+    uint64_t bytes_planned;  /* bytes_received if all goes well */
     uint64_t requests;
     uint64_t retries;
 };
@@ -57,7 +59,7 @@ struct clone_progress {
 struct clone_events {
     void (*phase)(void *owner, enum clone_phase phase);
     /* The scan is over; the plan is valid as long as the clone. Not called again when a changed server or a
-     * failed seed makes single chunks move from copy to fetch; clone_progress() shows that. */
+     * failed seed makes single chunks be planned for once more; clone_progress() shows that. */
     void (*planned)(void *owner, const struct plan *plan);
     /* Chunks first .. first+count-1 (from 0) now stand in the target, `bytes` together. */
     void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
@@ -66,6 +68,8 @@ struct clone_events {
     /* A seed, or by its own path the old content of the target, cannot be used (any more): a note, never a
      * failure. */
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
+    /* What the pack has for a release at hand cannot be used: more is fetched. A note, too. */
+    void (*pack_skipped)(void *owner, const struct error *error);
     /* IMAGE.chunks cannot be had: the ancestor's fixed chunks serve. A note, too; never with sha256_only. */
     void (*table_skipped)(void *owner, const struct error *error);
     /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its

@@ -12,6 +12,9 @@ struct fetch {
     struct http *http;
     char *url;
     size_t max_size;
+    uint8_t *buffer; /* for a range, else NULL */
+    size_t have, size;
+    uint64_t offset, total_size;
     const struct fetch_events *events;
     void *owner;
     struct http_request *request;
@@ -28,13 +31,19 @@ static void fetch_on_response(void *owner, struct http_response *response)
     uint32_t random = 0;
 
     fetch->request = NULL;
-    if (response->outcome == HTTP_OUTCOME_OK) {
-        char *body = response->body;
+    if (fetch->buffer)
+        fetch->have += response->body_size;
+    if (response->outcome == HTTP_OUTCOME_OK || (fetch->buffer && fetch->have == fetch->size)) {
+        char *body = fetch->buffer ? (char *)fetch->buffer : response->body;
+        size_t size = fetch->buffer ? fetch->size : response->body_size;
         response->body = NULL;
-        fetch->events->done(fetch->owner, body, response->body_size, NULL);
+        fetch->buffer = NULL;
+        fetch->events->done(fetch->owner, body, size, NULL);
         fetch_cancel(fetch);
         return;
     }
+    if (fetch->buffer && response->body_size)
+        backoff_reset(&fetch->backoff);
     /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
      * be run against without any. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
@@ -60,18 +69,28 @@ static void fetch_on_timer(evutil_socket_t fd, short what, void *data)
 static void fetch_try(struct fetch *fetch)
 {
     const struct http_get get = {.url = fetch->url, .max_size = fetch->max_size};
+    const struct http_get_range range = {
+        .url = fetch->url,
+        .offset = fetch->offset + fetch->have,
+        .size = fetch->size - fetch->have,
+        .buffer = fetch->buffer + fetch->have,
+        .total_size = fetch->total_size,
+    };
 
+    if (fetch->buffer) {
+        fetch->request = http_get_range(fetch->http, &range, fetch_on_response, fetch);
+        return;
+    }
     fetch->request = http_get(fetch->http, &get, fetch_on_response, fetch);
 }
 
-struct fetch *fetch_start(struct event_base *base, struct http *http, const char *url, size_t max_size,
-                          uint64_t give_up_ms, const struct fetch_events *events, void *owner)
+static struct fetch *fetch_new(struct event_base *base, struct http *http, const char *url,
+                               uint64_t give_up_ms, const struct fetch_events *events, void *owner)
 {
     struct fetch *fetch = alloc_zeroed(sizeof(*fetch));
 
     fetch->http = http;
     fetch->url = alloc_string(url);
-    fetch->max_size = max_size;
     fetch->give_up_ms = give_up_ms;
     fetch->events = events;
     fetch->owner = owner;
@@ -79,6 +98,32 @@ struct fetch *fetch_start(struct event_base *base, struct http *http, const char
     fetch->timer = evtimer_new(base, fetch_on_timer, fetch);
     if (!fetch->timer)
         abort();
+    return fetch;
+}
+
+struct fetch *fetch_start(struct event_base *base, struct http *http, const char *url, size_t max_size,
+                          uint64_t give_up_ms, const struct fetch_events *events, void *owner)
+{
+    struct fetch *fetch = fetch_new(base, http, url, give_up_ms, events, owner);
+
+    fetch->max_size = max_size;
+    fetch_try(fetch);
+    return fetch;
+}
+
+struct fetch *fetch_start_range(struct event_base *base, struct http *http, const char *url, uint64_t offset,
+                                size_t size, uint64_t total_size, uint64_t give_up_ms,
+                                const struct fetch_events *events, void *owner)
+{
+    uint8_t *buffer = malloc(size);
+
+    if (!buffer)
+        return NULL;
+    struct fetch *fetch = fetch_new(base, http, url, give_up_ms, events, owner);
+    fetch->buffer = buffer;
+    fetch->offset = offset;
+    fetch->size = size;
+    fetch->total_size = total_size;
     fetch_try(fetch);
     return fetch;
 }
@@ -89,6 +134,7 @@ struct fetch *fetch_cancel(struct fetch *fetch)
         return NULL;
     http_cancel(fetch->request);
     event_free(fetch->timer);
+    free(fetch->buffer);
     free(fetch->url);
     free(fetch);
     return NULL;

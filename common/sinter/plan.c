@@ -2,270 +2,309 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/sinter/plan_order.h"
 
 struct plan {
     struct plan_totals totals;
     struct plan_run *runs;
-    uint32_t run_count;
-    /* Edges, grouped by the run that comes first: edges[edge_start[r]] to edges[edge_start[r + 1] - 1] wait
-     * for r. */
-    uint32_t *edges;
-    uint32_t *edge_start;
+    uint32_t run_count, run_room;
+    struct plan_order order;
+    struct plan_batch *batches;
+    uint32_t batch_count;
+    uint32_t *batch_runs; /* grouped by batch */
 };
 
-/* While edges are being found. */
-struct edge {
-    uint32_t from, to;
+/* While a plan is being made. */
+struct draft {
+    const struct plan_input *input;
+    /* Taken back because of circles, so that the next try does without: copies by chunk, patches by number.
+     */
+    bool *never_copy, *never_patch;
+    uint32_t
+        *makers; /* of each class, by its first chunk: one that is kept or made, to copy the others from */
+    uint32_t *counted; /* of each class: the last patch, plus 1, that was credited with it */
+    bool *patched;     /* of each patch: it is used */
 };
 
-struct edge_list {
-    struct edge *edges;
-    size_t count, room;
-};
-
-static void edge_list_add(struct edge_list *list, uint32_t from, uint32_t to)
+static uint32_t patch_count(const struct plan_input *input)
 {
-    if (list->count == list->room) {
-        list->room = list->room ? list->room * 2 : 64;
-        list->edges = reallocarray(list->edges, list->room, sizeof(list->edges[0]));
-        if (!list->edges)
-            abort();
-    }
-    list->edges[list->count++] = (struct edge){from, to};
+    return input->patches ? patch_list_count(input->patches) : 0;
 }
 
-/* Where chunk `chunk`, which is not kept, comes from. */
-static void plan_choose(const struct plan_input *input, uint32_t chunk, struct plan_run *ret_run)
+/* Whether chunk `chunk`, of class `first`, is to be fetched if no patch makes it. */
+static bool draft_lacks(const struct draft *draft, uint32_t chunk, uint32_t first)
 {
+    return draft->never_copy[chunk] || (draft->input->places[first].source == PLAN_SOURCE_NONE &&
+                                        draft->makers[first] == CHUNK_INDEX_NONE);
+}
+
+static uint32_t draft_cost(const struct draft *draft, uint32_t chunk)
+{
+    return draft->input->frames ? frame_index_size(draft->input->frames, chunk)
+                                : chunk_table_size(draft->input->table, chunk);
+}
+
+/* The bytes that need not be fetched where patch `p` is. */
+static uint64_t draft_saving(struct draft *draft, uint32_t p, const struct patch *patch)
+{
+    uint64_t saving = 0;
+
+    for (uint32_t chunk = patch->first; chunk < patch->first + patch->count; chunk++) {
+        uint32_t first = chunk_index_first_alike(draft->input->index, chunk);
+        if (draft->input->kept[chunk] || !draft_lacks(draft, chunk, first))
+            continue;
+        if (draft->never_copy[chunk] || draft->counted[first] != p + 1)
+            saving += draft_cost(draft, chunk);
+        draft->counted[first] = p + 1;
+    }
+    return saving;
+}
+
+static void draft_choose_patches(struct draft *draft)
+{
+    for (uint32_t p = 0; p < patch_count(draft->input); p++) {
+        const struct patch *patch = patch_list_at(draft->input->patches, p);
+        draft->patched[p] = draft->input->usable[p] && !draft->never_patch[p] &&
+                            patch->frame_size < draft_saving(draft, p, patch);
+        for (uint32_t i = 0; draft->patched[p] && i < patch->count; i++) {
+            uint32_t first = chunk_index_first_alike(draft->input->index, patch->first + i);
+            if (!draft->input->kept[patch->first + i] && draft_lacks(draft, patch->first + i, first))
+                draft->makers[first] = patch->first + i;
+        }
+    }
+}
+
+/* Where chunk `chunk`, which is not kept and which no patch makes, comes from. */
+static void draft_choose(struct draft *draft, uint32_t chunk, struct plan_run *ret_run)
+{
+    const struct plan_input *input = draft->input;
     uint32_t first = chunk_index_first_alike(input->index, chunk);
     const struct plan_place *place = &input->places[first];
 
-    *ret_run = (struct plan_run){.kind = PLAN_KIND_FETCH,
-                                 .source = PLAN_SOURCE_NONE,
+    *ret_run = (struct plan_run){.source = PLAN_SOURCE_NONE,
                                  .first = chunk,
                                  .count = 1,
                                  .size = chunk_table_size(input->table, chunk)};
-    if (place->source != PLAN_SOURCE_NONE) {
-        ret_run->kind = PLAN_KIND_COPY;
-        ret_run->source = place->source;
-        ret_run->source_offset = place->offset;
-    } else if (first != chunk) {
-        /* Fetched once, for the first of its class, and copied from there. */
-        ret_run->kind = PLAN_KIND_COPY;
+    if (draft_lacks(draft, chunk, first)) {
+        ret_run->kind = PLAN_KIND_FETCH;
+        ret_run->fetch_size = draft_cost(draft, chunk);
+        ret_run->source_offset = input->frames ? frame_index_offset(input->frames, chunk)
+                                               : chunk_table_offset(input->table, chunk);
+        if (draft->makers[first] == CHUNK_INDEX_NONE)
+            draft->makers[first] = chunk;
+        return;
+    }
+    ret_run->kind = PLAN_KIND_COPY;
+    ret_run->source = place->source;
+    ret_run->source_offset = place->offset;
+    if (place->source == PLAN_SOURCE_NONE) {
+        /* Made once, for one of its class, and copied from there. */
         ret_run->source = PLAN_SOURCE_WRITTEN;
-        ret_run->source_offset = chunk_table_offset(input->table, first);
+        ret_run->source_offset = chunk_table_offset(input->table, draft->makers[first]);
     }
 }
 
 /* Whether `next` simply goes on where `run` ends, here and in its source. */
-static bool plan_continues(const struct plan_run *run, const struct plan_run *next, uint32_t run_size_max)
+static bool run_continues(const struct plan_run *run, const struct plan_run *next, uint32_t run_size_max)
 {
-    return run->kind == next->kind && run->source == next->source && run->first + run->count == next->first &&
-           run->size + next->size <= run_size_max &&
-           (run->kind == PLAN_KIND_FETCH || run->source_offset + run->size == next->source_offset);
+    if (run->kind != next->kind || run->source != next->source || run->first + run->count != next->first ||
+        run->size + next->size > run_size_max)
+        return false;
+    return run->source_offset + (run->kind == PLAN_KIND_FETCH ? run->fetch_size : run->size) ==
+           next->source_offset;
 }
 
-static void plan_make_runs(struct plan *plan, const struct plan_input *input)
+static void plan_add_run(struct plan *plan, const struct plan_run *next, uint32_t run_size_max)
 {
-    uint32_t count = chunk_table_count(input->table), room = 0;
+    struct plan_run *last = plan->run_count ? &plan->runs[plan->run_count - 1] : NULL;
 
-    for (uint32_t chunk = 0; chunk < count; chunk++) {
+    if (last && next->kind != PLAN_KIND_PATCH && run_continues(last, next, run_size_max)) {
+        last->count += next->count;
+        last->size += next->size;
+        last->fetch_size += next->fetch_size;
+        return;
+    }
+    if (plan->run_count == plan->run_room) {
+        plan->run_room = plan->run_room ? plan->run_room * 2 : 64;
+        plan->runs = reallocarray(plan->runs, plan->run_room, sizeof(plan->runs[0]));
+        if (!plan->runs)
+            abort();
+    }
+    plan->runs[plan->run_count++] = *next;
+}
+
+static void plan_make_runs(struct plan *plan, struct draft *draft)
+{
+    const struct plan_input *input = draft->input;
+    uint32_t p = 0, patches = patch_count(input);
+
+    for (uint32_t chunk = 0; chunk < chunk_table_count(input->table);) {
         struct plan_run next;
-        if (input->kept[chunk]) {
-            plan->totals.chunks_kept++;
-            plan->totals.bytes_kept += chunk_table_size(input->table, chunk);
+        while (p < patches && (!draft->patched[p] || patch_list_at(input->patches, p)->first < chunk))
+            p++;
+        const struct patch *patch = p < patches ? patch_list_at(input->patches, p) : NULL;
+        if (patch && patch->first == chunk)
+            next = (struct plan_run){.kind = PLAN_KIND_PATCH,
+                                     .source = input->patch_source,
+                                     .first = chunk,
+                                     .count = patch->count,
+                                     .size = patch->output_size,
+                                     .patch = p,
+                                     .fetch_size = patch->frame_size,
+                                     .source_offset = patch->frame_offset};
+        else if (input->kept[chunk]) {
+            chunk++;
             continue;
-        }
-        plan_choose(input, chunk, &next);
-        struct plan_run *last = plan->run_count ? &plan->runs[plan->run_count - 1] : NULL;
-        if (last && plan_continues(last, &next, input->run_size_max)) {
-            last->count++;
-            last->size += next.size;
-            continue;
-        }
-        if (plan->run_count == room) {
-            room = room ? room * 2 : 64;
-            plan->runs = reallocarray(plan->runs, room, sizeof(plan->runs[0]));
-            if (!plan->runs)
-                abort();
-        }
-        plan->runs[plan->run_count++] = next;
+        } else
+            draft_choose(draft, chunk, &next);
+        plan_add_run(plan, &next, input->run_size_max);
+        chunk += next.count;
     }
 }
 
-/* The first run whose place in the image ends after `offset`. */
-static uint32_t plan_find_run(const struct plan *plan, const struct chunk_table *table, uint64_t offset)
-{
-    uint32_t low = 0, high = plan->run_count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (chunk_table_offset(table, plan->runs[middle].first) + plan->runs[middle].size > offset)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-/* A run that reads the target's old content comes before whatever overwrites that content; a run that copies
- * what was written before comes after it. A run that overwrites its own source needs no edge: it is read
- * whole before it is written. */
-static void plan_find_edges(const struct plan *plan, const struct chunk_table *table, struct edge_list *edges)
+/* What a circle of moves broke at is neither copied nor patched any more. */
+static void draft_take_back(struct draft *draft, const struct plan *plan, const bool *broken)
 {
     for (uint32_t r = 0; r < plan->run_count; r++) {
         const struct plan_run *run = &plan->runs[r];
-        if (run->kind != PLAN_KIND_COPY ||
-            (run->source != PLAN_SOURCE_TARGET && run->source != PLAN_SOURCE_WRITTEN))
+        if (!broken[r])
             continue;
-        for (uint32_t w = plan_find_run(plan, table, run->source_offset); w < plan->run_count; w++) {
-            if (chunk_table_offset(table, plan->runs[w].first) >= run->source_offset + run->size)
-                break;
-            if (w == r)
-                continue;
-            if (run->source == PLAN_SOURCE_TARGET)
-                edge_list_add(edges, r, w);
-            else
-                edge_list_add(edges, w, r);
-        }
+        if (run->kind == PLAN_KIND_PATCH)
+            draft->never_patch[run->patch] = true;
+        else
+            memset(draft->never_copy + run->first, true, run->count);
     }
 }
 
-static int edge_compare(const void *left, const void *right)
+/* One try; false where circles have to be broken first. */
+static bool draft_try(struct draft *draft, struct plan *plan)
 {
-    const struct edge *a = left, *b = right;
+    const struct plan_input *input = draft->input;
+    uint32_t count = chunk_table_count(input->table);
 
-    if (a->from != b->from)
-        return a->from < b->from ? -1 : 1;
-    return a->to < b->to ? -1 : a->to > b->to;
-}
-
-static void plan_store_edges(struct plan *plan, struct edge_list *list)
-{
-    if (list->count)
-        qsort(list->edges, list->count, sizeof(list->edges[0]), edge_compare);
-    plan->edges = alloc_array(list->count, sizeof(uint32_t));
-    plan->edge_start = alloc_array((size_t)plan->run_count + 1, sizeof(uint32_t));
-    for (size_t e = 0, r = 0; r <= plan->run_count; r++) {
-        plan->edge_start[r] = (uint32_t)e;
-        for (; e < list->count && list->edges[e].from == r; e++) {
-            plan->edges[e] = list->edges[e].to;
-            plan->runs[list->edges[e].to].blockers++;
-        }
+    plan->run_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        draft->makers[i] = CHUNK_INDEX_NONE;
+        draft->counted[i] = 0;
     }
+    /* What stands in place stays there, for others to be copied from. */
+    for (uint32_t i = 0; i < count; i++)
+        if (input->kept[i])
+            draft->makers[chunk_index_first_alike(input->index, i)] = i;
+    draft_choose_patches(draft);
+    plan_make_runs(plan, draft);
+    plan_order_init(&plan->order, input, plan->runs, plan->run_count);
+    bool *broken = alloc_array(plan->run_count, sizeof(bool));
+    uint32_t circles = plan_order_break_cycles(&plan->order, plan->runs, plan->run_count, broken);
+    if (circles) {
+        plan->totals.cycles_broken += circles;
+        draft_take_back(draft, plan, broken);
+        plan_order_finish(&plan->order);
+    }
+    free(broken);
+    return circles == 0;
 }
 
-/* A run within a circle of moves is fetched instead: it no longer reads the target, so nobody waits for it
- * for that reason. It has no other waiters: what copies from it would have been PLAN_SOURCE_WRITTEN, and such
- * runs only follow fetched ones. */
-static void plan_break_cycle(struct plan *plan, uint32_t r)
-{
-    plan->runs[r].kind = PLAN_KIND_FETCH;
-    plan->runs[r].source = PLAN_SOURCE_NONE;
-    plan->totals.cycles_broken++;
-    for (uint32_t e = plan->edge_start[r]; e < plan->edge_start[r + 1]; e++)
-        plan->runs[plan->edges[e]].blockers--;
-    /* The edges stay stored but must not count any more: they point at the run itself, which is skipped. */
-    for (uint32_t e = plan->edge_start[r]; e < plan->edge_start[r + 1]; e++)
-        plan->edges[e] = r;
-}
+/* ---- batches ---- */
 
-enum {
-    /* How far back along a circle its smallest run is looked for, so that the time stays linear. */
-    CYCLE_LOOK_BACK = 64,
+/* A run that is fetched, and where its bytes lie. */
+struct fetched_run {
+    uint64_t offset;
+    uint32_t run;
+    bool from_pack;
 };
 
-enum walk_mark {
-    WALK_MARK_NEW,
-    WALK_MARK_ON_PATH,
-    WALK_MARK_CLEAR, /* on no circle: all that must come after it was walked */
-};
-
-/* A walk from run to run along the edges, to find circles. Only runs that read the target can be part of one:
- * nothing waits for any other run but copies of what was written, for which nothing waits. */
-struct walk {
-    uint8_t *marks;      /* enum walk_mark of each run */
-    uint32_t *next_edge; /* of each run: the first that was not followed to its end */
-    uint32_t *path;
-    uint32_t depth;
-};
-
-static void walk_enter(struct walk *walk, uint32_t r)
+static int fetched_compare(const void *left, const void *right)
 {
-    walk->marks[r] = WALK_MARK_ON_PATH;
-    walk->path[walk->depth++] = r;
+    const struct fetched_run *a = left, *b = right;
+
+    if (a->from_pack != b->from_pack)
+        return a->from_pack ? 1 : -1;
+    if (a->offset != b->offset)
+        return a->offset < b->offset ? -1 : 1;
+    return a->run < b->run ? -1 : a->run > b->run;
 }
 
-/* The path's last run must come before `again`, which is on the path: fetches the smallest run between, and
- * goes back to the one before it. What had been cleared stays so. */
-static void walk_close_circle(struct walk *walk, struct plan *plan, uint32_t again)
+/* Runs that read the target stay alone: others may have to wait for them, and a batch that waited for itself
+ * by way of others would never start. For the other runs only copies of what was written wait. */
+static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, const struct plan_run *run,
+                        bool from_pack, uint32_t size_max)
 {
-    uint32_t smallest = walk->depth - 1;
+    uint64_t end = batch->offset + batch->size;
 
-    for (uint32_t i = walk->depth; i-- > 0 && walk->depth - i <= CYCLE_LOOK_BACK;) {
-        if (plan->runs[walk->path[i]].size < plan->runs[walk->path[smallest]].size)
-            smallest = i;
-        if (walk->path[i] == again)
-            break;
-    }
-    while (walk->depth > smallest)
-        walk->marks[walk->path[--walk->depth]] = WALK_MARK_NEW;
-    walk->marks[walk->path[smallest]] = WALK_MARK_CLEAR;
-    plan_break_cycle(plan, walk->path[smallest]);
+    return !batch_waited_for && run->source != PLAN_SOURCE_TARGET && batch->from_pack && from_pack &&
+           run->source_offset >= end && run->source_offset - end <= PLAN_GAP_MAX &&
+           run->source_offset + run->fetch_size - batch->offset <= size_max;
 }
 
-static void plan_break_cycles(struct plan *plan)
+static void plan_make_batches(struct plan *plan, const struct plan_input *input)
 {
-    struct walk walk = {
-        .marks = alloc_array(plan->run_count, sizeof(uint8_t)),
-        .next_edge = alloc_array(plan->run_count, sizeof(uint32_t)),
-        .path = alloc_array(plan->run_count, sizeof(uint32_t)),
-    };
+    struct fetched_run *fetched = alloc_array(plan->run_count, sizeof(*fetched));
+    uint32_t count = 0;
+    bool waited_for = false;
 
-    for (uint32_t r = 0; r < plan->run_count; r++) {
-        walk.next_edge[r] = plan->edge_start[r];
-        if (plan->runs[r].source != PLAN_SOURCE_TARGET)
-            walk.marks[r] = WALK_MARK_CLEAR;
-    }
-    for (uint32_t start = 0; start < plan->run_count; start++) {
-        if (walk.marks[start] == WALK_MARK_NEW)
-            walk_enter(&walk, start);
-        while (walk.depth > 0) {
-            uint32_t r = walk.path[walk.depth - 1];
-            if (walk.next_edge[r] == plan->edge_start[r + 1]) {
-                walk.marks[r] = WALK_MARK_CLEAR;
-                walk.depth--;
-                continue;
-            }
-            uint32_t to = plan->edges[walk.next_edge[r]];
-            if (walk.marks[to] == WALK_MARK_ON_PATH)
-                walk_close_circle(&walk, plan, to);
-            else if (walk.marks[to] == WALK_MARK_NEW)
-                walk_enter(&walk, to);
-            else
-                walk.next_edge[r]++;
+    for (uint32_t r = 0; r < plan->run_count; r++)
+        if (plan->runs[r].kind != PLAN_KIND_COPY)
+            fetched[count++] =
+                (struct fetched_run){.offset = plan->runs[r].source_offset,
+                                     .run = r,
+                                     .from_pack = plan->runs[r].kind == PLAN_KIND_PATCH || input->frames};
+    if (count)
+        qsort(fetched, count, sizeof(*fetched), fetched_compare);
+    plan->batches = alloc_array(count, sizeof(plan->batches[0]));
+    plan->batch_runs = alloc_array(count, sizeof(uint32_t));
+    for (uint32_t i = 0; i < count; i++) {
+        struct plan_run *run = &plan->runs[fetched[i].run];
+        struct plan_batch *batch = plan->batch_count ? &plan->batches[plan->batch_count - 1] : NULL;
+        if (!batch || !batch_takes(batch, waited_for, run, fetched[i].from_pack, input->run_size_max)) {
+            batch = &plan->batches[plan->batch_count++];
+            *batch = (struct plan_batch){
+                .from_pack = fetched[i].from_pack, .offset = run->source_offset, .run_start = i};
+            waited_for = run->source == PLAN_SOURCE_TARGET;
         }
+        plan->totals.gap_bytes += run->source_offset - (batch->offset + batch->size);
+        batch->size = (uint32_t)(run->source_offset + run->fetch_size - batch->offset);
+        batch->run_count++;
+        batch->blocked += run->blockers > 0;
+        run->batch = plan->batch_count - 1;
+        plan->batch_runs[i] = fetched[i].run;
     }
-    free(walk.marks);
-    free(walk.next_edge);
-    free(walk.path);
+    plan->totals.requests = plan->batch_count;
+    free(fetched);
 }
 
-static void plan_count(struct plan *plan)
+static void plan_count(struct plan *plan, const struct plan_input *input)
 {
+    struct plan_totals *totals = &plan->totals;
+
+    totals->image_bytes = chunk_table_image_size(input->table);
+    for (uint32_t chunk = 0; chunk < chunk_table_count(input->table); chunk++)
+        if (input->kept[chunk]) {
+            totals->chunks_kept++;
+            totals->bytes_kept += chunk_table_size(input->table, chunk);
+        }
     for (uint32_t r = 0; r < plan->run_count; r++) {
         const struct plan_run *run = &plan->runs[r];
         switch (run->kind) {
         case PLAN_KIND_COPY:
-            plan->totals.chunks_copied += run->count;
-            plan->totals.bytes_copied += run->size;
+            totals->chunks_copied += run->count;
+            totals->bytes_copied += run->size;
+            break;
+        case PLAN_KIND_PATCH:
+            for (uint32_t chunk = run->first; chunk < run->first + run->count; chunk++)
+                if (!input->kept[chunk]) {
+                    totals->chunks_patched++;
+                    totals->bytes_patched += chunk_table_size(input->table, chunk);
+                }
+            totals->patch_bytes += run->fetch_size;
             break;
         case PLAN_KIND_FETCH:
-            plan->totals.chunks_fetched += run->count;
-            plan->totals.bytes_fetched += run->size;
-            plan->totals.requests++;
+            totals->chunks_fetched += run->count;
+            totals->bytes_fetched += run->size;
+            totals->chunk_bytes += run->fetch_size;
             break;
         }
     }
@@ -273,17 +312,30 @@ static void plan_count(struct plan *plan)
 
 struct plan *plan_new(const struct plan_input *input)
 {
+    uint32_t count = chunk_table_count(input->table);
     struct plan *plan = alloc_zeroed(sizeof(*plan));
-    struct edge_list edges = {0};
+    struct draft draft = {
+        .input = input,
+        .never_copy = alloc_array(count, sizeof(bool)),
+        .never_patch = alloc_array(patch_count(input), sizeof(bool)),
+        .makers = alloc_array(count, sizeof(uint32_t)),
+        .counted = alloc_array(count, sizeof(uint32_t)),
+        .patched = alloc_array(patch_count(input), sizeof(bool)),
+    };
 
     assert(input->run_size_max >= chunk_table_size_max(input->table));
-    plan->totals.image_bytes = chunk_table_image_size(input->table);
-    plan_make_runs(plan, input);
-    plan_find_edges(plan, input->table, &edges);
-    plan_store_edges(plan, &edges);
-    free(edges.edges);
-    plan_break_cycles(plan);
-    plan_count(plan);
+    if (input->never_copy && count)
+        memcpy(draft.never_copy, input->never_copy, count * sizeof(bool));
+    /* Each try takes back one run at least; where no patch reads the target the second one is the last. */
+    while (!draft_try(&draft, plan))
+        continue;
+    plan_make_batches(plan, input);
+    plan_count(plan, input);
+    free(draft.never_copy);
+    free(draft.never_patch);
+    free(draft.makers);
+    free(draft.counted);
+    free(draft.patched);
     return plan;
 }
 
@@ -291,9 +343,10 @@ struct plan *plan_free(struct plan *plan)
 {
     if (!plan)
         return NULL;
+    plan_order_finish(&plan->order);
     free(plan->runs);
-    free(plan->edges);
-    free(plan->edge_start);
+    free(plan->batches);
+    free(plan->batch_runs);
     free(plan);
     return NULL;
 }
@@ -303,10 +356,18 @@ const struct plan_totals *plan_totals(const struct plan *plan)
     return &plan->totals;
 }
 
-void plan_set_overhead(struct plan *plan, uint64_t table_bytes, uint64_t manifest_bytes)
+void plan_set_overhead(struct plan *plan, const struct plan_overhead *overhead)
 {
-    plan->totals.table_bytes = table_bytes;
-    plan->totals.manifest_bytes = manifest_bytes;
+    plan->totals.table_bytes = overhead->table_bytes;
+    plan->totals.section_bytes = overhead->section_bytes;
+    plan->totals.manifest_bytes = overhead->manifest_bytes;
+    plan->totals.requests_before = overhead->requests;
+}
+
+uint64_t plan_download_bytes(const struct plan_totals *totals)
+{
+    return totals->chunk_bytes + totals->patch_bytes + totals->gap_bytes + totals->table_bytes +
+           totals->section_bytes;
 }
 
 struct plan_run *plan_runs(struct plan *plan, uint32_t *ret_count)
@@ -317,6 +378,17 @@ struct plan_run *plan_runs(struct plan *plan, uint32_t *ret_count)
 
 const uint32_t *plan_waiting_for(const struct plan *plan, uint32_t run, uint32_t *ret_count)
 {
-    *ret_count = plan->edge_start[run + 1] - plan->edge_start[run];
-    return plan->edges + plan->edge_start[run];
+    *ret_count = plan->order.starts[run + 1] - plan->order.starts[run];
+    return plan->order.edges + plan->order.starts[run];
+}
+
+struct plan_batch *plan_batches(struct plan *plan, uint32_t *ret_count)
+{
+    *ret_count = plan->batch_count;
+    return plan->batches;
+}
+
+const uint32_t *plan_batch_runs(const struct plan *plan, const struct plan_batch *batch)
+{
+    return plan->batch_runs + batch->run_start;
 }

@@ -28,6 +28,9 @@ struct release *release_free(struct release *release)
     if (!release)
         return NULL;
     manifest_free(release->manifest);
+    free(release->stock.table);
+    free(release->stock.index);
+    free(release->stock.frames);
     free(release->image_url);
     free(release->manifest_url);
     free(release->manifest_text);

@@ -14,6 +14,15 @@
 #include "common/io/pool.h"
 #include "common/sinter/trust.h"
 
+/* What a look ahead has fetched of a release, so that the install after it need not: see outline.h. All are
+ * the exact bytes from the server, proved by the manifest; NULL where there is none. */
+struct release_stock {
+    uint8_t *table; /* IMAGE.chunks */
+    uint8_t *index; /* the section of base `base` */
+    uint32_t base;
+    uint8_t *frames; /* the section */
+};
+
 /* An offered release; everything is owned by the structure. */
 struct release {
     char *image_url;     /* as given: IMAGE */
@@ -26,6 +35,7 @@ struct release {
     char *last_modified; /* likewise */
     struct trust_verdict verdict;
     struct manifest *manifest;
+    struct release_stock stock;
 };
 
 /* Frees; NULL is fine. Returns NULL. */

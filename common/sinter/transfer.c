@@ -1,7 +1,9 @@
 #include "common/sinter/transfer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -11,6 +13,7 @@
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/io/backoff.h"
+#include "common/sinter/assemble.h"
 
 enum {
     RETRY_FIRST_MS = 1000,
@@ -27,33 +30,46 @@ enum lane_state {
     LANE_COPYING,     /* a pool job reads, proves and writes */
     LANE_FETCHING,    /* a request fills the buffer */
     LANE_BACKING_OFF, /* a timer runs before the rest is asked for again */
-    LANE_WRITING,     /* a pool job proves and writes what was fetched */
+    LANE_READY,       /* all is there and waits for the buffers to unpack it with */
+    LANE_WRITING,     /* a pool job unpacks, proves and writes what was fetched */
     LANE_STATE_COUNT,
 };
 
-/* Carries one run at a time. During a pool job the lane is the job's, but for `state`. */
+/* Carries one copy or one batch at a time. During a pool job the lane is the job's, but for `state`. */
 struct lane {
     struct transfer *transfer;
     enum lane_state state;
-    uint32_t run; /* number of the run */
+    uint32_t number; /* of the run that is copied, or of the batch */
     uint8_t *buffer;
-    size_t have; /* bytes of the run in the buffer, fetched over one or more requests */
+    size_t buffer_size;
+    uint64_t window_offset; /* what is asked for: the whole batch, or what was bad of it */
+    size_t window_size;
+    size_t have; /* bytes of it in the buffer, fetched over one or more requests */
     unsigned tries;
     struct http_request *request;
     struct event *timer;
     struct backoff backoff;
-    /* the job's result: chunks from first_bad to last_bad are not what they should be, all others are written
-     */
+    /* the job's result */
     struct pool_job job;
-    uint32_t first_bad, last_bad; /* counted from the run's first; first_bad > last_bad: none */
-    bool failed;                  /* the target could not be written */
+    uint8_t *results; /* enum assemble_result of each chunk of the run, or of all the batch's runs */
+    uint32_t results_room;
+    bool failed; /* the target could not be written */
     struct error error;
 };
 
-/* First in, first out; every run enters a queue at most once, so it never wraps. */
-struct run_queue {
-    uint32_t *runs;
+/* First in, first out; every number enters a queue at most once, so it never wraps. */
+struct queue {
+    uint32_t *numbers;
     uint32_t head, tail;
+};
+
+/* What ranges are asked of. */
+struct entity {
+    const char *url;
+    char *shown_url; /* for messages: without user and password */
+    uint64_t size;   /* bytes, as the manifest says */
+    char *etag;      /* once known */
+    bool answered;   /* the server has it, and of the right size */
 };
 
 struct transfer {
@@ -62,15 +78,21 @@ struct transfer {
     void *owner;
     struct plan_run *runs;
     uint32_t run_count, runs_done;
-    struct run_queue ready_to_copy, ready_to_fetch;
+    struct plan_batch *batches;
+    struct queue ready_to_copy, ready_to_fetch;
     uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
-    char *etag;                          /* of the image, once known */
-    bool answered;                       /* the server has the image, and of the right size */
-    char *shown_url;                     /* the image's, for messages: without user and password */
+    uint64_t in_flight_bytes;            /* of all lanes that carry a batch */
+    struct entity image, pack;
+    const struct entity *last_asked;
+    struct assemble_settings assemble;
+    struct assembly *assembly;
+    bool unpacking; /* a job has the assembly's buffers */
     struct event *give_up;
     struct event *begin;
     uint64_t news_bytes; /* received since the give-up timer was last set back */
     struct error last_error;
+    bool incomplete;
+    atomic_bool stop; /* for jobs: no more runs */
     bool stopping;
     enum transfer_outcome outcome;
     struct error error;
@@ -88,9 +110,24 @@ static void lane_enter(struct lane *lane, enum lane_state state)
     lane->state = state;
 }
 
-static struct plan_run *lane_run(const struct lane *lane)
+static struct plan_batch *lane_batch(const struct lane *lane)
 {
-    return &lane->transfer->runs[lane->run];
+    return &lane->transfer->batches[lane->number];
+}
+
+static struct entity *lane_entity(const struct lane *lane)
+{
+    return lane_batch(lane)->from_pack ? &lane->transfer->pack : &lane->transfer->image;
+}
+
+/* Run `i` of the lane's batch, and its number. */
+static struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number)
+{
+    uint32_t number = plan_batch_runs(lane->transfer->settings.plan, lane_batch(lane))[i];
+
+    if (ret_number)
+        *ret_number = number;
+    return &lane->transfer->runs[number];
 }
 
 static uint32_t transfer_jobs(const struct transfer *transfer)
@@ -120,6 +157,7 @@ static void transfer_stop(struct transfer *transfer, enum transfer_outcome outco
     if (transfer->stopping)
         return;
     transfer->stopping = true;
+    atomic_store_explicit(&transfer->stop, true, memory_order_relaxed);
     transfer->outcome = outcome;
     if (error)
         transfer->error = *error;
@@ -128,7 +166,7 @@ static void transfer_stop(struct transfer *transfer, enum transfer_outcome outco
         struct lane *lane = &transfer->lanes[i];
         lane->request = http_cancel(lane->request);
         evtimer_del(lane->timer);
-        if (lane->state == LANE_FETCHING || lane->state == LANE_BACKING_OFF)
+        if (lane->state == LANE_FETCHING || lane->state == LANE_BACKING_OFF || lane->state == LANE_READY)
             lane_enter(lane, LANE_FREE);
     }
     /* The last job's completion, or the timer where there is none, tells the owner. */
@@ -145,7 +183,7 @@ static void transfer_on_turn(evutil_socket_t fd, short what, void *data)
         transfer_fill(transfer);
     else if (transfer_jobs(transfer) == 0)
         transfer->events->done(transfer->owner, transfer->outcome,
-                               transfer->outcome == TRANSFER_OUTCOME_DONE ? NULL : &transfer->error);
+                               transfer->error.kind == ERROR_NONE ? NULL : &transfer->error);
 }
 
 static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
@@ -160,20 +198,27 @@ static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
         error_set(&error, ERROR_NETWORK,
                   "nothing new arrived from %s for %" PRIu64
                   " s; what was fetched is kept, so try again later%s%s",
-                  transfer->shown_url, transfer->settings.give_up_ms / 1000,
+                  transfer->last_asked->shown_url, transfer->settings.give_up_ms / 1000,
                   transfer->last_error.kind ? "; last: " : "",
                   transfer->last_error.kind ? transfer->last_error.message : "");
     transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
 }
 
-static void transfer_queue(struct transfer *transfer, uint32_t run)
+static void queue_add(struct queue *queue, uint32_t number)
 {
-    struct run_queue *queue =
-        transfer->runs[run].kind == PLAN_KIND_FETCH ? &transfer->ready_to_fetch : &transfer->ready_to_copy;
-
-    queue->runs[queue->tail++] = run;
+    queue->numbers[queue->tail++] = number;
 }
 
+/* Nothing blocks this run any more. */
+static void transfer_unblocked(struct transfer *transfer, uint32_t run)
+{
+    if (transfer->runs[run].kind == PLAN_KIND_COPY)
+        queue_add(&transfer->ready_to_copy, run);
+    else if (--transfer->batches[transfer->runs[run].batch].blocked == 0)
+        queue_add(&transfer->ready_to_fetch, transfer->runs[run].batch);
+}
+
+/* All was done for the run that can be; what waits for it may start. */
 static void transfer_run_done(struct transfer *transfer, uint32_t run)
 {
     uint32_t count;
@@ -181,97 +226,95 @@ static void transfer_run_done(struct transfer *transfer, uint32_t run)
 
     transfer->runs_done++;
     for (uint32_t i = 0; i < count; i++)
-        /* An edge to itself is one that no longer counts (see plan.c). */
-        if (waiting[i] != run && --transfer->runs[waiting[i]].blockers == 0)
-            transfer_queue(transfer, waiting[i]);
-}
-
-/* Proves the chunks in the buffer and writes those that are right, neighbours in one write. On a thread. */
-static void lane_prove_and_write(struct lane *lane)
-{
-    const struct transfer *transfer = lane->transfer;
-    const struct chunk_table *table = transfer->settings.table;
-    const struct plan_run *run = lane_run(lane);
-    uint64_t start = chunk_table_offset(table, run->first);
-    uint32_t good_from = 0;
-
-    lane->first_bad = UINT32_MAX;
-    lane->last_bad = 0;
-    for (uint32_t i = 0; i <= run->count; i++) {
-        uint64_t at = chunk_table_offset(table, run->first + i) - start;
-        bool end = i == run->count;
-        if (!end && chunk_table_proves(table, run->first + i, lane->buffer + at))
-            continue;
-        if (!end) {
-            lane->first_bad = lane->first_bad < i ? lane->first_bad : i;
-            lane->last_bad = i;
-        }
-        uint64_t from = chunk_table_offset(table, run->first + good_from) - start;
-        if (at > from) {
-            if (!device_write(transfer->settings.target, lane->buffer + from, (size_t)(at - from),
-                              start + from, &lane->error)) {
-                lane->failed = true;
-                return;
-            }
-            device_start_writeback(transfer->settings.target, start + from, at - from);
-        }
-        good_from = i + 1;
-    }
-}
-
-static void lane_run_write(struct pool_job *job)
-{
-    lane_prove_and_write(container_of(job, struct lane, job));
+        if (--transfer->runs[waiting[i]].blockers == 0)
+            transfer_unblocked(transfer, waiting[i]);
 }
 
 static void lane_run_copy(struct pool_job *job)
 {
     struct lane *lane = container_of(job, struct lane, job);
-    const struct plan_run *run = lane_run(lane);
-    const struct transfer_settings *settings = &lane->transfer->settings;
-    bool from_target = run->source == PLAN_SOURCE_TARGET || run->source == PLAN_SOURCE_WRITTEN;
-    const struct device *source =
-        from_target ? settings->target : settings->seeds[run->source - PLAN_SOURCE_SEED_FIRST];
+    const struct transfer *transfer = lane->transfer;
 
-    if (device_read(source, lane->buffer, run->size, run->source_offset, &lane->error)) {
-        lane_prove_and_write(lane);
-        return;
-    }
-    /* A source that cannot be read is as good as one that has changed. */
-    lane->first_bad = 0;
-    lane->last_bad = run->count - 1;
+    lane->failed = !assemble_copy(&transfer->assemble, &transfer->runs[lane->number], lane->buffer,
+                                  lane->results, &lane->error);
 }
 
-/* Tells of the chunks of the run that are written, and narrows the run to the bad ones between. */
-static void lane_account(struct lane *lane, enum plan_kind kind)
+/* One run of the batch. Of one that was asked for again only what was fetched badly is left to do: patches
+ * are not tried twice. */
+static bool lane_make_run(struct lane *lane, const struct plan_run *run, uint8_t *ret_results)
 {
     struct transfer *transfer = lane->transfer;
-    const struct chunk_table *table = transfer->settings.table;
-    struct plan_run *run = lane_run(lane);
-    bool all = lane->first_bad > lane->last_bad;
-    uint32_t before = all ? run->count : lane->first_bad, after = all ? 0 : run->count - 1 - lane->last_bad;
-    uint32_t end = run->first + run->count;
 
-    if (before)
-        transfer->events->chunks(transfer->owner, kind, run->first, before,
-                                 chunk_table_offset(table, run->first + before) -
-                                     chunk_table_offset(table, run->first));
-    if (after)
-        transfer->events->chunks(transfer->owner, kind, end - after, after,
-                                 chunk_table_offset(table, end) - chunk_table_offset(table, end - after));
-    if (all)
-        return;
-    run->count -= before + after;
-    run->first += before;
-    run->size = (uint32_t)(chunk_table_offset(table, run->first + run->count) -
-                           chunk_table_offset(table, run->first));
+    memset(ret_results, ASSEMBLE_RESULT_PASSED, run->count);
+    if (atomic_load_explicit(&transfer->stop, memory_order_relaxed))
+        return true;
+    if (run->kind == PLAN_KIND_FETCH)
+        return assemble_fetched(transfer->assembly, run, lane->buffer, lane->window_offset, ret_results,
+                                &lane->error);
+    if (lane->tries > 0)
+        return true;
+    return assemble_patch(transfer->assembly, run, lane->buffer + (run->source_offset - lane->window_offset),
+                          ret_results, &lane->error);
+}
+
+static void lane_run_write(struct pool_job *job)
+{
+    struct lane *lane = container_of(job, struct lane, job);
+    uint8_t *results = lane->results;
+
+    for (uint32_t i = 0; i < lane_batch(lane)->run_count && !lane->failed; i++) {
+        const struct plan_run *run = lane_batch_run(lane, i, NULL);
+        lane->failed = !lane_make_run(lane, run, results);
+        results += run->count;
+    }
+}
+
+/* What became of a run. */
+struct run_outcome {
+    uint32_t written, bad; /* chunks */
+};
+
+/* Tells of the chunks of a run that were written, and keeps them. */
+static struct run_outcome transfer_account(struct transfer *transfer, const struct plan_run *run,
+                                           const uint8_t *results)
+{
+    const struct chunk_table *table = transfer->settings.table;
+    struct run_outcome outcome = {0};
+
+    for (uint32_t from = 0, to; from < run->count; from = to) {
+        for (to = from; to < run->count && results[to] == results[from]; to++)
+            continue;
+        if (results[from] == ASSEMBLE_RESULT_BAD)
+            outcome.bad += to - from;
+        if (results[from] != ASSEMBLE_RESULT_WRITTEN)
+            continue;
+        outcome.written += to - from;
+        memset(transfer->settings.kept + run->first + from, true, to - from);
+        transfer->events->chunks(transfer->owner, run->kind, run->first + from, to - from,
+                                 chunk_table_offset(table, run->first + to) -
+                                     chunk_table_offset(table, run->first + from));
+    }
+    return outcome;
+}
+
+static bool lane_has_batch(const struct lane *lane)
+{
+    return lane->state != LANE_FREE && lane->state != LANE_COPYING;
 }
 
 static void lane_release(struct lane *lane)
 {
+    if (lane_has_batch(lane))
+        lane->transfer->in_flight_bytes -= lane_batch(lane)->size;
     lane->have = 0;
     lane->tries = 0;
     backoff_reset(&lane->backoff);
+    /* Few frames are larger than a run; their memory is not kept. */
+    if (lane->buffer_size > lane->transfer->settings.run_size_max) {
+        free(lane->buffer);
+        lane->buffer = NULL;
+        lane->buffer_size = 0;
+    }
     lane_enter(lane, LANE_FREE);
 }
 
@@ -289,7 +332,34 @@ static void lane_back_off(struct lane *lane, const struct error *error, uint64_t
     lane_enter(lane, LANE_BACKING_OFF);
     uint64_t wait_ms = timeval_ms(&time, backoff_next_ms(&lane->backoff, retry_after_ms, random));
     evtimer_add(lane->timer, &time);
-    transfer->events->retry(transfer->owner, lane_run(lane)->first, error, wait_ms);
+    transfer->events->retry(transfer->owner, lane_batch_run(lane, 0, NULL)->first, error, wait_ms);
+}
+
+/* Narrows what is asked for to the chunks that were fetched badly; returns the first of them. */
+static uint32_t lane_narrow(struct lane *lane)
+{
+    const struct transfer *transfer = lane->transfer;
+    uint64_t start = UINT64_MAX, end = 0;
+    uint32_t first_bad = 0;
+
+    for (uint32_t i = 0; i < lane_batch(lane)->run_count; i++) {
+        const struct plan_run *run = lane_batch_run(lane, i, NULL);
+        for (uint32_t chunk = run->first; chunk < run->first + run->count; chunk++) {
+            uint64_t offset = assemble_fetch_offset(&transfer->assemble, chunk);
+            if (run->kind != PLAN_KIND_FETCH || transfer->settings.kept[chunk])
+                continue;
+            if (offset < start) {
+                start = offset;
+                first_bad = chunk;
+            }
+            offset += assemble_fetch_size(&transfer->assemble, chunk);
+            end = offset > end ? offset : end;
+        }
+    }
+    lane->window_offset = start;
+    lane->window_size = (size_t)(end - start);
+    lane->have = 0;
+    return first_bad;
 }
 
 /* What came is not what the table says: once more, in case something between mangled it, then it is the
@@ -297,48 +367,81 @@ static void lane_back_off(struct lane *lane, const struct error *error, uint64_t
 static void lane_fetched_badly(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
+    uint32_t first_bad = lane_narrow(lane);
     struct error error;
 
     error_set(&error, ERROR_MISMATCH,
               "the server's bytes for chunk %" PRIu32
               " of %s are not those the manifest names; publish the image before its manifest",
-              lane_run(lane)->first + 1, transfer->shown_url);
+              first_bad + 1, lane_entity(lane)->shown_url);
     if (++lane->tries >= FETCH_TRIES) {
         lane_release(lane);
         transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
         return;
     }
-    lane->have = 0;
     lane_back_off(lane, &error, 0);
+}
+
+static void transfer_run_failed(struct transfer *transfer, uint32_t number)
+{
+    transfer->incomplete = true;
+    transfer_run_done(transfer, number);
+    transfer->events->failed(transfer->owner, &transfer->runs[number]);
+}
+
+static void lane_copied(struct lane *lane)
+{
+    struct transfer *transfer = lane->transfer;
+    uint32_t number = lane->number;
+    struct run_outcome outcome = transfer_account(transfer, &transfer->runs[number], lane->results);
+
+    lane_release(lane);
+    if (outcome.bad)
+        transfer_run_failed(transfer, number);
+    else
+        transfer_run_done(transfer, number);
+}
+
+static void lane_written(struct lane *lane)
+{
+    struct transfer *transfer = lane->transfer;
+    const uint8_t *results = lane->results;
+    bool fetched_badly = false;
+
+    for (uint32_t i = 0; i < lane_batch(lane)->run_count; i++) {
+        uint32_t number;
+        const struct plan_run *run = lane_batch_run(lane, i, &number);
+        struct run_outcome outcome = transfer_account(transfer, run, results);
+        results += run->count;
+        if (outcome.bad && run->kind == PLAN_KIND_FETCH)
+            fetched_badly = true;
+        else if (outcome.bad)
+            transfer_run_failed(transfer, number);
+        else if (outcome.written) /* else it was done with the first try */
+            transfer_run_done(transfer, number);
+    }
+    if (fetched_badly && !transfer->stopping)
+        lane_fetched_badly(lane);
+    else
+        lane_release(lane);
 }
 
 static void lane_job_done(struct pool_job *job)
 {
     struct lane *lane = container_of(job, struct lane, job);
     struct transfer *transfer = lane->transfer;
-    struct plan_run *run = lane_run(lane);
     bool copied = lane->state == LANE_COPYING;
 
+    if (!copied && lane_batch(lane)->from_pack)
+        transfer->unpacking = false;
     if (lane->failed) {
         lane_release(lane);
         transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &lane->error);
     } else {
-        lane_account(lane, run->kind);
-        if (lane->first_bad > lane->last_bad) {
-            lane_release(lane);
-            transfer_run_done(transfer, lane->run);
-        } else if (copied) {
-            uint32_t source = run->source;
-            run->kind = PLAN_KIND_FETCH;
-            run->source = PLAN_SOURCE_NONE;
-            lane_release(lane);
-            transfer_queue(transfer, lane->run);
-            transfer->events->copy_failed(transfer->owner, source, run->size);
-        } else if (transfer->stopping) {
-            lane_release(lane);
-        } else {
-            lane_fetched_badly(lane);
-        }
+        if (copied)
+            lane_copied(lane);
+        else
+            lane_written(lane);
         if (!transfer->stopping)
             transfer_got_on(transfer);
     }
@@ -358,34 +461,43 @@ static void lane_on_progress(void *owner, size_t bytes)
 }
 
 /* The first answer names the entity; all others must be of the same. False where they are not. */
-static bool transfer_check_entity(struct transfer *transfer, const struct http_response *response)
+static bool lane_check_entity(struct lane *lane, const struct http_response *response)
 {
-    uint64_t image_size = chunk_table_image_size(transfer->settings.table);
+    struct transfer *transfer = lane->transfer;
+    struct entity *entity = lane_entity(lane);
     struct error error;
 
-    if (response->total_size && response->total_size != image_size)
+    if (response->total_size && response->total_size != entity->size)
         error_set(&error, ERROR_REMOTE,
                   "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
                   "; publish the image before its manifest",
-                  transfer->shown_url, response->total_size, image_size);
-    else if (transfer->etag && response->etag && strcmp(transfer->etag, response->etag) != 0)
-        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", transfer->shown_url);
+                  entity->shown_url, response->total_size, entity->size);
+    else if (entity->etag && response->etag && strcmp(entity->etag, response->etag) != 0)
+        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", entity->shown_url);
     else {
-        if (!transfer->etag && response->etag && !transfer->settings.ignore_etag)
-            transfer->etag = alloc_string(response->etag);
-        transfer->answered = true;
+        if (!entity->etag && response->etag && !transfer->settings.ignore_etag)
+            entity->etag = alloc_string(response->etag);
+        entity->answered = true;
         return true;
     }
     transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
     return false;
 }
 
+/* What comes of the image needs no buffers but the lane's; what comes of the pack waits for its turn. */
 static void lane_write(struct lane *lane)
 {
+    struct transfer *transfer = lane->transfer;
+    bool from_pack = lane_batch(lane)->from_pack;
+
+    if (from_pack && transfer->unpacking) {
+        lane_enter(lane, LANE_READY);
+        return;
+    }
+    transfer->unpacking = transfer->unpacking || from_pack;
     lane->job = (struct pool_job){.run = lane_run_write, .done = lane_job_done};
     lane_enter(lane, LANE_WRITING);
-    pool_submit(lane->transfer->settings.pool, &lane->job);
-    transfer_fill(lane->transfer);
+    pool_submit(transfer->settings.pool, &lane->job);
 }
 
 static void lane_on_response(void *owner, struct http_response *response)
@@ -396,16 +508,18 @@ static void lane_on_response(void *owner, struct http_response *response)
     lane->request = NULL;
     switch (response->outcome) {
     case HTTP_OUTCOME_OK:
-        if (!transfer_check_entity(transfer, response))
+        if (!lane_check_entity(lane, response))
             return;
         lane_write(lane);
+        transfer_fill(transfer);
         return;
     case HTTP_OUTCOME_TRANSIENT:
         /* What came of the range stays; only the rest is asked for again. Where the connection broke after
          * the last byte there is none. */
         lane->have += response->body_size;
-        if (lane->have == lane_run(lane)->size) {
+        if (lane->have == lane->window_size) {
             lane_write(lane);
+            transfer_fill(transfer);
             return;
         }
         if (response->body_size)
@@ -427,20 +541,20 @@ static void lane_on_response(void *owner, struct http_response *response)
 static void lane_fetch(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
-    const struct plan_run *run = lane_run(lane);
+    struct entity *entity = lane_entity(lane);
     const struct http_get_range get = {
-        .url = transfer->settings.image_url,
-        .offset = chunk_table_offset(transfer->settings.table, run->first) + lane->have,
-        .size = run->size - lane->have,
+        .url = entity->url,
+        .offset = lane->window_offset + lane->have,
+        .size = lane->window_size - lane->have,
         .buffer = lane->buffer + lane->have,
-        .etag = transfer->etag,
-        /* Pinned by its size, too, for servers without ETags; but an image that never was there is no changed
-           one. */
-        .total_size = transfer->answered ? chunk_table_image_size(transfer->settings.table) : 0,
+        .etag = entity->etag,
+        /* Pinned by its size, too, for servers without ETags; but what never was there is no changed one. */
+        .total_size = entity->answered ? entity->size : 0,
         .progress = lane_on_progress,
     };
 
     lane_enter(lane, LANE_FETCHING);
+    transfer->last_asked = entity;
     lane->request = http_get_range(transfer->settings.http, &get, lane_on_response, lane);
 }
 
@@ -449,47 +563,96 @@ static void lane_on_timer(evutil_socket_t fd, short what, void *data)
     lane_fetch(data);
 }
 
-static struct lane *transfer_free_lane(struct transfer *transfer, uint32_t run)
+/* A free lane with a buffer of `size` bytes and room for `chunks` results; NULL where there is no memory. */
+static struct lane *transfer_take_lane(struct transfer *transfer, uint32_t number, size_t size,
+                                       uint32_t chunks)
 {
-    for (unsigned i = 0; i < transfer->lane_count; i++) {
-        struct lane *lane = &transfer->lanes[i];
-        if (lane->state != LANE_FREE)
-            continue;
-        lane->run = run;
-        if (!lane->buffer)
-            lane->buffer = alloc_zeroed(transfer->settings.run_size_max);
-        return lane;
+    struct lane *lane = transfer->lanes;
+
+    while (lane->state != LANE_FREE)
+        lane++;
+    assert(lane < transfer->lanes + transfer->lane_count);
+    lane->number = number;
+    if (lane->buffer_size < size) {
+        size_t room = size > transfer->settings.run_size_max ? size : transfer->settings.run_size_max;
+        free(lane->buffer);
+        lane->buffer = malloc(room);
+        lane->buffer_size = lane->buffer ? room : 0;
     }
-    assert(!"the limits of transfer_fill() leave a lane");
+    if (lane->results_room < chunks) {
+        free(lane->results);
+        lane->results = malloc(chunks);
+        lane->results_room = lane->results ? chunks : 0;
+    }
+    if (lane->buffer_size >= size && lane->results_room >= chunks)
+        return lane;
+    struct error error;
+    error_set_errno(&error, ENOMEM, "cannot hold %zu bytes of the image", size);
+    transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
     return NULL;
 }
 
-static bool run_queue_take(struct run_queue *queue, uint32_t *ret_run)
+static void transfer_start_copy(struct transfer *transfer, uint32_t run)
 {
-    if (queue->head == queue->tail)
-        return false;
-    *ret_run = queue->runs[queue->head++];
-    return true;
+    struct lane *lane =
+        transfer_take_lane(transfer, run, transfer->runs[run].size, transfer->runs[run].count);
+
+    if (!lane)
+        return;
+    lane->job = (struct pool_job){.run = lane_run_copy, .done = lane_job_done};
+    lane_enter(lane, LANE_COPYING);
+    pool_submit(transfer->settings.pool, &lane->job);
 }
 
-/* Starts whatever may start. Requests keep their lanes until they are written, so a slow medium holds them
- * back. */
-static void transfer_fill(struct transfer *transfer)
+static void transfer_start_fetch(struct transfer *transfer, uint32_t number)
+{
+    const struct plan_batch *batch = &transfer->batches[number];
+    const uint32_t *runs = plan_batch_runs(transfer->settings.plan, batch);
+    uint32_t chunks = 0;
+
+    for (uint32_t i = 0; i < batch->run_count; i++)
+        chunks += transfer->runs[runs[i]].count;
+    struct lane *lane = transfer_take_lane(transfer, number, batch->size, chunks);
+    if (!lane)
+        return;
+    lane->window_offset = batch->offset;
+    lane->window_size = batch->size;
+    transfer->in_flight_bytes += batch->size;
+    lane_fetch(lane);
+}
+
+/* Whether the next batch may be asked for: lanes are kept until what they fetched is written, so a slow
+ * medium holds requests back. */
+static bool transfer_may_fetch(const struct transfer *transfer)
 {
     const uint32_t *in = transfer->lanes_in;
-    uint32_t run;
+    const struct queue *queue = &transfer->ready_to_fetch;
 
-    while (in[LANE_FETCHING] + in[LANE_BACKING_OFF] + in[LANE_WRITING] < transfer->settings.connections &&
-           run_queue_take(&transfer->ready_to_fetch, &run))
-        lane_fetch(transfer_free_lane(transfer, run));
-    while (in[LANE_COPYING] < TRANSFER_COPY_LANES && run_queue_take(&transfer->ready_to_copy, &run)) {
-        struct lane *lane = transfer_free_lane(transfer, run);
-        lane->job = (struct pool_job){.run = lane_run_copy, .done = lane_job_done};
-        lane_enter(lane, LANE_COPYING);
-        pool_submit(transfer->settings.pool, &lane->job);
-    }
-    if (transfer->runs_done == transfer->run_count)
-        transfer_stop(transfer, TRANSFER_OUTCOME_DONE, NULL);
+    if (queue->head == queue->tail ||
+        in[LANE_FETCHING] + in[LANE_BACKING_OFF] + in[LANE_READY] + in[LANE_WRITING] >=
+            transfer->settings.connections)
+        return false;
+    return transfer->in_flight_bytes == 0 ||
+           transfer->in_flight_bytes + transfer->batches[queue->numbers[queue->head]].size <=
+               TRANSFER_IN_FLIGHT_MAX;
+}
+
+/* Starts whatever may start. */
+static void transfer_fill(struct transfer *transfer)
+{
+    struct queue *copies = &transfer->ready_to_copy, *batches = &transfer->ready_to_fetch;
+
+    for (unsigned i = 0; i < transfer->lane_count && !transfer->unpacking; i++)
+        if (transfer->lanes[i].state == LANE_READY)
+            lane_write(&transfer->lanes[i]);
+    while (!transfer->stopping && transfer_may_fetch(transfer))
+        transfer_start_fetch(transfer, batches->numbers[batches->head++]);
+    while (!transfer->stopping && transfer->lanes_in[LANE_COPYING] < TRANSFER_COPY_LANES &&
+           copies->head < copies->tail)
+        transfer_start_copy(transfer, copies->numbers[copies->head++]);
+    if (!transfer->stopping && transfer->runs_done == transfer->run_count)
+        transfer_stop(transfer, transfer->incomplete ? TRANSFER_OUTCOME_INCOMPLETE : TRANSFER_OUTCOME_DONE,
+                      NULL);
 }
 
 unsigned transfer_connections(const struct chunk_table *table, unsigned connections)
@@ -511,37 +674,76 @@ uint32_t transfer_run_size_max(const struct chunk_table *table, unsigned connect
     return size > largest ? size : largest;
 }
 
+static void transfer_init_lanes(struct transfer *transfer, unsigned lane_count)
+{
+    transfer->lane_count = lane_count;
+    transfer->lanes_in[LANE_FREE] = lane_count;
+    for (unsigned i = 0; i < lane_count; i++) {
+        struct lane *lane = &transfer->lanes[i];
+        lane->transfer = transfer;
+        lane->backoff = (struct backoff){.first_ms = RETRY_FIRST_MS, .max_ms = RETRY_MAX_MS};
+        lane->timer = evtimer_new(transfer->settings.base, lane_on_timer, lane);
+        if (!lane->timer)
+            abort();
+    }
+}
+
+static void transfer_init_entities(struct transfer *transfer)
+{
+    const struct transfer_settings *settings = &transfer->settings;
+
+    transfer->image.url = settings->image_url;
+    transfer->image.shown_url = http_url_for_display(settings->image_url);
+    transfer->image.size = chunk_table_image_size(settings->table);
+    if (settings->pack_url) {
+        transfer->pack.url = settings->pack_url;
+        transfer->pack.shown_url = http_url_for_display(settings->pack_url);
+        transfer->pack.size = settings->pack_size;
+    }
+    transfer->last_asked = &transfer->image;
+}
+
 struct transfer *transfer_start(const struct transfer_settings *settings,
                                 const struct transfer_events *events, void *owner)
 {
     unsigned lane_count = settings->connections + TRANSFER_COPY_LANES;
     struct transfer *transfer = alloc_zeroed(sizeof(*transfer) + lane_count * sizeof(struct lane));
+    uint32_t batch_count;
 
     transfer->settings = *settings;
     transfer->events = events;
     transfer->owner = owner;
-    transfer->shown_url = http_url_for_display(settings->image_url);
     transfer->runs = plan_runs(settings->plan, &transfer->run_count);
-    transfer->ready_to_copy.runs = alloc_array(transfer->run_count, sizeof(uint32_t));
-    transfer->ready_to_fetch.runs = alloc_array(transfer->run_count, sizeof(uint32_t));
-    transfer->lane_count = lane_count;
-    transfer->lanes_in[LANE_FREE] = lane_count;
+    transfer->batches = plan_batches(settings->plan, &batch_count);
+    transfer->ready_to_copy.numbers = alloc_array(transfer->run_count, sizeof(uint32_t));
+    transfer->ready_to_fetch.numbers = alloc_array(batch_count, sizeof(uint32_t));
+    transfer->assemble = (struct assemble_settings){
+        .table = settings->table,
+        .kept = settings->kept,
+        .target = settings->target,
+        .seeds = settings->seeds,
+        .frames = settings->frames,
+        .patches = settings->patches,
+    };
     transfer->give_up = evtimer_new(settings->base, transfer_on_give_up, transfer);
     transfer->begin = evtimer_new(settings->base, transfer_on_turn, transfer);
     if (!transfer->give_up || !transfer->begin)
         abort();
-    for (unsigned i = 0; i < lane_count; i++) {
-        struct lane *lane = &transfer->lanes[i];
-        lane->transfer = transfer;
-        lane->backoff = (struct backoff){.first_ms = RETRY_FIRST_MS, .max_ms = RETRY_MAX_MS};
-        lane->timer = evtimer_new(settings->base, lane_on_timer, lane);
-        if (!lane->timer)
-            abort();
-    }
+    transfer_init_entities(transfer);
+    transfer_init_lanes(transfer, lane_count);
     for (uint32_t run = 0; run < transfer->run_count; run++)
-        if (transfer->runs[run].blockers == 0)
-            transfer_queue(transfer, run);
+        if (transfer->runs[run].kind == PLAN_KIND_COPY && transfer->runs[run].blockers == 0)
+            queue_add(&transfer->ready_to_copy, run);
+    for (uint32_t batch = 0; batch < batch_count; batch++)
+        if (transfer->batches[batch].blocked == 0)
+            queue_add(&transfer->ready_to_fetch, batch);
     transfer_got_on(transfer);
+    transfer->assembly = assembly_new(&transfer->assemble, settings->plan);
+    if (!transfer->assembly) {
+        struct error error;
+        error_set_errno(&error, ENOMEM, "cannot hold what the patches need");
+        transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
+    }
     event_active(transfer->begin, EV_TIMEOUT, 0);
     return transfer;
 }
@@ -554,6 +756,12 @@ void transfer_cancel(struct transfer *transfer)
     transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
 }
 
+static void entity_finish(struct entity *entity)
+{
+    free(entity->shown_url);
+    free(entity->etag);
+}
+
 struct transfer *transfer_free(struct transfer *transfer)
 {
     if (!transfer)
@@ -562,13 +770,15 @@ struct transfer *transfer_free(struct transfer *transfer)
         http_cancel(transfer->lanes[i].request);
         event_free(transfer->lanes[i].timer);
         free(transfer->lanes[i].buffer);
+        free(transfer->lanes[i].results);
     }
     event_free(transfer->give_up);
     event_free(transfer->begin);
-    free(transfer->ready_to_copy.runs);
-    free(transfer->ready_to_fetch.runs);
-    free(transfer->etag);
-    free(transfer->shown_url);
+    assembly_free(transfer->assembly);
+    free(transfer->ready_to_copy.numbers);
+    free(transfer->ready_to_fetch.numbers);
+    entity_finish(&transfer->image);
+    entity_finish(&transfer->pack);
     free(transfer);
     return NULL;
 }

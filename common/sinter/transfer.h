@@ -1,8 +1,9 @@
 /*
- * Carrying a plan out: runs are copied or fetched, proved, and written to the target, several at a time. Each
- * lane carries one run with one buffer; a run that has no free lane waits, so the number of lanes bounds
- * memory, requests and what a kill can lose. The loop's thread calls everything here; reading, hashing and
- * writing are pool jobs; nothing blocks.
+ * Carrying a plan out: runs are copied, patched or fetched, proved, and written to the target, several at a
+ * time. Each lane carries one copy or one request with one buffer; what has no free lane waits, so the lanes
+ * bound memory, requests and what a kill can lose. What comes of the pack is unpacked by one job at a time,
+ * so that there is one set of buffers for that. The loop's thread calls everything here; reading, hashing,
+ * unpacking and writing are pool jobs; nothing blocks.
  */
 #pragma once
 
@@ -30,17 +31,21 @@ enum {
 /* How a transfer ended. */
 enum transfer_outcome {
     TRANSFER_OUTCOME_DONE,
+    /* All was tried, but some copies or patches did not give what they should (see transfer_events): plan
+       again without them. */
+    TRANSFER_OUTCOME_INCOMPLETE,
     TRANSFER_OUTCOME_FAILED,
-    TRANSFER_OUTCOME_OVERTAKEN, /* the image on the server is not (any more) the manifest's: read the manifest
-                                   again */
+    TRANSFER_OUTCOME_OVERTAKEN, /* image or pack on the server are not (any more) the manifest's: read the
+                                   manifest again */
 };
 
 struct transfer_events {
     void (*chunks)(void *owner, enum plan_kind kind, uint32_t first, uint32_t count, uint64_t bytes);
     void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
-    /* A copy did not turn out to be what the scan saw: `bytes` more are to be fetched. */
-    void (*copy_failed)(void *owner, uint32_t source, uint64_t bytes);
-    /* The end, exactly once; `error` is set unless DONE. transfer_free() is allowed inside. */
+    /* A copy or a patch did not give what it should: those chunks of the run that are not kept now are left
+     * as they were. */
+    void (*failed)(void *owner, const struct plan_run *run);
+    /* The end, exactly once; `error` is set unless DONE or INCOMPLETE. transfer_free() is allowed inside. */
     void (*done)(void *owner, enum transfer_outcome outcome, const struct error *error);
 };
 
@@ -50,7 +55,12 @@ struct transfer_settings {
     struct pool *pool;
     const struct chunk_table *table;
     struct plan *plan; /* changed as it is carried out */
+    bool *kept;        /* the plan's; set for each chunk as it is written */
     const char *image_url;
+    const char *pack_url;             /* NULL where nothing comes of a pack */
+    uint64_t pack_size;               /* bytes */
+    const struct frame_index *frames; /* the plan's */
+    const struct patch_list *patches; /* the plan's */
     struct device *target;
     struct device *const *seeds; /* seeds[0] is plan source PLAN_SOURCE_SEED_FIRST */
     unsigned connections;        /* ranges under way at the same time, at least 1 */

@@ -54,7 +54,7 @@ def test_the_status_has_every_member_of_the_contract(daemon):
     assert set(status["boot"]) >= {"backend", "next", "trial", "tries_left"}
     assert set(status["update"]["progress"]) >= {
         "percent", "bytes_kept", "bytes_copied", "bytes_downloaded", "bytes_to_download", "bytes_written",
-        "bytes_verified", "rate_bytes_per_s", "eta_s", "requests", "retries"}
+        "bytes_patched", "bytes_verified", "rate_bytes_per_s", "eta_s", "requests", "retries"}
     for name in (status["since"], status["daemon"]["started"], status["last_check"]["time"]):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", name), name
 

@@ -1,0 +1,28 @@
+/*
+ * In which order the runs of a plan may be carried out: who reads old content of the target comes before
+ * whoever overwrites it, who copies what was written comes after. A part of common/sinter/plan.c, and of no
+ * use to others. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/sinter/plan.h"
+
+/* Edges, grouped by the run that comes first: edges[starts[r]] to edges[starts[r + 1] - 1] wait for r. */
+struct plan_order {
+    uint32_t *edges;
+    uint32_t *starts; /* one more than runs */
+};
+
+/* Finds the edges and counts each run's blockers. */
+void plan_order_init(struct plan_order *order, const struct plan_input *input, struct plan_run *runs,
+                     uint32_t run_count);
+
+void plan_order_finish(struct plan_order *order);
+
+/* Finds circles, in which each run would overwrite what the next one reads, and marks one run of each in
+ * `ret_broken` (one for each run, false before), without which there are none; returns how many. */
+uint32_t plan_order_break_cycles(const struct plan_order *order, const struct plan_run *runs,
+                                 uint32_t run_count, bool *ret_broken);
