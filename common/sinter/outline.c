@@ -490,8 +490,8 @@ static void outline_fixed_table_made(struct outline *outline)
         outline_run_job(outline, outline_run_follow_table, outline_followed);
 }
 
-/* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of a newer
- * release, so that reading the manifest again can help. */
+/* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of
+ * a newer release, so that reading the manifest again can help. */
 static void outline_miss_table(struct outline *outline, const struct error *why)
 {
     struct error error;
