@@ -106,8 +106,8 @@ class Nginx:
         os.truncate(self.log, 0)
 
     def publish(self, image, name="image", link=True):
-        """Image and table first, the manifest last, each by one rename. `image` has IMAGE.json (and .chunks)."""
-        for suffix in ("", ".chunks", ".json.minisig", ".json"):
+        """Image, pack and table first, the manifest last, each by one rename. `image` has IMAGE.json (and .chunks)."""
+        for suffix in ("", ".pack", ".chunks", ".json.minisig", ".json"):
             source = pathlib.Path(f"{image}{suffix}")
             if not source.exists():
                 continue
