@@ -501,8 +501,8 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
     else
         error_set(&error, ERROR_REFUSED, "the manifest names none");
     /* REFUSED: it is longer than the manifest says. */
-    outline->overtaken = why && (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE ||
-                                 why->kind == ERROR_REFUSED);
+    outline->overtaken =
+        why && (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE || why->kind == ERROR_REFUSED);
     error_prefix(&error, "a signature is demanded, so nothing is done without the table of chunks");
     outline_end(outline, &error);
 }

@@ -1,0 +1,532 @@
+/* Clones from a pack: what is fetched and told, what becomes of sources that change under way, and a cancel
+ * at any moment. The pack is made by generate itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/sinter/clone.h"
+#include "common/sinter/generate.h"
+#include "tests/unit/publisher.h"
+#include "tests/unit/range_server.h"
+
+enum {
+    AVERAGE = 4096,
+    IMAGE_SIZE = 900 * 1000,
+};
+
+struct fixture {
+    struct dice dice;
+    char *folder;
+    struct event_base *base;
+    struct pool *pool;
+    struct http *http;
+    struct range_server *server;
+    struct range_file *image_file, *table_file, *pack_file;
+    char *url;
+    uint8_t image[IMAGE_SIZE], old[IMAGE_SIZE];
+    struct release *release;
+    char *target_path, *seed_path;
+    struct clone_settings settings;
+    struct clone *clone;
+    /* what was told */
+    unsigned dones, events, plans, seeds_skipped, packs_skipped, retries;
+    bool failed, overtaken;
+    struct error error;
+    uint64_t bytes_of[4]; /* by enum clone_fate */
+    struct plan_totals totals;
+    struct clone_progress progress;
+    /* what goes wrong */
+    range_fault_fn fault;
+    unsigned fault_count;
+    unsigned cancel_in_event; /* 0 = never */
+    void (*planned)(struct fixture *fixture);
+};
+
+static struct fixture shared;
+
+/* What generate has made, patches alone or chunks as well: the same for every test, so it is made once. */
+struct published {
+    char *table, *pack, *manifest;
+    size_t table_size, pack_size, manifest_size;
+};
+
+static struct published made[2];
+
+static void count(struct fixture *fixture)
+{
+    assert_int_equal(fixture->dones, 0);
+    if (++fixture->events == fixture->cancel_in_event)
+        clone_cancel(fixture->clone);
+}
+
+static void on_phase(void *owner, enum clone_phase phase)
+{
+    count(owner);
+}
+
+static void on_planned(void *owner, const struct plan *plan)
+{
+    struct fixture *fixture = owner;
+
+    fixture->plans++;
+    fixture->totals = *plan_totals(plan);
+    if (fixture->planned)
+        fixture->planned(fixture);
+    count(fixture);
+}
+
+static void on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t chunks, uint64_t bytes)
+{
+    struct fixture *fixture = owner;
+
+    fixture->bytes_of[fate] += bytes;
+    count(fixture);
+}
+
+static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+{
+    ((struct fixture *)owner)->retries++;
+    count(owner);
+}
+
+static void on_seed_skipped(void *owner, const char *path, const struct error *error)
+{
+    ((struct fixture *)owner)->seeds_skipped++;
+    count(owner);
+}
+
+static void on_pack_skipped(void *owner, const struct error *error)
+{
+    ((struct fixture *)owner)->packs_skipped++;
+    count(owner);
+}
+
+static void on_source_hashed(void *owner, const char *path, uint32_t xxh32)
+{
+    count(owner);
+}
+
+static void on_done(void *owner, const struct error *error)
+{
+    struct fixture *fixture = owner;
+
+    assert_int_equal(fixture->dones++, 0);
+    fixture->failed = error != NULL;
+    if (error)
+        fixture->error = *error;
+    fixture->progress = *clone_progress(fixture->clone);
+    fixture->overtaken = clone_was_overtaken(fixture->clone);
+    fixture->clone = clone_free(fixture->clone);
+    event_base_loopbreak(fixture->base);
+}
+
+static const struct clone_events events = {
+    .phase = on_phase,
+    .planned = on_planned,
+    .chunks = on_chunks,
+    .retry = on_retry,
+    .seed_skipped = on_seed_skipped,
+    .pack_skipped = on_pack_skipped,
+    .source_hashed = on_source_hashed,
+    .done = on_done,
+};
+
+static enum range_fault choose_fault(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    struct fixture *fixture = owner;
+
+    if (!fixture->fault || fixture->fault_count == 0)
+        return RANGE_FAULT_NONE;
+    enum range_fault fault = fixture->fault(fixture, path, offset, size);
+    fixture->fault_count -= fault != RANGE_FAULT_NONE;
+    return fault;
+}
+
+/* The new image is the old one with bytes changed here and there, some inserted, and something new. */
+static void make_images(struct fixture *fixture)
+{
+    dice_fill(&fixture->dice, fixture->old, IMAGE_SIZE);
+    memcpy(fixture->image, fixture->old, IMAGE_SIZE);
+    for (size_t at = 20 * 1000; at < IMAGE_SIZE - 200 * 1000; at += 60 * 1000)
+        dice_fill(&fixture->dice, fixture->image + at, 50);
+    memmove(fixture->image + 300 * 1000 + 777, fixture->image + 300 * 1000, 200 * 1000);
+    dice_fill(&fixture->dice, fixture->image + 800 * 1000, 60 * 1000);
+}
+
+static char *read_published(const struct fixture *fixture, const char *suffix, size_t *ret_size)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/image%s", fixture->folder, suffix);
+    struct error error;
+    char *data;
+
+    if (!file_read(path, (size_t)1 << 30, &data, ret_size, &error))
+        fail_msg("%s", error.message);
+    return data;
+}
+
+static void generate(struct fixture *fixture, bool with_chunks, struct published *published)
+{
+    CLEANUP_FREE char *path = folder_write(fixture->folder, "image", fixture->image, IMAGE_SIZE);
+    const char *bases[] = {fixture->seed_path};
+    const struct generate_settings settings = {
+        .image_path = path,
+        .chunk_size = 64 * 1024,
+        .average = AVERAGE,
+        .with_pack = with_chunks,
+        .base_paths = bases,
+        .base_count = 1,
+        .span_max = 128 * 1024,
+        .output_max = 64 * 1024,
+    };
+    struct generate_result result;
+    struct error error;
+
+    if (!generate_files(&settings, &result, &error))
+        fail_msg("%s", error.message);
+    published->table = read_published(fixture, ".chunks", &published->table_size);
+    published->pack = read_published(fixture, ".pack", &published->pack_size);
+    published->manifest = read_published(fixture, ".json", &published->manifest_size);
+}
+
+static void publish(struct fixture *fixture, bool with_chunks)
+{
+    struct published *published = &made[with_chunks];
+    struct error error;
+
+    if (!published->pack)
+        generate(fixture, with_chunks, published);
+    fixture->server = range_server_new(fixture->base);
+    fixture->image_file =
+        range_server_put(fixture->server, "/image", fixture->image, IMAGE_SIZE, "\"image\"");
+    fixture->table_file = range_server_put(fixture->server, "/image.chunks", published->table,
+                                           published->table_size, "\"table\"");
+    fixture->pack_file =
+        range_server_put(fixture->server, "/image.pack", published->pack, published->pack_size, "\"pack\"");
+    range_server_set_fault(fixture->server, choose_fault, fixture);
+    fixture->url = range_server_url(fixture->server, "/image");
+    char *manifest = alloc_zeroed(published->manifest_size + 1);
+    memcpy(manifest, published->manifest, published->manifest_size);
+    if (!release_from_text(fixture->url, manifest, published->manifest_size, NULL, 0, &(struct trust){0},
+                           &fixture->release, &error))
+        fail_msg("%s", error.message);
+}
+
+static void setup(struct fixture *fixture, bool with_chunks)
+{
+    struct http_settings settings = {.connections = 3};
+
+    memset(fixture, 0, sizeof(*fixture));
+    fixture->dice.state = 1;
+    fixture->folder = folder_new();
+    fixture->base = event_base_new();
+    assert_true(pool_new(fixture->base, 3, &fixture->pool, NULL));
+    assert_true(http_new(fixture->base, &settings, &fixture->http, NULL));
+    make_images(fixture);
+    fixture->seed_path = folder_write(fixture->folder, "seed", fixture->old, IMAGE_SIZE);
+    fixture->target_path = alloc_printf("%s/target", fixture->folder);
+    publish(fixture, with_chunks);
+}
+
+static void teardown(struct fixture *fixture)
+{
+    release_free(fixture->release);
+    range_server_free(fixture->server);
+    http_free(fixture->http);
+    pool_free(fixture->pool);
+    event_base_free(fixture->base);
+    folder_free(fixture->folder);
+    free(fixture->target_path);
+    free(fixture->seed_path);
+    free(fixture->url);
+}
+
+static void start(struct fixture *fixture)
+{
+    const char *const seeds[] = {fixture->seed_path, NULL};
+
+    memset(fixture->bytes_of, 0, sizeof(fixture->bytes_of));
+    fixture->dones = fixture->events = fixture->plans = 0;
+    fixture->seeds_skipped = fixture->packs_skipped = fixture->retries = 0;
+    fixture->settings.release = fixture->release;
+    fixture->settings.target_path = fixture->target_path;
+    fixture->settings.seed_paths = seeds;
+    fixture->settings.create_target = true;
+    fixture->settings.hash_sources = true;
+    fixture->settings.give_up_ms = 15 * 1000;
+    fixture->clone =
+        clone_new(fixture->base, fixture->http, fixture->pool, &fixture->settings, &events, fixture);
+    fixture->settings.seed_paths = NULL;
+    clone_start(fixture->clone);
+}
+
+static void finish(struct fixture *fixture)
+{
+    if (fixture->dones == 0)
+        assert_int_equal(event_base_dispatch(fixture->base), 0);
+    assert_int_equal(fixture->dones, 1);
+    assert_int_equal(pool_outstanding(fixture->pool), 0);
+    event_base_loop(fixture->base, EVLOOP_NONBLOCK);
+    assert_int_equal(fixture->dones, 1);
+}
+
+static void run(struct fixture *fixture)
+{
+    start(fixture);
+    finish(fixture);
+}
+
+static void check_whole(const struct fixture *fixture)
+{
+    if (fixture->failed)
+        fail_msg("%s", fixture->error.message);
+    assert_true(file_holds(fixture->target_path, fixture->image, IMAGE_SIZE));
+    assert_int_equal(fixture->bytes_of[CLONE_FATE_KEPT] + fixture->bytes_of[CLONE_FATE_COPIED] +
+                         fixture->bytes_of[CLONE_FATE_PATCHED] + fixture->bytes_of[CLONE_FATE_FETCHED],
+                     IMAGE_SIZE);
+    assert_int_equal(fixture->progress.bytes_patched, fixture->bytes_of[CLONE_FATE_PATCHED]);
+    assert_int_equal(fixture->plans, 1);
+}
+
+/* ---- what goes well ---- */
+
+static void test_the_plan_is_what_is_fetched(void **state)
+{
+    for (int with_chunks = 0; with_chunks < 2; with_chunks++) {
+        setup(&shared, with_chunks);
+        run(&shared);
+        check_whole(&shared);
+        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+        assert_int_equal(shared.progress.bytes_planned, plan_download_bytes(&shared.totals));
+        assert_int_equal(shared.progress.requests, shared.totals.requests + shared.totals.requests_before);
+        assert_int_equal(shared.bytes_of[CLONE_FATE_PATCHED], shared.totals.bytes_patched);
+        assert_true(shared.totals.bytes_patched > 50 * 1000 && shared.totals.patch_bytes < 100 * 1000);
+        assert_int_equal(shared.table_file->requests, 0);
+        assert_true(with_chunks || shared.image_file->asked_bytes == shared.totals.chunk_bytes);
+        assert_true(!with_chunks || shared.image_file->requests == 0);
+        assert_int_equal(shared.packs_skipped + shared.seeds_skipped, 0);
+        teardown(&shared);
+    }
+}
+
+/* What a look ahead has fetched is not fetched again. */
+static void test_a_plan_and_then_the_clone(void **state)
+{
+    for (int with_chunks = 0; with_chunks < 2; with_chunks++) {
+        setup(&shared, with_chunks);
+        shared.settings.plan_only = true;
+        run(&shared);
+        assert_false(shared.failed);
+        const struct plan_totals planned = shared.totals;
+        assert_true(planned.section_bytes > 0);
+        assert_int_equal(shared.progress.bytes_received, planned.section_bytes + planned.table_bytes);
+        shared.settings.plan_only = false;
+        run(&shared);
+        check_whole(&shared);
+        assert_int_equal(shared.totals.section_bytes + shared.totals.table_bytes, 0);
+        assert_int_equal(shared.totals.patch_bytes, planned.patch_bytes);
+        assert_int_equal(shared.progress.bytes_received,
+                         plan_download_bytes(&planned) - planned.section_bytes - planned.table_bytes);
+        teardown(&shared);
+    }
+}
+
+static void test_the_target_is_patched_in_place(void **state)
+{
+    setup(&shared, true);
+    assert_int_equal(rename(shared.seed_path, shared.target_path), 0);
+    run(&shared);
+    check_whole(&shared);
+    assert_true(shared.totals.bytes_kept > 0 && shared.totals.bytes_patched > 0);
+    assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+    teardown(&shared);
+}
+
+/* ---- what goes wrong ---- */
+
+static void change_seed(struct fixture *fixture)
+{
+    CLEANUP_FD int fd = open(fixture->seed_path, O_WRONLY | O_CLOEXEC);
+    uint8_t other[3000] = {0};
+
+    for (off_t at = 100 * 1000; at < IMAGE_SIZE; at += 200 * 1000)
+        assert_int_equal(file_pwrite_full(fd, other, sizeof(other), (uint64_t)at), 0);
+}
+
+static void cut_seed(struct fixture *fixture)
+{
+    assert_int_equal(truncate(fixture->seed_path, IMAGE_SIZE / 3), 0);
+}
+
+/* Copies and patches that come to nothing are made up for by a second plan. */
+static void test_a_seed_that_changes_under_way(void **state)
+{
+    void (*const changes[])(struct fixture *) = {change_seed, cut_seed};
+
+    for (size_t i = 0; i < 4; i++) {
+        setup(&shared, i & 1);
+        shared.planned = changes[i / 2];
+        run(&shared);
+        check_whole(&shared);
+        assert_int_equal(shared.seeds_skipped, 1);
+        assert_true(shared.progress.bytes_fetched > shared.totals.bytes_fetched);
+        assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
+        teardown(&shared);
+    }
+}
+
+static enum range_fault bad_pack(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return strcmp(path, "/image.pack") == 0 ? RANGE_FAULT_BAD_BYTES : RANGE_FAULT_NONE;
+}
+
+static enum range_fault bad_patches(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    const struct manifest_base *base = &((struct fixture *)owner)->release->manifest->pack.bases[0];
+
+    return bad_pack(owner, path, offset, size) != RANGE_FAULT_NONE && offset >= base->patches_offset &&
+                   offset < base->index.offset
+               ? RANGE_FAULT_BAD_BYTES
+               : RANGE_FAULT_NONE;
+}
+
+static void test_patches_that_are_no_patches(void **state)
+{
+    for (int with_chunks = 0; with_chunks < 2; with_chunks++) {
+        setup(&shared, with_chunks);
+        shared.fault = bad_patches;
+        shared.fault_count = UINT32_MAX;
+        run(&shared);
+        check_whole(&shared);
+        assert_true(shared.totals.bytes_patched > 0);
+        assert_int_equal(shared.bytes_of[CLONE_FATE_PATCHED], 0);
+        assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
+        teardown(&shared);
+    }
+}
+
+static void test_an_index_that_is_none(void **state)
+{
+    setup(&shared, false);
+    shared.fault = bad_pack;
+    shared.fault_count = 1;
+    run(&shared);
+    check_whole(&shared);
+    assert_int_equal(shared.packs_skipped, 1);
+    assert_int_equal(shared.totals.bytes_patched, 0);
+    assert_int_equal(shared.table_file->requests, 1);
+    teardown(&shared);
+}
+
+/* Mangled on the way once, chunks are asked for once more; again, the pack is another one. */
+static enum range_fault bad_chunks(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    const struct manifest_pack *pack = &((struct fixture *)owner)->release->manifest->pack;
+
+    return bad_pack(owner, path, offset, size) != RANGE_FAULT_NONE && offset < pack->frames.offset
+               ? RANGE_FAULT_BAD_BYTES
+               : RANGE_FAULT_NONE;
+}
+
+static void test_chunks_that_are_none(void **state)
+{
+    for (unsigned faults = 1; faults < 3; faults++) {
+        setup(&shared, true);
+        assert_int_equal(unlink(shared.seed_path), 0);
+        shared.fault = bad_chunks;
+        shared.fault_count = faults == 1 ? 1 : UINT32_MAX;
+        run(&shared);
+        if (faults == 1) {
+            check_whole(&shared);
+            assert_int_equal(shared.retries, 1);
+        } else {
+            assert_true(shared.failed && shared.overtaken);
+            assert_int_equal(shared.error.kind, ERROR_MISMATCH);
+        }
+        teardown(&shared);
+    }
+}
+
+/* ---- cancelling ---- */
+
+static void check_cancelled_or_whole(const struct fixture *fixture)
+{
+    if (!fixture->failed)
+        check_whole(fixture);
+    else
+        assert_int_equal(fixture->error.kind, ERROR_CANCELLED);
+}
+
+static void test_cancelled_after_any_turn_of_the_loop(void **state)
+{
+    bool over = false;
+
+    for (unsigned turns = 0; !over && turns < 3000; turns += 1 + turns / 6) {
+        setup(&shared, true);
+        shared.planned = change_seed;
+        start(&shared);
+        for (unsigned i = 0; i < turns && shared.dones == 0; i++)
+            event_base_loop(shared.base, EVLOOP_ONCE);
+        over = shared.dones > 0;
+        if (!over) {
+            clone_cancel(shared.clone);
+            finish(&shared);
+        }
+        check_cancelled_or_whole(&shared);
+        teardown(&shared);
+    }
+    assert_true(over);
+}
+
+static void test_cancelled_within_any_event(void **state)
+{
+    for (unsigned event = 1; event < 3000; event += 1 + event / 4) {
+        setup(&shared, event & 1);
+        shared.planned = change_seed;
+        shared.cancel_in_event = event;
+        run(&shared);
+        check_cancelled_or_whole(&shared);
+        bool over = shared.events < event;
+        teardown(&shared);
+        if (over)
+            return;
+    }
+    fail_msg("it never came to an end");
+}
+
+static int forget_published(void **state)
+{
+    for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++) {
+        free(made[i].table);
+        free(made[i].pack);
+        free(made[i].manifest);
+    }
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_plan_is_what_is_fetched),
+        cmocka_unit_test(test_a_plan_and_then_the_clone),
+        cmocka_unit_test(test_the_target_is_patched_in_place),
+        cmocka_unit_test(test_a_seed_that_changes_under_way),
+        cmocka_unit_test(test_patches_that_are_no_patches),
+        cmocka_unit_test(test_an_index_that_is_none),
+        cmocka_unit_test(test_chunks_that_are_none),
+        cmocka_unit_test(test_cancelled_within_any_event),
+        cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, forget_published);
+}
