@@ -199,6 +199,7 @@ struct daemon {
     struct record_release installing;
     enum slot target;
     char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from it; "" = none */
+    struct error refusal;                   /* why it is not armed */
     struct device *verified;                /* the target, read back and still exclusive, until it is armed */
     const char *phase;                      /* as the status shows it, NULL = none */
     struct clone_progress progress;
@@ -281,8 +282,12 @@ uint64_t daemon_trust_floor_s(const struct daemon *daemon);
 bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
                                 size_t size);
 
-/* Whether the target that was just installed and read back may be armed. */
-bool daemon_trust_allows_arming(const struct daemon *daemon, struct error *error);
+/* The gate to the boot selection, and nobody else's way to it (tests/unit/test_includes.py): arms the target
+ * that was just installed and read back, as daemon_boot_submit() does, or returns false and says why it may
+ * not be; `held` is the caller's then. */
+bool daemon_trust_arm(struct daemon *daemon, struct device *held,
+                      void (*then)(struct daemon *daemon, const struct error *error),
+                      struct error *ret_refusal);
 
 /* daemon_settings.c */
 

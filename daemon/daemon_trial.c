@@ -252,11 +252,8 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
 /* Likewise, where it may not be armed. */
 static void on_let_go_refused(struct daemon *daemon, const struct error *error)
 {
-    struct error problem;
+    struct error problem = daemon->refusal;
 
-    if (daemon_trust_allows_arming(daemon, &problem))
-        error_set(&problem, ERROR_REFUSED,
-                  "the release is not armed, because the settings were changed meanwhile");
     on_activated(daemon, &problem);
 }
 
@@ -269,10 +266,8 @@ static void on_arming_saved(struct daemon *daemon, const struct error *error)
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_cancelled);
     else if (error)
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
-    else if (!daemon_trust_allows_arming(daemon, NULL))
+    else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->refusal))
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_refused);
-    else
-        daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target, held, on_activated);
 }
 
 void daemon_trial_activate(struct daemon *daemon)

@@ -90,22 +90,32 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
     return true;
 }
 
-/* The gate to the boot selection. Whatever way a target was filled (fetched, copied, kept from before a
- * restart), it is armed only with the SHA-256 that was just read back from it, and with a signature demanded
- * only under a manifest that has one. */
-bool daemon_trust_allows_arming(const struct daemon *daemon, struct error *error)
+/* Whatever way a target was filled (fetched, copied, kept from before a restart), it is armed only with the
+ * SHA-256 that was just read back from it, and with a signature demanded only under a manifest that has one.
+ */
+static bool allows_arming(const struct daemon *daemon, struct error *error)
 {
     const struct record_release *release = &daemon->installing;
 
     if (*release->sha256 && strcmp(release->sha256, daemon->read_back) != 0)
-        return error_set(
-            error, ERROR_MISMATCH,
-            "the release is not armed: what was read back from the target is not what its manifest says");
+        return error_set(error, ERROR_MISMATCH,
+                         "the release is not armed: what was read back from the target is not what its "
+                         "manifest says");
     if (!is_demanded(daemon))
         return true;
     if (!release->is_signed)
         return error_set(error, ERROR_REFUSED, "the release is not armed: it is not signed by a trusted key");
     if (!*release->sha256)
         return error_set(error, ERROR_REFUSED, "the release is not armed: nothing proves it by SHA-256");
+    return true;
+}
+
+bool daemon_trust_arm(struct daemon *daemon, struct device *held,
+                      void (*then)(struct daemon *daemon, const struct error *error),
+                      struct error *ret_refusal)
+{
+    if (!allows_arming(daemon, ret_refusal))
+        return false;
+    daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target, held, then);
     return true;
 }

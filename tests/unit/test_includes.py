@@ -93,6 +93,16 @@ def test_manifests_are_parsed_in_one_place_only():
     assert callers == ["common/image/manifest.c", "common/sinter/trust.c"]
 
 
+def test_slots_are_armed_in_one_place_only():
+    """Behind the gate of daemon_trust_arm(); the backends are asked by the job that this orders."""
+    orders = [path.relative_to(ROOT).as_posix() for path in sources()
+              if re.search(r"daemon_boot_submit\([^;]*DAEMON_BOOT_ARM", path.read_text())]
+    calls = [path.relative_to(ROOT).as_posix() for path in sources()
+             if path.suffix == ".c" and re.search(r"\bboot_arm\(", path.read_text())]
+    assert orders == ["daemon/daemon_trust.c"]
+    assert sorted(calls) == ["daemon/boot/boot.c", "daemon/daemon_boot.c"]
+
+
 def test_nothing_unfinished_and_no_omnibus_files():
     wrong = []
     for path in sources():
