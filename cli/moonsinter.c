@@ -9,9 +9,9 @@
 #include "cli/verb.h"
 
 /* Each stands at the end of the file that implements it. */
-extern const struct verb verb_cancel, verb_check, verb_clone, verb_diff, verb_generate, verb_history,
-    verb_install, verb_mark_bad, verb_mark_good, verb_plan, verb_reboot, verb_rollback, verb_status,
-    verb_verify, verb_watch, verb_why;
+extern const struct verb verb_cancel, verb_check, verb_clone, verb_diff, verb_doctor, verb_generate,
+    verb_history, verb_install, verb_mark_bad, verb_mark_good, verb_plan, verb_reboot, verb_rollback,
+    verb_status, verb_verify, verb_watch, verb_why;
 
 struct verb_group {
     const char *title;
@@ -21,10 +21,10 @@ struct verb_group {
 static const struct verb_group groups[] = {
     {"For publishers", (const struct verb *const[]){&verb_generate, &verb_diff, NULL}},
     {"Anywhere", (const struct verb *const[]){&verb_clone, &verb_plan, &verb_verify, NULL}},
-    {"On a device, of its daemon",
-     (const struct verb *const[]){&verb_status, &verb_watch, &verb_why, &verb_history, &verb_check,
-                                  &verb_install, &verb_cancel, &verb_reboot, &verb_mark_good, &verb_mark_bad,
-                                  &verb_rollback, NULL}},
+    {"On a device",
+     (const struct verb *const[]){&verb_doctor, &verb_status, &verb_watch, &verb_why, &verb_history,
+                                  &verb_check, &verb_install, &verb_cancel, &verb_reboot, &verb_mark_good,
+                                  &verb_mark_bad, &verb_rollback, NULL}},
 };
 
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };

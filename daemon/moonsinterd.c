@@ -3,24 +3,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/io/http_settings.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/doctor.h"
 #include "daemon/notify.h"
 
 enum { EXIT_USAGE = 2 };
 
 static const char help[] =
-    "Usage: moonsinterd [--config FILE] [--check-config]\n"
+    "Usage: moonsinterd [--config FILE] [--check-config | --doctor]\n"
     "       moonsinterd URL PARTITION_A PARTITION_B [MINUTES]\n"
     "\n"
     "Keeps the slot that does not run equal to the image at Url=, and changes over to it.\n"
     "\n"
     "  --config FILE    read FILE and the drop-ins in FILE.d instead of the system's settings\n"
     "  --check-config   print the settings in effect and where each came from, then exit\n"
+    "  --doctor         look whether this device can be updated and can fall back, then exit\n"
     "  --debug          log more\n"
     "  --help           print this help, then exit\n"
     "  --version        print the version, then exit\n"
@@ -32,6 +35,7 @@ struct options {
     struct config_request request;
     char *url; /* the request's, our own */
     bool check_config;
+    bool doctor;
     bool debug;
 };
 
@@ -45,9 +49,13 @@ static int usage(const char *what)
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option long_options[] = {
-        {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'C'},
-        {"debug", no_argument, NULL, 'd'},        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'C'},
+        {"doctor", no_argument, NULL, 'D'},
+        {"debug", no_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -58,6 +66,9 @@ static int parse_options(int argc, char **argv, struct options *options)
             break;
         case 'C':
             options->check_config = true;
+            break;
+        case 'D':
+            options->doctor = true;
             break;
         case 'd':
             options->debug = true;
@@ -111,6 +122,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     log_init(options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, getenv("JOURNAL_STREAM") != NULL);
+    if (options.doctor)
+        return doctor_run(&options.request, isatty(STDOUT_FILENO), stdout);
     bool loaded = load_config(&options, &config);
     if (options.check_config && config)
         config_print(config, stdout);

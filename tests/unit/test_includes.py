@@ -22,7 +22,7 @@ FOREIGN = {
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
                    "common/sinter/in_order",  # a loop of its own, for programs without one
                    "daemon/daemon", "daemon/api_server",
-                   "daemon/health", "daemon/process", "cli/"},
+                   "daemon/health", "daemon/process", "daemon/doctor", "cli/"},
 }
 
 

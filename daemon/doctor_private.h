@@ -1,0 +1,48 @@
+/* The doctor's inside, shared by the doctor_*.c files only. See daemon/doctor.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <event2/event.h>
+
+#include "common/io/pool.h"
+#include "daemon/boot/boot.h"
+#include "daemon/config.h"
+#include "daemon/process.h"
+#include "daemon/slots.h"
+
+/* The levels of a finding are those of the boot loader's: enum boot_level. */
+struct doctor {
+    FILE *stream;
+    bool for_people;
+    unsigned counts[BOOT_LEVEL_FAILURE + 1];
+    struct config *config;
+    struct event_base *base; /* turned for one question at a time */
+    struct pool *pool;
+    struct processes *processes;
+    struct boot *boot;          /* NULL = not usable */
+    struct slots *slots;        /* NULL = not known */
+    uint64_t slot_bytes;        /* of the smaller slot; 0 = not known, or files that grow */
+    uint64_t image_bytes;       /* of what the server offers; 0 = not known */
+    uint64_t release_created_s; /* Unix time; 0 = not known */
+};
+
+/* One finding: `check` in kebab-case; the sentence says what is there and, where it is not well, the mend. */
+void doctor_tell(struct doctor *doctor, const char *check, enum boot_level level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* doctor_device.c */
+void doctor_look_at_boot(struct doctor *doctor);
+void doctor_look_at_slots(struct doctor *doctor);
+void doctor_look_at_state_folder(struct doctor *doctor);
+
+/* doctor_server.c: also learns image_bytes and release_created_s. */
+void doctor_ask_server(struct doctor *doctor);
+
+/* doctor_machine.c */
+void doctor_look_at_clock(struct doctor *doctor);
+void doctor_look_at_memory(struct doctor *doctor);
+void doctor_look_at_health_checks(struct doctor *doctor);
+void doctor_look_at_reboot(struct doctor *doctor);

@@ -1,0 +1,125 @@
+/* The image server: see daemon/doctor_private.h. */
+#include "daemon/doctor_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/text.h"
+#include "common/image/url.h"
+#include "common/io/http.h"
+#include "common/sinter/release.h"
+
+struct server {
+    struct doctor *doctor;
+    struct http *http;
+};
+
+/* Turns the loop until the callback of the request ends it. */
+static void wait_for_answer(struct server *server)
+{
+    event_base_dispatch(server->doctor->base);
+}
+
+static void learn_release(struct server *server, struct http_response *response)
+{
+    struct doctor *doctor = server->doctor;
+    struct release *release;
+    struct error error;
+    char size[16];
+
+    if (!release_from_text(doctor->config->url, response->body, response->body_size, NULL, 0,
+                           &(struct trust){0}, &release, &error)) {
+        doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);
+        return;
+    }
+    response->body = NULL;
+    doctor->image_bytes = release->manifest->file_size;
+    doctor->release_created_s = release->manifest->release.created;
+    doctor_tell(doctor, "server", BOOT_LEVEL_OK, "it offers release %.100s, an image of %s",
+                release->manifest->release.version ? release->manifest->release.version : "without a version",
+                text_format_bytes(size, sizeof(size), release->manifest->file_size));
+    release_free(release);
+}
+
+static void on_manifest(void *owner, struct http_response *response)
+{
+    struct server *server = owner;
+
+    event_base_loopbreak(server->doctor->base);
+    if (response->outcome == HTTP_OUTCOME_OK)
+        learn_release(server, response);
+    else
+        doctor_tell(server->doctor, "server", BOOT_LEVEL_FAILURE, "%s", response->error.message);
+}
+
+static void on_range(void *owner, struct http_response *response)
+{
+    struct server *server = owner;
+    struct doctor *doctor = server->doctor;
+
+    event_base_loopbreak(doctor->base);
+    if (response->outcome != HTTP_OUTCOME_OK) {
+        doctor_tell(doctor, "server-ranges", BOOT_LEVEL_FAILURE, "%s", response->error.message);
+        return;
+    }
+    if (response->total_size != doctor->image_bytes)
+        doctor_tell(
+            doctor, "server-ranges", BOOT_LEVEL_FAILURE,
+            "the image has %llu bytes and its manifest says %llu: publish both anew, the manifest last",
+            (unsigned long long)response->total_size, (unsigned long long)doctor->image_bytes);
+    else
+        doctor_tell(doctor, "server-ranges", BOOT_LEVEL_OK, "it answers requests for a part of the image");
+    if (!response->etag && !response->last_modified)
+        doctor_tell(
+            doctor, "server-etag", BOOT_LEVEL_WARNING,
+            "it sends neither ETag nor Last-Modified for the image, so one that is replaced in the middle of a "
+            "download is noticed late, by its digest");
+    else if (!response->etag || strncmp(response->etag, "W/", 2) == 0)
+        doctor_tell(
+            doctor, "server-etag", BOOT_LEVEL_WARNING,
+            "it sends no strong ETag for the image, so one that is replaced in the middle of a download may "
+            "be noticed late; compression on the fly is a common cause");
+    else
+        doctor_tell(doctor, "server-etag", BOOT_LEVEL_OK, "it sends an ETag for the image");
+}
+
+void doctor_ask_server(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    CLEANUP_FREE char *manifest_url = url_append_to_path(config->url, ".json");
+    struct server server = {.doctor = doctor};
+    struct error error;
+    uint8_t byte;
+    const struct http_settings settings = {
+        .connections = config->connections,
+        .stall_timeout_ms = config->stall_timeout_ms,
+        .proxy = config->proxy,
+        .ca_file = config->ca_file,
+        .client_certificate = config->client_certificate,
+        .client_key = config->client_key,
+        .pinned_public_key = config->pinned_public_key,
+        .headers = (const char *const *)config->header_lines,
+        .headers_for = config->url,
+    };
+
+    if (!http_new(doctor->base, &settings, &server.http, &error)) {
+        doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);
+        return;
+    }
+    http_get(server.http, &(struct http_get){.url = manifest_url, .max_size = MANIFEST_SIZE_MAX}, on_manifest,
+             &server);
+    wait_for_answer(&server);
+    if (doctor->image_bytes) {
+        http_get_range(server.http, &(struct http_get_range){.url = config->url, .size = 1, .buffer = &byte},
+                       on_range, &server);
+        wait_for_answer(&server);
+    }
+    http_free(server.http);
+    if (doctor->image_bytes && doctor->slot_bytes && doctor->image_bytes > doctor->slot_bytes)
+        doctor_tell(doctor, "slot-size", BOOT_LEVEL_FAILURE,
+                    "the image (%llu bytes) is larger than the smaller slot (%llu bytes)",
+                    (unsigned long long)doctor->image_bytes, (unsigned long long)doctor->slot_bytes);
+    else if (doctor->image_bytes && doctor->slot_bytes)
+        doctor_tell(doctor, "slot-size", BOOT_LEVEL_OK, "the image fits into either slot");
+}

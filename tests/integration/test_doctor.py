@@ -1,0 +1,216 @@
+"""moonsinter doctor: what it finds on devices that are well and on such that are not."""
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+import images
+import programs
+import releases
+from releases import make_release
+
+pytestmark = pytest.mark.sanitized
+
+
+@pytest.fixture
+def release(folder):
+    return make_release(folder / "1", images.noise(500_000, 1), version="1", serial=1)
+
+
+def doctor(config, *arguments):
+    return programs.moonsinter("doctor", "--config", config, *arguments,
+                               env={**os.environ, "MOONSINTERD": str(programs.MOONSINTERD)})
+
+
+def examine(daemon):
+    """Its findings as {check: [(result, message), ...]}; the exit status has to fit them."""
+    result = doctor(daemon.config)
+    assert result.stderr == "", result
+    found = {}
+    for event in result.named("finding"):
+        found.setdefault(event["check"], []).append((event["result"], event["message"]))
+    flat = [result_word for findings in found.values() for result_word, _ in findings]
+    done = result.events[-1]
+    assert done == {"event": "done", "ok": flat.count("ok"), "warnings": flat.count("warning"),
+                    "failures": flat.count("failure")}
+    assert result.status == (1 if "failure" in flat else 0), result
+    return found
+
+
+def only(found, check):
+    (finding,) = found[check]
+    return finding
+
+
+def results(found, check):
+    return [result for result, _ in found[check]]
+
+
+def snapshot(folder):
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+            for path in folder.rglob("*") if not path.is_socket() and "nginx" not in str(path)}
+
+
+def test_a_device_that_is_well(nginx, folder, release, file_slots, make_daemon):
+    checks = folder / "health.d"
+    checks.mkdir(mode=0o755)
+    (checks / "10-fine").write_text(f"#!/bin/sh\ntouch {folder}/ran\n")
+    (checks / "10-fine").chmod(0o755)
+    daemon = make_daemon(nginx.publish(release), file_slots, Health={"Checks": checks})
+    before = snapshot(folder)
+    found = examine(daemon)
+    # Before the daemon ever ran, and nothing has changed by it.
+    assert snapshot(folder) == before
+    assert only(found, "settings")[0] == "ok"
+    assert only(found, "boot-loader") == ("ok", "boot selection (file): slot a boots next")
+    assert results(found, "slots") == ["ok", "ok"] and str(file_slots[1]) in found["slots"][1][1]
+    assert only(found, "target")[0] == "ok" and "slot b" in only(found, "target")[1]
+    assert only(found, "state-folder")[0] == "warning" and "not there yet" in only(found, "state-folder")[1]
+    assert only(found, "server") == ("ok", "it offers release 1, an image of 500.0 kB")
+    assert only(found, "server-ranges")[0] == "ok" and only(found, "server-etag")[0] == "ok"
+    assert only(found, "memory")[0] == "ok" and only(found, "clock")[0] in ("ok", "warning")
+    assert only(found, "health-checks")[0] == "ok" and "1 programs" in only(found, "health-checks")[1]
+    # With the daemon running and the release installed.
+    daemon.start()
+    daemon.wait(lambda status: status["state"] == "reboot-pending", "it is armed")
+    found = examine(daemon)
+    assert only(found, "boot-loader")[1].endswith("slot b boots next")
+    assert only(found, "state-folder")[0] == "ok"
+
+
+def test_settings_that_cannot_be_used(folder):
+    config = folder / "bad.conf"
+    config.write_text("[Update]\nUlr=http://127.0.0.1/x.img\n")
+    result = doctor(config)
+    assert result.status == 1
+    messages = [event["message"] for event in result.named("finding") if event["result"] == "failure"]
+    assert any(f"{config}:2" in message and "Ulr" in message for message in messages), messages
+    assert result.events[-1]["failures"] == len(messages)
+
+
+def test_a_slot_that_is_not_there(nginx, folder, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), (file_slots[0], "PARTLABEL=moonsinter-test-absent"))
+    found = examine(daemon)
+    assert results(found, "slots") == ["ok", "failure"]
+    assert "PARTLABEL=moonsinter-test-absent is not there" in found["slots"][1][1] and "lsblk" in found["slots"][1][1]
+
+
+def test_a_target_that_is_held_and_too_small(nginx, loops, mount, release, file_slots, make_daemon):
+    small = loops.attach(256 * 1024, "small")
+    daemon = make_daemon(nginx.publish(release), (file_slots[0], small))
+    result, message = only(examine(daemon), "slot-size")
+    assert result == "failure" and "500000 bytes" in message and "262144 bytes" in message
+    subprocess.run(["mkfs.ext4", "-q", "-F", small], check=True)
+    point = mount(small)
+    result, message = only(examine(daemon), "target")
+    assert result == "failure" and str(point) in message
+
+
+def test_a_slot_in_use_as_a_loop_device(nginx, loops, release, file_slots, make_daemon):
+    slot = loops.attach(4 << 20, "slot")
+    daemon = make_daemon(nginx.publish(release), (file_slots[0], slot))
+    found = examine(daemon)
+    assert only(found, "slot-size")[0] == "ok" and only(found, "target")[0] == "ok"
+
+
+@pytest.mark.parametrize(("lines", "check", "result", "words"), [
+    ("max_ranges 0;", "server-ranges", "failure", "range requests"),
+    ("etag off;", "server-etag", "warning", "no strong ETag"),
+    ("etag off; if_modified_since off; add_header Last-Modified '';", "server-etag", "warning", "neither ETag"),
+])
+def test_servers_that_cannot_do_everything(lines, check, result, words, make_nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(make_nginx(lines).publish(release), file_slots)
+    found = only(examine(daemon), check)
+    assert found[0] == result and words in found[1], found
+
+
+def test_a_server_that_is_not_there(make_daemon, file_slots):
+    for url, words in (("http://127.0.0.1:9/image", "Failed to connect"),
+                       ("http://moonsinter-test.invalid/image", "moonsinter-test.invalid")):
+        result, message = only(examine(make_daemon(url, file_slots)), "server")
+        assert result == "failure" and words in message
+
+
+def test_an_image_that_is_not_its_manifests(nginx, release, file_slots, make_daemon):
+    url = nginx.publish(release)
+    with open(release, "ab") as image:
+        image.write(b"more")
+    daemon = make_daemon(url, file_slots)
+    nginx.publish(release)
+    result, message = only(examine(daemon), "server-ranges")
+    assert result == "failure" and "500004" in message and "500000" in message
+
+
+def test_a_clock_that_is_behind(nginx, release, file_slots, make_daemon):
+    members = releases.read_manifest(release)
+    members["moonsinter"]["release"]["created"] = "2099-01-01T00:00:00Z"
+    releases.write_manifest(release, members)
+    result, message = only(examine(make_daemon(nginx.publish(release), file_slots)), "clock")
+    assert result == "failure" and "2099-01-01" in message
+
+
+def test_health_checks_that_would_fail_a_trial(nginx, folder, release, file_slots, make_daemon):
+    url = nginx.publish(release)
+    result, message = only(examine(make_daemon(url, file_slots)), "health-checks")
+    # A machine that has checks of its own in /etc counts those.
+    assert (result, "nothing judges" in message) == ("warning", True) or os.listdir("/etc/moonsinter/health.d")
+    checks = folder / "health.d"
+    checks.mkdir(mode=0o755)
+    (checks / "10-open").write_text("#!/bin/sh\n")
+    (checks / "10-open").chmod(0o777)
+    result, message = only(examine(make_daemon(url, file_slots, Health={"Checks": checks})), "health-checks")
+    assert result == "failure" and "chmod go-w" in message
+    result, message = only(examine(make_daemon(url, file_slots, Health={"Units": "moonsinter-test-absent.service"})),
+                           "health-units")
+    assert result == "warning" and "a trial would not pass as things are" in message
+
+
+def test_a_loader_without_a_way_back_and_a_state_folder_in_memory(nginx, folder, release, file_slots, make_daemon):
+    cmdline = folder / "cmdline.txt"
+    cmdline.write_text("console=tty1 root=PARTUUID=738a4d67-02 rootwait\n")
+    daemon = make_daemon(nginx.publish(release), ("PARTUUID=738a4d67-02", "PARTUUID=738a4d67-03"),
+                         Boot={"Backend": "rpi-cmdline", "CmdlineFile": cmdline}, Storage={"StateDirectory": "/dev/shm"})
+    found = examine(daemon)
+    assert ("warning", True) in [(result, "cannot fall back by itself" in message) for result, message in found["boot-loader"]]
+    assert only(found, "running-slot")[0] == "failure" and "cannot be determined" in only(found, "running-slot")[1]
+    assert only(found, "state-folder")[0] == "failure" and "tmpfs" in only(found, "state-folder")[1]
+    assert "reboot" in found and "watchdog" in found
+
+
+def test_a_state_folder_that_cannot_be_written(nginx, folder, release, file_slots, make_daemon):
+    (folder / "file").write_text("")
+    daemon = make_daemon(nginx.publish(release), file_slots, Storage={"StateDirectory": folder / "file" / "state"})
+    result, message = only(examine(daemon), "state-folder")
+    assert result == "failure" and "cannot be written to" in message
+
+
+def test_sentences_on_a_terminal(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots)
+    master, terminal = pty.openpty()
+    process = subprocess.Popen([programs.MOONSINTERD, "--doctor", "--config", daemon.config], stdin=terminal, stdout=terminal,
+                               stderr=terminal)
+    os.close(terminal)
+    drawn = b""
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        drawn += data
+    os.close(master)
+    assert process.wait(10) == 0
+    lines = drawn.decode().replace("\r", "").splitlines()
+    assert all(re.match(r"(ok|WARNING|FAILURE) +[a-z-]+: \S", line) for line in lines[:-1]), lines
+    assert re.fullmatch(r"\d+ ok, \d+ warnings, 0 failures", lines[-1])
+
+
+def test_without_the_daemons_program(folder):
+    result = programs.moonsinter("doctor", env={**os.environ, "MOONSINTERD": str(folder / "absent")})
+    sentence = programs.assert_failed(result, str(folder / "absent"), "cannot be run")
+    assert "install moonsinterd" in sentence
+    assert json.loads(result.stdout.splitlines()[-1])["event"] == "failed"
