@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "daemon/build_time_generated.h"
 #include "daemon/health.h"
 #include "daemon/logind.h"
 
@@ -34,7 +35,13 @@ void doctor_look_at_clock(struct doctor *doctor)
     struct timex state = {.modes = 0};
 
     timestamp_format(now, now_s);
-    if (doctor->release_created_s > now_s)
+    if (now_s < BUILD_TIME_S)
+        doctor_tell(
+            doctor, "clock", BOOT_LEVEL_FAILURE,
+            "it is %s here, earlier than this program was made: set the clock, and see to it that it is set at "
+            "each start (systemd-timesyncd)",
+            now);
+    else if (doctor->release_created_s > now_s)
         doctor_tell(
             doctor, "clock", BOOT_LEVEL_FAILURE,
             "it is %s here, and the release on offer was made at %s: set the clock, and see to it that it "

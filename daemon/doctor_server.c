@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/alloc.h"
 #include "common/base/text.h"
-#include "common/image/url.h"
 #include "common/io/http.h"
 #include "common/sinter/release.h"
 
@@ -21,36 +19,33 @@ static void wait_for_answer(struct server *server)
     event_base_dispatch(server->doctor->base);
 }
 
-static void learn_release(struct server *server, struct http_response *response)
+static void on_release(void *owner, struct release *release, bool unchanged, const struct error *error,
+                       uint64_t retry_after_ms)
 {
+    struct server *server = owner;
     struct doctor *doctor = server->doctor;
-    struct release *release;
-    struct error error;
     char size[16];
 
-    if (!release_from_text(doctor->config->url, response->body, response->body_size, NULL, 0,
-                           &(struct trust){0}, &release, &error)) {
-        doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);
+    event_base_loopbreak(doctor->base);
+    if (!release) {
+        doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error ? error->message : "it did not answer");
         return;
     }
-    response->body = NULL;
     doctor->image_bytes = release->manifest->file_size;
     doctor->release_created_s = release->manifest->release.created;
     doctor_tell(doctor, "server", BOOT_LEVEL_OK, "it offers release %.100s, an image of %s",
                 release->manifest->release.version ? release->manifest->release.version : "without a version",
                 text_format_bytes(size, sizeof(size), release->manifest->file_size));
-    release_free(release);
-}
-
-static void on_manifest(void *owner, struct http_response *response)
-{
-    struct server *server = owner;
-
-    event_base_loopbreak(server->doctor->base);
-    if (response->outcome == HTTP_OUTCOME_OK)
-        learn_release(server, response);
+    if (release->verdict.is_signed)
+        doctor_tell(doctor, "signature", BOOT_LEVEL_OK, "the manifest is signed by key %s",
+                    release->verdict.key_id);
     else
-        doctor_tell(server->doctor, "server", BOOT_LEVEL_FAILURE, "%s", response->error.message);
+        doctor_tell(
+            doctor, "signature", BOOT_LEVEL_WARNING,
+            "no signature is demanded, so whoever controls the server, or the way to it, decides what this "
+            "device boots: put the publisher's key into %s",
+            doctor->config->keys_folder);
+    release_free(release);
 }
 
 static void on_range(void *owner, struct http_response *response)
@@ -87,10 +82,15 @@ static void on_range(void *owner, struct http_response *response)
 void doctor_ask_server(struct doctor *doctor)
 {
     const struct config *config = doctor->config;
-    CLEANUP_FREE char *manifest_url = url_append_to_path(config->url, ".json");
     struct server server = {.doctor = doctor};
     struct error error;
     uint8_t byte;
+    /* As for a device that has not accepted anything yet. */
+    const struct trust trust = {
+        .keys = config->keys,
+        .demanded = config->require_signature == CONFIG_DEMAND_YES ||
+                    (config->require_signature == CONFIG_DEMAND_AUTO && trust_keys_count(config->keys) > 0),
+    };
     const struct http_settings settings = {
         .connections = config->connections,
         .stall_timeout_ms = config->stall_timeout_ms,
@@ -107,8 +107,7 @@ void doctor_ask_server(struct doctor *doctor)
         doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);
         return;
     }
-    http_get(server.http, &(struct http_get){.url = manifest_url, .max_size = MANIFEST_SIZE_MAX}, on_manifest,
-             &server);
+    release_fetch_start(server.http, doctor->pool, config->url, NULL, NULL, &trust, on_release, &server);
     wait_for_answer(&server);
     if (doctor->image_bytes) {
         http_get_range(server.http, &(struct http_get_range){.url = config->url, .size = 1, .buffer = &byte},

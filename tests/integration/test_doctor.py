@@ -3,11 +3,13 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 
 import pytest
 
 import images
+import keys
 import programs
 import releases
 from releases import make_release
@@ -71,6 +73,7 @@ def test_a_device_that_is_well(nginx, folder, release, file_slots, make_daemon):
     assert only(found, "state-folder")[0] == "warning" and "not there yet" in only(found, "state-folder")[1]
     assert only(found, "server") == ("ok", "it offers release 1, an image of 500.0 kB")
     assert only(found, "server-ranges")[0] == "ok" and only(found, "server-etag")[0] == "ok"
+    assert only(found, "signature")[0] == "warning" and "no signature is demanded" in only(found, "signature")[1]
     assert only(found, "memory")[0] == "ok" and only(found, "clock")[0] in ("ok", "warning")
     assert only(found, "health-checks")[0] == "ok" and "1 programs" in only(found, "health-checks")[1]
     # With the daemon running and the release installed.
@@ -132,6 +135,19 @@ def test_a_server_that_is_not_there(make_daemon, file_slots):
                        ("http://moonsinter-test.invalid/image", "moonsinter-test.invalid")):
         result, message = only(examine(make_daemon(url, file_slots)), "server")
         assert result == "failure" and words in message
+
+
+def test_signatures(nginx, folder, release, file_slots, make_daemon):
+    key = keys.Key(folder / "publisher")
+    trusted = folder / "keys.d"
+    trusted.mkdir()
+    shutil.copy(key.public, trusted)
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": trusted})
+    result, message = only(examine(daemon), "server")
+    assert result == "failure" and "minisig" in message
+    key.sign(f"{release}.json")
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": trusted})
+    assert only(examine(daemon), "signature") == ("ok", f"the manifest is signed by key {key.id}")
 
 
 def test_an_image_that_is_not_its_manifests(nginx, release, file_slots, make_daemon):
