@@ -18,12 +18,14 @@ enum {
     OPTION_JSON,
     OPTION_UNTIL,
     OPTION_UNTIL_DONE,
+    OPTION_UNTIL_VERDICT,
 };
 
-/* The first two are for `watch` alone. */
+/* The first three are for `watch` alone. */
 static const struct option options_of_watch[] = {
     {"until", required_argument, NULL, OPTION_UNTIL},
     {"until-done", no_argument, NULL, OPTION_UNTIL_DONE},
+    {"until-verdict", no_argument, NULL, OPTION_UNTIL_VERDICT},
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"json", no_argument, NULL, OPTION_JSON},
     {"quiet", no_argument, NULL, 'q'},
@@ -45,7 +47,7 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
 
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, ":qh", is_watch ? options_of_watch : options_of_watch + 2,
+    while ((option = getopt_long(argc, argv, ":qh", is_watch ? options_of_watch : options_of_watch + 3,
                                  NULL)) != -1) {
         switch (option) {
         case OPTION_SOCKET:
@@ -59,6 +61,9 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
             break;
         case OPTION_UNTIL_DONE:
             options.until_done = true;
+            break;
+        case OPTION_UNTIL_VERDICT:
+            options.until_verdict = true;
             break;
         case 'q':
             options.quiet = true;

@@ -14,6 +14,7 @@ struct daemon_options {
     const char *socket; /* --socket, $MOONSINTER_SOCKET, or the default */
     const char *until;  /* --until; NULL if not given. Of `watch` only */
     bool until_done;    /* --until-done. Of `watch` only */
+    bool until_verdict; /* --until-verdict. Of `watch` only */
     bool json;          /* --json: JSON on stdout, on a terminal too */
     bool quiet;
 };

@@ -26,7 +26,12 @@ static const char help[] =
     "                     trial or stopping\n"
     "      --until-done   end as soon as no update is under way: with status 0 where\n"
     "                     the last one was installed or there is nothing newer, with\n"
-    "                     1 where it failed, was cancelled, or is held back\n" DAEMON_OPTIONS_HELP;
+    "                     1 where it failed, was cancelled, or is held back\n"
+    "      --until-verdict  wait for the daemon, and end as soon as the running slot is\n"
+    "                     not on trial any more: with status 0 where it is good, with 1\n"
+    "                     where it is given up or not known\n" DAEMON_OPTIONS_HELP;
+
+enum { RECONNECT_S = 1 };
 
 static const char *const states[] = {
     "idle", "checking", "held", "installing", "activating", "reboot-pending", "trial", "stopping",
@@ -140,6 +145,25 @@ static int judge(struct json_object *status)
     return strcmp(check, "failed") == 0;
 }
 
+/* The exit status that --until-verdict gives now, or -1 to go on. */
+static int judge_slot(struct json_object *status)
+{
+    static const char *const names[] = {"a", "b"};
+    struct json_object *slots = NULL, *slot;
+    char role[DAEMON_STATUS_TEXT_SIZE], health[DAEMON_STATUS_TEXT_SIZE];
+
+    json_get_object(status, "slots", &slots);
+    for (size_t i = 0; slots && i < sizeof(names) / sizeof(names[0]); i++) {
+        slot = NULL;
+        json_get_object(slots, names[i], &slot);
+        daemon_status_text(role, slot, "role");
+        daemon_status_text(health, slot, "state");
+        if (strcmp(role, "active") == 0)
+            return strcmp(health, "trial") == 0 ? -1 : strcmp(health, "good") != 0;
+    }
+    return 1;
+}
+
 /* Tells and judges one line of the stream; the exit status, or -1 to go on. */
 static int take_line(struct watch *watch, const char *line, struct error *error)
 {
@@ -164,26 +188,33 @@ static int take_line(struct watch *watch, const char *line, struct error *error)
     error->kind = ERROR_NONE;
     if (watch->options.until && strcmp(watch->options.until, watch->state) == 0)
         return 0;
-    return watch->options.until_done ? judge(status) : -1;
+    return watch->options.until_done ? judge(status) : watch->options.until_verdict ? judge_slot(status) : -1;
 }
 
-static int follow(struct watch *watch, struct daemon_client *client, struct error *error)
+/* The exit status; *ret_lost where it is only that the daemon is not there, or is not any more. */
+static int follow(struct watch *watch, bool *ret_lost, struct error *error)
 {
+    struct daemon_client *client;
     int exit_status = -1;
 
-    if (!daemon_client_subscribe(client, error))
+    *ret_lost = true;
+    if (!daemon_client_new(watch->options.socket, &client, error))
         return 1;
+    if (!daemon_client_subscribe(client, error)) {
+        daemon_client_free(client);
+        return 1;
+    }
     while (exit_status < 0) {
         CLEANUP_FREE char *line = NULL;
-        if (!daemon_client_read_line(client, &line, error))
-            return 1;
-        if (!line) {
+        if (daemon_client_read_line(client, &line, error) && !line)
             error_set(error, ERROR_SYSTEM, "moonsinterd has stopped, or was restarted");
-            return 1;
-        }
+        if (!line)
+            break;
         exit_status = take_line(watch, line, error);
     }
-    return exit_status;
+    *ret_lost = exit_status < 0;
+    daemon_client_free(client);
+    return exit_status < 0 ? 1 : exit_status;
 }
 
 static bool check_until(const struct daemon_options *options, struct error *error)
@@ -201,8 +232,8 @@ static int run_watch(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
     struct watch watch = {0};
-    struct daemon_client *client;
     struct error error = {0};
+    bool lost, told = false;
     int exit_status;
 
     if (!daemon_options_parse(&watch.options, argc, argv, help, &exit_status))
@@ -213,10 +244,14 @@ static int run_watch(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     watch.for_people = daemon_options_for_people(&watch.options);
     progress_init(&watch.progress, stderr, watch.options.quiet);
-    if (!daemon_client_new(watch.options.socket, &client, &error))
-        return event_line_write_failure("watch", &error);
-    exit_status = follow(&watch, client, &error);
-    daemon_client_free(client);
+    exit_status = follow(&watch, &lost, &error);
+    /* A boot waits for it, and a daemon that was started anew goes on with the trial. */
+    for (; lost && watch.options.until_verdict; exit_status = follow(&watch, &lost, &error)) {
+        if (!told && !watch.options.quiet)
+            event_line_tell_failure("watch", &error);
+        told = true;
+        sleep(RECONNECT_S);
+    }
     progress_finish(&watch.progress);
     /* Status 1 without an error is --until-done's verdict on an update, which the daemon has explained. */
     if (exit_status != 0 && error.kind != ERROR_NONE)
@@ -226,7 +261,7 @@ static int run_watch(int argc, char **argv)
 
 const struct verb verb_watch = {
     .name = "watch",
-    .arguments = "[--until STATE | --until-done] [OPTION]...",
+    .arguments = "[--until STATE | --until-done | --until-verdict] [OPTION]...",
     .summary = "follow the daemon live",
     .run = run_watch,
 };

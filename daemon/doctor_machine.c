@@ -2,6 +2,7 @@
 #include "daemon/doctor_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,27 @@ static void on_units(void *owner, const struct health_verdict *verdict)
             "a trial would not pass as things are: %s; start it, or take it out of Units=", verdict->reason);
 }
 
+/* moonsinter-verdict.service holds boot-complete.target back until there is a verdict. */
+static void look_for_circle(struct doctor *doctor)
+{
+    static const char *const links[] = {
+        "/etc/systemd/system/boot-complete.target.requires/moonsinter-verdict.service",
+        "/usr/lib/systemd/system/boot-complete.target.requires/moonsinter-verdict.service",
+        "/lib/systemd/system/boot-complete.target.requires/moonsinter-verdict.service",
+    };
+    bool enabled = false, named = false;
+
+    for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+        enabled |= faccessat(AT_FDCWD, links[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    for (size_t i = 0; doctor->config->health_units[i]; i++)
+        named |= strstr(doctor->config->health_units[i], "boot-complete.target") != NULL;
+    if (enabled && named)
+        doctor_tell(
+            doctor, "boot-complete", BOOT_LEVEL_FAILURE,
+            "Units= waits for boot-complete.target, which waits for moonsinter-verdict.service, which waits "
+            "for the verdict: no trial can pass; disable that service or take the target out of Units=");
+}
+
 /* The units as a trial would judge them, and nothing else of it: programs may do things. */
 static void ask_units(struct doctor *doctor)
 {
@@ -138,6 +160,7 @@ void doctor_look_at_health_checks(struct doctor *doctor)
             "in [Health] Units=",
             config->health_checks);
     health_list_finish(&list);
+    look_for_circle(doctor);
     if (config->health_units[0])
         ask_units(doctor);
 }

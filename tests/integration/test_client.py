@@ -236,6 +236,45 @@ def test_watch_until_done(last, code):
         assert result.status == code and result.events == told, result
 
 
+def running(health, state="idle"):
+    return status(state=state, slots={**STATUS["slots"], "a": {**STATUS["slots"]["a"], "state": health}})
+
+
+@sanitized
+@pytest.mark.parametrize("last, code", [
+    (running("good"), 0),
+    (running("good", "installing"), 0),
+    (running("bad", "reboot-pending"), 1),
+    (status(slots={name: {**slot, "role": "inactive"} for name, slot in STATUS["slots"].items()}), 1),
+])
+def test_watch_until_the_verdict(last, code):
+    told = [running("trial", "trial"), running("trial", "trial"), last]
+    with serving(stream(*told), keep_open=True) as (path, _):
+        result = programs.moonsinter("watch", "--until-verdict", "--quiet", "--socket", path)
+        assert result.status == code and result.events == told and result.stderr == "", result
+
+
+@sanitized
+def test_watch_until_the_verdict_waits_for_the_daemon():
+    """One that is not there yet, is lost in the middle, and comes back with the verdict."""
+    with tempfile.TemporaryDirectory(prefix="moonsinter-") as folder:
+        path = os.path.join(folder, "s")
+        watch = programs.start_moonsinter("watch", "--until-verdict", "--socket", path)
+        assert "systemctl start moonsinterd" in watch.stderr.readline()
+        for told in (running("trial", "trial"), running("good")):
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(path)
+                server.listen()
+                server.settimeout(20 * programs.PATIENCE)
+                client, _ = server.accept()
+                client.recv(4096)
+                client.sendall(stream(told, end=b""))
+                client.close()
+            os.unlink(path)
+        out, err = watch.communicate(timeout=20)
+        assert watch.returncode == 0 and len(out.splitlines()) == 2 and err == ""
+
+
 @sanitized
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_is_ended_by_a_signal(number):

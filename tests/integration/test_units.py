@@ -18,6 +18,8 @@ def units(tmp_path):
         pytest.skip("systemd-analyze is not installed (package systemd)")
     text = (UNITS / "moonsinterd.service.in").read_text()
     (tmp_path / "moonsinterd.service").write_text(text.replace("@sbindir@", str(programs.MOONSINTERD.parent)))
+    text = (UNITS / "moonsinter-verdict.service.in").read_text()
+    (tmp_path / "moonsinter-verdict.service").write_text(text.replace("@bindir@", str(programs.MOONSINTER.parent)))
     shutil.copy(UNITS / "moonsinterd.socket", tmp_path)
     return tmp_path
 
@@ -28,8 +30,9 @@ def analyze(*arguments):
 
 
 def test_verify(units):
-    done = analyze("verify", "--man=no", units / "moonsinterd.service", units / "moonsinterd.socket")
-    ours = [line for line in (done.stdout + done.stderr).splitlines() if "moonsinterd" in line]
+    done = analyze("verify", "--man=no", units / "moonsinterd.service", units / "moonsinterd.socket",
+                   units / "moonsinter-verdict.service")
+    ours = [line for line in (done.stdout + done.stderr).splitlines() if "moonsinter" in line]
     assert done.returncode == 0, done.stderr
     assert not ours
 
