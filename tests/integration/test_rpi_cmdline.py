@@ -1,6 +1,7 @@
 """The ancestor's own command line, on a machine made of loop devices: the daemon runs in a mount namespace of its own
 whose "/" really is slot A or B, as the kernel tells it, with a /proc/cmdline and a boot folder to match."""
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -145,3 +146,15 @@ def test_nothing_is_written_where_the_kernel_contradicts_itself(machine, folder,
     assert machine.stop() == 0, (code, answer)
     assert [digest(loops.backing(slot)) for slot in machine.slots] == before
     assert machine.cmdline_txt.read_text() == f"root={machine.slots[1]} rootwait\n"
+
+
+def test_a_password_on_the_ancestors_command_line_is_not_shown_on(machine, nginx):
+    machine.url = machine.url.replace("://", "://device:s3cret@")
+    machine.boot()
+    arguments = pathlib.Path(f"/proc/{machine.pid}/cmdline").read_bytes().split(b"\0")
+    assert arguments[0].endswith(b"moonsinterd") and machine.url.replace("device:s3cret@", "").encode() in arguments
+    assert not any(b"s3cret" in argument for argument in arguments)
+    machine.wait(lambda _: nginx.requests(), "it uses the whole of it")
+    machine.reload()
+    settings = json.dumps(machine.request("GET", "/v1/config")[1])
+    assert "(hidden)@127.0.0.1" in settings and "s3cret" not in settings + machine.log
