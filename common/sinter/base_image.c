@@ -1,12 +1,18 @@
 #include "common/sinter/base_image.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
+#include "common/base/file.h"
+#include "common/image/manifest.h"
 #include "common/io/device.h"
 #include "common/sinter/in_order.h"
+#include "common/sinter/trust.h"
 
 enum {
     BASE_READ_SIZE = 1024 * 1024,       /* bytes read at once while cutting */
@@ -39,8 +45,52 @@ static bool add_chunk(void *owner, const uint8_t *data, size_t size)
     return true;
 }
 
-static bool cut(struct base_image *base, const struct chunk_table *table, base_image_progress_fn progress,
-                void *owner, struct error *error)
+/* The manifest beside an image, or NULL where there is none. */
+static bool read_manifest(const char *path, struct manifest **ret_manifest, struct error *error)
+{
+    CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", path);
+    CLEANUP_FREE char *text = NULL;
+    struct trust nobody = {0}; /* the publisher's own file */
+    struct trust_input input = {0};
+    struct trust_verdict verdict = {0};
+    size_t size;
+    bool distrusted;
+
+    *ret_manifest = NULL;
+    if (access(manifest_path, F_OK) < 0 && errno == ENOENT)
+        return true;
+    if (!file_read(manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+        return false;
+    input.manifest = text;
+    input.manifest_size = size;
+    if (!trust_parse_manifest(&nobody, &input, &verdict, ret_manifest, &distrusted, error))
+        return error_prefix(error, "%s", manifest_path);
+    free(verdict.comment);
+    return true;
+}
+
+/* Ends the digest. Devices hold what the manifest describes; patches from anything else would be of no use.
+ */
+static bool check_manifest(const struct base_image *base, const struct manifest *manifest,
+                           struct digest_stream *digest, struct error *error)
+{
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+    uint32_t xxh32;
+
+    digest_stream_final(digest, sha256, &xxh32);
+    if (manifest->file_size == base->size && manifest->file_hash == xxh32 &&
+        (!manifest->has_sha256 || memcmp(manifest->sha256, sha256, sizeof(sha256)) == 0))
+        return true;
+    const char *path = device_path(base->device);
+    return error_set(
+        error, ERROR_MISMATCH,
+        "%s is not the image that %s.json describes, so no device has it; give the image as it was "
+        "published, or remove the manifest",
+        path, path);
+}
+
+static bool cut(struct base_image *base, const struct chunk_table *table, struct digest_stream *digest,
+                base_image_progress_fn progress, void *owner, struct error *error)
 {
     struct base_cutter cutter = {.base = base};
     CLEANUP_FREE uint8_t *block = alloc_zeroed(BASE_READ_SIZE);
@@ -50,6 +100,8 @@ static bool cut(struct base_image *base, const struct chunk_table *table, base_i
     for (uint64_t done = 0; ok && taken && done < base->size;) {
         size_t part = base->size - done < BASE_READ_SIZE ? (size_t)(base->size - done) : BASE_READ_SIZE;
         ok = device_read(base->device, block, part, done, error);
+        if (ok && digest)
+            digest_stream_update(digest, block, part);
         taken = ok && chunker_stream_add(stream, block, part);
         done += part;
         progress(owner, part);
@@ -125,19 +177,39 @@ static void match(struct base_image *base, const struct chunk_table *table)
     free(sorted);
 }
 
+static bool read_base(struct base_image *base, const char *path, const struct chunk_table *table,
+                      base_image_progress_fn progress, void *owner, struct error *error)
+{
+    struct manifest *manifest = NULL;
+    struct digest_stream *digest = NULL;
+
+    if (!device_open_source(path, &base->device, error) || !device_size(base->device, &base->size, error) ||
+        !read_manifest(path, &manifest, error))
+        return false;
+    if (base->size == 0) {
+        manifest_free(manifest);
+        return error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to make patches from", path);
+    }
+    if (manifest)
+        digest = digest_stream_new(true, true);
+    bool ok = cut(base, table, digest, progress, owner, error) &&
+              (!manifest || check_manifest(base, manifest, digest, error));
+    if (ok)
+        match(base, table);
+    digest_stream_free(digest);
+    manifest_free(manifest);
+    return ok;
+}
+
 bool base_image_open(const char *path, const struct chunk_table *table, base_image_progress_fn progress,
                      void *owner, struct base_image **ret_base, struct error *error)
 {
     struct base_image *base = alloc_zeroed(sizeof(*base));
 
-    bool ok = device_open_source(path, &base->device, error) && device_size(base->device, &base->size, error);
-    if (ok && base->size == 0)
-        ok = error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to make patches from", path);
-    if (!ok || !cut(base, table, progress, owner, error)) {
+    if (!read_base(base, path, table, progress, owner, error)) {
         base_image_free(base);
         return false;
     }
-    match(base, table);
     *ret_base = base;
     return true;
 }

@@ -35,7 +35,8 @@ struct base_image {
 /* Told now and then how many bytes more were read. */
 typedef void (*base_image_progress_fn)(void *owner, uint64_t bytes);
 
-/* Opens an image and cuts it by the table's chunker. An empty one is refused. */
+/* Opens an image and cuts it by the table's chunker. An empty one is refused, and one that is not what a
+ * manifest beside it (`path`.json) says. */
 bool base_image_open(const char *path, const struct chunk_table *table, base_image_progress_fn progress,
                      void *owner, struct base_image **ret_base, struct error *error);
 

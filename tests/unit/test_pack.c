@@ -583,6 +583,31 @@ static void test_nothing_to_make_a_pack_of(void **state)
     assert_refused(fixture, "base0 is empty");
 }
 
+/* A manifest beside a base is of that base, or nothing is made. */
+static void test_a_base_that_is_not_what_its_manifest_says(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dice dice = {11};
+
+    fixture->image = make_image(&dice, 50000);
+    fixture->bases[fixture->base_count++] = make_image(&dice, 60000);
+    CLEANUP_FREE char *other = folder_write(fixture->folder, "base0", fixture->image.data, 50000);
+    struct generate_settings settings = {.image_path = other, .chunk_size = 4096, .average = AVERAGE};
+    struct generate_result result;
+    struct error error;
+    assert_true(generate_files(&settings, &result, &error));
+    assert_refused(fixture, "base0 is not the image that");
+    fixture->bases[0].size = 50000;
+    memcpy(fixture->bases[0].data, fixture->image.data, 50000);
+    fixture->bases[0].data[49999] ^= 1;
+    assert_refused(fixture, "base0 is not the image that");
+    fixture->bases[0].data[49999] ^= 1;
+    check(fixture);
+    free(folder_write(fixture->folder, "base0.json", "{}", 2));
+    assert_false(generate(fixture, &result, &error));
+    assert_non_null(strstr(error.message, "base0.json"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,6 +621,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_as_many_processors_as_there_are_make_the_same_bytes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_to_make_a_pack_of, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_base_that_is_not_what_its_manifest_says, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
