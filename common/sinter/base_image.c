@@ -177,21 +177,29 @@ static void match(struct base_image *base, const struct chunk_table *table)
     free(sorted);
 }
 
-static bool read_base(struct base_image *base, const char *path, const struct chunk_table *table,
-                      base_image_progress_fn progress, void *owner, struct error *error)
+bool base_image_open(const char *path, struct base_image **ret_base, struct error *error)
+{
+    struct base_image *base = alloc_zeroed(sizeof(*base));
+
+    bool ok = device_open_source(path, &base->device, error) && device_size(base->device, &base->size, error);
+    if (ok && base->size == 0)
+        ok = error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to make patches from", path);
+    if (!ok) {
+        base_image_free(base);
+        return false;
+    }
+    *ret_base = base;
+    return true;
+}
+
+bool base_image_cut(struct base_image *base, const struct chunk_table *table, base_image_progress_fn progress,
+                    void *owner, struct error *error)
 {
     struct manifest *manifest = NULL;
-    struct digest_stream *digest = NULL;
 
-    if (!device_open_source(path, &base->device, error) || !device_size(base->device, &base->size, error) ||
-        !read_manifest(path, &manifest, error))
+    if (!read_manifest(device_path(base->device), &manifest, error))
         return false;
-    if (base->size == 0) {
-        manifest_free(manifest);
-        return error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to make patches from", path);
-    }
-    if (manifest)
-        digest = digest_stream_new(true, true);
+    struct digest_stream *digest = manifest ? digest_stream_new(true, true) : NULL;
     bool ok = cut(base, table, digest, progress, owner, error) &&
               (!manifest || check_manifest(base, manifest, digest, error));
     if (ok)
@@ -199,19 +207,6 @@ static bool read_base(struct base_image *base, const char *path, const struct ch
     digest_stream_free(digest);
     manifest_free(manifest);
     return ok;
-}
-
-bool base_image_open(const char *path, const struct chunk_table *table, base_image_progress_fn progress,
-                     void *owner, struct base_image **ret_base, struct error *error)
-{
-    struct base_image *base = alloc_zeroed(sizeof(*base));
-
-    if (!read_base(base, path, table, progress, owner, error)) {
-        base_image_free(base);
-        return false;
-    }
-    *ret_base = base;
-    return true;
 }
 
 struct base_image *base_image_free(struct base_image *base)

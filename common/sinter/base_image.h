@@ -35,10 +35,13 @@ struct base_image {
 /* Told now and then how many bytes more were read. */
 typedef void (*base_image_progress_fn)(void *owner, uint64_t bytes);
 
-/* Opens an image and cuts it by the table's chunker. An empty one is refused, and one that is not what a
+/* Opens an image; an empty one is refused. */
+bool base_image_open(const char *path, struct base_image **ret_base, struct error *error);
+
+/* Cuts it by the table's chunker, and finds what the new image has of it. Refuses an image that is not what a
  * manifest beside it (`path`.json) says. */
-bool base_image_open(const char *path, const struct chunk_table *table, base_image_progress_fn progress,
-                     void *owner, struct base_image **ret_base, struct error *error);
+bool base_image_cut(struct base_image *base, const struct chunk_table *table, base_image_progress_fn progress,
+                    void *owner, struct error *error);
 
 /* Closes and frees; NULL is fine. Returns NULL. */
 struct base_image *base_image_free(struct base_image *base);

@@ -209,16 +209,16 @@ static void generator_take_table(struct generator *generator)
     digest_sha256(generator->table, generator->table_size, chunks->sha256);
 }
 
-static void pass_progress(void *owner, uint64_t done, uint64_t total)
+/* Told in bytes of the image, for that is what people know. */
+static void pass_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
     const struct generator *generator = owner;
     const struct generate_settings *settings = generator->settings;
-    /* Told in bytes of the image, for that is what people know. */
-    double size = (double)generator->manifest->file_size, share = (double)done / (double)total;
+    uint64_t size = generator->manifest->file_size;
 
     if (settings->progress)
-        settings->progress(settings->owner, "packing", (uint64_t)(share * size),
-                           generator->manifest->file_size);
+        settings->progress(settings->owner, stage, (uint64_t)((double)done / (double)total * (double)size),
+                           size);
 }
 
 /* Writes IMAGE.pack under its temporary name. */

@@ -35,13 +35,21 @@ struct pack {
     struct base_image *bases[MANIFEST_BASES_MAX];
     struct patch_run *runs[MANIFEST_BASES_MAX];
     uint32_t run_counts[MANIFEST_BASES_MAX];
-    uint64_t done, total; /* work, in bytes read */
+    const char *stage;
+    uint64_t done, total; /* the stage's work, in bytes read */
 };
+
+static void begin_stage(struct pack *pack, const char *stage, uint64_t total)
+{
+    pack->stage = stage;
+    pack->done = 0;
+    pack->total = total;
+}
 
 static void advance(struct pack *pack, uint64_t work)
 {
     pack->done += work;
-    pack->settings->progress(pack->settings->owner, pack->done, pack->total);
+    pack->settings->progress(pack->settings->owner, pack->stage, pack->done, pack->total);
 }
 
 static void on_read(void *owner, uint64_t bytes)
@@ -79,21 +87,38 @@ static bool write_section(struct pack *pack, const uint8_t *data, size_t size,
     return file_writer_add(pack->writer, frame, frame_size, error);
 }
 
-static bool open_bases(struct pack *pack, struct error *error)
+/* Opens the bases, cuts them, and finds what there is to do. */
+static bool read_bases(struct pack *pack, struct error *error)
 {
     const struct pack_settings *settings = pack->settings;
+    uint64_t sizes = 0;
 
     for (uint32_t i = 0; i < settings->base_count; i++) {
-        const char *path = settings->base_paths[i];
-        if (!base_image_open(path, settings->table, on_read, pack, &pack->bases[i], error))
+        if (!base_image_open(settings->base_paths[i], &pack->bases[i], error))
             return false;
-        pack->total += 2 * pack->bases[i]->size * WEIGHT_READ;
+        sizes += pack->bases[i]->size;
+    }
+    begin_stage(pack, "comparing", sizes * WEIGHT_READ);
+    for (uint32_t i = 0; i < settings->base_count; i++) {
+        if (!base_image_cut(pack->bases[i], settings->table, on_read, pack, error))
+            return false;
         pack->run_counts[i] = patch_runs_find(settings->table, pack->index, pack->bases[i],
                                               settings->output_max, &pack->runs[i]);
-        for (uint32_t j = 0; j < pack->run_counts[i]; j++)
-            pack->total += (uint64_t)pack->runs[i][j].size * WEIGHT_PATCH;
     }
     return true;
+}
+
+static uint64_t work_of(const struct pack *pack)
+{
+    uint64_t work =
+        pack->settings->with_frames ? chunk_table_image_size(pack->settings->table) * WEIGHT_FRAME : 0;
+
+    for (uint32_t i = 0; i < pack->settings->base_count; i++) {
+        work += pack->bases[i]->size * WEIGHT_READ;
+        for (uint32_t j = 0; j < pack->run_counts[i]; j++)
+            work += (uint64_t)pack->runs[i][j].size * WEIGHT_PATCH;
+    }
+    return work;
 }
 
 static bool write_frames(struct pack *pack, struct error *error)
@@ -201,9 +226,11 @@ static bool write_all(struct pack *pack, struct error *error)
 {
     const struct pack_settings *settings = pack->settings;
 
-    pack->total = settings->with_frames ? chunk_table_image_size(settings->table) * WEIGHT_FRAME : 0;
     if (!file_writer_add(pack->writer, "MSPACK01", MANIFEST_PACK_HEADER_SIZE, error) ||
-        !open_bases(pack, error) || (settings->with_frames && !write_frames(pack, error)))
+        !read_bases(pack, error))
+        return false;
+    begin_stage(pack, "packing", work_of(pack));
+    if (settings->with_frames && !write_frames(pack, error))
         return false;
     pack->manifest->bases = alloc_array(settings->base_count, sizeof(*pack->manifest->bases));
     pack->manifest->base_count = settings->base_count;

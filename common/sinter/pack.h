@@ -31,9 +31,9 @@ struct pack_settings {
     uint32_t base_count; /* at most MANIFEST_BASES_MAX */
     uint32_t span_max;   /* bytes of a base for one patch, PACK_BOUND_LEAST to MANIFEST_SPAN_MAX_LIMIT */
     uint32_t output_max; /* bytes that one patch makes, from the largest chunk to MANIFEST_OUTPUT_MAX_LIMIT */
-    /* Called now and then, not NULL: how much of the work is done, in bytes that stand for it. The total may
-     * grow. */
-    void (*progress)(void *owner, uint64_t done, uint64_t total);
+    /* Called now and then, not NULL: the stage, and how much of its work is done, in units that mean nothing
+     * else. */
+    void (*progress)(void *owner, const char *stage, uint64_t done, uint64_t total);
     void *owner;
 };
 

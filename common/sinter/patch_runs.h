@@ -13,7 +13,7 @@
 #include "common/sinter/chunk_index.h"
 
 /* Bytes of chunks that the base has, up to which two runs become one. */
-enum { PATCH_RUN_GAP_MAX = 64 * 1024 };
+enum { PATCH_RUN_GAP_MAX = 128 * 1024 };
 
 struct patch_run {
     uint32_t first, count; /* chunks of the new image */

@@ -9,7 +9,9 @@
 
 enum {
     NEAR_MARGIN = 32 * 1024, /* bytes beyond the neighbours' places */
-    GAIN_LEAST = 4,          /* samples in common, some 256 bytes, for a block to be worth its offset */
+    /* Samples in common for a block to be chosen. One means 32 bytes and more; asking for 4 costs 5 % on lz4
+       erofs. */
+    GAIN_LEAST = 1,
     SPANS_JOIN_GAP = 16 * 1024,
 };
 

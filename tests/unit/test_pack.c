@@ -174,9 +174,24 @@ static struct bytes must_read(const char *folder, const char *name)
     return bytes;
 }
 
-static void ignore_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
+/* Every stage goes on to its end, and never back. */
+struct watcher {
+    const char *stage;
+    uint64_t done, total;
+    unsigned stages;
+};
+
+static void watch(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
-    assert_true(done <= total);
+    struct watcher *watcher = owner;
+
+    if (!watcher->stage || strcmp(watcher->stage, stage) != 0) {
+        assert_int_equal(watcher->done, watcher->total);
+        *watcher = (struct watcher){.stage = stage, .total = total, .stages = watcher->stages + 1};
+    }
+    assert_true(watcher->done <= done && done <= total);
+    assert_int_equal(total, watcher->total);
+    watcher->done = done;
 }
 
 /* Writes the images and runs the publisher over them. */
@@ -184,6 +199,7 @@ static bool generate(struct fixture *fixture, struct generate_result *ret_result
 {
     CLEANUP_FREE char *image =
         folder_write(fixture->folder, "image", fixture->image.data, fixture->image.size);
+    struct watcher watcher = {0};
     char *paths[BASES_MAX];
     const char *bases[BASES_MAX];
 
@@ -200,8 +216,13 @@ static bool generate(struct fixture *fixture, struct generate_result *ret_result
                                          .base_count = fixture->base_count,
                                          .span_max = SPAN_MAX,
                                          .output_max = OUTPUT_MAX,
-                                         .progress = ignore_progress};
+                                         .progress = watch,
+                                         .owner = &watcher};
     bool ok = generate_files(&settings, ret_result, error);
+    if (ok) {
+        assert_int_equal(watcher.done, watcher.total);
+        assert_int_equal(watcher.stages, fixture->base_count > 0 ? 3 : 2);
+    }
     for (uint32_t i = 0; i < fixture->base_count; i++)
         free(paths[i]);
     return ok;

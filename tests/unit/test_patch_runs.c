@@ -96,10 +96,10 @@ static void test_where_runs_begin_and_end(void **state)
 
 static void test_a_short_gap_joins_and_a_long_one_does_not(void **state)
 {
-    /* 64 KiB are four chunks. */
-    assert_runs(".x....x.", 64, "1+6");
-    assert_runs(".x.....x.", 64, "1+1 7+1");
-    assert_runs("x.x..x...x....x", 64, "0+15");
+    /* 128 KiB are eight chunks. */
+    assert_runs(".x........x.", 64, "1+10");
+    assert_runs(".x.........x.", 64, "1+1 11+1");
+    assert_runs("x.x..x...x........x", 64, "0+19");
 }
 
 static void test_long_runs_are_cut_up(void **state)
@@ -112,7 +112,7 @@ static void test_long_runs_are_cut_up(void **state)
 
 static void test_a_repetition_is_copied(void **state)
 {
-    assert_runs("..x......2...", 64, "2+1");
+    assert_runs("..x..........2...", 64, "2+1");
     assert_runs("..x.2..x", 64, "2+6");
 }
 
