@@ -251,6 +251,33 @@ def test_an_image_that_its_chunks_do_not_make(scene):
     scene.assert_refused(["mismatch"], "read back", "SHA-256")
 
 
+def test_another_pack(scene):
+    """What is in the pack is found by an index that is signed, and is proved as any other chunk."""
+    scene.start()
+    scene.release(OLD + EVIL, "0", 0, "--pack")
+    other = scene.file(".pack").read_bytes()
+    scene.release(NEW, "3", 3, "--pack")
+    scene.file("").unlink()
+    # Of the same size: one of another is told by that.
+    size = scene.file(".pack").stat().st_size
+    scene.file(".pack").write_bytes(other[-size:].rjust(size, b"\0"))
+    scene.assert_refused(["mismatch"], "pack")
+    assert EVIL[:100] not in scene.slots[1].read_bytes(), "it was written"
+
+
+def test_other_bytes_in_the_pack(scene):
+    scene.start()
+    scene.release(NEW, "3", 3, "--pack")
+    scene.file("").unlink()
+    frames = scene.manifest()["moonsinter"]["pack"]["frames"]
+    pack = bytearray(scene.file(".pack").read_bytes())
+    # All but the index: zstd's frames each begin with a magic number, which stays.
+    for offset in range(8, frames["offset"] - 8, 4096):
+        pack[offset] ^= 0x55
+    scene.file(".pack").write_bytes(pack)
+    scene.assert_refused(["mismatch"], "pack")
+
+
 # --- a server without end or shame ---
 
 def test_endless_manifest(scene):

@@ -223,3 +223,18 @@ def test_downgrade_by_the_operators_leave(nginx, folder, key, keys_folder, file_
     daemon.wait(is_armed, "it is installed")
     # The floor does not fall with it.
     assert os.path.exists(daemon.folder / "state" / "record.json")
+
+
+def test_a_slot_that_forgot_the_key_fails_its_trial(nginx, release, keys_folder, file_slots, make_daemon):
+    """Else it could never be updated again. Server=yes asks for what the next update will need."""
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder},
+                         Health={"Server": "yes", "Timeout": "3s"}).start()
+    daemon.wait(is_armed, "it is installed")
+    assert daemon.stop() == 0
+    for file in keys_folder.iterdir():
+        file.unlink()
+    daemon.start()
+    status = daemon.wait(lambda status: status["last_update"]["result"] == "fell-back", "it falls back")
+    assert "no key is trusted here" in status["last_update"]["reason"]
+    status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active", "the old slot runs")
+    assert status["slots"]["b"]["state"] == "bad"
