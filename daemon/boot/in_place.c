@@ -44,8 +44,11 @@ bool in_place_open(struct in_place *file, const char *path, size_t size_max, boo
     file->path = path;
     file->fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (file->fd < 0 && (errno == EROFS || errno == EACCES))
-        return error_set_errno(error, errno,
-                               "cannot open %s; mount the boot partition writable for moonsinterd", path);
+        return error_set_errno(
+            error, errno,
+            "cannot open %s; mount the boot partition writable, and let moonsinterd.service "
+            "write it (docs/boot.md)",
+            path);
     if (file->fd < 0)
         return error_set_errno(error, errno, "cannot open %s; is the boot partition mounted?", path);
     return read_whole(file, size_max, error);

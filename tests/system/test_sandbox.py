@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+import fleet as fleets
 import images
 from namespaces import SOCKET
 from releases import make_release
@@ -35,6 +36,7 @@ head -c 1 /dev/slot-a >/dev/null 2>&1 && echo OPENED block
 head -c 1 /dev/moonsinter-test-char >/dev/null 2>&1 && echo OPENED char
 mount -t tmpfs none /srv 2>/dev/null && echo MOUNTED
 date -s 2001-01-01 >/dev/null 2>&1 && echo CLOCK
+echo "REBOOT $(busctl --system call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager CanReboot)"
 chown 1:1 /var/lib/moonsinter/owned 2>/dev/null && echo CHOWNED
 exit 0
 """
@@ -77,6 +79,8 @@ def test_it_writes_what_its_backend_needs_and_no_more(system, backend):
     assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == capabilities
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
     assert "OPENED block" in told
+    # It holds no capability for that: logind knows it for root, over a socket in what it cannot write.
+    assert 'REBOOT s "yes"' in told
     for never in ("OPENED char", "MOUNTED", "CLOCK", "CHOWNED"):
         assert never not in told
 
@@ -125,6 +129,36 @@ def test_orders_are_for_root_and_the_group(system):
     others = ["--reuid=65534", "--regid=65534", f"--groups={int(gid) + 1},{int(gid) + 2}"]
     assert ask(system, "POST", "/v1/check", *others) == "403"
     assert system.status()["daemon"]["pid"] > 0
+
+
+# --- the way to the server ----------------------------------------------------------------------------------------
+
+def test_keys_and_secrets_that_only_root_reads_are_read_without_a_capability(guest, installed, folder, make_nginx, loops,
+                                                                             make_namespaces):
+    fleet = fleets.Fleet(folder, make_nginx)
+    try:
+        image = make_release(folder / "release", images.noise(1_000_000, "sandbox"), version="1", serial=1)
+        (folder / "state").mkdir()
+        nodes = {f"/dev/slot-{name}": os.stat(loops.attach(4 << 20, f"slot-{name}")).st_rdev for name in "ab"}
+        system = make_namespaces(f"{installed}:{guest.tree}", {"/var/lib/moonsinter": folder / "state"}, nodes).start()
+        settings = fleet.settings(Header="@/etc/moonsinter/headers", CaFile="/etc/moonsinter/ca.pem",
+                                  ClientCertificate="/etc/moonsinter/device.pem", ClientKey="/etc/moonsinter/device.key")
+        for name, source in (("headers", fleet.headers), ("ca.pem", fleet.authority.pem), ("device.pem", fleet.certificate),
+                             ("device.key", fleet.key)):
+            system.write(f"/etc/moonsinter/{name}", source.read_text())
+        system.write("/etc/moonsinter/moonsinterd.conf.d/50-test.conf",
+                     f"[Update]\nUrl={fleet.url(image)}\n[Slots]\nA=/dev/slot-a\nB=/dev/slot-b\n[Boot]\nBackend=file\n"
+                     "[Transfer]\n" + "".join(f"{key}={value}\n" for key, value in settings.items()))
+        system.run("chmod", "-R", "go-rwx", "/etc/moonsinter")
+        system.run("systemctl", "start", "moonsinterd.service")
+        system.request("POST", "/v1/check")
+        status = system.wait(lambda status: status["state"] == "reboot-pending" or status["last_error"], "it is armed")
+        assert status["state"] == "reboot-pending", status
+        shown = system.run("journalctl", "-b", "-o", "cat", "--no-pager") + system.run("systemctl", "status", "moonsinterd")
+        shown += system.run("systemctl", "show", "moonsinterd") + system.run("ps", "axww", "-o", "args")
+        assert "moonsinterd" in shown and not [secret for secret in fleets.SECRETS if secret in shown]
+    finally:
+        fleet.stop()
 
 
 # --- what leaves the sandbox on purpose ---------------------------------------------------------------------------
