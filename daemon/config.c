@@ -216,6 +216,11 @@ static const struct boot_file {
      offsetof(struct config, grubenv_file),
      {"/boot/grub/grubenv", "/boot/grub2/grubenv"},
      "make it with grub-editenv"},
+    {CONFIG_BACKEND_RPI_TRYBOOT,
+     "AutobootFile",
+     offsetof(struct config, autoboot_file),
+     {"/boot/firmware/autoboot.txt", "/boot/autoboot.txt"},
+     "mount the first partition"},
 };
 enum { BOOT_FILE_COUNT = sizeof(boot_files) / sizeof(boot_files[0]) };
 
@@ -301,6 +306,14 @@ static void check_boot(const struct config *config, const char *root, struct con
 
     for (size_t i = 0; i < BOOT_FILE_COUNT; i++)
         check_boot_file(config, &boot_files[i], root, problems);
+    if (config->backend == CONFIG_BACKEND_UBOOT)
+        check_file(problems, root, "FwEnvConfig", config->fw_env_config);
+    if (config->backend == CONFIG_BACKEND_CUSTOM && !config->boot_program)
+        config_problems_add(problems, true,
+                            "Program= is missing in [Boot]: Backend=custom needs the program that knows the "
+                            "boot loader");
+    if (config->backend == CONFIG_BACKEND_CUSTOM)
+        check_file(problems, root, "Program", config->boot_program);
     if (config->backend == CONFIG_BACKEND_RPI_CMDLINE && config->mode == CONFIG_MODE_REBOOT &&
         !config->allow_no_fallback)
         config_problems_add(problems, true,

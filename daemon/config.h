@@ -66,9 +66,18 @@ struct config {
     enum config_backend backend;
     unsigned tries;
     bool allow_no_fallback;
-    char *selection_file; /* file: in the state folder where not set */
-    char *cmdline_file;   /* rpi-cmdline: the one that exists where not set */
-    char *grubenv_file;   /* grub: likewise */
+    char *selection_file;        /* file: in the state folder where not set */
+    char *cmdline_file;          /* rpi-cmdline: the one that exists where not set */
+    char *grubenv_file;          /* grub: likewise */
+    char *autoboot_file;         /* rpi-tryboot: likewise */
+    unsigned boot_partitions[2]; /* rpi-tryboot: their numbers */
+    char *fw_env_config;         /* uboot */
+    char *uboot_variables;       /* uboot: "rauc" or "mender" */
+    char *boot_entries[2];       /* systemd-boot: NAME.conf or NAME.efi */
+    char *esp;                   /* systemd-boot: where the EFI system partition is mounted, or NULL */
+    char *efi_variables;         /* systemd-boot */
+    char *boot_program;          /* custom */
+    char *boot_names[2];         /* custom: the slots' to the program */
     /* [Transfer] */
     unsigned connections;
     uint64_t rate_limit_bytes_s;

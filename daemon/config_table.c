@@ -42,7 +42,7 @@ const struct config_key config_keys[] = {
 
     {"Boot", "Backend", CONFIG_TYPE_BACKEND, PLACE(backend), "file",
      .summary = "How the slot that runs next is selected."},
-    {"Boot", "Tries", CONFIG_TYPE_COUNT, PLACE(tries), "3", 1, 9, .for_backend = "file grub",
+    {"Boot", "Tries", CONFIG_TYPE_COUNT, PLACE(tries), "3", 1, 9, .for_backend = "file grub uboot",
      .summary = "How often a new slot is started before it counts as bad."},
     {"Boot", "AllowNoFallback", CONFIG_TYPE_BOOL, PLACE(allow_no_fallback), "no",
      .summary = "Reboot into a new slot although nothing can fall back from it."},
@@ -53,6 +53,36 @@ const struct config_key config_keys[] = {
      .summary = "The Raspberry Pi's cmdline.txt, on the mounted boot partition."},
     {"Boot", "GrubenvFile", CONFIG_TYPE_TEXT, PLACE(grubenv_file), .check = config_value_check_path,
      .for_backend = "grub", .summary = "GRUB's environment block, which grub.cfg reads."},
+    {"Boot", "AutobootFile", CONFIG_TYPE_TEXT, PLACE(autoboot_file), .check = config_value_check_path,
+     .for_backend = "rpi-tryboot",
+     .summary = "The Raspberry Pi's autoboot.txt, on the mounted first partition."},
+    {"Boot", "BootPartitionA", CONFIG_TYPE_COUNT, PLACE(boot_partitions[0]), "2", 1, 9,
+     .for_backend = "rpi-tryboot", .summary = "Number of the partition whose config.txt starts slot A."},
+    {"Boot", "BootPartitionB", CONFIG_TYPE_COUNT, PLACE(boot_partitions[1]), "3", 1, 9,
+     .for_backend = "rpi-tryboot", .summary = "Number of the partition whose config.txt starts slot B."},
+    {"Boot", "FwEnvConfig", CONFIG_TYPE_TEXT, PLACE(fw_env_config), "/etc/fw_env.config",
+     .check = config_value_check_path, .for_backend = "uboot",
+     .summary = "Says where U-Boot's environment is, as fw_setenv reads it."},
+    {"Boot", "UbootVariables", CONFIG_TYPE_TEXT, PLACE(uboot_variables), "rauc",
+     .check = config_value_check_uboot_variables, .for_backend = "uboot",
+     .summary = "Which variables the board's boot script goes by."},
+    {"Boot", "EntryA", CONFIG_TYPE_TEXT, PLACE(boot_entries[0]), "moonsinter-a.conf",
+     .check = config_value_check_entry, .for_backend = "systemd-boot",
+     .summary = "Name of systemd-boot's entry that starts slot A, without counters."},
+    {"Boot", "EntryB", CONFIG_TYPE_TEXT, PLACE(boot_entries[1]), "moonsinter-b.conf",
+     .check = config_value_check_entry, .for_backend = "systemd-boot",
+     .summary = "Name of systemd-boot's entry that starts slot B, without counters."},
+    {"Boot", "Esp", CONFIG_TYPE_TEXT, PLACE(esp), .check = config_value_check_path,
+     .for_backend = "systemd-boot", .summary = "Where the EFI system partition is mounted."},
+    {"Boot", "EfiVariables", CONFIG_TYPE_TEXT, PLACE(efi_variables), "/sys/firmware/efi/efivars",
+     .check = config_value_check_path, .for_backend = "systemd-boot",
+     .summary = "Where efivarfs is mounted."},
+    {"Boot", "Program", CONFIG_TYPE_TEXT, PLACE(boot_program), .check = config_value_check_path,
+     .for_backend = "custom", .summary = "The program that knows the boot loader."},
+    {"Boot", "BootNameA", CONFIG_TYPE_TEXT, PLACE(boot_names[0]), "A", .check = config_value_check_boot_name,
+     .for_backend = "custom", .summary = "What the program calls slot A."},
+    {"Boot", "BootNameB", CONFIG_TYPE_TEXT, PLACE(boot_names[1]), "B", .check = config_value_check_boot_name,
+     .for_backend = "custom", .summary = "What the program calls slot B."},
 
     {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, 32,
      .summary = "Requests under way at the same time."},
@@ -111,13 +141,9 @@ static const char *const mode_names[] = {"check", "install", "reboot"};
 static const char *const demand_names[] = {"auto", "no", "yes"};
 
 static const char *const backend_names[] = {
-    [CONFIG_BACKEND_FILE] = "file",
-    [CONFIG_BACKEND_RPI_CMDLINE] = "rpi-cmdline",
-    [CONFIG_BACKEND_GRUB] = "grub",
-    /* Known, but refused by this version: */
-    [CONFIG_BACKEND_RPI_TRYBOOT] = "rpi-tryboot",
-    [CONFIG_BACKEND_UBOOT] = "uboot",
-    [CONFIG_BACKEND_SYSTEMD_BOOT] = "systemd-boot",
+    [CONFIG_BACKEND_FILE] = "file",     [CONFIG_BACKEND_RPI_CMDLINE] = "rpi-cmdline",
+    [CONFIG_BACKEND_GRUB] = "grub",     [CONFIG_BACKEND_RPI_TRYBOOT] = "rpi-tryboot",
+    [CONFIG_BACKEND_UBOOT] = "uboot",   [CONFIG_BACKEND_SYSTEMD_BOOT] = "systemd-boot",
     [CONFIG_BACKEND_CUSTOM] = "custom",
 };
 
@@ -183,14 +209,12 @@ static const char *set_number(const struct config_key *key, struct config *confi
 static const char *set_backend(struct config *config, const char *text)
 {
     for (size_t i = 0; i < sizeof(backend_names) / sizeof(backend_names[0]); i++) {
-        if (strcmp(text, backend_names[i]) != 0)
-            continue;
-        if (i > CONFIG_BACKEND_GRUB)
-            return "is not supported by this version of moonsinterd; it supports file, rpi-cmdline and grub";
-        config->backend = (enum config_backend)i;
-        return NULL;
+        if (strcmp(text, backend_names[i]) == 0) {
+            config->backend = (enum config_backend)i;
+            return NULL;
+        }
     }
-    return "is no boot backend; this version of moonsinterd supports file, rpi-cmdline and grub";
+    return "must be file, rpi-cmdline, grub, rpi-tryboot, uboot, systemd-boot or custom";
 }
 
 static const char *set_demand(struct config *config, const char *text)

@@ -138,6 +138,37 @@ const char *config_value_check_units(const char *text)
     return NULL;
 }
 
+const char *config_value_check_uboot_variables(const char *text)
+{
+    return strcmp(text, "rauc") == 0 || strcmp(text, "mender") == 0 ? NULL : "must be rauc or mender";
+}
+
+const char *config_value_check_entry(const char *text)
+{
+    size_t length = strlen(text);
+
+    if (length > 128)
+        return "is longer than 128 characters";
+    for (size_t i = 0; i < length; i++)
+        if (!isalnum((unsigned char)text[i]) && (i == 0 || !strchr("._-", text[i])))
+            return "must be a file name of letters, digits, \".\", \"_\" and \"-\", without counters";
+    if (length <= 5 || !(text_has_suffix(text, ".conf") || text_has_suffix(text, ".efi")))
+        return "must end with .conf or .efi";
+    return NULL;
+}
+
+const char *config_value_check_boot_name(const char *text)
+{
+    size_t length = strlen(text);
+
+    if (length == 0 || length > 60)
+        return "must be a word of at most 60 characters";
+    for (size_t i = 0; i < length; i++)
+        if (!isalnum((unsigned char)text[i]) && (i == 0 || !strchr("._-", text[i])))
+            return "must be a word of letters, digits, \".\", \"_\" and \"-\"";
+    return NULL;
+}
+
 /* Reads one of "Mon" ... "Sun" (or written out) at *text and moves past it; -1 where there is none. */
 static int take_day(const char **text)
 {

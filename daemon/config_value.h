@@ -21,6 +21,15 @@ const char *config_value_check_slot(const char *text);
 /* An absolute path without "." or ".." in it. */
 const char *config_value_check_path(const char *text);
 
+/* rauc or mender. */
+const char *config_value_check_uboot_variables(const char *text);
+
+/* The file name of one of systemd-boot's entries, NAME.conf or NAME.efi, without counters. */
+const char *config_value_check_entry(const char *text);
+
+/* A slot's name to a boot program: a word that is no option. */
+const char *config_value_check_boot_name(const char *text);
+
 /* A name of a group as useradd(8) allows it, or a number. */
 const char *config_value_check_group(const char *text);
 const char *config_value_check_units(const char *text);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/container.h"
+#include "daemon/boot/kernel_modules.h"
 #include "daemon/state_folder.h"
 
 void daemon_view_finish(struct daemon_view *view)
@@ -76,6 +77,13 @@ static bool check_held(struct daemon_boot *work)
     return fits;
 }
 
+/* A kernel that an update does not bring has to find its modules in the release. */
+static bool check_kernel(struct daemon_boot *work)
+{
+    return boot_get_abilities(work->boot)->kernel != BOOT_KERNEL_SHARED ||
+           kernel_modules_check(work->boot->root, device_descriptor(work->held), &work->error);
+}
+
 static bool run_task(struct daemon_boot *work)
 {
     struct error *error = &work->error;
@@ -87,7 +95,7 @@ static bool run_task(struct daemon_boot *work)
     case DAEMON_BOOT_INVALIDATE:
         return boot_invalidate(work->boot, work->slot, error);
     case DAEMON_BOOT_ARM:
-        return check_held(work) && boot_arm(work->boot, work->slot, error);
+        return check_held(work) && check_kernel(work) && boot_arm(work->boot, work->slot, error);
     case DAEMON_BOOT_GOOD:
         return boot_good(work->boot, work->slot, error);
     case DAEMON_BOOT_REJECT:

@@ -30,7 +30,8 @@ static void ask(struct daemon *daemon, bool only_ask, void (*done)(struct pool_j
 {
     struct daemon_reboot *work = &daemon->reboot_work;
     const struct boot_state *boot = &daemon->view.boot;
-    bool tries_slot = boot->trial != SLOT_NONE && boot->trial != daemon->view.running;
+    /* Not one whose trial is over. */
+    bool tries_slot = boot->trial != SLOT_NONE && boot->trial == boot->next;
 
     assert(!work->busy);
     *work = (struct daemon_reboot){

@@ -7,24 +7,20 @@
 
 #include "common/base/alloc.h"
 
-/* Those that are not built are NULL; the settings refuse them first. */
 static const struct boot_backend *const backends[] = {
     [CONFIG_BACKEND_FILE] = &boot_backend_file,
     [CONFIG_BACKEND_RPI_CMDLINE] = &boot_backend_rpi_cmdline,
-    [CONFIG_BACKEND_RPI_TRYBOOT] = NULL,
-    [CONFIG_BACKEND_UBOOT] = NULL,
     [CONFIG_BACKEND_GRUB] = &boot_backend_grub,
-    [CONFIG_BACKEND_SYSTEMD_BOOT] = NULL,
-    [CONFIG_BACKEND_CUSTOM] = NULL,
+    [CONFIG_BACKEND_RPI_TRYBOOT] = &boot_backend_rpi_tryboot,
+    [CONFIG_BACKEND_UBOOT] = &boot_backend_uboot,
+    [CONFIG_BACKEND_SYSTEMD_BOOT] = &boot_backend_systemd_boot,
+    [CONFIG_BACKEND_CUSTOM] = &boot_backend_custom,
 };
 
 bool boot_new(const struct config *config, const char *root, struct boot **ret_boot, struct error *error)
 {
     const struct boot_backend *backend = backends[config->backend];
 
-    if (!backend)
-        return error_set(error, ERROR_REFUSED, "Backend=%s is not supported by this version of moonsinterd",
-                         config_backend_name(config->backend));
     struct boot *boot = alloc_zeroed(sizeof(*boot));
     boot->backend = backend;
     boot->root = alloc_string(root ? root : "");
@@ -73,6 +69,29 @@ void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const 
     found(owner, level, sentence);
 }
 
+static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
+{
+    switch (boot->backend->abilities.kernel) {
+    case BOOT_KERNEL_IN_SLOT:
+        return;
+    case BOOT_KERNEL_SHARED:
+        boot_find(
+            found, owner, BOOT_LEVEL_WARNING,
+            "boot selection (%s): one kernel outside the slots serves both, so a release needs modules for "
+            "it; that is looked up before a slot is armed, as far as debugfs, unsquashfs or dump.erofs is "
+            "there to do it",
+            boot->backend->name);
+        return;
+    case BOOT_KERNEL_BESIDE:
+        boot_find(
+            found, owner, BOOT_LEVEL_WARNING,
+            "boot selection (%s): each slot's kernel lies outside of it and is not updated, so a release "
+            "needs modules for the one that starts it, which is not looked up",
+            boot->backend->name);
+        return;
+    }
+}
+
 void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 {
     const struct boot_abilities *abilities = &boot->backend->abilities;
@@ -93,12 +112,7 @@ void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "boot selection (%s): it cannot fall back by itself; a slot that does not start has to be "
                   "set back by hand",
                   name);
-    if (abilities->kernel_outside)
-        boot_find(
-            found, owner, BOOT_LEVEL_WARNING,
-            "boot selection (%s): the kernel lies outside the slots, so updates do not bring one, and a "
-            "release needs modules for the kernel that is there",
-            name);
+    probe_kernel(boot, found, owner);
     if (boot->backend->probe)
         boot->backend->probe(boot, found, owner);
 }

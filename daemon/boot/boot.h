@@ -16,13 +16,20 @@
 
 struct boot;
 
+/* Where the kernel is that starts a slot. */
+enum boot_kernel {
+    BOOT_KERNEL_IN_SLOT, /* an update brings it; also where only the user knows */
+    BOOT_KERNEL_SHARED,  /* outside, one for both slots: the one that runs now */
+    BOOT_KERNEL_BESIDE,  /* outside, one for each slot */
+};
+
 /* What a backend can do; constant for one struct boot. */
 struct boot_abilities {
     bool trial; /* a new slot is tried first, and left by itself when it is not marked good */
     bool tries; /* the number of tries can be set; else a trial is one start */
     const char *reboot_argument; /* what the reboot into an armed slot tells the firmware; NULL = nothing */
     bool in_place_reboot; /* `file`: a reboot is boot_start() in the running daemon, not the machine's */
-    bool kernel_outside;  /* the kernel is not the slot's: an update of the slot does not bring one */
+    enum boot_kernel kernel;
 };
 
 enum boot_health {
@@ -113,10 +120,13 @@ bool boot_good(struct boot *boot, enum slot slot, struct error *error);
  * refused where the other is known not to be bootable. */
 bool boot_reject(struct boot *boot, enum slot slot, struct error *error);
 
-/* The backends of this version; those that only the configuration knows are refused there. */
+extern const struct boot_backend boot_backend_custom;
 extern const struct boot_backend boot_backend_file;
 extern const struct boot_backend boot_backend_grub;
 extern const struct boot_backend boot_backend_rpi_cmdline;
+extern const struct boot_backend boot_backend_rpi_tryboot;
+extern const struct boot_backend boot_backend_systemd_boot;
+extern const struct boot_backend boot_backend_uboot;
 
 /* "good", "trial", "bad", "invalid", "unknown": as the status object spells it. */
 const char *boot_health_name(enum boot_health health);

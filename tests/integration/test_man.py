@@ -68,8 +68,9 @@ def test_examples_of_settings(tmp_path):
     """conf/: with its defaults in, the commented file is taken as it is; so is the Raspberry Pi's."""
     conf = programs.ROOT / "conf"
     commented = re.sub(r"^#(?=[A-Z]\w*=)", "", (conf / "moonsinterd.conf").read_text(), flags=re.MULTILINE)
-    # Those of loaders that this machine does not have.
-    commented = re.sub(r"^(?=(CmdlineFile|GrubenvFile)=)", "#", commented, flags=re.MULTILINE)
+    # Those of the boot loaders, for the configuration is one without.
+    loaders = "CmdlineFile|GrubenvFile|AutobootFile|BootPartition|FwEnvConfig|Uboot|Entry|Esp|Efi|Program|BootName"
+    commented = re.sub(rf"^(?=({loaders})\w*=)", "#", commented, flags=re.MULTILINE)
     (tmp_path / "cmdline.txt").write_text("root=PARTUUID=738a4d67-02\n")
     raspberry = (conf / "raspberry-pi.conf").read_text()
     raspberry = raspberry.replace("/boot/firmware/cmdline.txt", str(tmp_path / "cmdline.txt"))

@@ -40,6 +40,8 @@ def make_root(folder, name, seed):
     tree = folder / f"tree-{name}"
     for place in BORROWED + ["boot/firmware", "run/moonsinter", "var/lib/moonsinter", "opt"]:
         (tree / place).mkdir(parents=True)
+    # What a kernel outside the slots asks of a release; looked up where this machine has modules for its own.
+    (tree / "usr" / "lib" / "modules" / os.uname().release).mkdir(parents=True)
     borrowed = list(BORROWED)
     for place in LINKED:
         if os.path.islink(f"/{place}"):

@@ -6,7 +6,8 @@ import pytest
 
 import boots
 
-pytestmark = pytest.mark.skipif(not shutil.which("grub-editenv"), reason="grub-editenv is not installed")
+pytestmark = [pytest.mark.sanitized,
+              pytest.mark.skipif(not shutil.which("grub-editenv"), reason="grub-editenv is not installed")]
 GRUBENV = "boot/grub/grubenv"
 A_RUNS = {"moonsinter_order": "A B", "moonsinter_A_ok": "1", "moonsinter_A_left": "0"}
 

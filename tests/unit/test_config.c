@@ -244,8 +244,16 @@ static void test_bad_lines(void **state)
         {"Update", "Mode=maybe", "must be check, install or reboot"},
         {"Update", "AllowDowngrade=perhaps", "must be yes or no"},
         {"Update", "Compatible=a\001b", "control character"},
-        {"Boot", "Backend=uboot", "supports file, rpi-cmdline and grub"},
-        {"Boot", "Backend=lilo", "supports file, rpi-cmdline and grub"},
+        {"Boot", "Backend=lilo", "must be file, rpi-cmdline, grub, rpi-tryboot"},
+        {"Boot", "UbootVariables=swupdate", "must be rauc or mender"},
+        {"Boot", "EntryA=a", "must end with .conf or .efi"},
+        {"Boot", "EntryA=.conf", "must be a file name"},
+        {"Boot", "EntryB=b+3-0.conf", "without counters"},
+        {"Boot", "EntryB=x/b.conf", "must be a file name"},
+        {"Boot", "BootNameA=-x", "must be a word"},
+        {"Boot", "BootNameA=a b", "must be a word"},
+        {"Boot", "BootPartitionA=10", "is too large"},
+        {"Boot", "Program=selector", "absolute path"},
         {"Boot", "Tries=0", "too small"},
         {"Boot", "Tries=10", "too large"},
         {"Boot", "SelectionFile=sel.json", "absolute path"},
@@ -449,6 +457,38 @@ static void test_rpi_cmdline(void **state)
     assert_true(has_problem(scene, "Tries= has no effect with Backend=rpi-cmdline"));
 }
 
+/* Each backend's file is found, or missed. */
+static void test_boot_files(void **state)
+{
+    struct scene *scene = *state;
+    static const struct {
+        const char *backend, *path, *missing;
+    } rows[] = {
+        {"grub", "/boot/grub2/grubenv", "neither /boot/grub/grubenv nor /boot/grub2/grubenv is there"},
+        {"rpi-tryboot", "/boot/autoboot.txt", "nor /boot/autoboot.txt is there: mount the first partition"},
+        {"uboot", "/etc/fw_env.config", "FwEnvConfig=/etc/fw_env.config: cannot be read"},
+        {"custom\nProgram=/usr/bin/selector", "/usr/bin/selector",
+         "Program=/usr/bin/selector: cannot be read"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CLEANUP_FREE char *text = alloc_printf(MINIMAL "[Boot]\nBackend=%s\n", rows[i].backend);
+        put_file(scene, ETC, text);
+        assert_false(load(scene));
+        assert_true(has_problem(scene, rows[i].missing));
+        put_file(scene, rows[i].path, "\n");
+        assert_true(load(scene));
+    }
+    assert_string_equal(scene->config->boot_program, "/usr/bin/selector");
+    put_file(scene, ETC, MINIMAL "[Boot]\nBackend=custom\n");
+    assert_false(load(scene));
+    assert_true(has_problem(scene, "Program= is missing in [Boot]"));
+    put_file(scene, ETC, MINIMAL "[Boot]\nBackend=uboot\nTries=4\nEsp=/efi\n");
+    assert_true(load(scene));
+    assert_false(has_problem(scene, "Tries= has no effect"));
+    assert_true(has_problem(scene, "Esp= has no effect with Backend=uboot"));
+}
+
 static void test_arguments(void **state)
 {
     struct scene *scene = *state;
@@ -636,6 +676,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pins_need_encryption, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_together, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_rpi_cmdline, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_boot_files, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_arguments, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_hostile_files, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_continued_lines, scene_setup, scene_teardown),

@@ -19,6 +19,7 @@ FOREIGN = {
     r"systemd/.*": {"daemon/notify", "daemon/logind"},
     r"zstd.*\.h": {"common/image/zstd_frame"},
     r"ini\.h": {"daemon/config"},
+    r"libuboot\.h": {"daemon/boot/uboot_env"},
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
                    "common/sinter/in_order",  # a loop of its own, for programs without one
                    "daemon/daemon", "daemon/api_server",

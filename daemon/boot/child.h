@@ -1,0 +1,22 @@
+/*
+ * A program run to its end, bounded in time and output. The caller waits: pool threads, or before the loop
+ * runs. The program gets nothing to read, and is in a process group of its own, which is killed with it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+
+enum { CHILD_OUTPUT_SIZE = 4096 }; /* bytes of either stream, with a zero behind it */
+
+struct child_result {
+    int status;                        /* exit status, or 128 and the signal's number */
+    char output[CHILD_OUTPUT_SIZE];    /* what it wrote; more than fits is an error */
+    char complaint[CHILD_OUTPUT_SIZE]; /* to standard error; the end of it is lost where it is long */
+};
+
+/* Runs arguments[0] (a path) with `arguments`, NULL-terminated. False where it cannot be started, takes
+ * longer than `timeout_ms` or writes too much; any exit status is a result. */
+bool child_run(const char *const *arguments, unsigned timeout_ms, struct child_result *ret_result,
+               struct error *error);

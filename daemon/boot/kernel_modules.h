@@ -1,0 +1,19 @@
+/*
+ * Whether a slot has modules for the kernel that runs now, for boot loaders that start the same kernel with
+ * either slot. The slot was verified and is held, so it cannot be mounted, and the service could not mount it
+ * anyway: the file system's own tool looks into it, read-only, in a child (debugfs, unsquashfs, dump.erofs,
+ * where they are installed). May block: pool threads.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+
+/* False (refused) where the running system has modules for its kernel and the file system that begins at `fd`
+ * certainly has none. Where that cannot be found out (another file system, no tool) it is no objection.
+ * `root` is put before the running system's paths. */
+bool kernel_modules_check(const char *root, int fd, struct error *error);
+
+/* Likewise for a kernel's release named by the caller. */
+bool kernel_modules_check_release(const char *root, const char *release, int fd, struct error *error);

@@ -1,0 +1,320 @@
+/*
+ * The `rpi-tryboot` backend: autoboot.txt on a Raspberry Pi's first partition says which boot partition the
+ * firmware starts from ([all]) and which one after a reboot with the argument "0 tryboot" ([tryboot]). That
+ * flag is the firmware's and gone when it was used once, so a trial is one start, and whatever ends it leads
+ * back to [all]. Both the same: nothing is armed. Different, and a comment that holds the start of this
+ * boot's id: armed, and the next reboot of ours tries it; with another boot's id that trial is over, or is
+ * what runs now. The file is at most one sector and overwritten in place.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "daemon/boot/boot.h"
+#include "daemon/boot/in_place.h"
+
+enum { MARK_LENGTH = 8 };
+
+static const char mark_line[] = "# moonsinter: armed in boot ";
+static const char no_mark[] = "00000000";
+/* Behind what a file of the user's own says; cut anywhere, it selects what [all] does. */
+static const char tryboot_section[] = "[tryboot]\nboot_partition=";
+
+struct tryboot_backend {
+    char *path;
+    char partitions[SLOT_COUNT]; /* digits, as they stand in the file */
+    char boot_id[MARK_LENGTH + 1];
+};
+
+enum section { SECTION_ALL, SECTION_TRYBOOT, SECTION_NONE };
+
+/* The file taken apart; a place of 0 is not there. */
+struct autoboot {
+    size_t usual; /* where the digit of [all]'s boot_partition stands */
+    size_t tried; /* of [tryboot]'s */
+    size_t mark;  /* where the boot's id stands */
+    bool a_b;     /* tryboot_a_b=1: the flag selects a partition, not a file */
+    enum section section;
+};
+
+struct tryboot_state {
+    enum slot usual, tried;
+    bool this_boot; /* armed since this boot began */
+};
+
+static bool set_section(struct autoboot *autoboot, const char *line, size_t length)
+{
+    static const char *const names[] = {"[all]", "[tryboot]", "[none]"};
+
+    for (int i = SECTION_ALL; i <= SECTION_NONE; i++)
+        if (length == strlen(names[i]) && memcmp(line, names[i], length) == 0) {
+            autoboot->section = (enum section)i;
+            return true;
+        }
+    return false;
+}
+
+static bool note_partition(struct autoboot *autoboot, size_t value, size_t end)
+{
+    size_t *place = autoboot->section == SECTION_ALL ? &autoboot->usual : &autoboot->tried;
+
+    if (autoboot->section == SECTION_NONE)
+        return true;
+    if (*place || end - value != 1)
+        return false;
+    *place = value;
+    return true;
+}
+
+/* One line without blanks around it; false where the file cannot be meant that way. */
+static bool note_line(struct autoboot *autoboot, const struct in_place *file, size_t begin, size_t end)
+{
+    static const char partition[] = "boot_partition=", a_b[] = "tryboot_a_b=";
+    const char *line = file->data + begin;
+    size_t length = end - begin;
+
+    if (text_has_prefix(line, mark_line)) {
+        bool fits = !autoboot->mark && length == strlen(mark_line) + MARK_LENGTH;
+        autoboot->mark = begin + strlen(mark_line);
+        return fits;
+    }
+    if (length == 0 || *line == '#')
+        return true;
+    if (*line == '[')
+        return set_section(autoboot, line, length);
+    if (text_has_prefix(line, partition))
+        return note_partition(autoboot, begin + strlen(partition), end);
+    if (text_has_prefix(line, a_b) && autoboot->section == SECTION_ALL)
+        autoboot->a_b = length == strlen(a_b) + 1 && line[strlen(a_b)] == '1';
+    return true;
+}
+
+static bool autoboot_parse(const struct in_place *file, struct autoboot *ret_autoboot, struct error *error)
+{
+    struct autoboot autoboot = {0};
+    unsigned number = 1;
+
+    for (size_t at = 0; at < file->size; number++) {
+        size_t line = strcspn(file->data + at, "\n"), begin = at, end = at + line;
+        while (begin < end && strchr(" \t", file->data[begin]))
+            begin++;
+        while (end > begin && strchr(" \t\r", file->data[end - 1]))
+            end--;
+        if (!note_line(&autoboot, file, begin, end))
+            return error_set(error, ERROR_FORMAT,
+                             "%s, line %u, cannot be understood; write the file anew (docs/boot.md)",
+                             file->path, number);
+        at += line + 1;
+    }
+    if (!autoboot.a_b || !autoboot.usual)
+        return error_set(error, ERROR_REFUSED, "%s has no %s in [all]; write the file anew (docs/boot.md)",
+                         file->path, autoboot.a_b ? "boot_partition=" : "tryboot_a_b=1");
+    *ret_autoboot = autoboot;
+    return true;
+}
+
+static bool find_slot(const struct tryboot_backend *backend, char digit, enum slot *ret_slot,
+                      struct error *error)
+{
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (backend->partitions[i] == digit) {
+            *ret_slot = (enum slot)i;
+            return true;
+        }
+    return error_set(error, ERROR_REFUSED,
+                     "%s has boot_partition=%c, which is neither BootPartitionA=%c nor BootPartitionB=%c",
+                     backend->path, digit, backend->partitions[SLOT_A], backend->partitions[SLOT_B]);
+}
+
+static bool autoboot_open(const struct tryboot_backend *backend, bool writable, struct in_place *file,
+                          struct autoboot *ret_autoboot, struct tryboot_state *ret_state, struct error *error)
+{
+    struct autoboot autoboot;
+    struct tryboot_state state;
+
+    if (!in_place_open(file, backend->path, IN_PLACE_SECTOR, writable, error) ||
+        !autoboot_parse(file, &autoboot, error) ||
+        !find_slot(backend, file->data[autoboot.usual], &state.usual, error))
+        return false;
+    state.tried = state.usual;
+    if (autoboot.tried && !find_slot(backend, file->data[autoboot.tried], &state.tried, error))
+        return false;
+    state.this_boot = autoboot.mark && memcmp(file->data + autoboot.mark, backend->boot_id, MARK_LENGTH) == 0;
+    *ret_autoboot = autoboot;
+    *ret_state = state;
+    return true;
+}
+
+/* This boot's id, of which the first digits are enough to tell it from the last. */
+static bool read_boot_id(struct tryboot_backend *backend, const char *root, struct error *error)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/proc/sys/kernel/random/boot_id", root);
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+
+    if (!file_read(path, 64, &text, &size, error))
+        return false;
+    if (size < MARK_LENGTH || strspn(text, "0123456789abcdef") < MARK_LENGTH ||
+        memcmp(text, no_mark, MARK_LENGTH) == 0)
+        return error_set(error, ERROR_SYSTEM, "%s does not hold an id", path);
+    memcpy(backend->boot_id, text, MARK_LENGTH);
+    return true;
+}
+
+static bool tryboot_open(struct boot *boot, const struct config *config, struct error *error)
+{
+    struct tryboot_backend *backend = alloc_zeroed(sizeof(*backend));
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+
+    boot->private = backend;
+    backend->path = alloc_printf("%s%s", boot->root, config->autoboot_file);
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        backend->partitions[i] = (char)('0' + config->boot_partitions[i] % 10);
+    if (backend->partitions[SLOT_A] == backend->partitions[SLOT_B])
+        return error_set(error, ERROR_REFUSED, "BootPartitionA= and BootPartitionB= are the same: %c",
+                         backend->partitions[SLOT_A]);
+    return read_boot_id(backend, boot->root, error) &&
+           autoboot_open(backend, false, &file, &autoboot, &state, error);
+}
+
+static void tryboot_close(struct boot *boot)
+{
+    struct tryboot_backend *backend = boot->private;
+
+    free(backend->path);
+    free(backend);
+}
+
+static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
+{
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+
+    if (!autoboot_open(boot->private, false, &file, &autoboot, &state, error))
+        return false;
+    bool trial = state.tried != state.usual;
+    *ret_state = (struct boot_state){
+        .running = SLOT_NONE,
+        .next = trial && state.this_boot ? state.tried : state.usual,
+        .trial = trial ? state.tried : SLOT_NONE,
+        .tries_left = trial && state.this_boot,
+    };
+    ret_state->health[state.usual] = BOOT_HEALTH_GOOD;
+    if (trial && state.this_boot)
+        ret_state->health[state.tried] = BOOT_HEALTH_TRIAL;
+    return true;
+}
+
+/* Brings the lines that are not there yet, behind all others and without changing what is selected. */
+static bool complete(struct in_place *file, struct autoboot *autoboot, struct error *error)
+{
+    char data[2 * IN_PLACE_SECTOR];
+    int size = snprintf(data, sizeof(data), "%s%s", file->data,
+                        file->size && file->data[file->size - 1] != '\n' ? "\n" : "");
+
+    if (autoboot->tried && autoboot->mark)
+        return true;
+    if (!autoboot->tried)
+        size += snprintf(data + size, sizeof(data) - (size_t)size, "%s%c\n", tryboot_section,
+                         file->data[autoboot->usual]);
+    if (!autoboot->mark)
+        size += snprintf(data + size, sizeof(data) - (size_t)size, "%s%s\n", mark_line, no_mark);
+    if (size > IN_PLACE_SECTOR)
+        return error_set(error, ERROR_REFUSED, "%s would have %d bytes, over 512; shorten it", file->path,
+                         size);
+    return in_place_grow(file, data, (size_t)size, error) && autoboot_parse(file, autoboot, error);
+}
+
+static bool tryboot_write(const struct tryboot_backend *backend, struct in_place *file,
+                          struct autoboot *autoboot, enum slot usual, enum slot tried, struct error *error)
+{
+    char data[IN_PLACE_SECTOR];
+
+    if (!complete(file, autoboot, error))
+        return false;
+    memcpy(data, file->data, file->size);
+    data[autoboot->usual] = backend->partitions[usual];
+    data[autoboot->tried] = backend->partitions[tried];
+    memcpy(data + autoboot->mark, usual == tried ? no_mark : backend->boot_id, MARK_LENGTH);
+    return in_place_write(file, data, error);
+}
+
+/* `slot` is out, the other one runs next and is not tried. */
+static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct tryboot_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+    enum slot other = slot_other(slot);
+
+    if (!autoboot_open(backend, true, &file, &autoboot, &state, error))
+        return false;
+    if (state.usual == slot && state.tried == other)
+        return error_set(error, ERROR_REFUSED,
+                         "slot %s is on trial in %s, so slot %s is needed to fall back to", slot_name(other),
+                         backend->path, slot_name(slot));
+    return tryboot_write(backend, &file, &autoboot, other, other, error);
+}
+
+static bool tryboot_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct tryboot_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+
+    if (!autoboot_open(backend, true, &file, &autoboot, &state, error))
+        return false;
+    /* One that is selected already was good before the running one was rejected. */
+    return tryboot_write(backend, &file, &autoboot, state.usual, slot, error);
+}
+
+static bool tryboot_good(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct tryboot_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+
+    return autoboot_open(backend, true, &file, &autoboot, &state, error) &&
+           tryboot_write(backend, &file, &autoboot, slot, slot, error);
+}
+
+static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
+{
+    const struct tryboot_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+    struct error error;
+
+    if (!autoboot_open(backend, true, &file, &autoboot, &state, &error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
+    else if (!autoboot.tried || !autoboot.mark)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "%s has to be made longer by the first update, which is less safe than to overwrite it; "
+                  "write it as docs/boot.md shows it",
+                  backend->path);
+    else
+        boot_find(found, owner, BOOT_LEVEL_OK, "%s has all its lines and can be written", backend->path);
+}
+
+const struct boot_backend boot_backend_rpi_tryboot = {
+    .name = "rpi-tryboot",
+    .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE, .reboot_argument = "0 tryboot"},
+    .open = tryboot_open,
+    .close = tryboot_close,
+    .probe = tryboot_probe,
+    .read = tryboot_read,
+    .invalidate = tryboot_give_up,
+    .arm = tryboot_arm,
+    .good = tryboot_good,
+    .reject = tryboot_give_up,
+};

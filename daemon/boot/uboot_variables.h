@@ -1,0 +1,52 @@
+/*
+ * The two sets of variables that boards' boot scripts go by, taken apart and put together; see
+ * daemon/boot/uboot.c for what they mean. Pure; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/error.h"
+#include "daemon/boot/uboot_env.h"
+#include "daemon/slots.h"
+
+enum { UBOOT_VARIABLES_MAX = 5 };
+
+/* Which set, and what it is read by. */
+struct uboot_scheme {
+    bool mender;                     /* else RAUC's */
+    unsigned partitions[SLOT_COUNT]; /* mender: their numbers on the disk */
+};
+
+struct uboot_variables {
+    struct uboot_env_variable list[UBOOT_VARIABLES_MAX];
+    size_t count;
+};
+
+/* Either set of variables, as far as it goes. */
+struct uboot_state {
+    enum slot order[SLOT_COUNT]; /* rauc: the slots that may be started, then SLOT_NONE; mender: the one */
+    unsigned left[SLOT_COUNT];   /* starts; mender: of a trial only */
+    enum slot trial;             /* SLOT_NONE = none */
+};
+
+/* Whether the boot script would start `slot`, for RAUC's variables. */
+bool uboot_state_can_start(const struct uboot_state *state, enum slot slot);
+
+/* The first slot of the order that it would; SLOT_NONE = none. Likewise. */
+enum slot uboot_state_first(const struct uboot_state *state);
+
+/* The scheme's variables by name, without values. */
+void uboot_variables_name(const struct uboot_scheme *scheme, struct uboot_variables *ret_variables);
+
+/* Whether the script put every slot on trial, because it had to make the environment anew. */
+bool uboot_variables_all_on_trial(const struct uboot_scheme *scheme, const struct uboot_variables *variables);
+
+/* What the values say; missing ones are what they are to the scripts. An error names the variable. */
+bool uboot_variables_parse(const struct uboot_scheme *scheme, const struct uboot_variables *variables,
+                           struct uboot_state *ret_state, struct error *error);
+
+/* Puts `state` into the values; those it does not touch stay as they were read. */
+void uboot_variables_print(const struct uboot_scheme *scheme, const struct uboot_state *state,
+                           struct uboot_variables *variables);

@@ -1,0 +1,219 @@
+"""Backend=rpi-tryboot and rpi-cmdline: what stands in autoboot.txt and cmdline.txt, as the firmware would read it, and
+power cuts at every write of them."""
+import shutil
+import subprocess
+
+import pytest
+
+import boots
+
+pytestmark = pytest.mark.sanitized
+
+AUTOBOOT = "boot/firmware/autoboot.txt"
+CMDLINE = "boot/firmware/cmdline.txt"
+SHIPPED = (boots.ROOT / "conf" / "autoboot.txt").read_bytes()
+BOOT_ID = "proc/sys/kernel/random/boot_id"
+
+
+class Tryboot(boots.Loader):
+    def __init__(self, root, **settings):
+        super().__init__(root, "rpi-tryboot", **settings)
+        self.boots = 0
+        self.write(AUTOBOOT, SHIPPED)
+        self.reboot()
+
+    def reboot(self, argument=""):
+        """What the firmware does: the number of the partition it starts."""
+        self.boots += 1
+        self.write(BOOT_ID, f"{self.boots:08x}-9a12-4de0-a9d1-8e49da1b1e5f\n")
+        partition, section = 0, "[all]"
+        for line in self.read_bytes(AUTOBOOT).decode().splitlines():
+            line = line.split("#")[0].strip()
+            if line.startswith("["):
+                section = line
+            elif line.startswith("boot_partition=") and (
+                    section == "[all]" or (section == "[tryboot]" and argument == "0 tryboot")):
+                partition = int(line.partition("=")[2])
+        return partition
+
+
+@pytest.fixture
+def pi(tmp_path):
+    return Tryboot(tmp_path / "root")
+
+
+def test_an_update_that_is_marked_good(pi):
+    pi.expect(running="none", next="a", trial="none", a="good", b="unknown")
+    pi.call("invalidate", "b")
+    assert pi.read_bytes(AUTOBOOT) == SHIPPED
+    pi.call("arm", "b")
+    pi.expect(next="b", trial="b", tries_left=1, a="good", b="trial")
+    assert pi.reboot("0 tryboot") == 3
+    # Seen from the new slot: on trial, and no further start left.
+    pi.expect(next="a", trial="b", tries_left=0, a="good")
+    pi.call("good", "b")
+    pi.expect(next="b", trial="none", b="good")
+    assert pi.reboot() == 3 and pi.reboot("0 tryboot") == 3
+    assert len(pi.read_bytes(AUTOBOOT)) == len(SHIPPED)
+
+
+def test_an_update_that_never_comes_up(pi):
+    pi.call("invalidate", "b")
+    pi.call("arm", "b")
+    assert pi.reboot("0 tryboot") == 3
+    assert pi.reboot() == 2
+    pi.expect(next="a", trial="b", tries_left=0, a="good", b="unknown")
+    pi.call("arm", "b")
+    pi.expect(next="b", trial="b", tries_left=1)
+    pi.call("invalidate", "b")
+    assert pi.reboot("0 tryboot") == 2, "a slot that was given up can be tried"
+
+
+def test_a_reboot_without_the_argument_is_no_trial(pi):
+    pi.call("arm", "b")
+    assert pi.reboot() == 2
+    pi.expect(next="a", trial="b", tries_left=0)
+
+
+def test_an_update_that_is_rejected(pi):
+    pi.call("arm", "b")
+    pi.reboot("0 tryboot")
+    pi.call("reject", "b")
+    pi.expect(next="a", trial="none")
+    assert pi.reboot("0 tryboot") == 2
+
+
+def test_what_is_fallen_back_to_is_kept(pi):
+    pi.call("arm", "b")
+    for verb in ("invalidate", "reject"):
+        with pytest.raises(boots.Refused, match="slot b is on trial"):
+            pi.call(verb, "a")
+    pi.expect(next="b", trial="b")
+
+
+def test_idempotent(pi):
+    for verb in ("invalidate", "arm", "good", "reject"):
+        pi.call(verb, "b")
+        before = pi.read_bytes(AUTOBOOT)
+        assert [operation for operation in boots.record(pi, verb, "b") if operation[0] == "write"] == []
+        assert pi.read_bytes(AUTOBOOT) == before
+
+
+def test_a_file_as_raspberry_pi_documents_it(pi):
+    """Without our comment, with other lines and carriage returns: the first change completes it, the others keep its
+    length."""
+    pi.write(AUTOBOOT, b"[all]\r\ntryboot_a_b=1\r\nboot_partition=2\r\n[tryboot]\r\nboot_partition=3\r\n")
+    pi.expect(next="a", trial="b", tries_left=0)
+    counted = boots.assert_atomic(pi, "invalidate", "b")
+    assert counted["new"]
+    size = len(pi.read_bytes(AUTOBOOT))
+    assert pi.reboot("0 tryboot") == 2
+    pi.call("arm", "b")
+    assert pi.reboot("0 tryboot") == 3 and len(pi.read_bytes(AUTOBOOT)) == size
+    pi.write(AUTOBOOT, b"tryboot_a_b=1\nboot_partition=3")
+    pi.expect(next="b", trial="none")
+    pi.call("arm", "a")
+    assert pi.reboot("0 tryboot") == 2 and pi.reboot() == 3
+
+
+@pytest.mark.parametrize("data, part", [
+    (b"", "no tryboot_a_b=1 in"),
+    (b"[all]\nboot_partition=2\n", "no tryboot_a_b=1 in"),
+    (b"[all]\ntryboot_a_b=0\nboot_partition=2\n", "no tryboot_a_b=1 in"),
+    (b"[tryboot]\ntryboot_a_b=1\nboot_partition=2\n", "no tryboot_a_b=1 in"),
+    (b"[all]\ntryboot_a_b=1\n[none]\nboot_partition=2\n", "no boot_partition= in"),
+    (b"[all]\ntryboot_a_b=1\nboot_partition=\n", "line 3, cannot be understood"),
+    (b"[all]\ntryboot_a_b=1\nboot_partition=12\n", "line 3, cannot be understood"),
+    (b"[all]\ntryboot_a_b=1\nboot_partition=2\nboot_partition=3\n", "line 4, cannot be understood"),
+    (b"[all]\ntryboot_a_b=1\nboot_partition=5\n", "boot_partition=5, which is neither"),
+    (b"[pi4]\nboot_partition=5\n", "line 1, cannot be understood"),
+    (SHIPPED + SHIPPED, "cannot be understood"),
+    (SHIPPED[:-3], "line 6, cannot be understood"),
+    (SHIPPED + b"#" * 512, "over 512"),
+    (SHIPPED + b"\0", "zero byte"),
+])
+def test_hostile_files(pi, data, part):
+    pi.write(AUTOBOOT, data)
+    for verb in (["read"], ["invalidate", "b"], ["good", "a"]):
+        with pytest.raises(boots.Refused, match=part):
+            pi.call(*verb)
+    assert pi.read_bytes(AUTOBOOT) == data
+
+
+def test_other_partitions(tmp_path):
+    pi = Tryboot(tmp_path / "root", BootPartitionA=5, BootPartitionB=6)
+    pi.write(AUTOBOOT, SHIPPED.replace(b"=2", b"=6"))
+    pi.expect(next="b")
+    pi.configure("rpi-tryboot", BootPartitionA=5, BootPartitionB=5)
+    with pytest.raises(boots.Refused, match="are the same"):
+        pi.state()
+
+
+def test_too_long_to_be_completed(pi):
+    data = b"[all]\ntryboot_a_b=1\nboot_partition=2\n" + b"# " + b"x" * 440 + b"\n"
+    pi.write(AUTOBOOT, data)
+    with pytest.raises(boots.Refused, match="over 512"):
+        pi.call("arm", "b")
+    assert pi.read_bytes(AUTOBOOT) == data
+
+
+def test_power_cuts(pi):
+    for verb, slot in [("invalidate", "b"), ("arm", "b"), ("good", "b"), ("arm", "a"), ("reject", "a")]:
+        counted = boots.assert_atomic(pi, verb, slot)
+        assert counted.get("new"), verb
+
+
+def test_doctor(pi):
+    assert any("kernel lies outside of it" in sentence for sentence in pi.findings("warning"))
+    assert any("has all its lines" in sentence for sentence in pi.findings("ok"))
+    pi.write(AUTOBOOT, b"[all]\ntryboot_a_b=1\nboot_partition=2\n")
+    assert any("has to be made longer" in sentence for sentence in pi.findings("warning"))
+
+
+# --- rpi-cmdline ---
+
+@pytest.fixture
+def cmdline(tmp_path):
+    pi = boots.Loader(tmp_path / "root", "rpi-cmdline", slots=("PARTUUID=738a4d67-02", "/dev/mmcblk0p3"))
+    pi.write(CMDLINE, "console=tty1 root=PARTUUID=738a4d67-02 rootwait quiet\n")
+    return pi
+
+
+def test_cmdline_power_cuts(cmdline):
+    """Also where the file has to grow first: all that a cut leaves then names the old slot."""
+    for start in ("root=PARTUUID=738a4d67-02 quiet\n", "root=/dev/mmcblk0p3 quiet", "root=/dev/mmcblk0p3 quiet\n"):
+        cmdline.write(CMDLINE, start)
+        old = cmdline.state()["next"]
+        other = "ba"["ab".index(old)]
+        for verb, slot in [("arm", other), ("good", other), ("reject", other), ("invalidate", other)]:
+            counted = boots.assert_atomic(cmdline, verb, slot)
+            assert counted
+        cmdline.expect(next=old)
+
+
+def test_cmdline_says_that_there_is_no_way_back(cmdline):
+    warnings = cmdline.findings("warning")
+    assert any("cannot fall back by itself" in sentence for sentence in warnings)
+    assert any("one kernel outside the slots serves both" in sentence for sentence in warnings)
+
+
+@pytest.mark.skipif(not shutil.which("mcopy") or not shutil.which("mkfs.vfat"), reason="mtools is not installed")
+def test_the_file_on_a_fat_keeps_its_cluster(pi, tmp_path):
+    """What is overwritten in place goes back to the same place of a FAT: everything but the one sector is the same."""
+    image = tmp_path / "fat.img"
+    with open(image, "wb") as file:
+        file.truncate(2 << 20)
+    subprocess.run(["mkfs.vfat", image], check=True, capture_output=True)
+    subprocess.run(["mcopy", "-i", image, pi.path(AUTOBOOT), "::autoboot.txt"], check=True)
+    before = image.read_bytes()
+    place = before.index(SHIPPED)
+    assert place % 512 == 0
+    operations = boots.record(pi, "arm", "b")
+    writes = [operation for operation in operations if operation[0] == "write"]
+    assert len(writes) == 1 and writes[0][2] == 0 and len(writes[0][3]) == len(SHIPPED)
+    after = bytearray(before)
+    after[place:place + len(SHIPPED)] = writes[0][3]
+    image.write_bytes(after)
+    text = subprocess.run(["mtype", "-i", image, "::autoboot.txt"], check=True, capture_output=True).stdout
+    assert text == pi.read_bytes(AUTOBOOT)
+    assert [at for at in range(0, len(after), 512) if after[at:at + 512] != before[at:at + 512]] == [place]

@@ -1,0 +1,229 @@
+"""Backend=systemd-boot on a folder that stands for efivarfs, with a tree of entries that stands for the EFI system
+partition. The loader is played by the test, as systemd-boot's manual tells it."""
+import os
+import subprocess
+
+import pytest
+
+import boots
+
+pytestmark = pytest.mark.sanitized
+
+GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+VARIABLES = "sys/firmware/efi/efivars"
+A, B = "moonsinter-a.conf", "moonsinter-b.conf"
+
+
+class SystemdBoot(boots.Loader):
+    def __init__(self, root, **settings):
+        super().__init__(root, "systemd-boot", **settings)
+        self.path(VARIABLES).mkdir(parents=True)
+        self.path("var/lib/moonsinter").mkdir(parents=True)
+        self.set("LoaderInfo", "systemd-boot 252")
+        self.write(f"{VARIABLES}/LoaderFeatures-{GUID}", b"\6\0\0\0" + (0x3f).to_bytes(8, "little"))
+        for entry in (A, B):
+            self.write(f"boot/efi/loader/entries/{entry}", f"title {entry}\nlinux /vmlinuz\n")
+        self.boot()
+
+    def variable(self, name):
+        return self.path(f"{VARIABLES}/{name}-{GUID}")
+
+    def set(self, name, text):
+        self.variable(name).write_bytes(b"\7\0\0\0" + text.encode("utf-16-le") + b"\0\0")
+
+    def get(self, name):
+        if not self.variable(name).exists():
+            return None
+        data = self.variable(name).read_bytes()
+        assert data[:4] == b"\7\0\0\0"
+        # On a file that is no variable, a longer value's end stays.
+        return data[4:].decode("utf-16-le").split("\0")[0]
+
+    def boot(self):
+        """Starts the entry of the one-shot variable, which is removed first, else the default, else the first."""
+        chosen = self.get("LoaderEntryOneShot")
+        if chosen:
+            self.variable("LoaderEntryOneShot").unlink()
+        chosen = chosen or self.get("LoaderEntryDefault")
+        entries = sorted(os.listdir(self.path("boot/efi/loader/entries")))
+        # systemd-boot's pattern is a shell's.
+        fits = [entry for entry in entries
+                if subprocess.run(["sh", "-c", 'case "$1" in $2) ;; *) exit 1 ;; esac', "sh", entry, chosen or "*"],
+                                  check=False).returncode == 0]
+        self.set("LoaderEntrySelected", fits[0])
+        return "a" if fits[0].startswith("moonsinter-a") else "b"
+
+
+@pytest.fixture
+def loader(tmp_path):
+    return SystemdBoot(tmp_path / "root")
+
+
+def test_an_update_that_is_marked_good(loader):
+    loader.expect(running="none", next="a", trial="none", a="good", b="unknown")
+    loader.call("invalidate", "b")
+    assert loader.get("LoaderEntryDefault") == A and loader.get("LoaderEntryOneShot") is None
+    loader.expect(next="a", trial="none", a="good")
+    loader.call("arm", "b")
+    assert loader.get("LoaderEntryOneShot") == B and loader.get("LoaderEntryDefault") == A
+    loader.expect(next="b", trial="b", tries_left=1, a="good", b="trial")
+    assert loader.boot() == "b"
+    loader.expect(next="a", trial="b", tries_left=0, a="good")
+    loader.call("good", "b")
+    loader.expect(next="b", trial="none", b="good")
+    assert [loader.boot() for _ in range(3)] == ["b"] * 3
+
+
+def test_an_update_that_never_comes_up(loader):
+    loader.call("invalidate", "b")
+    loader.call("arm", "b")
+    assert [loader.boot() for _ in range(3)] == ["b", "a", "a"]
+    loader.expect(next="a", trial="none", a="good")
+    loader.call("arm", "b")
+    loader.expect(next="b", trial="b")
+    loader.call("invalidate", "b")
+    loader.expect(next="a", trial="none")
+    assert loader.boot() == "a"
+
+
+def test_an_update_that_is_rejected(loader):
+    """Between the rejection and the reboot it is no trial any more, though the variables are the same."""
+    loader.call("invalidate", "b")
+    loader.call("arm", "b")
+    loader.boot()
+    for verb in ("invalidate", "reject"):
+        with pytest.raises(boots.Refused, match="slot b is on trial"):
+            loader.call(verb, "a")
+    loader.call("reject", "b")
+    loader.expect(next="a", trial="none")
+    assert loader.boot() == "a"
+
+
+def test_a_slot_picked_from_the_menu_is_no_trial(loader):
+    loader.call("invalidate", "b")
+    loader.set("LoaderEntrySelected", B)
+    loader.expect(next="a", trial="none")
+
+
+def test_arming_needs_a_way_back(loader):
+    with pytest.raises(boots.Refused, match="nothing would be fallen back to"):
+        loader.call("arm", "b")
+    loader.set("LoaderEntryDefault", "memtest.conf")
+    loader.expect(next="none")
+    with pytest.raises(boots.Refused, match="nothing would be fallen back to"):
+        loader.call("arm", "b")
+    loader.call("invalidate", "b")
+    loader.call("arm", "b")
+
+
+def test_someone_elses_one_shot_is_left_alone(loader):
+    loader.call("invalidate", "b")
+    loader.set("LoaderEntryOneShot", "memtest.conf")
+    loader.expect(next="none", trial="none")
+    loader.call("invalidate", "b")
+    assert loader.get("LoaderEntryOneShot") == "memtest.conf"
+
+
+def test_counted_entries(loader):
+    """Counters in file names are the loader's; nothing here renames, and the variables fit whatever they are."""
+    entries = loader.path("boot/efi/loader/entries")
+    os.rename(entries / B, entries / "moonsinter-b+3-0.conf")
+    (entries / "moonsinter-backup.conf").write_text("title another\n")
+    before = sorted(os.listdir(entries))
+    loader.call("invalidate", "b")
+    loader.call("arm", "b")
+    loader.expect(next="b", trial="b")
+    os.rename(entries / "moonsinter-b+3-0.conf", entries / "moonsinter-b+2-1.conf")
+    assert loader.boot() == "b" and loader.get("LoaderEntrySelected") == "moonsinter-b+2-1.conf"
+    loader.expect(next="a", trial="b")
+    loader.call("good", "b")
+    # As systemd-bless-boot does it.
+    os.rename(entries / "moonsinter-b+2-1.conf", entries / B)
+    loader.expect(next="b", trial="none", b="good")
+    assert loader.boot() == "b" and loader.get("LoaderEntrySelected") == B
+    assert len(os.listdir(entries)) == len(before)
+
+
+@pytest.mark.parametrize("name, health", [("moonsinter-b+0-3.conf", "bad"), ("moonsinter-b+0.conf", "bad"),
+                                          ("moonsinter-b+1-2.conf", "unknown"), ("MOONSINTER-B+00-3.CONF", "bad"),
+                                          ("moonsinter-b+x.conf", None), ("moonsinter-b+0-.conf", None),
+                                          ("moonsinter-b+0-3", None), ("moonsinter-b2.conf", None)])
+def test_names_of_counted_entries(loader, name, health):
+    entries = loader.path("boot/efi/loader/entries")
+    os.rename(entries / B, entries / name)
+    loader.expect(b=health or "unknown")
+    missing = [sentence for sentence in loader.findings("failure") if "slot b has no entry" in sentence]
+    assert bool(missing) == (health is None)
+
+
+def test_idempotent(loader):
+    for verb in ("invalidate", "arm", "good", "reject"):
+        loader.call(verb, "b")
+        operations = boots.record(loader, verb, "b")
+        assert [operation for operation in operations if operation[0] in ("write", "unlink", "rename")] == [], verb
+
+
+def test_power_cuts(loader):
+    """Firmware stores a variable whole or not at all, so nothing is torn; what is in the state folder may be."""
+    changes = [("invalidate", "b"), ("arm", "b"), "boot", ("good", "b"), ("invalidate", "a"), ("arm", "a"), "boot",
+               ("reject", "a"), ("reject", "b")]
+    for change in changes:
+        if change == "boot":
+            loader.boot()
+        else:
+            boots.assert_atomic(loader, *change, torn=False)
+
+
+def test_nothing_on_the_esp_is_touched(loader):
+    for verb in ("invalidate", "arm", "good", "reject"):
+        for operation in boots.record(loader, verb, "b"):
+            assert "/boot/efi/" not in str(operation[1]), operation
+
+
+@pytest.mark.parametrize("data", [b"\7\0\0\0" + b"\xff" * 40, b"\7\0\0\0" + "é".encode("utf-16-le") + b"\0\0",
+                                  b"\7\0\0\0" + "x".encode("utf-16-le") * 300, b"\7\0\0\0\n\0\0\0"])
+def test_hostile_variables(loader, data):
+    loader.variable("LoaderEntryDefault").write_bytes(data)
+    with pytest.raises(boots.Refused, match="does not hold the name of an entry"):
+        loader.state()
+
+
+@pytest.mark.parametrize("data", [b"", b"\7\0", b"\7\0\0\0", b"\7\0\0\0\0\0"])
+def test_empty_variables(loader, data):
+    loader.variable("LoaderEntryDefault").write_bytes(data)
+    loader.expect(next="a", trial="none")
+    loader.call("invalidate", "b")
+
+
+def test_immutable_variables(loader):
+    """efivarfs makes the files of such variables immutable; the flag is taken off for the write and put back."""
+    loader.call("invalidate", "b")
+    path = loader.variable("LoaderEntryDefault")
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no immutable files here")
+    try:
+        loader.call("good", "b")
+        assert loader.get("LoaderEntryDefault") == B
+        flags = subprocess.run(["lsattr", path], capture_output=True, text=True, check=True).stdout.split()[0]
+        assert "i" in flags
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+
+def test_doctor(loader):
+    assert loader.findings("failure") == []
+    loader.variable("LoaderInfo").unlink()
+    os.unlink(loader.path(f"boot/efi/loader/entries/{A}"))
+    failures = loader.findings("failure")
+    assert any("systemd-boot did not start this system" in sentence for sentence in failures)
+    assert any(f"slot a has no entry {A}" in sentence for sentence in failures)
+
+
+def test_not_an_efi_machine(tmp_path):
+    loader = SystemdBoot(tmp_path / "root")
+    loader.configure("systemd-boot", EfiVariables="/sys/nowhere")
+    with pytest.raises(boots.Refused, match="this machine was not started by EFI"):
+        loader.state()
+    loader.configure("systemd-boot", EntryA=B)
+    with pytest.raises(boots.Refused, match="EntryA= and EntryB= are the same"):
+        loader.state()

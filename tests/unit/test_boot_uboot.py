@@ -1,0 +1,281 @@
+"""Backend=uboot, against fw_printenv and fw_setenv on environments in files: one copy and two, RAUC's variables and
+Mender's."""
+import shutil
+import subprocess
+import zlib
+
+import pytest
+
+import boots
+
+pytestmark = [pytest.mark.sanitized,
+              pytest.mark.skipif(not shutil.which("fw_setenv"), reason="fw_setenv is not installed")]
+SIZE = 0x2000
+RAUC_FRESH = {"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
+MENDER_FRESH = {"mender_boot_part": "2", "mender_boot_part_hex": "2", "upgrade_available": "0", "bootcount": "0",
+                "bootlimit": "1", "altbootcmd": "run mender_altbootcmd"}
+
+
+class Uboot(boots.Loader):
+    def __init__(self, root, variables, copies=2, **settings):
+        super().__init__(root, "uboot", slots=("/dev/mmcblk0p2", "/dev/mmcblk0p3"), **settings)
+        self.copies = copies
+        self.write("dev/env", bytes(copies * SIZE))
+        self.write("etc/fw_env.config", "# device offset size\n" + "".join(
+            f"{self.path('dev/env')} {hex(copy * SIZE)} {hex(SIZE)}\n" for copy in range(copies)))
+        for number in (2, 3):
+            self.write(f"sys/class/block/mmcblk0p{number}/dev", f"179:{number}\n")
+            self.write(f"sys/dev/block/179:{number}/partition", f"{number}\n")
+            self.write(f"sys/dev/block/179:{number}/dev", f"179:{number}\n")
+        # A first environment, as a U-Boot that was never told anything saves it.
+        text = b"".join(f"{key}={value}\0".encode() for key, value in variables.items()).ljust(
+            SIZE - 4 - (copies == 2), b"\0")
+        checksum = zlib.crc32(text).to_bytes(4, "little")
+        self.write("dev/env", (checksum + (b"\1" if copies == 2 else b"") + text) + bytes((copies - 1) * SIZE))
+
+    def tool(self, name, *arguments):
+        return subprocess.run([name, "-c", self.path("etc/fw_env.config"), *arguments], capture_output=True, text=True,
+                              timeout=20, check=True).stdout
+
+    def variables(self):
+        return dict(line.split("=", 1) for line in self.tool("fw_printenv").splitlines())
+
+    def set(self, **variables):
+        for key, value in variables.items():
+            self.tool("fw_setenv", key, str(value))
+
+
+class Rauc(Uboot):
+    def boot(self, ours=True):
+        """What the boot script does: ours counts in a trial only, the common one always."""
+        known = self.variables()
+        for slot in known.get("BOOT_ORDER", "A B").split():
+            left = int(known.get(f"BOOT_{slot}_LEFT", "3"), 16)
+            if not left:
+                continue
+            if not ours or known.get("moonsinter_trial") in (slot, "all"):
+                self.set(**{f"BOOT_{slot}_LEFT": f"{left - 1:x}"})
+            return slot.lower()
+        return None
+
+
+class Mender(Uboot):
+    def boot(self):
+        known = self.variables()
+        if known["upgrade_available"] == "1":
+            count = int(known["bootcount"]) + 1
+            if count > int(known["bootlimit"]):
+                part = "2" if known["mender_boot_part"] == "3" else "3"
+                self.set(mender_boot_part=part, mender_boot_part_hex=part, upgrade_available=0, bootcount=0)
+            else:
+                self.set(bootcount=count)
+        return {"2": "a", "3": "b"}[self.variables()["mender_boot_part"]]
+
+
+@pytest.fixture(params=[1, 2], ids=["one-copy", "two-copies"])
+def rauc(request, tmp_path):
+    return Rauc(tmp_path / "root", RAUC_FRESH, request.param, UbootVariables="rauc")
+
+
+@pytest.fixture(params=[1, 2], ids=["one-copy", "two-copies"])
+def mender(request, tmp_path):
+    return Mender(tmp_path / "root", MENDER_FRESH, request.param, UbootVariables="mender", Tries=2)
+
+
+def test_rauc_an_update_that_is_marked_good(rauc):
+    rauc.expect(running="none", next="a", trial="none", a="good", b="good")
+    rauc.call("invalidate", "b")
+    rauc.expect(next="a", trial="none", a="good", b="bad")
+    assert rauc.variables() == {"BOOT_ORDER": "A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}
+    rauc.call("arm", "b")
+    rauc.expect(next="b", trial="b", tries_left=3, a="good", b="trial")
+    assert rauc.variables() == {"BOOT_ORDER": "B A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3", "moonsinter_trial": "B"}
+    assert rauc.boot() == "b"
+    rauc.expect(next="b", trial="b", tries_left=2)
+    rauc.call("good", "b")
+    rauc.expect(next="b", trial="none", a="good", b="good")
+    assert rauc.variables() == {"BOOT_ORDER": "B A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["our-script", "raucs-script"])
+def test_rauc_an_update_that_never_comes_up(rauc, ours):
+    rauc.call("invalidate", "b")
+    rauc.call("arm", "b")
+    assert [rauc.boot(ours) for _ in range(4)] == ["b", "b", "b", "a"]
+    rauc.call("start")
+    rauc.expect(next="a", trial="b", tries_left=0, a="good", b="bad")
+    rauc.call("invalidate", "b")
+    rauc.expect(next="a", trial="none", b="bad")
+
+
+def test_rauc_good_slots_get_their_starts_back(rauc):
+    """With a script that counts every start, the daemon's start is what keeps a good slot going."""
+    for _ in range(8):
+        assert rauc.boot(ours=False) == "a"
+        rauc.call("start")
+    rauc.expect(next="a", trial="none", a="good")
+    assert rauc.variables()["BOOT_A_LEFT"] == "3"
+
+
+def test_rauc_an_environment_made_anew_is_all_on_trial(rauc):
+    """What our script does where it could not read the environment."""
+    rauc.set(BOOT_ORDER="A B", BOOT_A_LEFT=3, BOOT_B_LEFT=3, moonsinter_trial="all")
+    assert rauc.boot() == "a"
+    rauc.call("start")
+    rauc.expect(next="a", trial="a", tries_left=2)
+    assert [rauc.boot() for _ in range(3)] == ["a", "a", "b"]
+    rauc.expect(next="b", trial="b", tries_left=2)
+    rauc.call("good", "b")
+    rauc.expect(next="b", trial="none", b="good")
+
+
+def test_rauc_without_variables(rauc):
+    """A board that never saved any: the scripts' defaults."""
+    for name in RAUC_FRESH:
+        rauc.tool("fw_setenv", name)
+    rauc.set(ethaddr="00:11:22:33:44:55")
+    rauc.expect(next="a", trial="none", a="good", b="good")
+    rauc.call("invalidate", "b")
+    rauc.call("arm", "b")
+    assert rauc.boot() == "b" and rauc.variables()["ethaddr"] == "00:11:22:33:44:55"
+
+
+def test_rauc_rejected_and_kept(rauc):
+    rauc.call("invalidate", "b")
+    for verb in ("invalidate", "reject", "arm"):
+        with pytest.raises(boots.Refused, match="slot b is not good"):
+            rauc.call(verb, "a")
+    rauc.call("arm", "b")
+    rauc.boot()
+    with pytest.raises(boots.Refused, match="slot b is not good"):
+        rauc.call("invalidate", "a")
+    rauc.call("reject", "b")
+    rauc.expect(next="a", trial="none", a="good", b="bad")
+
+
+@pytest.mark.parametrize("variables, part", [
+    ({"BOOT_ORDER": "A C"}, "BOOT_ORDER=A C"),
+    ({"BOOT_ORDER": "A A"}, "BOOT_ORDER=A A"),
+    ({"BOOT_ORDER": "A B A"}, "BOOT_ORDER=A B A"),
+    ({"BOOT_A_LEFT": "3 3"}, "BOOT_A_LEFT=3 3"),
+    ({"BOOT_B_LEFT": "100"}, "BOOT_B_LEFT=100"),
+    ({"BOOT_B_LEFT": "0x3"}, "BOOT_B_LEFT=0x3"),
+    ({"moonsinter_trial": "C"}, "moonsinter_trial=C"),
+    ({"BOOT_ORDER": "A" * 200}, "200 bytes in BOOT_ORDER"),
+])
+def test_rauc_hostile_variables(rauc, variables, part):
+    rauc.set(**variables)
+    before = rauc.variables()
+    for verb in (["read"], ["invalidate", "b"], ["good", "a"]):
+        with pytest.raises(boots.Refused, match=part):
+            rauc.call(*verb)
+    assert rauc.variables() == before
+
+
+def test_mender_an_update_that_is_marked_good(mender):
+    mender.expect(next="a", trial="none", a="good", b="unknown")
+    mender.call("invalidate", "b")
+    mender.expect(next="a", trial="none")
+    mender.call("arm", "b")
+    mender.expect(next="b", trial="b", tries_left=2, a="good", b="trial")
+    assert mender.variables() == {**MENDER_FRESH, "mender_boot_part": "3", "mender_boot_part_hex": "3",
+                                  "upgrade_available": "1", "bootlimit": "2"}
+    assert mender.boot() == "b"
+    mender.expect(next="b", trial="b", tries_left=1)
+    with pytest.raises(boots.Refused, match="slot b is not good"):
+        mender.call("invalidate", "a")
+    mender.call("good", "b")
+    mender.expect(next="b", trial="none", b="good")
+    assert mender.boot() == "b"
+
+
+def test_mender_an_update_that_never_comes_up(mender):
+    mender.call("arm", "b")
+    assert [mender.boot() for _ in range(4)] == ["b", "b", "a", "a"]
+    mender.expect(next="a", trial="none", a="good")
+
+
+def test_mender_an_update_that_is_rejected(mender):
+    mender.call("arm", "b")
+    mender.boot()
+    mender.call("reject", "b")
+    mender.expect(next="a", trial="none")
+    assert mender.boot() == "a"
+
+
+@pytest.mark.parametrize("variables, part", [
+    ({"mender_boot_part": "7"}, "mender_boot_part=7, which is neither"),
+    ({"mender_boot_part": ""}, "which is neither"),
+    ({"mender_boot_part": "x"}, "mender_boot_part=x"),
+    ({"bootcount": "99999999999999999999"}, "bootcount=99"),
+    ({"upgrade_available": "yes"}, "upgrade_available=yes"),
+])
+def test_mender_hostile_variables(mender, variables, part):
+    mender.set(**variables)
+    with pytest.raises(boots.Refused, match=part):
+        mender.call("arm", "b")
+
+
+def test_mender_wants_partitions(mender):
+    mender.path("sys/dev/block/179:3/partition").unlink()
+    with pytest.raises(boots.Refused, match="slot b .* is no partition with a number"):
+        mender.state()
+
+
+def test_idempotent(rauc):
+    for verb in ("invalidate", "arm", "good", "reject"):
+        rauc.call(verb, "b")
+        writes = [operation for operation in boots.record(rauc, verb, "b") if operation[0] == "write"]
+        assert writes == [], verb
+
+
+CHANGES = [("invalidate", "b"), ("arm", "b"), ("good", "b"), ("reject", "b"), ("arm", "b"), ("good", "b"), ("good", "b")]
+
+
+@pytest.mark.parametrize("make, fresh, scheme", [(Rauc, RAUC_FRESH, "rauc"), (Mender, MENDER_FRESH, "mender")])
+def test_power_cuts_with_two_copies(tmp_path, make, fresh, scheme):
+    loader = make(tmp_path / "root", fresh, 2, UbootVariables=scheme)
+    for verb, slot in CHANGES:
+        boots.assert_atomic(loader, verb, slot)
+        loader.variables()
+
+
+@pytest.mark.parametrize("make, fresh, scheme", [(Rauc, RAUC_FRESH, "rauc"), (Mender, MENDER_FRESH, "mender")])
+def test_power_cuts_with_one_copy(tmp_path, make, fresh, scheme):
+    """A torn store is old, new, or cannot be read, to us as to U-Boot; it is never another state."""
+    # Long enough for the checksum and the variables to lie in two sectors.
+    loader = make(tmp_path / "root", {**fresh, "bootcmd": "x" * 700}, 1, UbootVariables=scheme)
+    torn = 0
+    for verb, slot in CHANGES:
+        counted, _ = boots.power_cuts(loader, verb, slot)
+        for name in counted.keys() - {"old", "new"}:
+            assert name.startswith("unreadable: ") and "no copy has a valid checksum" in name
+            torn += counted[name]
+    assert torn
+
+
+def test_one_store_a_change(rauc):
+    """All variables at once: one write of a whole copy, besides the flag of the one it replaces."""
+    for verb, slot in CHANGES[:4]:
+        writes = [operation for operation in boots.record(rauc, verb, slot) if operation[0] == "write"]
+        assert sum(len(operation[3]) == SIZE for operation in writes) == 1, writes
+        assert all(len(operation[3]) in (SIZE, 1) for operation in writes)
+
+
+def test_doctor(rauc):
+    level = "ok" if rauc.copies == 2 else "warning"
+    text = "has two copies" if rauc.copies == 2 else "names one copy of U-Boot's environment"
+    assert any(text in sentence for sentence in rauc.findings(level))
+
+
+def test_damaged_environments(rauc):
+    size = rauc.copies * SIZE
+    for data in (bytes(size), b"\xff" * size, b"x" * size):
+        rauc.write("dev/env", data)
+        with pytest.raises(boots.Refused, match="no copy has a valid checksum"):
+            rauc.state()
+        assert rauc.read_bytes("dev/env") == data
+    for text in ("", "# nothing\n", "/nowhere 0 0x1000\n"):
+        rauc.write("etc/fw_env.config", text)
+        with pytest.raises(boots.Refused, match="does not lead to an environment"):
+            rauc.state()
