@@ -31,7 +31,7 @@ static const char *fate_meaning(enum diff_fate fate)
     case DIFF_FATE_KEEP:
         return "kept: OLD has it at the same place";
     case DIFF_FATE_COPY:
-        return "copied: OLD has it elsewhere";
+        return "copied: OLD has it elsewhere, or NEW more than once";
     case DIFF_FATE_PATCH:
         return "patched: made from OLD and a patch";
     case DIFF_FATE_FETCH:

@@ -55,9 +55,9 @@ def comparison(pairs, first, updaters, deltas):
 
 
 def kinds(plan):
-    """The plan's bytes by kind, as far as this version names them."""
-    return "; ".join(f"{key.removesuffix('_bytes').removeprefix('bytes_')} {megabytes(value)}"
-                     for key, value in plan.items() if "bytes" in key and key not in ("image_bytes", "download_bytes") and value)
+    """What the plan says is fetched, by kind."""
+    return "; ".join(f"{key.removesuffix('_bytes')} {megabytes(value)}" for key, value in plan.items()
+                     if key.endswith("_bytes") and key not in ("image_bytes", "download_bytes") and value)
 
 
 def costs(pairs, ours):
@@ -75,7 +75,7 @@ def costs(pairs, ours):
                           f"{row['generate_seconds']:.1f}", f"{row['generate_cpu_seconds']:.1f}",
                           f"{row['generate_peak_kib'] / 1024:.0f}", megabytes(published),
                           f"{row['patch_speed']['output_mb_per_cpu_second']:.0f}" if "patch_speed" in row else "–"])
-    return table(["moonsinter", "bytes without headers", "as planned", "requests", "MB by kind", "clone s", "CPU s",
+    return table(["moonsinter", "bytes without headers", "as planned", "requests", "MB fetched by kind", "clone s", "CPU s",
                   "peak MiB", "generate s", "CPU s", "peak MiB", "published MB", "patched MB/s of a core"], lines)
 
 

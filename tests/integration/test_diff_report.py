@@ -9,6 +9,7 @@ import pytest
 
 import images
 from programs import assert_failed, moonsinter
+from releases import make_release
 
 pytestmark = pytest.mark.sanitized
 
@@ -60,6 +61,27 @@ def test_the_page_says_what_the_events_say(folder):
     done = result.events[-1]
     assert done["event"] == "done"
     assert done["content_defined_bytes_to_fetch"] == fates["bytes_patch"] + fates["bytes_fetch"]
+
+
+def test_a_device_pays_what_the_report_says(folder, nginx):
+    (folder / "new-folder").mkdir()
+    new, old = write_pair(folder, images.noise(3_000_000, "old")[:1_000_000] + images.noise(3_500_000, "only in NEW") +
+                          images.changed(images.noise(3_000_000, "old")[1_000_000:], "new", edits=20))
+    new = new.rename(folder / "new-folder" / "image")
+    result, _ = make_report(folder, new, old)
+    fates = result.named("fates")[0]
+    assert fates["bytes_fetch"] > 0 and fates["bytes_patch"] > 0
+    url = nginx.publish(make_release(folder / "release", new, options=["--pack", "--base", old]))
+    plan = moonsinter("plan", url, folder / "slot", old)
+    assert plan.status == 0, plan
+    paid, = [way["total_bytes"] for way in result.named("way") if way["name"] == "patches"]
+    assert plan.events[-1]["download_bytes"] == paid
+    # The slot that is written held OLD as well. A patch also makes what OLD has between two pieces that it lacks.
+    (folder / "slot").write_bytes(old.read_bytes())
+    plan = moonsinter("plan", url, folder / "slot", old).named("plan")[0]
+    assert plan["bytes_kept"] == fates["bytes_keep"]
+    assert plan["bytes_copied"] + plan["bytes_patched"] == fates["bytes_copy"] + fates["bytes_patch"]
+    assert plan["bytes_copied"] <= fates["bytes_copy"]
 
 
 def test_the_map_in_numbers_adds_up(folder):
