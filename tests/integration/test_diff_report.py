@@ -11,8 +11,6 @@ import images
 from programs import assert_failed, moonsinter
 from releases import make_release
 
-pytestmark = pytest.mark.sanitized
-
 
 def write_pair(folder, new=None, old=None):
     old = images.noise(3_000_000, "old") if old is None else old
@@ -39,6 +37,7 @@ def find(page, **attributes):
             if all(element.get(name.replace("_", "-")) == value for name, value in attributes.items())]
 
 
+@pytest.mark.sanitized
 def test_the_page_says_what_the_events_say(folder):
     new, old = write_pair(folder)
     result, page = make_report(folder, new, old)
@@ -114,6 +113,7 @@ def test_the_page_needs_nothing_but_itself(folder):
     assert all(names[name] for name in picture.get("aria-labelledby").split())
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a&b\"c'd<b>", "line\nbreak\x1b[31m", b"\xff\xfe<i>"])
 def test_names_are_text(folder, name):
     new, old = write_pair(folder)
@@ -132,6 +132,7 @@ def test_names_are_text(folder, name):
         assert "<script>alert(1)<script>" in shown
 
 
+@pytest.mark.sanitized
 def test_a_report_leaves_nothing_but_itself(folder):
     new, old = write_pair(folder)
     make_report(folder, new, old)
@@ -143,6 +144,7 @@ def test_a_report_leaves_nothing_but_itself(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["new", "old", "report.html", "taken"]
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 100_000), (100_000, 0), (1, 1), (5000, 4096)])
 def test_small_and_empty_images(folder, sizes):
     data = images.noise(200_000, "data")
@@ -211,6 +213,7 @@ def make_ext4(folder, name, seconds, *options):
     return folder / name
 
 
+@pytest.mark.sanitized
 def test_advice_on_ext4(folder):
     old = make_ext4(folder, "old", 1_700_000_000)
     same = make_ext4(folder, "same", 1_700_000_000)
