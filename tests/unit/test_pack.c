@@ -430,7 +430,7 @@ static void test_whatever_was_edited(void **state)
     struct fixture *fixture = *state;
     struct dice dice = {1};
 
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 24; round++) {
         fixture->with_pack = dice_below(&dice, 2);
         fixture->bases[fixture->base_count++] = make_image(&dice, 1 + dice_below(&dice, 400000));
         fixture->image = copy_of(fixture->bases[0]);
@@ -554,7 +554,7 @@ static void test_as_many_processors_as_there_are_make_the_same_bytes(void **stat
     cpu_set_t all, one;
 
     fixture->with_pack = true;
-    fixture->bases[fixture->base_count++] = make_image(&dice, 5000000);
+    fixture->bases[fixture->base_count++] = make_image(&dice, 1500000);
     fixture->image = copy_of(fixture->bases[0]);
     for (int i = 0; i < 40; i++)
         edit(&dice, &fixture->image);
