@@ -1,0 +1,230 @@
+#include "common/sinter/clone_private.h"
+
+#include <errno.h>
+
+#include "common/base/container.h"
+#include "common/sinter/patch_judge.h"
+
+static void clone_run_judge(struct pool_job *job)
+{
+    struct clone *clone = container_of(job, struct clone, job);
+    const struct patch_judge_input input = {
+        .table = outline_table(clone->outline),
+        .index = outline_index(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .source = sources_device(clone->sources, clone->source_number),
+        .kept = sources_kept(clone->sources),
+        .places = sources_places(clone->sources),
+        .never_copy = clone->never_copy,
+        .failed = clone->patch_failed,
+        .stop = &clone->stop,
+    };
+
+    if (!patch_judge(&input, clone->patch_usable)) {
+        error_set_errno(&clone->job_error, ENOMEM, "cannot hold what the patches need");
+        clone->job_failed = true;
+    }
+}
+
+void clone_judge(struct clone *clone)
+{
+    if (outline_patches(clone->outline))
+        clone_run_job(clone, clone_run_judge, clone_make_plan);
+    else
+        clone_make_plan(clone);
+}
+
+static void clone_run_plan(struct pool_job *job)
+{
+    struct clone *clone = container_of(job, struct clone, job);
+    const struct plan_input input = {
+        .table = outline_table(clone->outline),
+        .index = outline_index(clone->outline),
+        .kept = sources_kept(clone->sources),
+        .places = sources_places(clone->sources),
+        .run_size_max = clone->run_size_max,
+        .never_copy = clone->never_copy,
+        .frames = outline_frames(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .usable = clone->patch_usable,
+        .patch_source = clone->source_number,
+    };
+    struct plan_overhead overhead = outline_overhead(clone->outline);
+
+    overhead.manifest_bytes = clone->settings.release->manifest_size;
+    plan_free(clone->plan);
+    clone->plan = plan_new(&input);
+    plan_set_overhead(clone->plan, &overhead);
+}
+
+static void clone_transfer(struct clone *clone);
+
+static void clone_planned(struct clone *clone)
+{
+    const struct plan_totals *totals = plan_totals(clone->plan);
+
+    /* Where the frames lie costs bytes, too, so it is asked for only where a chunk is to be fetched. */
+    if (totals->chunks_fetched && outline_has_frames(clone->outline) && !outline_frames(clone->outline)) {
+        outline_fetch_frames(clone->outline);
+        return;
+    }
+    if (clone->rounds++ > 0) {
+        clone->progress.bytes_planned = http_received_bytes(clone->http) - clone->received_before +
+                                        totals->chunk_bytes + totals->patch_bytes + totals->gap_bytes;
+        clone_transfer(clone);
+        return;
+    }
+    clone->progress.image_bytes = totals->image_bytes;
+    clone->progress.bytes_kept = totals->bytes_kept;
+    clone->progress.bytes_planned = plan_download_bytes(totals);
+    if (clone->events->planned)
+        clone->events->planned(clone->owner, clone->plan);
+    if (clone->stopping || clone->settings.plan_only)
+        clone_end(clone);
+    else
+        clone_transfer(clone);
+}
+
+void clone_make_plan(struct clone *clone)
+{
+    clone_run_job(clone, clone_run_plan, clone_planned);
+}
+
+static void clone_on_chunks(void *owner, enum plan_kind kind, uint32_t first, uint32_t count, uint64_t bytes)
+{
+    struct clone *clone = owner;
+    enum clone_fate fate = CLONE_FATE_FETCHED;
+
+    clone->progress.bytes_written += bytes;
+    switch (kind) {
+    case PLAN_KIND_COPY:
+        fate = CLONE_FATE_COPIED;
+        clone->progress.bytes_copied += bytes;
+        break;
+    case PLAN_KIND_PATCH:
+        fate = CLONE_FATE_PATCHED;
+        clone->progress.bytes_patched += bytes;
+        break;
+    case PLAN_KIND_FETCH:
+        clone->progress.bytes_fetched += bytes;
+        break;
+    }
+    if (clone->events->chunks)
+        clone->events->chunks(clone->owner, fate, first, count, bytes);
+}
+
+static void clone_on_transfer_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+{
+    clone_on_retry(owner, chunk, error, wait_ms);
+}
+
+/* What a failed copy was to make is not copied again; but where it copied what was to be written before and
+ * was not, that is not its fault. */
+static void clone_rule_out_copy(struct clone *clone, const struct plan_run *run)
+{
+    const struct chunk_table *table = outline_table(clone->outline);
+    const bool *kept = sources_kept(clone->sources);
+
+    for (uint32_t i = 0, at = 0; i < run->count; i++) {
+        uint32_t chunk = run->first + i;
+        bool was_there =
+            run->source != PLAN_SOURCE_WRITTEN || kept[chunk_table_at(table, run->source_offset + at)];
+        clone->never_copy[chunk] = clone->never_copy[chunk] || (!kept[chunk] && was_there);
+        at += chunk_table_size(table, chunk);
+    }
+}
+
+static void clone_on_run_failed(void *owner, const struct plan_run *run)
+{
+    struct clone *clone = owner;
+    struct error error;
+
+    if (run->kind == PLAN_KIND_PATCH)
+        clone->patch_failed[run->patch] = true;
+    else
+        clone_rule_out_copy(clone, run);
+    if (run->source >= sources_count(clone->sources) || clone->source_changed[run->source])
+        return;
+    if (run->kind == PLAN_KIND_PATCH)
+        error_set(&error, ERROR_MISMATCH,
+                  "a patch did not make of it what it should; what is missing is fetched");
+    else
+        error_set(&error, ERROR_MISMATCH,
+                  "it changed since it was scanned, or cannot be read; what is missing is fetched");
+    clone->source_changed[run->source] = true;
+    clone_on_source_skipped(clone, sources_path(clone->sources, run->source), &error);
+}
+
+static void clone_on_transferred(void *owner, enum transfer_outcome outcome, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (error)
+        clone_stop(clone, error);
+    clone->transfer = transfer_free(clone->transfer); /* with the error */
+    clone->overtaken = outcome == TRANSFER_OUTCOME_OVERTAKEN;
+    if (clone->stopping)
+        clone_end(clone);
+    else if (outcome == TRANSFER_OUTCOME_INCOMPLETE) {
+        /* Each round rules out one copy or patch at least, so there are only so many. */
+        sources_forget_target(clone->sources);
+        clone_judge(clone);
+    } else
+        clone_finish_target(clone);
+}
+
+/* Chunks that are kept are told of run by run, as the ancestor tells of every chunk. */
+static void clone_tell_kept(struct clone *clone)
+{
+    const struct chunk_table *table = outline_table(clone->outline);
+    const bool *kept = sources_kept(clone->sources);
+    uint32_t count = chunk_table_count(table);
+
+    for (uint32_t from = 0, to; clone->events->chunks && from < count; from = to) {
+        for (to = from; to < count && kept[to] == kept[from]; to++)
+            continue;
+        if (kept[from])
+            clone->events->chunks(clone->owner, CLONE_FATE_KEPT, from, to - from,
+                                  chunk_table_offset(table, to) - chunk_table_offset(table, from));
+    }
+}
+
+static void clone_transfer(struct clone *clone)
+{
+    static const struct transfer_events events = {
+        .chunks = clone_on_chunks,
+        .retry = clone_on_transfer_retry,
+        .failed = clone_on_run_failed,
+        .done = clone_on_transferred,
+    };
+    const struct transfer_settings settings = {
+        .base = clone->base,
+        .http = clone->http,
+        .pool = clone->pool,
+        .table = outline_table(clone->outline),
+        .plan = clone->plan,
+        .kept = sources_kept(clone->sources),
+        .image_url = clone->settings.release->image_url,
+        .pack_url = outline_pack_url(clone->outline),
+        .pack_size = clone_manifest(clone)->pack.size,
+        .frames = outline_frames(clone->outline),
+        .patches = outline_patches(clone->outline),
+        .target = sources_device(clone->sources, 0),
+        .seeds = sources_seeds(clone->sources),
+        .connections = clone->settings.connections,
+        .run_size_max = clone->run_size_max,
+        .ignore_etag = clone->settings.ignore_etag,
+        .give_up_ms = clone->settings.give_up_ms,
+    };
+
+    clone->progress.requests += plan_totals(clone->plan)->requests;
+    if (clone->rounds == 1) {
+        clone_enter(clone, CLONE_PHASE_TRANSFERRING);
+        clone_tell_kept(clone);
+    }
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
+    clone->transfer = transfer_start(&settings, &events, clone);
+}

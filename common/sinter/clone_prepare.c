@@ -1,0 +1,166 @@
+#include "common/sinter/clone_private.h"
+
+#include "common/base/alloc.h"
+#include "common/base/container.h"
+
+void clone_run_open(struct pool_job *job)
+{
+    struct clone *clone = container_of(job, struct clone, job);
+    const struct manifest *manifest = clone_manifest(clone);
+    const struct sources_open open = {
+        .image_size = manifest->file_size,
+        .create_target = clone->settings.create_target,
+        .read_only = clone->settings.plan_only,
+        .check_target = clone->settings.check_target,
+        .check_owner = clone->owner,
+    };
+
+    clone->job_failed = !sources_open(clone->sources, &open, &clone->job_error);
+    if (!clone->job_failed && manifest->pack.present)
+        clone->has_base =
+            sources_match_base(clone->sources, &manifest->pack, &clone->base_number, &clone->source_number);
+}
+
+static void clone_on_outline_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    clone_on_retry(owner, 0, error, wait_ms);
+}
+
+/* What every source holds is read once, but for a target that is cut and scanned. */
+static void clone_count_scan(struct clone *clone)
+{
+    if (clone->progress.scan_total == 0)
+        for (uint32_t i = 0; i < sources_count(clone->sources); i++)
+            clone->progress.scan_total += sources_scan_bytes(clone->sources, i);
+}
+
+static void clone_on_cutting(void *owner, uint64_t total_bytes)
+{
+    struct clone *clone = owner;
+
+    clone_count_scan(clone);
+    if (clone->source_number == 0)
+        clone->progress.scan_total += total_bytes;
+    clone_enter(clone, CLONE_PHASE_SCANNING);
+}
+
+void clone_on_scan_progress(void *owner, uint64_t bytes)
+{
+    ((struct clone *)owner)->progress.scan_bytes += bytes;
+}
+
+void clone_on_source_hashed(void *owner, uint32_t number, uint32_t xxh32)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->source_hashed)
+        clone->events->source_hashed(clone->owner, number ? sources_path(clone->sources, number) : NULL,
+                                     xxh32);
+}
+
+void clone_on_source_skipped(void *owner, const char *path, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->seed_skipped)
+        clone->events->seed_skipped(clone->owner, path, error);
+}
+
+static void clone_on_pack_skipped(void *owner, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->pack_skipped)
+        clone->events->pack_skipped(clone->owner, error);
+}
+
+static void clone_on_table_skipped(void *owner, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->table_skipped)
+        clone->events->table_skipped(clone->owner, error);
+}
+
+static void clone_outlined(struct clone *clone)
+{
+    const struct chunk_table *table = outline_table(clone->outline);
+    uint32_t patches =
+        outline_patches(clone->outline) ? patch_list_count(outline_patches(clone->outline)) : 0;
+
+    clone->settings.connections = transfer_connections(table, clone->settings.connections);
+    clone->run_size_max = transfer_run_size_max(table, clone->settings.connections);
+    clone->never_copy = alloc_array(chunk_table_count(table), sizeof(bool));
+    clone->patch_failed = alloc_array(patches, sizeof(bool));
+    clone->patch_usable = alloc_array(patches, sizeof(bool));
+    clone_count_scan(clone);
+    if (clone->phase != CLONE_PHASE_SCANNING)
+        clone_enter(clone, CLONE_PHASE_SCANNING);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
+    sources_scan(clone->sources, clone->settings.keep_verified_only, clone->settings.hash_sources);
+}
+
+/* The outline has the table, or later the frames. */
+static void clone_on_outline(void *owner, const struct error *error)
+{
+    struct clone *clone = owner;
+
+    clone->progress.requests += outline_overhead(clone->outline).requests - clone->requests_told;
+    clone->requests_told = outline_overhead(clone->outline).requests;
+    clone->overtaken = outline_was_overtaken(clone->outline);
+    if (error)
+        clone_stop(clone, error);
+    if (clone->stopping)
+        clone_end(clone);
+    else if (!clone->never_copy)
+        clone_outlined(clone);
+    else
+        clone_make_plan(clone);
+}
+
+void clone_opened(struct clone *clone)
+{
+    static const struct outline_events events = {
+        .retry = clone_on_outline_retry,
+        .cutting = clone_on_cutting,
+        .cut = clone_on_scan_progress,
+        .hashed = clone_on_source_hashed,
+        .pack_skipped = clone_on_pack_skipped,
+        .table_skipped = clone_on_table_skipped,
+        .done = clone_on_outline,
+    };
+    const struct outline_settings settings = {
+        .base = clone->base,
+        .http = clone->http,
+        .pool = clone->pool,
+        .release = clone->settings.release,
+        .sources = clone->sources,
+        .give_up_ms = clone->settings.give_up_ms,
+        .keep_stock = clone->settings.plan_only,
+        .hash = clone->settings.hash_sources,
+        .has_base = clone->has_base,
+        .base_number = clone->base_number,
+        .source_number = clone->source_number,
+    };
+
+    sources_tell_skipped(clone->sources);
+    if (clone->stopping) {
+        clone_end(clone);
+        return;
+    }
+    clone->outline = outline_new(&settings, &events, clone);
+    outline_start(clone->outline);
+}
+
+void clone_on_scanned(void *owner)
+{
+    struct clone *clone = owner;
+
+    if (clone->stopping)
+        clone_end(clone);
+    else
+        clone_judge(clone);
+}

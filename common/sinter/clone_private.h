@@ -1,0 +1,100 @@
+/*
+ * The inside of a clone. A part of common/sinter/clone*.c, and of no use to others. The loop's thread only,
+ * but for what a job is given.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/sinter/clone.h"
+#include "common/sinter/outline.h"
+#include "common/sinter/sources.h"
+#include "common/sinter/transfer.h"
+#include "common/sinter/verify.h"
+
+struct clone {
+    struct event_base *base;
+    struct http *http;
+    struct pool *pool;
+    struct clone_settings settings; /* its strings are not used after clone_new() */
+    const struct clone_events *events;
+    void *owner;
+
+    enum clone_phase phase;
+    struct clone_progress progress;
+    uint64_t received_before; /* by `http`, before this clone */
+    uint64_t requests_told;   /* of the outline's, in progress.requests already */
+
+    /* Work on threads that belongs to none of the parts below: one at a time. */
+    struct pool_job job;
+    void (*job_next)(struct clone *clone);
+    bool job_failed;
+    struct error job_error;
+    atomic_bool stop; /* for jobs */
+
+    struct sources *sources;
+    bool *source_changed; /* of each: since it was scanned; told once */
+    bool has_base;
+    uint32_t base_number, source_number;
+    struct outline *outline;
+    bool *never_copy;                  /* of each chunk: see plan.h */
+    bool *patch_failed, *patch_usable; /* of each patch */
+    uint32_t run_size_max;
+    struct plan *plan;
+    unsigned rounds; /* of planning and transferring */
+    struct transfer *transfer;
+    struct verify *verify;
+
+    bool stopping; /* cancelled or failed; `done` comes when nothing is under way any more */
+    bool overtaken;
+    struct error error;
+
+    bool is_proved; /* by reading it back whole: the target's SHA-256 is */
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+};
+
+/* ---- clone.c: begin and end, and the steps between ---- */
+
+const struct manifest *clone_manifest(const struct clone *clone);
+
+/* The next phase, and tells of it. */
+void clone_enter(struct clone *clone, enum clone_phase phase);
+
+/* It has failed or was cancelled, with the first error that is given; clone_end() is called when nothing is
+ * under way. */
+void clone_stop(struct clone *clone, const struct error *error);
+
+/* Nothing is under way any more. From here on a clone can no longer be cancelled. */
+void clone_end(struct clone *clone);
+
+/* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and error where it fails. */
+void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clone *clone));
+
+/* A request is tried again. */
+void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms);
+
+/* All is written: syncs and reads back. */
+void clone_finish_target(struct clone *clone);
+
+/* ---- clone_prepare.c: from the sources to what they hold ---- */
+
+/* The first job, and what follows it. */
+void clone_run_open(struct pool_job *job);
+void clone_opened(struct clone *clone);
+
+/* Events of the sources; `owner` is the clone. */
+void clone_on_scan_progress(void *owner, uint64_t bytes);
+void clone_on_source_hashed(void *owner, uint32_t number, uint32_t xxh32);
+void clone_on_source_skipped(void *owner, const char *path, const struct error *error);
+void clone_on_scanned(void *owner);
+
+/* ---- clone_plan.c: planning, and carrying the plan out ---- */
+
+/* Finds out which patches can be used, and plans. */
+void clone_judge(struct clone *clone);
+
+/* Plans, with what is known by now. */
+void clone_make_plan(struct clone *clone);

@@ -1,0 +1,312 @@
+#include "common/sinter/outline_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/container.h"
+#include "common/image/zstd_frame.h"
+
+enum {
+    /* Bytes that a section may unpack to here. The format allows for images of 200 GiB, this for some 25. */
+    SECTION_UNPACKED_MAX = 32 * 1024 * 1024,
+    /* Rows that are expected of a source at most: twice the image's, as a source may be twice as long. */
+    ROWS_SLACK = 64 * 1024,
+};
+
+/* Checks and unpacks a section; the bytes are the caller's. On a thread. */
+static bool unpack_section(const struct manifest_section *section, const uint8_t *data, const char *what,
+                           uint8_t **ret_unpacked, struct error *error)
+{
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+
+    digest_sha256(data, section->size, sha256);
+    if (memcmp(sha256, section->sha256, sizeof(sha256)) != 0)
+        return error_set(error, ERROR_MISMATCH,
+                         "the pack's %s is not what its manifest names; publish the pack before the manifest",
+                         what);
+    uint8_t *unpacked = malloc(section->unpacked ? section->unpacked : 1);
+    struct zstd_unpacker *unpacker = zstd_unpacker_new();
+    bool ok = unpacked && unpacker;
+    if (!ok)
+        error_set_errno(error, ENOMEM, "cannot hold the pack's %s", what);
+    else if (zstd_unpack(unpacker, NULL, 0, data, section->size, unpacked, section->unpacked) < 0)
+        ok = error_set(error, ERROR_FORMAT, "the pack's %s does not unpack to what the manifest says", what);
+    zstd_unpacker_free(unpacker);
+    if (ok)
+        *ret_unpacked = unpacked;
+    else
+        free(unpacked);
+    return ok;
+}
+
+/* Goes on without the base: the table comes whole, chunks come as they are. */
+void outline_skip_base(struct outline *outline, const struct error *error)
+{
+    outline->events->pack_skipped(outline->owner, error);
+    outline->settings.has_base = false;
+    outline->difference = table_difference_free(outline->difference);
+    if (outline->table_is_ours) {
+        free(outline->table_data);
+        outline->table_data = NULL;
+    }
+    if (outline->table_data)
+        outline_make_table(outline);
+    else
+        outline_fetch_table(outline);
+}
+
+static void outline_cut(struct outline *outline);
+
+static void outline_run_unpack_index(struct pool_job *job)
+{
+    struct outline *outline = container_of(job, struct outline, job);
+    const struct manifest *manifest = outline_manifest(outline);
+    const struct manifest_base *base = outline_base(outline);
+
+    outline->job_failed =
+        !unpack_section(&base->index, outline->section, "index", &outline->index_data, &outline->job_error) ||
+        !table_difference_parse(outline->index_data, base->index.unpacked, manifest->chunks.size_bytes,
+                                base->size, &outline->difference, &outline->patches_at, &outline->job_error);
+}
+
+/* The section has been used; a look ahead leaves it to the install. */
+static void outline_stock_section(struct outline *outline, uint8_t **stock)
+{
+    if (outline->settings.keep_stock && !outline->job_failed) {
+        free(*stock);
+        *stock = outline->section;
+    } else {
+        free(outline->section);
+    }
+    outline->section = NULL;
+}
+
+static void outline_index_unpacked(struct outline *outline)
+{
+    struct release_stock *stock = &outline->settings.release->stock;
+
+    stock->base = outline->settings.base_number;
+    outline_stock_section(outline, &stock->index);
+    if (outline->job_failed)
+        outline_skip_base(outline, &outline->job_error);
+    else if (outline->table_data)
+        outline_make_table(outline);
+    else
+        outline_cut(outline);
+}
+
+static void outline_on_index(struct outline *outline, uint8_t *data, const struct error *error)
+{
+    if (error) {
+        outline_skip_base(outline, error);
+        return;
+    }
+    outline->section = data;
+    outline->overhead.section_bytes += outline_base(outline)->index.size;
+    outline_run_job(outline, outline_run_unpack_index, outline_index_unpacked);
+}
+
+void outline_get_index(struct outline *outline)
+{
+    struct release_stock *stock = &outline->settings.release->stock;
+    const struct manifest_section *section = &outline_base(outline)->index;
+    struct error error;
+
+    if (section->unpacked > SECTION_UNPACKED_MAX) {
+        error_set(&error, ERROR_REFUSED, "the pack's index has %" PRIu32 " bytes, more than are taken here",
+                  section->unpacked);
+        outline_skip_base(outline, &error);
+        return;
+    }
+    if (stock->index && stock->base == outline->settings.base_number) {
+        outline->section = stock->index;
+        stock->index = NULL;
+        outline_run_job(outline, outline_run_unpack_index, outline_index_unpacked);
+        return;
+    }
+    if (!outline_fetch_range(outline, outline->pack_url, section->offset, section->size,
+                             outline_manifest(outline)->pack.size, outline_on_index, &error))
+        outline_skip_base(outline, &error);
+}
+
+static void outline_on_cut_progress(void *owner, uint64_t bytes)
+{
+    struct outline *outline = owner;
+
+    outline->events->cut(outline->owner, bytes);
+}
+
+/* Makes the table's blocks, and notes those that do not come out. */
+static void outline_run_make_blocks(struct pool_job *job)
+{
+    struct outline *outline = container_of(job, struct outline, job);
+    const struct table_difference *difference = outline->difference;
+    uint32_t blocks = table_difference_blocks(difference);
+    uint64_t end = 0;
+
+    outline->table_data = malloc(outline_manifest(outline)->chunks.size_bytes);
+    outline->missing = calloc(blocks ? blocks : 1, sizeof(outline->missing[0]));
+    if (!outline->table_data || !outline->missing) {
+        error_set_errno(&outline->job_error, ENOMEM, "cannot hold the table of chunks");
+        outline->job_failed = true;
+        return;
+    }
+    chunk_table_write_header(outline->table_data, table_difference_average(difference),
+                             table_difference_count(difference));
+    for (uint32_t block = 0; block < blocks; block++) {
+        uint64_t offset =
+            CHUNK_TABLE_HEADER_SIZE + (uint64_t)block * TABLE_DIFFERENCE_BLOCK_ROWS * CHUNK_TABLE_ROW_SIZE;
+        uint32_t size = table_difference_block_rows(difference, block) * CHUNK_TABLE_ROW_SIZE;
+        if (table_difference_make_block(difference, block, &outline->rows, outline->table_data + offset))
+            continue;
+        if (outline->missing_count > 0 && end == offset)
+            outline->missing[outline->missing_count - 1].size += size;
+        else
+            outline->missing[outline->missing_count++] =
+                (struct missing_range){.offset = offset, .size = size};
+        end = offset + size;
+    }
+}
+
+static void outline_get_missing(struct outline *outline);
+
+static void outline_on_missing(struct outline *outline, uint8_t *data, const struct error *error)
+{
+    const struct missing_range *range = &outline->missing[outline->missing_next++];
+
+    if (error) {
+        outline_skip_base(outline, error);
+        return;
+    }
+    memcpy(outline->table_data + range->offset, data, range->size);
+    free(data);
+    outline->overhead.table_bytes += range->size;
+    outline_get_missing(outline);
+}
+
+static void outline_get_missing(struct outline *outline)
+{
+    struct error error;
+
+    if (outline->missing_next == outline->missing_count) {
+        outline_make_table(outline);
+        return;
+    }
+    const struct missing_range *range = &outline->missing[outline->missing_next];
+    if (outline_fetch_range(outline, outline->table_url, range->offset, range->size,
+                            outline_manifest(outline)->chunks.size_bytes, outline_on_missing, &error))
+        return;
+    outline_skip_base(outline, &error);
+}
+
+static void outline_blocks_made(struct outline *outline)
+{
+    if (outline->job_failed) {
+        outline_end(outline, &outline->job_error);
+        return;
+    }
+    outline_get_missing(outline);
+}
+
+static void outline_on_cut(void *owner, const struct error *error, uint32_t xxh32)
+{
+    struct outline *outline = owner;
+    const struct outline_settings *settings = &outline->settings;
+    struct error failure = {0};
+
+    if (error)
+        failure = *error;
+    outline->rows = cutting_take_rows(outline->cutting);
+    outline->cutting = cutting_free(outline->cutting); /* with the error */
+    if (outline->stopping) {
+        outline_end(outline, NULL);
+        return;
+    }
+    if (failure.kind) {
+        outline_skip_base(outline, &failure);
+        return;
+    }
+    if (settings->hash && settings->source_number != 0)
+        outline->events->hashed(outline->owner, settings->source_number, xxh32);
+    outline->table_is_ours = true;
+    outline_run_job(outline, outline_run_make_blocks, outline_blocks_made);
+}
+
+static void outline_cut(struct outline *outline)
+{
+    static const struct cutting_events events = {.progress = outline_on_cut_progress, .done = outline_on_cut};
+    const struct outline_settings *settings = &outline->settings;
+    const struct cutting_settings cutting = {
+        .device = sources_device(settings->sources, settings->source_number),
+        .size_bytes = sources_scan_bytes(settings->sources, settings->source_number),
+        .average = table_difference_average(outline->difference),
+        .rows_max = 2 * table_difference_count(outline->difference) + ROWS_SLACK,
+        .hash_bytes =
+            settings->hash && settings->source_number != 0 ? outline_manifest(outline)->file_size : 0,
+    };
+
+    outline->events->cutting(outline->owner, cutting.size_bytes);
+    if (outline_is_stopping(outline))
+        return;
+    outline->cutting = cutting_start(settings->pool, &cutting, &events, outline);
+}
+
+static void outline_run_unpack_frames(struct pool_job *job)
+{
+    struct outline *outline = container_of(job, struct outline, job);
+    const struct manifest_pack *pack = &outline_manifest(outline)->pack;
+    uint8_t *unpacked = NULL;
+
+    outline->job_failed =
+        !unpack_section(&pack->frames, outline->section, "frames", &unpacked, &outline->job_error) ||
+        !frame_index_parse(unpacked, pack->frames.unpacked, outline->table,
+                           chunk_index_classes(outline->index), pack->size, &outline->frames,
+                           &outline->job_error);
+    free(unpacked);
+}
+
+static void outline_frames_unpacked(struct outline *outline)
+{
+    outline_stock_section(outline, &outline->settings.release->stock.frames);
+    outline->overtaken = outline->job_failed && outline->job_error.kind == ERROR_MISMATCH;
+    outline_end(outline, outline->job_failed ? &outline->job_error : NULL);
+}
+
+static void outline_on_frames(struct outline *outline, uint8_t *data, const struct error *error)
+{
+    if (error) {
+        /* Nothing else has the chunks. Of another size, the pack is another one. */
+        outline->overtaken = error->kind == ERROR_REMOTE;
+        outline_end(outline, error);
+        return;
+    }
+    outline->section = data;
+    outline->overhead.section_bytes += outline_manifest(outline)->pack.frames.size;
+    outline_run_job(outline, outline_run_unpack_frames, outline_frames_unpacked);
+}
+
+void outline_fetch_frames(struct outline *outline)
+{
+    struct release_stock *stock = &outline->settings.release->stock;
+    const struct manifest_pack *pack = &outline_manifest(outline)->pack;
+    struct error error;
+
+    assert(outline_has_frames(outline) && !outline->frames);
+    outline->active = true;
+    if (stock->frames) {
+        outline->section = stock->frames;
+        stock->frames = NULL;
+        outline_run_job(outline, outline_run_unpack_frames, outline_frames_unpacked);
+        return;
+    }
+    if (pack->frames.unpacked > SECTION_UNPACKED_MAX)
+        error_set(&error, ERROR_REFUSED, "the pack's frames have %" PRIu32 " bytes, more than are taken here",
+                  pack->frames.unpacked);
+    else if (outline_fetch_range(outline, outline->pack_url, pack->frames.offset, pack->frames.size,
+                                 pack->size, outline_on_frames, &error))
+        return;
+    outline_end(outline, &error);
+}

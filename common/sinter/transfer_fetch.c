@@ -1,0 +1,133 @@
+#include "common/sinter/transfer_private.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+
+enum {
+    /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
+    PROGRESS_MIN_BYTES = 16 * 1024,
+};
+
+struct entity *lane_entity(const struct lane *lane)
+{
+    return lane_batch(lane)->from_pack ? &lane->transfer->pack : &lane->transfer->image;
+}
+
+void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms)
+{
+    struct transfer *transfer = lane->transfer;
+    struct timeval time;
+    uint32_t random = 0;
+
+    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
+     * be run against without any. */
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+        random = UINT32_MAX;
+    transfer->last_error = *error;
+    lane_enter(lane, LANE_BACKING_OFF);
+    uint64_t wait_ms = transfer_set_time(&time, backoff_next_ms(&lane->backoff, retry_after_ms, random));
+    evtimer_add(lane->timer, &time);
+    transfer->events->retry(transfer->owner, lane_batch_run(lane, 0, NULL)->first, error, wait_ms);
+}
+
+static void lane_on_progress(void *owner, size_t bytes)
+{
+    struct transfer *transfer = ((struct lane *)owner)->transfer;
+
+    transfer->news_bytes += bytes;
+    if (transfer->news_bytes >= PROGRESS_MIN_BYTES)
+        transfer_got_on(transfer);
+}
+
+/* The first answer names the entity; all others must be of the same. False where they are not. */
+static bool lane_check_entity(struct lane *lane, const struct http_response *response)
+{
+    struct transfer *transfer = lane->transfer;
+    struct entity *entity = lane_entity(lane);
+    struct error error;
+
+    if (response->total_size && response->total_size != entity->size)
+        error_set(&error, ERROR_REMOTE,
+                  "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
+                  "; publish the image before its manifest",
+                  entity->shown_url, response->total_size, entity->size);
+    else if (entity->etag && response->etag && strcmp(entity->etag, response->etag) != 0)
+        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", entity->shown_url);
+    else {
+        if (!entity->etag && response->etag && !transfer->settings.ignore_etag)
+            entity->etag = alloc_string(response->etag);
+        entity->answered = true;
+        return true;
+    }
+    transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
+    return false;
+}
+
+static void lane_on_response(void *owner, struct http_response *response)
+{
+    struct lane *lane = owner;
+    struct transfer *transfer = lane->transfer;
+
+    lane->request = NULL;
+    switch (response->outcome) {
+    case HTTP_OUTCOME_OK:
+        if (!lane_check_entity(lane, response))
+            return;
+        lane_write(lane);
+        transfer_fill(transfer);
+        return;
+    case HTTP_OUTCOME_TRANSIENT:
+        /* What came of the range stays; only the rest is asked for again. Where the connection broke after
+         * the last byte there is none. */
+        lane->have += response->body_size;
+        if (lane->have == lane->window_size) {
+            lane_write(lane);
+            transfer_fill(transfer);
+            return;
+        }
+        if (response->body_size)
+            backoff_reset(&lane->backoff);
+        lane_back_off(lane, &response->error, response->retry_after_ms);
+        return;
+    case HTTP_OUTCOME_CHANGED:
+        transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &response->error);
+        return;
+    case HTTP_OUTCOME_FAILED:
+        transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &response->error);
+        return;
+    case HTTP_OUTCOME_NOT_MODIFIED:
+        break;
+    }
+    assert(!"304 to a request without a condition is judged FAILED by http.c");
+}
+
+void lane_fetch(struct lane *lane)
+{
+    struct transfer *transfer = lane->transfer;
+    struct entity *entity = lane_entity(lane);
+    const struct http_get_range get = {
+        .url = entity->url,
+        .offset = lane->window_offset + lane->have,
+        .size = lane->window_size - lane->have,
+        .buffer = lane->buffer + lane->have,
+        .etag = entity->etag,
+        /* Pinned by its size, too, for servers without ETags; but what never was there is no changed one. */
+        .total_size = entity->answered ? entity->size : 0,
+        .progress = lane_on_progress,
+    };
+
+    lane_enter(lane, LANE_FETCHING);
+    transfer->last_asked = entity;
+    lane->request = http_get_range(transfer->settings.http, &get, lane_on_response, lane);
+}
+
+void lane_on_timer(int fd, short what, void *data)
+{
+    lane_fetch(data);
+}

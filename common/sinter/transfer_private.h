@@ -1,0 +1,149 @@
+/*
+ * The inside of a transfer: its lanes, and what they are fetched from. A part of common/sinter/transfer*.c,
+ * and of no use to others. The loop's thread only, but for what a lane's job is given.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/time.h>
+
+#include "common/base/error.h"
+#include "common/io/backoff.h"
+#include "common/io/http.h"
+#include "common/io/pool.h"
+#include "common/sinter/assemble.h"
+#include "common/sinter/transfer.h"
+
+struct event;
+
+enum lane_state {
+    LANE_FREE,
+    LANE_COPYING,     /* a pool job reads, proves and writes */
+    LANE_FETCHING,    /* a request fills the buffer */
+    LANE_BACKING_OFF, /* a timer runs before the rest is asked for again */
+    LANE_READY,       /* all is there and waits for the buffers to unpack it with */
+    LANE_WRITING,     /* a pool job unpacks, proves and writes what was fetched */
+    LANE_STATE_COUNT,
+};
+
+/* Carries one copy or one batch at a time. During a pool job the lane is the job's, but for `state`. */
+struct lane {
+    struct transfer *transfer;
+    enum lane_state state;
+    uint32_t number; /* of the run that is copied, or of the batch */
+    uint8_t *buffer;
+    size_t buffer_size;
+    uint64_t window_offset; /* what is asked for: the whole batch, or what was bad of it */
+    size_t window_size;
+    size_t have; /* bytes of it in the buffer, fetched over one or more requests */
+    unsigned tries;
+    struct http_request *request;
+    struct event *timer;
+    struct backoff backoff;
+    /* the job's result */
+    struct pool_job job;
+    uint8_t *results; /* enum assemble_result of each chunk of the run, or of all the batch's runs */
+    uint32_t results_room;
+    bool failed; /* the target could not be written */
+    struct error error;
+};
+
+/* First in, first out; every number enters a queue at most once, so it never wraps. */
+struct queue {
+    uint32_t *numbers;
+    uint32_t head, tail;
+};
+
+/* What ranges are asked of. */
+struct entity {
+    const char *url;
+    char *shown_url; /* for messages: without user and password */
+    uint64_t size;   /* bytes, as the manifest says */
+    char *etag;      /* once known */
+    bool answered;   /* the server has it, and of the right size */
+};
+
+struct transfer {
+    struct transfer_settings settings;
+    const struct transfer_events *events;
+    void *owner;
+    struct plan_run *runs;
+    uint32_t run_count, runs_done;
+    struct plan_batch *batches;
+    struct queue ready_to_copy, ready_to_fetch;
+    uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
+    uint64_t in_flight_bytes;            /* of all lanes that carry a batch */
+    struct entity image, pack;
+    const struct entity *last_asked;
+    struct assemble_settings assemble;
+    struct assembly *assembly;
+    bool unpacking; /* a job has the assembly's buffers */
+    struct event *give_up;
+    struct event *begin;
+    uint64_t news_bytes; /* received since the give-up timer was last set back */
+    struct error last_error;
+    bool incomplete;
+    atomic_bool stop; /* for jobs: no more runs */
+    bool stopping;
+    enum transfer_outcome outcome;
+    struct error error;
+    unsigned lane_count;
+    struct lane lanes[];
+};
+
+/* ---- transfer.c: the whole ---- */
+
+/* Sets `ret_time` to `ms`, and returns it. */
+uint64_t transfer_set_time(struct timeval *ret_time, uint64_t ms);
+
+/* Ends everything that can be ended at once; the end itself comes when no job is under way any more. */
+void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, const struct error *error);
+
+/* Pool jobs under way. */
+uint32_t transfer_jobs(const struct transfer *transfer);
+
+/* Something of note happened: it is not given up for as long again. */
+void transfer_got_on(struct transfer *transfer);
+
+/* All was done for the run that can be; what waits for it may start. */
+void transfer_run_done(struct transfer *transfer, uint32_t run);
+
+/* Starts whatever may start. */
+void transfer_fill(struct transfer *transfer);
+
+/* ---- transfer_lane.c: what becomes of what was read or fetched ---- */
+
+/* The only writer of lane::state. */
+void lane_enter(struct lane *lane, enum lane_state state);
+
+struct plan_batch *lane_batch(const struct lane *lane);
+
+/* Run `i` of the lane's batch, and its number, which may be NULL. */
+struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number);
+
+/* The lane is free for something else. */
+void lane_release(struct lane *lane);
+
+/* All of the batch is in the buffer: has it written, or waits for its turn. */
+void lane_write(struct lane *lane);
+
+/* Begins with a run, or a batch, in a free lane, which there must be. */
+void lane_start_copy(struct transfer *transfer, uint32_t run);
+void lane_start_fetch(struct transfer *transfer, uint32_t batch);
+
+/* ---- transfer_fetch.c: the requests ---- */
+
+/* What the lane's batch is fetched from. */
+struct entity *lane_entity(const struct lane *lane);
+
+/* Asks for what the lane's buffer lacks. */
+void lane_fetch(struct lane *lane);
+
+/* Does so in a while. */
+void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms);
+
+/* The timer's callback for that; `data` is the lane. */
+void lane_on_timer(int fd, short what, void *data);
