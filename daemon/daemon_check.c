@@ -181,7 +181,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->failed_why = record_find_failed(record, &daemon->offered);
     ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
     ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
-    ret_input->plan_bytes = plan_download_bytes(&daemon->plan);
+    ret_input->plan_bytes = plan_download_bytes(&daemon->plan) + daemon->plan.manifest_bytes;
 }
 
 /* Whether what is offered runs already, or waits for its boot already. */

@@ -192,6 +192,7 @@ static struct json_object *api_plan(void *owner)
     json_add_u64(object, "gap_bytes", plan->gap_bytes);
     json_add_u64(object, "section_bytes", plan->section_bytes);
     json_add_u64(object, "table_bytes", plan->table_bytes);
+    json_add_u64(object, "manifest_bytes", plan->manifest_bytes);
     json_add_u64(object, "chunks_kept", plan->chunks_kept);
     json_add_u64(object, "chunks_copied", plan->chunks_copied);
     json_add_u64(object, "chunks_patched", plan->chunks_patched);

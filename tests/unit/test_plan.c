@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/alloc.h"
+#include "tests/unit/byte_writer.h"
 #include "tests/unit/publisher.h"
 
 enum {
@@ -35,6 +36,12 @@ struct world {
     bool kept[CHUNKS_MAX];
     struct plan_place places[CHUNKS_MAX];
     uint32_t run_size_max;
+    /* What a pack offers; NULL: nothing. */
+    struct patch_list *patches;
+    struct frame_index *frames;
+    bool usable[CHUNKS_MAX];
+    uint32_t patch_source;
+    struct bytes before; /* the target as it was when the plan was made */
     struct plan *plan;
     uint64_t fetched; /* bytes, over all plans */
 };
@@ -148,8 +155,13 @@ static void world_plan(struct world *world)
         .kept = world->kept,
         .places = world->places,
         .run_size_max = world->run_size_max,
+        .frames = world->frames,
+        .patches = world->patches,
+        .usable = world->usable,
+        .patch_source = world->patch_source,
     };
 
+    world->before = world->target;
     world->plan = plan_new(&input);
 }
 
@@ -170,6 +182,8 @@ static void world_init(struct world *world, uint64_t seed)
 static void world_finish(struct world *world)
 {
     plan_free(world->plan);
+    patch_list_free(world->patches);
+    frame_index_free(world->frames);
     chunk_index_free(world->index);
     chunk_table_free(world->table);
 }
@@ -229,7 +243,7 @@ static void check_run(const struct world *world, const struct plan_run *run)
     for (uint32_t i = 0; i < run->count; i++)
         size += chunk_table_size(world->table, run->first + i);
     assert_int_equal(run->size, size);
-    assert_true(run->count > 0 && run->size <= world->run_size_max);
+    assert_true(run->count > 0 && (run->kind == PLAN_KIND_PATCH || run->size <= world->run_size_max));
     if (run->kind == PLAN_KIND_COPY)
         assert_true(run->source == PLAN_SOURCE_TARGET || run->source == PLAN_SOURCE_WRITTEN ||
                     run->source <= world->seed_count);
@@ -290,6 +304,35 @@ static void check_taken_back(const struct world *world, const struct plan_run *r
     assert_int_equal(broken > 0, plan_totals(world->plan)->cycles_broken > 0);
 }
 
+/* Every run that fetches is in one batch, and a batch is what its runs need with small gaps between. */
+static void check_batches(const struct world *world, const struct plan_run *runs, uint32_t run_count,
+                          struct plan_totals *sums)
+{
+    uint32_t batch_count, batched = 0, fetching = 0;
+    const struct plan_batch *batches = plan_batches(world->plan, &batch_count);
+
+    for (uint32_t b = 0; b < batch_count; b++) {
+        const uint32_t *numbers = plan_batch_runs(world->plan, &batches[b]);
+        uint64_t end = batches[b].offset;
+        for (uint32_t i = 0; i < batches[b].run_count; i++) {
+            const struct plan_run *run = &runs[numbers[i]];
+            assert_true(run->kind != PLAN_KIND_COPY && run->batch == b);
+            assert_int_equal(batches[b].from_pack, run->kind == PLAN_KIND_PATCH || world->frames != NULL);
+            assert_true(run->source_offset >= end && run->source_offset - end <= PLAN_GAP_MAX);
+            assert_true(batches[b].run_count == 1 || run->source != PLAN_SOURCE_TARGET);
+            sums->gap_bytes += run->source_offset - end;
+            end = run->source_offset + run->fetch_size;
+            batched++;
+        }
+        assert_true(end == batches[b].offset + batches[b].size);
+        assert_true(batches[b].run_count == 1 || batches[b].size <= world->run_size_max);
+    }
+    for (uint32_t r = 0; r < run_count; r++)
+        fetching += runs[r].kind != PLAN_KIND_COPY;
+    assert_int_equal(batched, fetching);
+    sums->requests = batch_count;
+}
+
 /* Every chunk is kept or in exactly one run, and the sums are those of a plain recount. */
 static void check_totals(const struct world *world)
 {
@@ -309,20 +352,26 @@ static void check_totals(const struct world *world)
             break;
         const struct plan_run *run = &runs[r];
         check_run(world, run);
-        for (; chunk < run->first + run->count; chunk++)
-            assert_false(world->kept[chunk]);
-        if (run->kind == PLAN_KIND_COPY) {
-            sums.chunks_copied += run->count;
-            sums.bytes_copied += run->size;
-        } else {
-            assert_int_equal(run->fetch_size, run->size);
-            sums.chunks_fetched += run->count;
-            sums.bytes_fetched += run->size;
-            sums.chunk_bytes += run->size;
-            sums.requests++;
+        for (; chunk < run->first + run->count; chunk++) {
+            uint32_t size = chunk_table_size(world->table, chunk);
+            assert_true(!world->kept[chunk] || run->kind == PLAN_KIND_PATCH);
+            *(world->kept[chunk]             ? &sums.bytes_kept
+              : run->kind == PLAN_KIND_COPY  ? &sums.bytes_copied
+              : run->kind == PLAN_KIND_PATCH ? &sums.bytes_patched
+                                             : &sums.bytes_fetched) += size;
+            *(world->kept[chunk]             ? &sums.chunks_kept
+              : run->kind == PLAN_KIND_COPY  ? &sums.chunks_copied
+              : run->kind == PLAN_KIND_PATCH ? &sums.chunks_patched
+                                             : &sums.chunks_fetched) += 1;
         }
+        if (run->kind == PLAN_KIND_PATCH)
+            sums.patch_bytes += run->fetch_size;
+        else if (run->kind == PLAN_KIND_FETCH)
+            sums.chunk_bytes += run->fetch_size;
     }
-    check_taken_back(world, runs, run_count);
+    check_batches(world, runs, run_count, &sums);
+    if (!world->patches && !world->frames)
+        check_taken_back(world, runs, run_count);
     assert_memory_equal(&sums, plan_totals(world->plan), sizeof(sums));
 }
 
@@ -347,6 +396,14 @@ static void run_read(struct world *world, const struct plan_run *run, uint8_t *b
     const struct bytes *source = &world->image;
     uint64_t offset = (uint64_t)(right - world->image.data);
 
+    if (run->kind == PLAN_KIND_PATCH) {
+        /* The bytes of the base are still what they were. */
+        const struct patch *patch = patch_list_at(world->patches, run->patch);
+        const struct patch_span *spans = patch_list_spans(world->patches, patch);
+        for (uint32_t i = 0; i < patch->span_count && run->source == PLAN_SOURCE_TARGET; i++)
+            assert_memory_equal(world->target.data + spans[i].offset, world->before.data + spans[i].offset,
+                                spans[i].size);
+    }
     if (run->kind == PLAN_KIND_COPY) {
         source = world_source(world, run->source == PLAN_SOURCE_WRITTEN ? PLAN_SOURCE_TARGET : run->source);
         offset = run->source_offset;
@@ -373,9 +430,21 @@ static void run_done(struct world *world, struct plan_run *runs, uint32_t r)
     const uint32_t *waiting = plan_waiting_for(world->plan, r, &count);
 
     for (uint32_t i = 0; i < count; i++) {
-        assert_true(waiting[i] != r && runs[waiting[i]].blockers > 0);
-        runs[waiting[i]].blockers--;
+        struct plan_run *run = &runs[waiting[i]];
+        uint32_t batch_count;
+        struct plan_batch *batches = plan_batches(world->plan, &batch_count);
+        assert_true(waiting[i] != r && run->blockers > 0);
+        if (--run->blockers == 0 && run->kind != PLAN_KIND_COPY)
+            batches[run->batch].blocked--;
     }
+}
+
+static bool run_is_blocked(const struct world *world, const struct plan_run *run)
+{
+    uint32_t count;
+
+    return run->kind == PLAN_KIND_COPY ? run->blockers > 0
+                                       : plan_batches(world->plan, &count)[run->batch].blocked > 0;
 }
 
 /* Moves one run on, chosen by the dice; false when none can move. */
@@ -388,7 +457,7 @@ static bool execution_step(struct execution *execution, struct world *world, str
         uint32_t r = (start + i) % count;
         enum step *step = &execution->steps[r];
         if (*step == STEP_DONE ||
-            (*step == STEP_WAITING && (runs[r].blockers || execution->under_way == LANES)))
+            (*step == STEP_WAITING && (run_is_blocked(world, &runs[r]) || execution->under_way == LANES)))
             continue;
         if (*step == STEP_WAITING) {
             execution->under_way++;
@@ -464,6 +533,89 @@ static void test_random_plans_carried_out_in_any_order(void **state)
 
 /* Killed at any moment, scanned and planned again: the end is right, and nothing is fetched twice but what
  * was under way (and what breaking other circles than before costs). */
+/* ---- with a pack ---- */
+
+/* Some of the runs that a publisher could have patched, against some bytes or other of one source. */
+static void world_make_patches(struct world *world)
+{
+    uint32_t count = chunk_table_count(world->table), chunk = 0, patches = 0;
+    struct byte_writer list = {0}, whole = {0};
+    const struct bytes *source = world_source(world, world->patch_source);
+    struct manifest_base base = {
+        .size = source->size, .patches_offset = 8, .span_max = 4000, .output_max = RUN_SIZE_MAX};
+
+    while (source->size > 0 && chunk < count) {
+        uint32_t gap = dice_below(&world->dice, 4), chunks = 1 + dice_below(&world->dice, 4), output = 0;
+        if (gap + chunks > count - chunk)
+            break;
+        for (uint32_t i = 0; i < chunks; i++)
+            output += chunk_table_size(world->table, chunk + gap + i);
+        byte_writer_varint(&list, gap);
+        byte_writer_varint(&list, chunks);
+        byte_writer_varint(&list, 1 + (output > 2 ? dice_below(&world->dice, output - 2) : 0));
+        byte_writer_varint(&list, 2);
+        for (uint32_t i = 0; i < 2; i++) {
+            uint32_t offset = dice_below(&world->dice, (uint32_t)source->size);
+            uint32_t left = (uint32_t)source->size - offset;
+            byte_writer_varint(&list, offset);
+            byte_writer_varint(&list, 1 + dice_below(&world->dice, left < 2000 ? left : 2000));
+        }
+        byte_writer_fixed64(&list, 1);
+        chunk += gap + chunks;
+        world->usable[patches++] = dice_below(&world->dice, 4) > 0;
+    }
+    byte_writer_varint(&whole, patches);
+    byte_writer_bytes(&whole, list.data, list.size);
+    if (!patch_list_parse(whole.data, whole.size, world->table, &base, UINT64_C(1) << 40, &world->patches,
+                          NULL))
+        world->patches = NULL; /* a chunk of one byte has no frame that is smaller */
+    byte_writer_finish(&list);
+    byte_writer_finish(&whole);
+}
+
+static void world_make_frames(struct world *world)
+{
+    struct byte_writer numbers = {0};
+
+    for (uint32_t i = 0; i < chunk_table_count(world->table); i++) {
+        uint32_t size = chunk_table_size(world->table, i);
+        bool first = chunk_index_first_alike(world->index, i) == i;
+        byte_writer_varint(&numbers, first ? 1 + dice_below(&world->dice, size) : 0);
+    }
+    assert_true(frame_index_parse(numbers.data, numbers.size, world->table, chunk_index_classes(world->index),
+                                  UINT64_C(1) << 40, &world->frames, NULL));
+    byte_writer_finish(&numbers);
+}
+
+static void test_random_plans_with_a_pack_carried_out_in_any_order(void **state)
+{
+    uint64_t lost, patched = 0, broken = 0, batched = 0;
+
+    for (uint64_t seed = 20001; seed <= 22500; seed++) {
+        world_init(&shared, seed);
+        uint64_t without = plan_download_bytes(plan_totals(shared.plan));
+        uint64_t broken_without = plan_totals(shared.plan)->cycles_broken;
+        plan_free(shared.plan);
+        shared.patch_source = dice_below(&shared.dice, shared.seed_count + 1);
+        world_make_patches(&shared);
+        if (seed & 1)
+            world_make_frames(&shared);
+        world_plan(&shared);
+        const struct plan_totals totals = *plan_totals(shared.plan);
+        check_totals(&shared);
+        /* Patches are taken for what they save only. */
+        if (totals.cycles_broken + broken_without == 0)
+            assert_true(plan_download_bytes(&totals) - totals.gap_bytes <= without);
+        patched += totals.chunks_patched;
+        broken += totals.cycles_broken;
+        batched += totals.gap_bytes;
+        assert_true(world_execute(&shared, UINT32_MAX, &lost));
+        check_result(&shared);
+        world_finish(&shared);
+    }
+    assert_true(patched > 1000 && broken > 100 && batched > 1000); /* else this has tested nothing */
+}
+
 static void test_random_plans_interrupted_and_resumed(void **state)
 {
     for (uint64_t seed = 10001; seed <= 10700; seed++) {
@@ -727,6 +879,7 @@ int main(void)
         cmocka_unit_test(test_long_circles_and_chains),
         cmocka_unit_test(test_random_plans_carried_out_in_any_order),
         cmocka_unit_test(test_random_plans_interrupted_and_resumed),
+        cmocka_unit_test(test_random_plans_with_a_pack_carried_out_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
