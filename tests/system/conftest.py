@@ -10,6 +10,7 @@ INTEGRATION = pathlib.Path(__file__).resolve().parents[1] / "integration"
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(INTEGRATION)]
 
 import guest_tree  # noqa: E402
+import machine  # noqa: E402
 import namespaces  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("integration_conftest", INTEGRATION / "conftest.py")
@@ -22,6 +23,7 @@ folder, nginx, make_nginx, loops = _shared.folder, _shared.nginx, _shared.make_n
 
 def pytest_configure(config):
     _shared.pytest_configure(config)
+    config.addinivalue_line("markers", "full: not in the share that every change has to pass")
     config.addinivalue_line("markers", "namespaces: systemd in namespaces, without a machine; seconds")
 
 
@@ -60,3 +62,16 @@ def make_namespaces(folder):
     yield make
     for system in made:
         system.stop()
+
+
+@pytest.fixture
+def make_machine(folder):
+    """make_machine(arguments, ...) gives a machine.Machine, whose plug is pulled at the end."""
+    made = []
+
+    def make(*arguments, kind=machine.Machine, **options):
+        made.append(kind(folder / f"machine-{len(made)}", *arguments, **options))
+        return made[-1]
+    yield make
+    for one in made:
+        one.cut()

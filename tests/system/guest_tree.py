@@ -23,8 +23,9 @@ LEFT_OUT = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr
             "/usr/share/i18n/*", "/usr/share/grub/*", "/usr/lib/*/gconv/*", "/usr/lib/*/perl*/*", "/lib/udev/hwdb.d/*",
             "/usr/lib/systemd/catalog/*", "/usr/bin/grub-mk*", "/usr/bin/grub-[fgkmrs]*", "/usr/sbin/grub-*"]
 # Not compressed in Debian's kernel, so that busybox can load them.
-MODULES = ["virtio_net", "virtio_blk", "virtio_pci", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1", "efivarfs", "softdog"]
-INITRD_MODULES = ["virtio_pci", "virtio_blk"]
+MODULES = ["virtio_net", "virtio_blk", "virtio_pci", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1", "efivarfs"]
+# softdog: the watchdog of a machine that has no other.
+INITRD_MODULES = ["virtio_pci", "virtio_blk", "virtio-rng", "softdog"]
 # Each unit and generator is a process or more, and costs under emulation; these do nothing here. On a machine under
 # emulation getty-static.service starts five gettys where there is no serial console to ask for one.
 MASKED = ["systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-journal-catalog-update.service",
@@ -50,13 +51,17 @@ mount -t devtmpfs d /dev; mount -t proc p /proc; mount -t sysfs s /sys
 while read module; do insmod /modules/$module; done < /modules/order
 root=
 for word in $(cat /proc/cmdline); do case $word in root=*) root=${word#root=};; esac; done
-case $root in PARTUUID=*)
-    wanted=${root#PARTUUID=}; tries=0
+case $root in PARTLABEL=*)
+    wanted=${root#PARTLABEL=} tries=0
     while [ $tries -lt 100 ]; do
-        root=$(grep -l "^PARTUUID=$wanted" /sys/class/block/*/uevent 2>/dev/null | sed 's,/uevent$,,; s,.*/,/dev/,')
-        [ -z "$root" ] || break
-        sleep 0.05; tries=$((tries + 1))
-    done;;
+        for event in /sys/class/block/*/uevent; do
+            if grep -qx "PARTNAME=$wanted" $event; then event=${event%/uevent}; root=/dev/${event##*/}; fi
+        done
+        [ -b "$root" ] && break
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+    ;;
 esac
 tries=0
 while [ ! -b "$root" ] && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
@@ -202,7 +207,8 @@ def make_tree(folder, packages, sources):
     (etc / "fstab").write_text("")
     (etc / "mtab").unlink(missing_ok=True)
     (etc / "mtab").symlink_to("../proc/self/mounts")
-    for path in ("boot", "data", "var/lib/moonsinter", "run", "var/tmp"):
+    # systemd-logind makes the last one itself where the root can be written.
+    for path in ("boot", "data", "var/lib/moonsinter", "run", "var/tmp", "var/lib/systemd/linger"):
         (tree / path).mkdir(parents=True, exist_ok=True)
 
 

@@ -1,0 +1,94 @@
+"""Devices to test: a machine, its loader, its disks, and the releases that are published for it."""
+import pytest
+
+import disks
+import machine
+import systems
+from releases import make_release
+
+IMAGE_MIB = 112
+SLOT_MIB = 120
+DATA = "/dev/disk/by-partlabel/data /var/lib/moonsinter ext4 rw 0 0\n"
+
+
+class Device:
+    """Has release 1 in slot A and nothing in slot B, and follows `nginx`. Subclasses are loaders."""
+
+    backend = None
+    needs = ["mcopy", "debugfs", "sfdisk"]
+    fstab = DATA
+    machine_type = "q35"
+    boot_keys = "Tries=2\n"
+
+    def __init__(self, folder, guest, installed, nginx, make_machine, mode="reboot", unit_drop_in="", files=None):
+        if missing := machine.missing_programs(machine.QEMU, *self.needs):
+            pytest.skip(f"not installed: {', '.join(missing)} (tests/packages --install system)")
+        self.folder, self.nginx = folder, nginx
+        self.systems = systems.Systems(folder / "systems", guest, installed, IMAGE_MIB, self.fstab, self.backend,
+                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys), unit_drop_in)
+        self.guest, self.files = guest, {**self.layout(), **(files or {})}
+        self.images = {1: self.systems.make(1, self.files)}
+        self.machine = self.make_machine(make_machine, self.make_disks())
+
+    def layout(self):
+        """Files that all images have."""
+        return {}
+
+    def make_machine(self, make_machine, arguments):
+        return make_machine(arguments, machine=self.machine_type)
+
+    def make_disks(self):
+        """Makes the disks; returns QEMU's arguments for them."""
+        raise NotImplementedError
+
+    def expect_start(self, slot):
+        """Until the loader says that it starts that slot."""
+        raise NotImplementedError
+
+    def expect_up(self, version, slot):
+        self.machine.expect(f"system {version} is up in slot {slot}")
+
+    def start(self):
+        """The first start: release 1 from slot A."""
+        self.machine.start()
+        self.expect_start("a")
+        self.expect_up(1, "a")
+        return self.machine.wait_status(lambda status: status["state"] == "idle", "the daemon is up")
+
+    def publish(self, version, files=None, noise_mib=0):
+        """Publishes a release."""
+        self.images[version] = self.systems.make(version, {**self.files, **(files or {})}, noise_mib)
+        self.nginx.publish(make_release(self.folder / f"release-{version}", self.images[version], version=str(version),
+                                        serial=version))
+
+    def check(self):
+        self.machine.api("POST", "/v1/check")
+
+
+def is_settled(version, slot):
+    """That release runs there, is marked good, and nothing is under way."""
+    return lambda status: (status["state"] in ("idle", "held") and status["slots"][slot]["role"] == "active" and
+                           status["slots"][slot]["state"] == "good" and status["slots"][slot]["version"] == str(version))
+
+
+class GrubDevice(Device):
+    backend = "grub"
+    needs = [*Device.needs, "grub-mkimage", "grub-editenv"]
+    fstab = Device.fstab + "/dev/disk/by-partlabel/boot /boot/grub vfat rw 0 0\n"
+    slots_apart = False
+
+    def make_disks(self):
+        self.disk, self.boot_disk = disks.make_grub_disk(self.folder, self.images[1], None, SLOT_MIB, systems.KERNEL_OPTIONS,
+                                                         self.slots_apart)
+        arguments = machine.disk(self.disk.path, boot=not self.slots_apart)
+        if self.slots_apart:
+            arguments += machine.disk(self.boot_disk.path, "boot")
+        return arguments
+
+    def expect_start(self, slot):
+        self.machine.expect(f"moonsinter: starting slot {slot.upper()}")
+
+
+class GrubTwoDisks(GrubDevice):
+    """The loader, its variables and the data are on a disk of their own."""
+    slots_apart = True

@@ -1,0 +1,160 @@
+"""Disks of machines that boot: a GPT with what each loader needs, and slots. Made without loop devices or mounts, so that no
+kernel here has to know partitions or FAT."""
+import pathlib
+import struct
+import subprocess
+
+from guest_tree import run
+import programs
+
+MIB = 1 << 20
+GRUB = pathlib.Path("/usr/lib/grub/i386-pc")
+BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+
+
+class Partition:
+    def __init__(self, label, size_mib, kind=LINUX, content=None):
+        self.label, self.size_mib, self.kind, self.content = label, size_mib, kind, content
+        self.offset = self.number = None
+
+
+class Disk:
+    """A file with a partition table; `at` gives its partitions by label."""
+
+    def __init__(self, path, partitions):
+        self.path, self.at = pathlib.Path(path), {}
+        place = 1
+        for number, partition in enumerate(partitions, 1):
+            partition.offset, partition.number = place * MIB, number
+            place += partition.size_mib
+            self.at[partition.label] = partition
+        self.path.unlink(missing_ok=True)
+        with open(self.path, "wb") as file:
+            file.truncate((place + 1) * MIB)
+        script = "label: gpt\n" + "".join(
+            f"start={part.offset // 512}, size={part.size_mib * MIB // 512}, type={part.kind}, name={part.label}\n"
+            for part in partitions)
+        done = subprocess.run(["/sbin/sfdisk", "-q", str(self.path)], input=script, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for partition in partitions:
+            if partition.content:
+                self.write(partition.label, partition.content)
+
+    def write(self, label, source):
+        """Copies a file to the beginning of a partition."""
+        partition = self.at[label]
+        assert pathlib.Path(source).stat().st_size <= partition.size_mib * MIB, f"{source} does not fit into {label}"
+        run("dd", f"if={source}", f"of={self.path}", "bs=1M", f"seek={partition.offset // MIB}", "conv=notrunc,sparse")
+
+    def read(self, label, size):
+        """The first bytes of a partition."""
+        with open(self.path, "rb") as file:
+            file.seek(self.at[label].offset)
+            return file.read(size)
+
+    def fat(self, label):
+        """What mtools call the FAT file system in that partition."""
+        return f"{self.path}@@{self.at[label].offset}"
+
+
+def make_fat(path, size_mib, files, big=False):
+    """A FAT file system with `files`: name in it -> a path here, or bytes."""
+    path = pathlib.Path(path)
+    with open(path, "wb") as file:
+        file.truncate(size_mib * MIB)
+    run("/sbin/mkfs.vfat", *(["-F", "32"] if big else []), "-n", "BOOT", path)
+    folders = sorted({str(parent) for name in files for parent in pathlib.PurePath(name).parents} - {"."})
+    for name in folders:
+        run("mmd", "-i", path, f"::{name}")
+    for name, content in files.items():
+        source = content
+        if isinstance(content, bytes):
+            source = path.with_suffix(".part")
+            source.write_bytes(content)
+        run("mcopy", "-i", path, source, f"::{name}")
+    return path
+
+
+def read_fat(fat, name):
+    """The bytes of a file in a FAT file system, or None."""
+    done = subprocess.run(["mtype", "-i", str(fat), f"::{name}"], capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def make_data(folder, size_mib=24):
+    """The file system that both slots share."""
+    path = folder / "data.ext4"
+    with open(path, "wb") as file:
+        file.truncate(size_mib * MIB)
+    run("/sbin/mkfs.ext4", "-q", "-F", path)
+    return path
+
+
+# --- GRUB -------------------------------------------------------------------------------------------------------
+
+# What our grub.cfg names that GRUB has not built in.
+GRUB_MODULES = ["biosdisk", "part_gpt", "fat", "ext2", "linux", "configfile", "normal", "loadenv", "test", "regexp", "echo",
+                "reboot", "sleep", "serial", "terminal"]
+
+
+def grub_settings(options, first_slot, slots_disk):
+    """The shipped grub.cfg with this disk's partitions, on a serial console."""
+    text = (programs.ROOT / "conf" / "grub.cfg").read_text()
+    options_line = next(line for line in text.splitlines() if line.startswith("set options="))
+    for old, new in (("set part_A=gpt2\n", f"set part_A=gpt{first_slot}\n"), ("set part_B=gpt3\n", f"set part_B=gpt{first_slot + 1}\n"),
+                     (options_line, f'set options="{options}"'), ("($disk,", f"({slots_disk},")):
+        assert old in text, old
+        text = text.replace(old, new)
+    return "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n" + text
+
+
+def make_grub_disk(folder, slot_a, slot_b, slot_mib, options, slots_apart=False):
+    """BIOS boot partition, FAT with grub.cfg and grubenv, two slots, data; the slots on a disk of their own where told so.
+    Returns the disk with the slots and the one with the rest. Nothing is installed by grub-install: GRUB's two images are
+    put where it would put them."""
+    early = folder / "early.cfg"
+    early.write_text("set root=hd0,gpt2\nconfigfile ($root)/grub.cfg\n")
+    core = folder / "core.img"
+    run("grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(hd0,gpt2)/", "-c", early, *GRUB_MODULES)
+    environment = folder / "grubenv"
+    run("grub-editenv", environment, "create")
+    settings = grub_settings(options, 1 if slots_apart else 3, "hd1" if slots_apart else "$disk")
+    fat = make_fat(folder / "boot.fat", 16, {"grub.cfg": settings.encode(), "grubenv": environment})
+    loader = [Partition("bios", 1, BIOS_BOOT), Partition("boot", 16, content=fat)]
+    slots = [Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib, content=slot_b)]
+    data = [Partition("data", 24, content=make_data(folder))]
+    if slots_apart:
+        made, boot_disk = Disk(folder / "slots.img", slots), Disk(folder / "boot.img", loader + data)
+    else:
+        made = boot_disk = Disk(folder / "disk.img", loader + slots + data)
+    sector = boot_disk.at["bios"].offset // 512
+    boot, image = bytearray((GRUB / "boot.img").read_bytes()[:440]), bytearray(core.read_bytes())
+    # The sector that boot.img loads, and the one that core.img's first sector goes on with (GRUB's boot.S and diskboot.S).
+    struct.pack_into("<Q", boot, 0x5c, sector)
+    struct.pack_into("<Q", image, 0x1f4, sector + 1)
+    with open(boot_disk.path, "r+b") as file:
+        file.write(boot)
+        file.seek(boot_disk.at["bios"].offset)
+        file.write(image)
+    return made, boot_disk
+
+
+def find_in(disk, label, text):
+    """Where on the disk the file is that begins with `text`, in the partition of that label."""
+    partition = disk.at[label]
+    at = disk.read(label, partition.size_mib * MIB).index(text)
+    assert at % 512 == 0
+    return partition.offset + at
+
+
+def grub_selection(block):
+    """What the shipped grub.cfg makes of an environment block: the slot it starts, and all that it might ever start."""
+    found = dict(line.split("=", 1) for line in bytes(block).decode(errors="replace").splitlines()
+                 if "=" in line and not line.startswith("#"))
+    order = found.get("moonsinter_order", "")
+    if order not in ("A B", "B A"):
+        return "a", {"a"}
+    bootable = [slot for slot in order.split() if found.get(f"moonsinter_{slot}_ok") == "1" or found.get(f"moonsinter_{slot}_left", "0") != "0"]
+    return (bootable or ["A"])[0].lower(), {slot.lower() for slot in bootable} or {"a"}

@@ -1,0 +1,128 @@
+"""Releases of a whole system: ext4 images that a slot can hold, with kernel, initrd, systemd and our programs. One image is
+made of the tree; the others are copies in which files were exchanged, which takes a fraction of a second."""
+import pathlib
+import subprocess
+
+import images
+from guest_tree import run
+from machine import HOST
+
+# A kernel that gives up starts again at once, and names are as the kernel gives them. On a busy host the emulated timer is
+# too late for the kernel's check of it.
+KERNEL_OPTIONS = ("ro rootwait panic=1 no_timer_check quiet console=ttyS0 net.ifnames=0 systemd.show_status=0 "
+                  "systemd.watchdog_sec=30")
+
+NETWORK = """[Unit]
+BindsTo=sys-subsystem-net-devices-eth0.device
+After=sys-subsystem-net-devices-eth0.device
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=busybox ip link set eth0 up
+ExecStart=busybox ip address add 10.0.2.15/24 dev eth0
+"""
+# The shell's standard error is closed, so that dash is not interactive; shells ignore TERM.
+SHELL = """[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=/bin/sh -c 'stty -F /dev/ttyS1 -echo raw; exec /bin/sh </dev/ttyS1 >/dev/ttyS1 2>/dev/null'
+Restart=always
+RestartSec=0
+KillSignal=SIGKILL
+"""
+# On a terminal, which the port is, watch would write for people.
+EVENTS = """[Unit]
+After=moonsinterd.service
+[Service]
+ExecStart=/bin/sh -c 'stty -F /dev/ttyS2 raw; moonsinter watch | cat >/dev/ttyS2'
+Restart=always
+RestartSec=200ms
+StartLimitIntervalSec=0
+KillSignal=SIGKILL
+"""
+UP = """[Unit]
+After=basic.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+StandardOutput=tty
+TTYPath=/dev/ttyS0
+ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc/cmdline); do case $$word in root=PARTLABEL=root-*) slot=$${word##*-};; esac; done; echo "system $$version is up in slot $$slot"'
+"""
+UNITS = {"network.service": NETWORK, "shell.service": SHELL, "events.service": EVENTS, "up.service": UP}
+
+
+def settings(port, backend, mode="reboot", boot_keys=""):
+    """What moonsinterd in a guest is told."""
+    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n"
+            f"[Boot]\nBackend={backend}\n{boot_keys}[Transfer]\nStallTimeout=60s\n")
+
+
+class Systems:
+    """Images of one layout: `fstab` and the daemon's `settings` are in all of them."""
+
+    def __init__(self, folder, guest, installed, size_mib, fstab, backend, settings_text, unit_drop_in=""):
+        self.folder, self.size_mib, self.count = pathlib.Path(folder), size_mib, 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        layer = self.folder / "layer"
+        units = layer / "etc" / "systemd" / "system"
+        wants = units / "multi-user.target.wants"
+        wants.mkdir(parents=True)
+        for name, text in UNITS.items():
+            (units / name).write_text(text)
+            (wants / name).symlink_to(f"/etc/systemd/system/{name}")
+        (wants / "moonsinterd.service").symlink_to("/lib/systemd/system/moonsinterd.service")
+        (units / "moonsinterd.service.d").mkdir()
+        sandbox = pathlib.PurePath("usr", "lib", "moonsinter", "sandbox", f"{backend}.conf")
+        if (installed / sandbox).exists():
+            (units / "moonsinterd.service.d" / "10-backend.conf").symlink_to(f"/{sandbox}")
+        if unit_drop_in:
+            (units / "moonsinterd.service.d" / "50-test.conf").write_text(unit_drop_in)
+        (layer / "etc" / "fstab").write_text(fstab + "tmpfs /var/tmp tmpfs defaults 0 0\n")
+        for line in fstab.splitlines():
+            (layer / line.split()[1].lstrip("/")).mkdir(parents=True, exist_ok=True)
+        drop_ins = layer / "etc" / "moonsinter" / "moonsinterd.conf.d"
+        drop_ins.mkdir(parents=True)
+        (drop_ins / "50-test.conf").write_text(settings_text)
+        (layer / "etc" / "image-version").write_text("0\n")
+        (layer / "boot").mkdir(exist_ok=True)
+        run("cp", guest.kernel, layer / "boot" / "vmlinuz")
+        run("cp", guest.initrd, layer / "boot" / "initrd.img")
+        for name in ("stage", "work"):
+            (self.folder / name).mkdir()
+        self.base = self.folder / "base.ext4"
+        with open(self.base, "wb") as file:
+            file.truncate(size_mib << 20)
+        # The root is read-only in the guest, so our group is made here.
+        run("unshare", "--mount", "sh", "-ec",
+            'mount -t overlay -o "lowerdir=$1,upperdir=$2,workdir=work" root stage; systemd-sysusers --root="$PWD/stage"; '
+            '/sbin/mkfs.ext4 -q -F -O ^has_journal -m 0 -U 00000000-0000-0000-0000-000000000001 '
+            '-E hash_seed=00000000-0000-0000-0000-000000000001 -d stage "$3"',
+            "sh", f"{installed}:{guest.tree}", layer, self.base, cwd=self.folder)
+
+    def make(self, version, files=None, noise_mib=0):
+        """An image of that version, with `files` (path in it -> text, a file to copy, or None to remove it) exchanged, and so much in it
+        that no other one has."""
+        image = self.folder / f"system-{version}.ext4"
+        run("cp", "--sparse=always", self.base, image)
+        orders = []
+        for path, text in {"/etc/image-version": f"{version}\n", **(files or {})}.items():
+            self.count += 1
+            orders.append(f"rm {path}")
+            if text is not None:
+                source = text
+                if isinstance(text, str):
+                    source = self.folder / f"file-{self.count}"
+                    source.write_text(text)
+                    source.chmod(0o755)
+                orders.append(f"write {source} {path}")
+        if noise_mib:
+            images.write_noise(self.folder / "noise", noise_mib << 20, version)
+            orders.append(f"write {self.folder / 'noise'} /noise")
+        script = self.folder / "orders"
+        script.write_text("\n".join(orders) + "\n")
+        done = subprocess.run(["/sbin/debugfs", "-w", "-f", str(script), str(image)], capture_output=True, text=True, check=False)
+        problems = [line for line in done.stderr.splitlines()[1:] if "File not found" not in line]
+        assert done.returncode == 0 and not problems, done.stderr
+        return image
+
