@@ -25,7 +25,7 @@ static const char style[] =
     "code{font-family:ui-monospace,monospace;font-size:.9em;overflow-wrap:anywhere}p code{white-space:nowrap}"
     ".soft{color:var(--soft)}"
     ".keys{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;list-style:none;padding:0;margin:.6rem 0}"
-    ".keys li{display:flex;align-items:baseline;gap:.5rem}"
+    ".keys li{display:flex;align-items:baseline;gap:.5rem}.images li{display:block}"
     ".key{flex:none;width:.8rem;height:.8rem;border-radius:2px;background:var(--c)}"
     ".keep{--c:var(--keep)}.copy{--c:var(--copy)}.patch{--c:var(--patch)}.fetch{--c:var(--fetch)}"
     ".map{display:block;width:100%;background:var(--panel);border:1px solid var(--line);border-radius:4px}"
@@ -109,7 +109,7 @@ static void write_beginning(FILE *out, const struct diff_report *report,
             text_format_bytes(whole, sizeof(whole), report->diff.new_size));
     fputs(
         "<p>That is what a device that holds OLD fetches to have NEW, where NEW is published by <code>moonsinter "
-        "generate</code> with <code>--pack</code> and <code>--base OLD</code>.</p>\n<ul class=\"keys\">\n",
+        "generate</code> with <code>--pack</code> and <code>--base OLD</code>.</p>\n<ul class=\"keys images\">\n",
         out);
     write_image(out, "OLD", names->old_path, report->diff.old_size, &report->facts.old_superblock);
     write_image(out, "NEW", names->new_path, report->diff.new_size, &report->facts.new_superblock);
