@@ -55,7 +55,7 @@ struct grub_state {
 struct block {
     bool has_variables; /* a fresh block has none; they are then what they are to grub.cfg: A, both good */
     size_t values[VARIABLE_COUNT];
-    size_t begin; /* where a first line of ours would stand: behind GRUB's comments */
+    size_t begin; /* where a first line of ours would stand: before the first variable */
     size_t end;   /* where the padding begins */
     struct grub_state state;
 };
@@ -105,27 +105,29 @@ static bool find_variables(struct block *block, const struct in_place *file, str
 {
     unsigned found = 0;
 
-    block->begin = block->end = 0;
+    block->begin = 0;
+    block->end = strlen(signature);
     for (size_t at = strlen(signature), end; at < BLOCK_SIZE; at = end) {
         end = next_line(file->data, at);
-        bool comment = file->data[at] == '#';
-        if (!block->begin && (!comment || file->data[end - 1] != '\n'))
-            block->begin = at;
-        if (comment)
+        if (file->data[end - 1] != '\n') {
+            /* The padding, which GRUB and we may write over. */
+            if (strspn(file->data + at, "#") != BLOCK_SIZE - at)
+                return error_set(error, ERROR_FORMAT,
+                                 "%s is no environment block of GRUB's: its last line does not end; make it "
+                                 "anew with grub-editenv %s create",
+                                 file->path, file->path);
+            break;
+        }
+        block->end = end;
+        if (file->data[at] == '#')
             continue;
-        if (file->data[end - 1] != '\n')
-            return error_set(error, ERROR_FORMAT,
-                             "%s is no environment block of GRUB's: its last line does not end; make it anew "
-                             "with grub-editenv %s create",
-                             file->path, file->path);
+        if (!block->begin)
+            block->begin = at;
         if (!note_line(block, file, at, end, &found, error))
             return false;
-        block->end = end;
     }
     if (!block->begin)
-        block->begin = BLOCK_SIZE;
-    if (!block->end)
-        block->end = block->begin;
+        block->begin = block->end;
     block->has_variables = found != 0;
     if (found && found != (1u << VARIABLE_COUNT) - 1)
         return error_set(error, ERROR_FORMAT,

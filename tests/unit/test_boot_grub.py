@@ -109,6 +109,17 @@ def test_other_variables_stay(grub):
     assert grub.listed()["more"] == "x" * 700 and grub.boot() == "a"
 
 
+def test_comments_stay(grub):
+    """Before the variables and after them; GRUB passes them by."""
+    data = grub.read_bytes(GRUBENV).rstrip(b"#") + b"# ours\none=1\n# more of ours\n"
+    grub.write(GRUBENV, data.ljust(1024, b"#"))
+    for verb in ("invalidate", "arm", "good"):
+        grub.call(verb, "b")
+    left = grub.read_bytes(GRUBENV)
+    assert b"# ours\nmoonsinter_order" in left and b"\none=1\n# more of ours\n####" in left
+    assert grub.listed()["one"] == "1" and grub.boot() == "b"
+
+
 def test_too_many_other_variables(grub):
     grub.edit("set", "more=" + "x" * 400)
     before = grub.read_bytes(GRUBENV)
@@ -131,6 +142,7 @@ def test_too_many_other_variables(grub):
     (lambda data: data[:-24] + b"\nmoonsinter_A_ok=0\n#####", "has moonsinter_A_ok twice"),
     (lambda data: data[:-10] + b"\nendless=1", "its last line does not end"),
     (lambda data: data[:-2] + b"\n\\", "its last line does not end"),
+    (lambda data: data[:-30] + b"no padding" + b"#" * 20, "its last line does not end"),
 ])
 def test_hostile_blocks(grub, change, part):
     grub.call("invalidate", "b")
