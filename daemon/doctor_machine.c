@@ -159,6 +159,12 @@ void doctor_look_at_health_checks(struct doctor *doctor)
             "nothing judges a new slot but that moonsinterd runs in it: put programs into %s, or name units "
             "in [Health] Units=",
             config->health_checks);
+    if (list.count && access("/run/systemd/system", F_OK) == 0 &&
+        access("/run/dbus/system_bus_socket", F_OK) < 0)
+        doctor_tell(
+            doctor, "health-checks", BOOT_LEVEL_FAILURE,
+            "a trial would fail: systemd starts the programs, by systemd-run, and that needs the D-Bus system "
+            "bus, which is not there; install dbus");
     health_list_finish(&list);
     look_for_circle(doctor);
     if (config->health_units[0])

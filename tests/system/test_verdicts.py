@@ -78,6 +78,15 @@ def test_checks_run_outside_of_the_sandbox(system, nginx, folder):
     assert "| wrote /etc" in system.run("journalctl", "-u", "moonsinterd", "-o", "cat", "--no-pager")
 
 
+def test_programs_need_the_system_bus(system):
+    put_check(system, "10-fine", "exit 0")
+    configure(system, "http://127.0.0.1:1/image")
+    assert "needs the D-Bus" not in system.run("moonsinter", "doctor", check=False)
+    system.run("systemctl", "stop", "dbus.socket", "dbus.service")
+    system.run("rm", "-f", "/run/dbus/system_bus_socket")
+    assert "needs the D-Bus system bus" in system.run("moonsinter", "doctor", check=False)
+
+
 def test_a_check_that_hangs_is_ended_by_the_manager_too(system, nginx, folder):
     put_check(system, "10-hangs", "echo it waits; exec sleep 1000")
     configure(system, publish(nginx, folder, 1), "[Health]\nTimeout=2s\n")
