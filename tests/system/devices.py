@@ -3,6 +3,7 @@ import pytest
 
 import disks
 import machine
+import raspberry
 import systems
 from releases import make_release
 
@@ -89,6 +90,34 @@ class GrubDevice(Device):
         self.machine.expect(f"moonsinter: starting slot {slot.upper()}")
 
 
-class GrubTwoDisks(GrubDevice):
-    """The loader, its variables and the data are on a disk of their own."""
-    slots_apart = True
+class UbootDevice(Device):
+    backend = "uboot"
+    needs = [*Device.needs, "mkimage"]
+    machine_type = "pc"
+
+    def layout(self):
+        return {"/etc/fw_env.config": f"/dev/disk/by-partlabel/env 0x0 {disks.ENVIRONMENT_BYTES:#x}\n"}
+
+    def make_disks(self):
+        self.disk = disks.make_uboot_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS)
+        return [*machine.disk(self.disk.path), "-bios", disks.UBOOT]
+
+    def expect_start(self, slot):
+        self.machine.expect(f"moonsinter: starting slot {slot.upper()}")
+
+
+class TrybootDevice(Device):
+    backend = "rpi-tryboot"
+    fstab = Device.fstab + "/dev/disk/by-partlabel/firmware /boot/firmware vfat rw 0 0\n"
+    boot_keys = ""
+
+    def make_disks(self):
+        self.disk = disks.make_tryboot_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS,
+                                            self.guest.kernel, self.guest.initrd)
+        return machine.disk(self.disk.path, boot=False)
+
+    def make_machine(self, make_machine, arguments):
+        return make_machine(arguments, kind=raspberry.Pi, disk=self.disk)
+
+    def expect_start(self, slot):
+        self.machine.expect(rf"firmware: tryboot \d, root=PARTLABEL=root-{slot}")

@@ -158,3 +158,56 @@ def grub_selection(block):
         return "a", {"a"}
     bootable = [slot for slot in order.split() if found.get(f"moonsinter_{slot}_ok") == "1" or found.get(f"moonsinter_{slot}_left", "0") != "0"]
     return (bootable or ["A"])[0].lower(), {slot.lower() for slot in bootable} or {"a"}
+
+
+# --- U-Boot -----------------------------------------------------------------------------------------------------
+
+UBOOT = pathlib.Path("/usr/lib/u-boot/qemu-x86/u-boot.rom")
+ENVIRONMENT_BYTES = 0x4000
+
+
+def uboot_script(options, disk):
+    """The shipped script for this board: a PC with a virtio disk, whose U-Boot keeps no environment of its own."""
+    sector = disk.at["env"].offset // 512
+    start = ("load ${device}:${part} ${kernel_addr_r} /boot/vmlinuz && setenv size ${filesize} && "
+             # Lower, the kernel would overwrite it when it unpacks itself.
+             "load ${device}:${part} 0x10000000 /boot/initrd.img && zboot ${kernel_addr_r} ${size} 0x10000000 ${filesize}")
+    board = {"device": "virtio 0", "part_A": disk.at["root-a"].number, "part_B": disk.at["root-b"].number,
+             "root_A": "PARTLABEL=root-a", "root_B": "PARTLABEL=root-b", "options": options, "start": f"'{start}'",
+             "env_size": hex(ENVIRONMENT_BYTES), "env_addr": "0x7100000",
+             "env_read": f"virtio read 0x7100000 {sector:#x} {ENVIRONMENT_BYTES // 512:#x}",
+             "env_write": f"virtio write 0x7100000 {sector:#x} {ENVIRONMENT_BYTES // 512:#x}"}
+    lines = []
+    for line in (programs.ROOT / "conf" / "uboot-boot.cmd").read_text().splitlines():
+        words = line.split()
+        if len(words) > 1 and line.startswith("setenv ") and words[1] in board:
+            line = f"setenv {words[1]} {board.pop(words[1])}"
+        lines.append(line)
+    assert not board, f"the script has no {', '.join(board)}"
+    return "\n".join(lines) + "\n"
+
+
+def make_uboot_disk(folder, slot_a, slot_mib, options):
+    """FAT with boot.scr, the environment raw in a partition of its own (all zeroes as yet), two slots, data."""
+    made = Disk(folder / "disk.img", [
+        Partition("boot", 16), Partition("env", 1), Partition("root-a", slot_mib, content=slot_a),
+        Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+    (folder / "boot.cmd").write_text(uboot_script(options, made))
+    run("mkimage", "-A", "x86", "-T", "script", "-C", "none", "-d", folder / "boot.cmd", folder / "boot.scr")
+    made.write("boot", make_fat(folder / "boot.fat", 16, {"boot.scr": folder / "boot.scr"}))
+    return made
+
+
+# --- Raspberry Pi -----------------------------------------------------------------------------------------------
+
+def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
+    """FAT with autoboot.txt, a boot partition for each slot, two slots, data."""
+    config = b"kernel=vmlinuz\ninitramfs initrd.img followkernel\n"
+    autoboot = (programs.ROOT / "conf" / "autoboot.txt").read_bytes()
+    partitions = [Partition("firmware", 4, content=make_fat(folder / "firmware.fat", 4, {"autoboot.txt": autoboot}))]
+    for slot in "ab":
+        cmdline = f"root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}\n".encode()
+        partitions.append(Partition(f"boot-{slot}", 24, content=make_fat(folder / f"boot-{slot}.fat", 24, {
+            "config.txt": config, "cmdline.txt": cmdline, "vmlinuz": kernel, "initrd.img": initrd})))
+    return Disk(folder / "disk.img", [*partitions, Partition("root-a", slot_mib, content=slot_a),
+                                      Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])

@@ -1,9 +1,11 @@
 """Machines that really boot, by each loader: an update over the network."""
 import pytest
 
-from devices import GrubDevice, is_settled
+from devices import GrubDevice, TrybootDevice, UbootDevice, is_settled
 
-LOADERS = [pytest.param(GrubDevice, id="grub")]
+# GRUB is in the share that every change has to pass, the others are in the full run.
+LOADERS = [pytest.param(GrubDevice, id="grub"), *(
+    pytest.param(kind, id=kind.backend, marks=pytest.mark.full) for kind in (UbootDevice, TrybootDevice))]
 
 
 @pytest.fixture
