@@ -121,3 +121,8 @@ class TrybootDevice(Device):
 
     def expect_start(self, slot):
         self.machine.expect(rf"firmware: tryboot \d, root=PARTLABEL=root-{slot}")
+
+
+class GrubTwoDisks(GrubDevice):
+    """The loader, its variables and the data are on a disk of their own."""
+    slots_apart = True

@@ -52,6 +52,13 @@ ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc
 UNITS = {"network.service": NETWORK, "shell.service": SHELL, "events.service": EVENTS, "up.service": UP}
 
 
+# Releases that are no good: the files that make them so, and a word of the reason that is told.
+NO_GOOD = {
+    # PID 1 ends, and the kernel with it.
+    "panic": ({"/usr/lib/systemd/systemd": "#!/bin/sh\nexit 1\n"}, "never came up"),
+}
+
+
 def settings(port, backend, mode="reboot", boot_keys=""):
     """What moonsinterd in a guest is told."""
     return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n"

@@ -1,6 +1,7 @@
-"""Machines that really boot, by each loader: an update over the network."""
+"""Machines that really boot, by each loader: an update over the network, and what becomes of releases that are no good."""
 import pytest
 
+import systems
 from devices import GrubDevice, TrybootDevice, UbootDevice, is_settled
 
 # GRUB is in the share that every change has to pass, the others are in the full run.
@@ -27,3 +28,31 @@ def test_install_over_the_network(device):
     device.machine.start()
     device.expect_start("b")
     device.expect_up(2, "b")
+
+
+@pytest.mark.parametrize("what", list(systems.NO_GOOD))
+@pytest.mark.parametrize("device", [pytest.param(TrybootDevice, id=TrybootDevice.backend)], indirect=True)
+def test_a_release_that_is_no_good(device, nginx, what):
+    files, reason = systems.NO_GOOD[what]
+    device.start()
+    device.publish(2, files)
+    device.check()
+    device.expect_start("b")
+    # With one try, the daemon arms it once more.
+    device.expect_start("a")
+    device.expect_up(1, "a")
+    device.expect_start("b")
+    device.expect_start("a")
+    device.expect_up(1, "a")
+    status = device.machine.wait_status(lambda status: status["last_update"] and status["state"] != "checking" and
+                                        status["last_update"]["result"] == "fell-back", "it is back")
+    assert status["slots"]["a"]["role"] == "active" and status["slots"]["b"]["state"] == "bad"
+    assert status["boot"]["next"] == "a" and reason in status["last_update"]["reason"]
+    newest = device.machine.api("GET", "/v1/history")["history"][0]
+    assert newest["result"] == "fell-back" and newest["from"] == "2" and reason in newest["reason"]
+    # It is not installed again.
+    nginx.forget()
+    device.check()
+    device.machine.wait_status(lambda status: status["state"] == "held" and
+                               [block["what"] for block in status["blocked_by"]] == ["failed-before"], "it is held")
+    assert nginx.requests("/image") == []

@@ -1,10 +1,14 @@
 """Power cuts on a machine that GRUB starts. Every write and flush of an update is logged and every state that a cut could
-leave is judged: what the loader starts is whole, and so is whatever it might start."""
+leave is judged: what the loader starts is whole, and so is whatever it might start. An updater that was
+broken on purpose has to be caught."""
+import subprocess
+
 import pytest
 
 import crash_states
 import disks
-from devices import GrubDevice, is_settled
+import programs
+from devices import GrubDevice, GrubTwoDisks, is_settled
 
 
 class Logged(GrubDevice):
@@ -25,6 +29,16 @@ class Logged(GrubDevice):
         self.regions["b"] = crash_states.Region(self.disk.path, self.disk.at["root-b"].offset, self.images[version])
         self.small = crash_states.Small(self.boot_disk.path, disks.find_in(self.boot_disk, "boot", b"# GRUB Environment Block"),
                                         1024)
+
+
+class LoggedTwoDisks(GrubTwoDisks):
+    """The slots' disk is logged; what selects a slot is on the other."""
+
+    def make_disks(self):
+        arguments = super().make_disks()
+        self.log_path = self.folder / "writes.log"
+        apart = crash_states.logged_disk(self.disk.path, self.log_path, "slots")
+        return [word.replace(",bootindex=1", "") for word in apart] + arguments[4:]
 
 
 def judge(device):
@@ -62,3 +76,35 @@ def test_every_state_of_an_update_is_safe(make_device):
     print(f"{count} states judged")
     assert problems == []
     assert count > 100 and disks.grub_selection(last.held) == ("b", {"a", "b"}) and last.is_whole("b")
+
+
+def armed(device):
+    """Installs release 2 and pulls the plug as soon as it is armed. Returns whether the slot is safe by then."""
+    device.publish(2)
+    region = {"b": crash_states.Region(device.disk.path, device.disk.at["root-b"].offset, device.images[2])}
+    nothing = crash_states.Small(device.disk.path, 0, 0)
+    device.start()
+    device.check()
+    device.machine.wait_status(lambda status: status["state"] == "reboot-pending" and status["boot"]["next"] == "b",
+                               "release 2 is armed")
+    device.machine.cut()
+    assert disks.grub_selection(disks.read_fat(device.boot_disk.fat("boot"), "grubenv"))[0] == "b"
+    log = crash_states.Log(device.log_path)
+    *_, (_, _, last) = [(number, how, state.is_whole("b")) for number, how, state in
+                        crash_states.states(log, region, nothing, halves=0) if how == "none of the pending writes"]
+    return last
+
+
+def test_what_is_armed_on_another_disk_is_safe(make_device):
+    """A flush of the loader's disk does nothing for the slot's, as on boards with SPI flash."""
+    assert armed(make_device(LoggedTwoDisks, mode="install"))
+
+
+def test_an_updater_without_a_sync_is_caught(make_device, folder):
+    """The real one, with its sync of the slot taken away."""
+    broken = folder / "usr" / "no-sync.so"
+    broken.parent.mkdir()
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", broken, programs.ROOT / "tests/system/no_sync.c"], check=True)
+    device = make_device(LoggedTwoDisks, mode="install", files={"/usr/lib/no-sync.so": broken},
+                         unit_drop_in="[Service]\nEnvironment=LD_PRELOAD=/usr/lib/no-sync.so\n")
+    assert not armed(device)
