@@ -20,6 +20,7 @@ class Device:
     fstab = DATA
     machine_type = "q35"
     boot_keys = "Tries=2\n"
+    one_try = False
 
     def __init__(self, folder, guest, installed, nginx, make_machine, mode="reboot", unit_drop_in="", files=None):
         if missing := machine.missing_programs(machine.QEMU, *self.needs):
@@ -110,6 +111,7 @@ class TrybootDevice(Device):
     backend = "rpi-tryboot"
     fstab = Device.fstab + "/dev/disk/by-partlabel/firmware /boot/firmware vfat rw 0 0\n"
     boot_keys = ""
+    one_try = True
 
     def make_disks(self):
         self.disk = disks.make_tryboot_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS,

@@ -52,10 +52,14 @@ ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc
 UNITS = {"network.service": NETWORK, "shell.service": SHELL, "events.service": EVENTS, "up.service": UP}
 
 
-# Releases that are no good: the files that make them so, and a word of the reason that is told.
+# Releases that are no good: the files that make them so, whether they come up far enough to say so themselves, and a
+# word of the reason that is told.
 NO_GOOD = {
+    # Comes up, and finds itself unfit: sent back at once.
+    "health": ({"/etc/moonsinter/health.d/50-pump": "#!/bin/sh\necho the pump does not answer\nexit 1\n"}, True,
+               "50-pump failed"),
     # PID 1 ends, and the kernel with it.
-    "panic": ({"/usr/lib/systemd/systemd": "#!/bin/sh\nexit 1\n"}, "never came up"),
+    "panic": ({"/usr/lib/systemd/systemd": "#!/bin/sh\nexit 1\n"}, False, "never came up"),
 }
 
 
