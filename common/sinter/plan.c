@@ -17,6 +17,13 @@ struct plan {
     uint32_t *batch_runs; /* grouped by batch */
 };
 
+enum {
+    /* A patch that becomes worth its bytes as a copy is taken back can close the next circle, and a pack can
+     * be made so that this goes on for as long as there are patches. From this try on none reads the target.
+     */
+    DRAFT_TRIES_WITH_TARGET_PATCHES = 8,
+};
+
 /* While a plan is being made. */
 struct draft {
     const struct plan_input *input;
@@ -179,7 +186,32 @@ static void draft_take_back(struct draft *draft, const struct plan *plan, const 
     }
 }
 
-/* One try; false where circles have to be broken first. */
+/* From now on no patch reads the target. */
+static void draft_forgo_target_patches(struct draft *draft)
+{
+    if (draft->input->patch_source == PLAN_SOURCE_TARGET)
+        memset(draft->never_patch, true, patch_count(draft->input) * sizeof(bool));
+}
+
+/* Whether the runs can be put in order; if not, something was taken back. */
+static bool draft_put_in_order(struct draft *draft, struct plan *plan)
+{
+    if (!plan_order_init(&plan->order, draft->input, plan->runs, plan->run_count)) {
+        draft_forgo_target_patches(draft);
+        return false;
+    }
+    bool *broken = alloc_array(plan->run_count, sizeof(bool));
+    uint32_t circles = plan_order_break_cycles(&plan->order, plan->runs, plan->run_count, broken);
+    if (circles) {
+        plan->totals.cycles_broken += circles;
+        draft_take_back(draft, plan, broken);
+        plan_order_finish(&plan->order);
+    }
+    free(broken);
+    return circles == 0;
+}
+
+/* One try; false where another one has to do without something. */
 static bool draft_try(struct draft *draft, struct plan *plan)
 {
     const struct plan_input *input = draft->input;
@@ -196,16 +228,7 @@ static bool draft_try(struct draft *draft, struct plan *plan)
             draft->makers[chunk_index_first_alike(input->index, i)] = i;
     draft_choose_patches(draft);
     plan_make_runs(plan, draft);
-    plan_order_init(&plan->order, input, plan->runs, plan->run_count);
-    bool *broken = alloc_array(plan->run_count, sizeof(bool));
-    uint32_t circles = plan_order_break_cycles(&plan->order, plan->runs, plan->run_count, broken);
-    if (circles) {
-        plan->totals.cycles_broken += circles;
-        draft_take_back(draft, plan, broken);
-        plan_order_finish(&plan->order);
-    }
-    free(broken);
-    return circles == 0;
+    return draft_put_in_order(draft, plan);
 }
 
 /* ---- batches ---- */
@@ -230,13 +253,14 @@ static int fetched_compare(const void *left, const void *right)
 
 /* Runs that read the target stay alone: others may have to wait for them, and a batch that waited for itself
  * by way of others would never start. For the other runs only copies of what was written wait. */
-static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, const struct plan_run *run,
-                        bool from_pack, uint32_t size_max)
+static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, uint64_t output,
+                        const struct plan_run *run, bool from_pack, uint32_t size_max)
 {
     uint64_t end = batch->offset + batch->size;
 
     return !batch_waited_for && run->source != PLAN_SOURCE_TARGET && batch->from_pack && from_pack &&
-           run->source_offset >= end && run->source_offset - end <= PLAN_GAP_MAX &&
+           output + run->size <= PLAN_BATCH_OUTPUT_MAX && run->source_offset >= end &&
+           run->source_offset - end <= PLAN_GAP_MAX &&
            run->source_offset + run->fetch_size - batch->offset <= size_max;
 }
 
@@ -244,6 +268,7 @@ static void plan_make_batches(struct plan *plan, const struct plan_input *input)
 {
     struct fetched_run *fetched = alloc_array(plan->run_count, sizeof(*fetched));
     uint32_t count = 0;
+    uint64_t output = 0; /* bytes of the image that the last batch makes */
     bool waited_for = false;
 
     for (uint32_t r = 0; r < plan->run_count; r++)
@@ -259,12 +284,15 @@ static void plan_make_batches(struct plan *plan, const struct plan_input *input)
     for (uint32_t i = 0; i < count; i++) {
         struct plan_run *run = &plan->runs[fetched[i].run];
         struct plan_batch *batch = plan->batch_count ? &plan->batches[plan->batch_count - 1] : NULL;
-        if (!batch || !batch_takes(batch, waited_for, run, fetched[i].from_pack, input->run_size_max)) {
+        if (!batch ||
+            !batch_takes(batch, waited_for, output, run, fetched[i].from_pack, input->run_size_max)) {
             batch = &plan->batches[plan->batch_count++];
             *batch = (struct plan_batch){
                 .from_pack = fetched[i].from_pack, .offset = run->source_offset, .run_start = i};
             waited_for = run->source == PLAN_SOURCE_TARGET;
+            output = 0;
         }
+        output += run->size;
         plan->totals.gap_bytes += run->source_offset - (batch->offset + batch->size);
         batch->size = (uint32_t)(run->source_offset + run->fetch_size - batch->offset);
         batch->run_count++;
@@ -327,8 +355,9 @@ struct plan *plan_new(const struct plan_input *input)
     if (input->never_copy && count)
         memcpy(draft.never_copy, input->never_copy, count * sizeof(bool));
     /* Each try takes back one run at least; where no patch reads the target the second one is the last. */
-    while (!draft_try(&draft, plan))
-        continue;
+    for (unsigned tries = 1; !draft_try(&draft, plan); tries++)
+        if (tries == DRAFT_TRIES_WITH_TARGET_PATCHES)
+            draft_forgo_target_patches(&draft);
     plan_make_batches(plan, input);
     plan_count(plan, input);
     free(draft.never_copy);

@@ -33,6 +33,9 @@ enum {
     /* What lies between two frames is fetched with them where it is no more than this: a request of its own
        has a header of this order, and takes a round trip. */
     PLAN_GAP_MAX = 512,
+    /* Bytes of the image that one batch makes at most, but for a single run: small patches may make much, and
+       what is under way tells of nothing until it is written. A slow card takes some seconds for this. */
+    PLAN_BATCH_OUTPUT_MAX = 16 * 1024 * 1024,
 };
 
 /* Where the content of a class of like chunks was found; offset in bytes. */

@@ -4,6 +4,13 @@
 
 #include "common/base/alloc.h"
 
+enum {
+    /* Edges that runs may make which read many bytes of the target each: a pack can be made so that every
+     * patch waits for every other run, and this is some 12 MiB of them. Real packs make a tenth at most.
+     * Copies do not count, for they make two or three each. */
+    PATCH_EDGES_MAX = 1024 * 1024,
+};
+
 /* While edges are being found. */
 struct edge {
     uint32_t from, to;
@@ -64,9 +71,12 @@ static void add_reading(struct order_view *view, uint32_t r, uint64_t offset, ui
     }
 }
 
-static void find_edges(struct order_view *view, const struct patch_list *patches)
+/* False where patches make too many. */
+static bool find_edges(struct order_view *view, const struct patch_list *patches)
 {
-    for (uint32_t r = 0; r < view->run_count; r++) {
+    size_t of_patches = 0;
+
+    for (uint32_t r = 0; r < view->run_count && of_patches <= PATCH_EDGES_MAX; r++) {
         const struct plan_run *run = &view->runs[r];
         if (run->source != PLAN_SOURCE_TARGET && run->source != PLAN_SOURCE_WRITTEN)
             continue;
@@ -77,14 +87,17 @@ static void find_edges(struct order_view *view, const struct patch_list *patches
         case PLAN_KIND_PATCH: {
             const struct patch *patch = patch_list_at(patches, run->patch);
             const struct patch_span *spans = patch_list_spans(patches, patch);
+            size_t before = view->list.count;
             for (uint32_t i = 0; i < patch->span_count; i++)
                 add_reading(view, r, spans[i].offset, spans[i].size);
+            of_patches += view->list.count - before;
             break;
         }
         case PLAN_KIND_FETCH:
             break;
         }
     }
+    return of_patches <= PATCH_EDGES_MAX;
 }
 
 static int edge_compare(const void *left, const void *right)
@@ -118,14 +131,16 @@ static void store_edges(struct plan_order *order, struct plan_run *runs, uint32_
     }
 }
 
-void plan_order_init(struct plan_order *order, const struct plan_input *input, struct plan_run *runs,
+bool plan_order_init(struct plan_order *order, const struct plan_input *input, struct plan_run *runs,
                      uint32_t run_count)
 {
     struct order_view view = {.table = input->table, .runs = runs, .run_count = run_count};
+    bool ok = find_edges(&view, input->patches);
 
-    find_edges(&view, input->patches);
-    store_edges(order, runs, run_count, &view.list);
+    if (ok)
+        store_edges(order, runs, run_count, &view.list);
     free(view.list.edges);
+    return ok;
 }
 
 void plan_order_finish(struct plan_order *order)

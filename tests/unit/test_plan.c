@@ -531,8 +531,6 @@ static void test_random_plans_carried_out_in_any_order(void **state)
     }
 }
 
-/* Killed at any moment, scanned and planned again: the end is right, and nothing is fetched twice but what
- * was under way (and what breaking other circles than before costs). */
 /* ---- with a pack ---- */
 
 /* Some of the runs that a publisher could have patched, against some bytes or other of one source. */
@@ -616,6 +614,8 @@ static void test_random_plans_with_a_pack_carried_out_in_any_order(void **state)
     assert_true(patched > 1000 && broken > 100 && batched > 1000); /* else this has tested nothing */
 }
 
+/* Killed at any moment, scanned and planned again: the end is right, and nothing is fetched twice but what
+ * was under way (and what breaking other circles than before costs). */
 static void test_random_plans_interrupted_and_resumed(void **state)
 {
     for (uint64_t seed = 10001; seed <= 10700; seed++) {
@@ -801,6 +801,145 @@ static void test_the_smallest_run_of_a_circle_is_fetched(void **state)
     world_finish(&shared);
 }
 
+static void add_patch(struct byte_writer *list, uint32_t gap, uint32_t chunks, uint32_t frame_size,
+                      uint64_t span_offset, uint32_t span_size)
+{
+    byte_writer_varint(list, gap);
+    byte_writer_varint(list, chunks);
+    byte_writer_varint(list, frame_size);
+    byte_writer_varint(list, 1);
+    byte_writer_varint(list, span_offset);
+    byte_writer_varint(list, span_size);
+    byte_writer_fixed64(list, 1);
+}
+
+/* A pack in which every circle that is broken makes a patch worth its bytes, which closes another circle. */
+static void test_circles_that_patches_close_again_and_again(void **state)
+{
+    enum { COUNT = CHUNKS_MAX, PATCHES = COUNT / 2 };
+    int target[COUNT];
+    struct byte_writer list = {0};
+    struct manifest_base base = {
+        .size = COUNT * 256, .patches_offset = 8, .span_max = 256, .output_max = 512};
+
+    /* Each second chunk is in place, the others go around. */
+    world_init_plain(&shared, COUNT);
+    byte_writer_varint(&list, PATCHES);
+    for (uint32_t i = 0; i < COUNT; i += 2) {
+        target[i] = (int)((i + 2) % COUNT);
+        target[i + 1] = (int)i + 1;
+        add_patch(&list, 0, 2, 1, (i + 2) % COUNT * 256, 256);
+        shared.usable[i / 2] = true;
+    }
+    assert_true(patch_list_parse(list.data, list.size, shared.table, &base, 1 << 20, &shared.patches, NULL));
+    byte_writer_finish(&list);
+    world_set_target(&shared, target, COUNT);
+    assert_true(plan_totals(shared.plan)->cycles_broken > 2);
+    assert_true(plan_totals(shared.plan)->cycles_broken <= 10);
+    check_fetches(&shared, plan_totals(shared.plan)->chunks_fetched, plan_totals(shared.plan)->cycles_broken);
+}
+
+/* Each patch reads what thousands of copies overwrite, so that the order would take more memory than there
+ * is. */
+static void test_patches_that_everything_waits_for(void **state)
+{
+    enum { COUNT = 4096, HALF = COUNT / 2, PATCHES = 600, SIZE = 256 };
+    uint8_t *image = alloc_zeroed((size_t)COUNT * SIZE);
+    uint32_t *sizes = alloc_array(COUNT, sizeof(*sizes));
+    bool *usable = alloc_array(COUNT, sizeof(bool)), *kept = alloc_array(COUNT, sizeof(bool));
+    struct plan_place *places = alloc_array(COUNT, sizeof(*places));
+    struct byte_writer list = {0};
+    struct manifest_base base = {
+        .size = 2 * COUNT * SIZE, .patches_offset = 8, .span_max = COUNT * SIZE, .output_max = SIZE};
+    struct patch_list *patches;
+
+    byte_writer_varint(&list, PATCHES);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        memcpy(image + (size_t)i * SIZE, &i, sizeof(i));
+        sizes[i] = SIZE;
+        usable[i] = true;
+        if (i < PATCHES)
+            add_patch(&list, 0, 1, 1, HALF * SIZE, HALF * SIZE);
+        places[i].source = i < HALF ? PLAN_SOURCE_NONE : PLAN_SOURCE_TARGET;
+        places[i].offset = (uint64_t)(2 * COUNT - 1 - i) * SIZE; /* beyond the image, and none side by side */
+    }
+    struct chunk_table *table = publish_table_cut(image, sizes, COUNT, 1024);
+    struct chunk_index *index = chunk_index_new(table);
+    assert_true(patch_list_parse(list.data, list.size, table, &base, 1 << 20, &patches, NULL));
+    struct plan_input input = {.table = table,
+                               .index = index,
+                               .kept = kept,
+                               .places = places,
+                               .run_size_max = SIZE,
+                               .patches = patches,
+                               .usable = usable,
+                               .patch_source = PLAN_SOURCE_TARGET};
+    struct plan *plan = plan_new(&input);
+    assert_int_equal(plan_totals(plan)->chunks_patched, 0);
+    assert_int_equal(plan_totals(plan)->chunks_fetched, HALF);
+    assert_int_equal(plan_totals(plan)->chunks_copied, COUNT - HALF);
+    plan_free(plan);
+    input.patch_source = PLAN_SOURCE_SEED_FIRST;
+    plan = plan_new(&input);
+    assert_int_equal(plan_totals(plan)->chunks_patched, PATCHES);
+    plan_free(plan);
+    patch_list_free(patches);
+    chunk_index_free(index);
+    chunk_table_free(table);
+    byte_writer_finish(&list);
+    free(image);
+    free(sizes);
+    free(usable);
+    free(kept);
+    free(places);
+}
+
+/* Small patches may make much, and a batch is only so long under way. */
+static void test_a_batch_makes_only_so_much(void **state)
+{
+    enum { COUNT = 80, SIZE = 1024 * 1024, AVERAGE = 256 * 1024 };
+    uint8_t *image = alloc_zeroed((size_t)COUNT * SIZE);
+    uint32_t sizes[COUNT], batch_count;
+    bool usable[COUNT], kept[COUNT] = {0};
+    struct plan_place places[COUNT];
+    struct byte_writer list = {0};
+    struct manifest_base base = {.size = SIZE, .patches_offset = 8, .span_max = 256, .output_max = 4 * SIZE};
+    struct patch_list *patches;
+
+    byte_writer_varint(&list, COUNT / 4);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        image[(size_t)i * SIZE] = (uint8_t)(i + 1);
+        sizes[i] = SIZE;
+        usable[i] = true;
+        places[i] = (struct plan_place){.source = PLAN_SOURCE_NONE};
+        if (i % 4 == 0)
+            add_patch(&list, 0, 4, 100, 0, 1);
+    }
+    struct chunk_table *table = publish_table_cut(image, sizes, COUNT, AVERAGE);
+    struct chunk_index *index = chunk_index_new(table);
+    assert_true(patch_list_parse(list.data, list.size, table, &base, 1 << 20, &patches, NULL));
+    const struct plan_input input = {.table = table,
+                                     .index = index,
+                                     .kept = kept,
+                                     .places = places,
+                                     .run_size_max = SIZE,
+                                     .patches = patches,
+                                     .usable = usable,
+                                     .patch_source = PLAN_SOURCE_SEED_FIRST};
+    struct plan *plan = plan_new(&input);
+    assert_int_equal(plan_totals(plan)->bytes_patched, (uint64_t)COUNT * SIZE);
+    const struct plan_batch *batches = plan_batches(plan, &batch_count);
+    assert_int_equal(batch_count, 5); /* of 16 MiB each */
+    for (uint32_t b = 0; b < batch_count; b++)
+        assert_int_equal(batches[b].run_count, 4);
+    plan_free(plan);
+    patch_list_free(patches);
+    chunk_index_free(index);
+    chunk_table_free(table);
+    byte_writer_finish(&list);
+    free(image);
+}
+
 static void test_a_chunk_that_occurs_often_is_fetched_once(void **state)
 {
     uint32_t sizes[6];
@@ -874,6 +1013,9 @@ int main(void)
         cmocka_unit_test(test_two_circles_cost_two_fetches),
         cmocka_unit_test(test_what_merely_waits_for_a_circle_is_not_fetched),
         cmocka_unit_test(test_the_smallest_run_of_a_circle_is_fetched),
+        cmocka_unit_test(test_circles_that_patches_close_again_and_again),
+        cmocka_unit_test(test_patches_that_everything_waits_for),
+        cmocka_unit_test(test_a_batch_makes_only_so_much),
         cmocka_unit_test(test_a_chunk_that_occurs_often_is_fetched_once),
         cmocka_unit_test(test_the_overhead_is_told),
         cmocka_unit_test(test_long_circles_and_chains),
