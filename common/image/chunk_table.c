@@ -272,6 +272,11 @@ bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const v
     return memcmp(sha256, row_of(table, index) + ROW_SHA256, sizeof(sha256)) == 0;
 }
 
+bool chunk_table_are_same(const struct chunk_table *table, uint32_t index, uint32_t other)
+{
+    return memcmp(row_of(table, index), row_of(table, other), CHUNK_TABLE_ROW_SIZE) == 0;
+}
+
 void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count)
 {
     memset(data, 0, CHUNK_TABLE_HEADER_SIZE);

@@ -70,6 +70,9 @@ uint32_t chunk_table_at(const struct chunk_table *table, uint64_t offset);
 /* Whether data (of chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or XXH32 for fixed chunks. */
 bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data);
 
+/* Whether two chunks of a content-defined table are the same bytes, by SHA-256. */
+bool chunk_table_are_same(const struct chunk_table *table, uint32_t index, uint32_t other);
+
 /* Writes the CHUNK_TABLE_HEADER_SIZE bytes that the table of `count` chunks with this average begins with. */
 void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count);
 

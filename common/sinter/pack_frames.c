@@ -73,6 +73,15 @@ static bool pack_chunk(const struct pack_frames *frames, struct frame_worker *wo
     return true;
 }
 
+/* Whether an earlier chunk's frame serves. Bytes can be made up to have the same key, and then a device needs
+ * both frames. */
+static bool has_frame(const struct pack_frames *frames, uint32_t chunk)
+{
+    uint32_t first = chunk_index_first_alike(frames->index, chunk);
+
+    return first != chunk && chunk_table_are_same(frames->table, first, chunk);
+}
+
 static void *make_batch(void *owner, void *data, uint64_t item)
 {
     const struct frame_run *run = owner;
@@ -87,7 +96,7 @@ static void *make_batch(void *owner, void *data, uint64_t item)
     for (uint32_t i = first; i < end && batch->ok; i++) {
         const uint8_t *frame = NULL;
         uint32_t size = 0;
-        if (chunk_index_first_alike(frames->index, i) != i)
+        if (has_frame(frames, i))
             continue;
         batch->ok = pack_chunk(frames, worker, i, &frame, &size, &batch->error);
         if (batch->ok) {

@@ -23,6 +23,6 @@ struct pack_frames {
 };
 
 /* Appends the frames. ret_sizes has room for every chunk: the bytes of its frame, equal to the chunk's where
- * it stands there as it is, 0 where an earlier chunk is alike. */
+ * it stands there as it is, 0 where an earlier chunk is the same. */
 bool pack_frames_write(const struct pack_frames *frames, struct file_writer *writer, uint32_t *ret_sizes,
                        struct error *error);
