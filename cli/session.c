@@ -264,8 +264,7 @@ static void session_on_release(void *owner, struct release *release, bool unchan
         return;
     }
     /* The same manifest as before: the server's ETags say nothing, the digests will have to. */
-    if (session->release && session->release->manifest_size == release->manifest_size &&
-        memcmp(session->release->manifest_text, release->manifest_text, release->manifest_size) == 0)
+    if (release_inherit(release, session->release))
         session->ignore_etag = true;
     release_free(session->release);
     session->release = release;

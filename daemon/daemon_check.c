@@ -58,6 +58,7 @@ static void take_release(struct daemon *daemon, struct release *release)
     /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
     daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
     daemon->image_changed = false;
+    release_inherit(release, daemon->release);
     release_free(daemon->release);
     daemon->release = release;
     daemon->offered = offered;

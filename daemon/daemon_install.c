@@ -155,7 +155,10 @@ static void install_failed(struct daemon *daemon, const struct error *clone_erro
     }
     if (error.kind == ERROR_REFUSED || error.kind == ERROR_CANCELLED) {
         daemon->install_verdict.count = 0;
-        policy_add_block(&daemon->install_verdict, error.kind == ERROR_REFUSED ? "target" : "cancelled",
+        policy_add_block(&daemon->install_verdict,
+                         error.kind == ERROR_CANCELLED ? "cancelled"
+                         : daemon->over_budget         ? "max-bytes"
+                                                       : "target",
                          error.kind == ERROR_REFUSED
                              ? error.message
                              : "this release was cancelled; a newer one or moonsinter install goes on");
@@ -190,6 +193,8 @@ static void on_done(void *owner, const struct error *done_error)
         daemon->keep_verified_only = false;
     }
     daemon->clone = clone_free(daemon->clone);
+    if (!done_error && !planning)
+        release_forget_stock(daemon->release);
     if (planning)
         end_plan(daemon, done_error ? &error : NULL, overtaken);
     else if (done_error)
@@ -256,6 +261,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         .create_target = false,
         .check_target = check_target,
         .plan_only = plan_only,
+        .keep_stock = true,
         .keep_verified_only = daemon->keep_verified_only,
         .ignore_etag = daemon->ignore_etag,
         .connections = daemon->config->connections,

@@ -58,8 +58,8 @@ struct clone_progress {
  * but `done` may be NULL. */
 struct clone_events {
     void (*phase)(void *owner, enum clone_phase phase);
-    /* The scan is over; the plan is valid as long as the clone. Not called again when a changed server or a
-     * failed seed makes single chunks be planned for once more; clone_progress() shows that. */
+    /* The scan is over; the plan is valid during the call. Not called again when a failed copy or patch makes
+     * single chunks be planned for once more; clone_progress() shows that. */
     void (*planned)(void *owner, const struct plan *plan);
     /* Chunks first .. first+count-1 (from 0) now stand in the target, `bytes` together. */
     void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
@@ -89,7 +89,8 @@ struct clone_settings {
     const char *target_path;
     const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
-    bool plan_only; /* stop after planning; the target is opened for reading only, and may be missing */
+    bool plan_only;  /* stop after planning; the target is opened for reading only, and may be missing */
+    bool keep_stock; /* leave what is fetched in order to plan with the release, for its next clone */
     bool keep_verified_only; /* trust no chunk in place by its XXH3 alone: after a failed verification */
     bool ignore_etag;  /* the manifest was read again and is the same, though the image's ETag changed */
     bool hash_sources; /* report source_hashed */
@@ -124,7 +125,8 @@ const struct clone_progress *clone_progress(struct clone *clone);
  * and starting over can help. */
 bool clone_was_overtaken(const struct clone *clone);
 
-/* NULL before `planned`. */
+/* The last plan that was made; NULL before `planned`. In between, a thread may be making another: only for
+ * within `planned` and `done`. */
 const struct plan *clone_plan(const struct clone *clone);
 
 /* The chunks of the image, valid as long as the clone; NULL before scanning. */

@@ -82,6 +82,18 @@ static void clone_on_table_skipped(void *owner, const struct error *error)
         clone->events->table_skipped(clone->owner, error);
 }
 
+/* Patches that an earlier clone of this release has tried in vain are not tried again. */
+static bool *clone_take_failed(struct clone *clone, uint32_t patches)
+{
+    struct release_stock *stock = &clone->settings.release->stock;
+    bool *failed = stock->patch_failed;
+
+    if (patches == 0 || !failed || stock->failed_base != clone->base_number)
+        return alloc_array(patches, sizeof(bool));
+    stock->patch_failed = NULL;
+    return failed;
+}
+
 static void clone_outlined(struct clone *clone)
 {
     const struct chunk_table *table = outline_table(clone->outline);
@@ -91,7 +103,7 @@ static void clone_outlined(struct clone *clone)
     clone->settings.connections = transfer_connections(table, clone->settings.connections);
     clone->run_size_max = transfer_run_size_max(table, clone->settings.connections);
     clone->never_copy = alloc_array(chunk_table_count(table), sizeof(bool));
-    clone->patch_failed = alloc_array(patches, sizeof(bool));
+    clone->patch_failed = clone_take_failed(clone, patches);
     clone->patch_usable = alloc_array(patches, sizeof(bool));
     clone_count_scan(clone);
     if (clone->phase != CLONE_PHASE_SCANNING)
@@ -139,7 +151,7 @@ void clone_opened(struct clone *clone)
         .release = clone->settings.release,
         .sources = clone->sources,
         .give_up_ms = clone->settings.give_up_ms,
-        .keep_stock = clone->settings.plan_only,
+        .keep_stock = clone->settings.keep_stock,
         .hash = clone->settings.hash_sources,
         .has_base = clone->has_base,
         .base_number = clone->base_number,

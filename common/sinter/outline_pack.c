@@ -72,15 +72,15 @@ static void outline_run_unpack_index(struct pool_job *job)
                                 base->size, &outline->difference, &outline->patches_at, &outline->job_error);
 }
 
-/* The section has been used; a look ahead leaves it to the install. */
+/* The section has been used. What was in its place in the stock goes, for it may be another base's index. */
 static void outline_stock_section(struct outline *outline, uint8_t **stock)
 {
-    if (outline->settings.keep_stock && !outline->job_failed) {
-        free(*stock);
+    free(*stock);
+    *stock = NULL;
+    if (outline->settings.keep_stock && !outline->job_failed)
         *stock = outline->section;
-    } else {
+    else
         free(outline->section);
-    }
     outline->section = NULL;
 }
 
@@ -219,7 +219,9 @@ static void outline_on_cut(void *owner, const struct error *error, uint32_t xxh3
 
     if (error)
         failure = *error;
-    outline->rows = cutting_take_rows(outline->cutting);
+    /* Without all of its rows the source is scanned like any other. */
+    if (!error)
+        outline->rows = cutting_take_rows(outline->cutting);
     outline->cutting = cutting_free(outline->cutting); /* with the error */
     if (outline->stopping) {
         outline_end(outline, NULL);

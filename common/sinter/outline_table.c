@@ -59,8 +59,9 @@ static void outline_run_follow_table(struct pool_job *job)
 
     outline->index = chunk_index_new(outline->table);
     sources_expect(settings->sources, outline->table, outline->index);
-    /* The target is scanned all the same: for what stands in its place. */
-    if (outline->rows.count && settings->source_number != 0)
+    /* The target is scanned all the same, for what stands in its place, and so is everything for fixed
+     * chunks. */
+    if (outline->rows.count && settings->source_number != 0 && chunk_table_is_content_defined(outline->table))
         sources_add_rows(settings->sources, settings->source_number, &outline->rows);
     free(outline->rows.offsets);
     free(outline->rows.rows);

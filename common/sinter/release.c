@@ -1,6 +1,7 @@
 #include "common/sinter/release.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
@@ -23,14 +24,21 @@ struct release_fetch {
     struct error error;
 };
 
+void release_forget_stock(struct release *release)
+{
+    free(release->stock.table);
+    free(release->stock.index);
+    free(release->stock.frames);
+    free(release->stock.patch_failed);
+    release->stock = (struct release_stock){0};
+}
+
 struct release *release_free(struct release *release)
 {
     if (!release)
         return NULL;
+    release_forget_stock(release);
     manifest_free(release->manifest);
-    free(release->stock.table);
-    free(release->stock.index);
-    free(release->stock.frames);
     free(release->image_url);
     free(release->manifest_url);
     free(release->manifest_text);
@@ -40,6 +48,17 @@ struct release *release_free(struct release *release)
     free(release->last_modified);
     free(release);
     return NULL;
+}
+
+bool release_inherit(struct release *release, struct release *earlier)
+{
+    if (!earlier || earlier->manifest_size != release->manifest_size ||
+        memcmp(earlier->manifest_text, release->manifest_text, release->manifest_size) != 0)
+        return false;
+    release_forget_stock(release);
+    release->stock = earlier->stock;
+    earlier->stock = (struct release_stock){0};
+    return true;
 }
 
 static struct release *release_new(const char *image_url)

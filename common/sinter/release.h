@@ -14,13 +14,18 @@
 #include "common/io/pool.h"
 #include "common/sinter/trust.h"
 
-/* What a look ahead has fetched of a release, so that the install after it need not: see outline.h. All are
- * the exact bytes from the server, proved by the manifest; NULL where there is none. */
+/* What one clone of a release leaves to the next. The first three were fetched in order to plan, by a look
+ * ahead or an install that failed (see outline.h): the exact bytes from the server, proved by the manifest.
+ * NULL where there is none. */
 struct release_stock {
     uint8_t *table; /* IMAGE.chunks */
     uint8_t *index; /* the section of base `base` */
     uint32_t base;
     uint8_t *frames; /* the section */
+    /* Of each patch of base `failed_base`: it was fetched, and did not make what it should. Not to be fetched
+     * again and again. */
+    bool *patch_failed;
+    uint32_t failed_base;
 };
 
 /* An offered release; everything is owned by the structure. */
@@ -40,6 +45,13 @@ struct release {
 
 /* Frees; NULL is fine. Returns NULL. */
 struct release *release_free(struct release *release);
+
+/* Takes over what clones of `earlier` (may be NULL) have left, where both are by the same manifest; returns
+ * whether they are. */
+bool release_inherit(struct release *release, struct release *earlier);
+
+/* Frees what clones have left: there will be none for now. */
+void release_forget_stock(struct release *release);
 
 struct release_fetch;
 

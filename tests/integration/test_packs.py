@@ -362,3 +362,26 @@ def test_the_daemon_counts_the_pack_before_it_fetches_and_fetches_nothing_twice(
     daemon.wait(programs.installed("2"), "installed")
     assert sent(nginx, ".pack") + sent(nginx) + sent(nginx, ".chunks") == plan["bytes_to_download"]
     assert file_slots[1].read_bytes()[:len(new)] == new
+
+
+def test_patches_that_fail_are_paid_for_once(nginx, folder, file_slots, make_daemon):
+    """A budget that is used up by patches of no use is not used up again: the next plan does without them."""
+    seed, new, release = make_pair(folder)
+    base = read_manifest(release)["moonsinter"]["pack"]["bases"][0]
+    damage(f"{release}.pack", base["patches"], base["index"]["offset"] - base["patches"])
+    url = nginx.publish(release)
+    planned = plan_of(moonsinter("plan", url, folder / "out", seed))
+    assert planned["bytes_patched"] > 200_000
+    file_slots[0].write_bytes(seed.read_bytes())
+    budget = planned["download_bytes"] + 10_000
+    daemon = make_daemon(url, file_slots, mode="install", Transfer={"MaxBytesPerUpdate": str(budget), "RateLimit": "300K"}).start()
+
+    def held_by_budget(word):
+        return lambda status: (status["state"] == "held" and [block["what"] for block in status["blocked_by"]] == ["max-bytes"]
+                               and word in status["blocked_by"][0]["why"])
+    status = daemon.wait(held_by_budget("already"), "the budget is used up")
+    assert status["last_update"]["result"] == "failed"
+    before = sent(nginx, ".pack")
+    daemon.post("check")
+    daemon.wait(held_by_budget("would download"), "the next plan is too large")
+    assert sent(nginx, ".pack") == before, "nothing of it is fetched again"

@@ -418,6 +418,7 @@ static void test_a_plan_writes_nothing(void **state)
 {
     setup(&shared);
     shared.settings.plan_only = true;
+    shared.settings.keep_stock = true;
     run(&shared);
     assert_false(shared.failed);
     assert_int_equal(access(shared.target_path, F_OK), -1);

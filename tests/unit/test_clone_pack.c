@@ -36,7 +36,7 @@ struct fixture {
     char *url;
     uint8_t image[IMAGE_SIZE], old[IMAGE_SIZE];
     struct release *release;
-    char *target_path, *seed_path;
+    char *target_path, *seed_path, *other_path;
     struct clone_settings settings;
     struct clone *clone;
     /* what was told */
@@ -51,17 +51,26 @@ struct fixture {
     unsigned fault_count;
     unsigned cancel_in_event; /* 0 = never */
     void (*planned)(struct fixture *fixture);
+    void (*scanning)(struct fixture *fixture);
 };
 
 static struct fixture shared;
 
-/* What generate has made, patches alone or chunks as well: the same for every test, so it is made once. */
+/* What a pack holds. */
+enum content {
+    PATCHES,
+    PATCHES_AND_CHUNKS,
+    TWO_BASES, /* patches against the seed, and against `other` */
+    CONTENT_COUNT,
+};
+
+/* What generate has made: the same for every test, so it is made once. */
 struct published {
     char *table, *pack, *manifest;
     size_t table_size, pack_size, manifest_size;
 };
 
-static struct published made[2];
+static struct published made[CONTENT_COUNT];
 
 static void count(struct fixture *fixture)
 {
@@ -72,7 +81,11 @@ static void count(struct fixture *fixture)
 
 static void on_phase(void *owner, enum clone_phase phase)
 {
-    count(owner);
+    struct fixture *fixture = owner;
+
+    if (phase == CLONE_PHASE_SCANNING && fixture->scanning)
+        fixture->scanning(fixture);
+    count(fixture);
 }
 
 static void on_planned(void *owner, const struct plan *plan)
@@ -175,17 +188,17 @@ static char *read_published(const struct fixture *fixture, const char *suffix, s
     return data;
 }
 
-static void generate(struct fixture *fixture, bool with_chunks, struct published *published)
+static void generate(struct fixture *fixture, enum content content, struct published *published)
 {
     CLEANUP_FREE char *path = folder_write(fixture->folder, "image", fixture->image, IMAGE_SIZE);
-    const char *bases[] = {fixture->seed_path};
+    const char *bases[] = {fixture->seed_path, fixture->other_path};
     const struct generate_settings settings = {
         .image_path = path,
         .chunk_size = 64 * 1024,
         .average = AVERAGE,
-        .with_pack = with_chunks,
+        .with_pack = content == PATCHES_AND_CHUNKS,
         .base_paths = bases,
-        .base_count = 1,
+        .base_count = content == TWO_BASES ? 2 : 1,
         .span_max = 128 * 1024,
         .output_max = 64 * 1024,
     };
@@ -199,13 +212,26 @@ static void generate(struct fixture *fixture, bool with_chunks, struct published
     published->manifest = read_published(fixture, ".json", &published->manifest_size);
 }
 
-static void publish(struct fixture *fixture, bool with_chunks)
+static struct release *read_release(const struct fixture *fixture, enum content content)
 {
-    struct published *published = &made[with_chunks];
+    const struct published *published = &made[content];
+    char *manifest = alloc_zeroed(published->manifest_size + 1);
+    struct release *release;
     struct error error;
 
+    memcpy(manifest, published->manifest, published->manifest_size);
+    if (!release_from_text(fixture->url, manifest, published->manifest_size, NULL, 0, &(struct trust){0},
+                           &release, &error))
+        fail_msg("%s", error.message);
+    return release;
+}
+
+static void publish(struct fixture *fixture, enum content content)
+{
+    struct published *published = &made[content];
+
     if (!published->pack)
-        generate(fixture, with_chunks, published);
+        generate(fixture, content, published);
     fixture->server = range_server_new(fixture->base);
     fixture->image_file =
         range_server_put(fixture->server, "/image", fixture->image, IMAGE_SIZE, "\"image\"");
@@ -215,14 +241,10 @@ static void publish(struct fixture *fixture, bool with_chunks)
         range_server_put(fixture->server, "/image.pack", published->pack, published->pack_size, "\"pack\"");
     range_server_set_fault(fixture->server, choose_fault, fixture);
     fixture->url = range_server_url(fixture->server, "/image");
-    char *manifest = alloc_zeroed(published->manifest_size + 1);
-    memcpy(manifest, published->manifest, published->manifest_size);
-    if (!release_from_text(fixture->url, manifest, published->manifest_size, NULL, 0, &(struct trust){0},
-                           &fixture->release, &error))
-        fail_msg("%s", error.message);
+    fixture->release = read_release(fixture, content);
 }
 
-static void setup(struct fixture *fixture, bool with_chunks)
+static void setup(struct fixture *fixture, enum content content)
 {
     struct http_settings settings = {.connections = 3};
 
@@ -234,8 +256,10 @@ static void setup(struct fixture *fixture, bool with_chunks)
     assert_true(http_new(fixture->base, &settings, &fixture->http, NULL));
     make_images(fixture);
     fixture->seed_path = folder_write(fixture->folder, "seed", fixture->old, IMAGE_SIZE);
+    dice_fill(&fixture->dice, fixture->old + 200 * 1000, 100 * 1000);
+    fixture->other_path = folder_write(fixture->folder, "other", fixture->old, IMAGE_SIZE);
     fixture->target_path = alloc_printf("%s/target", fixture->folder);
-    publish(fixture, with_chunks);
+    publish(fixture, content);
 }
 
 static void teardown(struct fixture *fixture)
@@ -248,6 +272,7 @@ static void teardown(struct fixture *fixture)
     folder_free(fixture->folder);
     free(fixture->target_path);
     free(fixture->seed_path);
+    free(fixture->other_path);
     free(fixture->url);
 }
 
@@ -319,18 +344,28 @@ static void test_the_plan_is_what_is_fetched(void **state)
     }
 }
 
-/* What a look ahead has fetched is not fetched again. */
+static void cancel(struct fixture *fixture)
+{
+    clone_cancel(fixture->clone);
+}
+
+/* What a look ahead has fetched is not fetched again, nor what an install has that failed. */
 static void test_a_plan_and_then_the_clone(void **state)
 {
     for (int with_chunks = 0; with_chunks < 2; with_chunks++) {
         setup(&shared, with_chunks);
         shared.settings.plan_only = true;
+        shared.settings.keep_stock = true;
         run(&shared);
         assert_false(shared.failed);
         const struct plan_totals planned = shared.totals;
         assert_true(planned.section_bytes > 0);
         assert_int_equal(shared.progress.bytes_received, planned.section_bytes + planned.table_bytes);
         shared.settings.plan_only = false;
+        shared.planned = cancel;
+        run(&shared);
+        assert_int_equal(shared.error.kind, ERROR_CANCELLED);
+        shared.planned = NULL;
         run(&shared);
         check_whole(&shared);
         assert_int_equal(shared.totals.section_bytes + shared.totals.table_bytes, 0);
@@ -339,6 +374,27 @@ static void test_a_plan_and_then_the_clone(void **state)
                          plan_download_bytes(&planned) - planned.section_bytes - planned.table_bytes);
         teardown(&shared);
     }
+}
+
+/* Another base may be at hand by then, whose index is another. */
+static void test_a_plan_and_then_clones_from_another_base(void **state)
+{
+    setup(&shared, TWO_BASES);
+    shared.settings.plan_only = true;
+    shared.settings.keep_stock = true;
+    run(&shared);
+    assert_false(shared.failed);
+    shared.settings.plan_only = shared.settings.keep_stock = false;
+    assert_int_equal(rename(shared.other_path, shared.seed_path), 0);
+    for (int i = 0; i < 2; i++) {
+        run(&shared);
+        check_whole(&shared);
+        assert_int_equal(shared.packs_skipped, 0);
+        assert_true(shared.totals.bytes_patched > 0);
+        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+        assert_int_equal(unlink(shared.target_path), 0);
+    }
+    teardown(&shared);
 }
 
 static void test_the_target_is_patched_in_place(void **state)
@@ -413,6 +469,70 @@ static void test_patches_that_are_no_patches(void **state)
         assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
         teardown(&shared);
     }
+}
+
+/* Nor are they fetched again for the same release, so that the next plan is true. */
+static void test_patches_that_failed_are_not_tried_again(void **state)
+{
+    setup(&shared, PATCHES);
+    shared.fault = bad_patches;
+    shared.fault_count = UINT32_MAX;
+    run(&shared);
+    check_whole(&shared);
+    assert_true(shared.totals.bytes_patched > 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(unlink(shared.target_path), 0);
+        run(&shared);
+        check_whole(&shared);
+        assert_int_equal(shared.totals.bytes_patched, 0);
+        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+        /* The same manifest, fetched again. */
+        struct release *again = read_release(&shared, PATCHES);
+        assert_true(release_inherit(again, shared.release));
+        release_free(shared.release);
+        shared.release = again;
+    }
+    struct release *another = read_release(&shared, PATCHES_AND_CHUNKS);
+    assert_false(release_inherit(another, shared.release));
+    assert_false(release_inherit(another, NULL));
+    release_free(another);
+    teardown(&shared);
+}
+
+static enum range_fault no_table(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return strcmp(path, "/image.chunks") == 0 ? RANGE_FAULT_MISSING : RANGE_FAULT_NONE;
+}
+
+/* The seed was cut for a table that cannot be had, and is then looked through for the fixed chunks. */
+static void test_a_table_that_is_nowhere(void **state)
+{
+    setup(&shared, PATCHES);
+    change_seed(&shared);
+    shared.fault = no_table;
+    shared.fault_count = UINT32_MAX;
+    run(&shared);
+    check_whole(&shared);
+    assert_int_equal(shared.packs_skipped, 1);
+    assert_true(shared.bytes_of[CLONE_FATE_COPIED] > 0);
+    teardown(&shared);
+}
+
+static void shorten_seed(struct fixture *fixture)
+{
+    assert_int_equal(truncate(fixture->seed_path, IMAGE_SIZE - 200 * 1000), 0);
+}
+
+/* A seed that cannot be cut to its end is scanned like any other, which tells what is wrong with it. */
+static void test_a_seed_that_gets_shorter_while_it_is_cut(void **state)
+{
+    setup(&shared, PATCHES);
+    shared.scanning = shorten_seed;
+    run(&shared);
+    check_whole(&shared);
+    assert_int_equal(shared.packs_skipped, 1);
+    assert_int_equal(shared.seeds_skipped, 1);
+    teardown(&shared);
 }
 
 static void test_an_index_that_is_none(void **state)
@@ -519,9 +639,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_plan_is_what_is_fetched),
         cmocka_unit_test(test_a_plan_and_then_the_clone),
+        cmocka_unit_test(test_a_plan_and_then_clones_from_another_base),
         cmocka_unit_test(test_the_target_is_patched_in_place),
         cmocka_unit_test(test_a_seed_that_changes_under_way),
         cmocka_unit_test(test_patches_that_are_no_patches),
+        cmocka_unit_test(test_patches_that_failed_are_not_tried_again),
+        cmocka_unit_test(test_a_table_that_is_nowhere),
+        cmocka_unit_test(test_a_seed_that_gets_shorter_while_it_is_cut),
         cmocka_unit_test(test_an_index_that_is_none),
         cmocka_unit_test(test_chunks_that_are_none),
         cmocka_unit_test(test_cancelled_within_any_event),
