@@ -271,6 +271,14 @@ static bool must_identify(const struct daemon *daemon)
            strcmp(daemon->identified, daemon->offered.sha256) != 0;
 }
 
+/* Whether the last plan, for the same release and slots, was more than a poll may fetch. */
+static bool is_still_too_much(const struct daemon *daemon, const struct policy_input *input)
+{
+    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view.slots &&
+           daemon->target == slots_target(daemon->view.slots) && input->max_bytes &&
+           input->plan_bytes > input->max_bytes;
+}
+
 void daemon_check_judge(struct daemon *daemon, bool planned)
 {
     const char *unchanged = find_unchanged(daemon);
@@ -295,8 +303,9 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         return;
     }
     daemon_policy_input(daemon, &input);
-    /* Only this look's own plan counts: the slots may have changed since an older one. */
-    input.planned = input.planned && planned;
+    /* Only this look's own plan counts: the slots may have changed since an older one. But what was too much
+     * for the budget is not scanned again at each poll; whoever asks for a check gets it measured anew. */
+    input.planned = input.planned && (planned || is_still_too_much(daemon, &input));
     policy_judge_install(&input, &verdict);
     if (verdict.count) {
         daemon->install_verdict = verdict;

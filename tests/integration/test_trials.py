@@ -149,9 +149,13 @@ def test_what_runs_is_recognized_on_a_machine_installed_by_other_means(nginx, re
 
 
 def test_a_byte_budget_holds_what_costs_more(nginx, release, file_slots, make_daemon):
-    daemon = make_daemon(nginx.publish(release), file_slots, mode="install", Transfer={"MaxBytesPerUpdate": "100K"}).start()
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="install", Update={"Interval": "1s"},
+                         Transfer={"MaxBytesPerUpdate": "100K"}).start()
     status = daemon.wait(lambda status: status["state"] == "held", "it is held")
     assert whats(status) == ["max-bytes"]
     assert nginx.requests("/image") == [] and file_slots[1].read_bytes() == b""
     code, plan = daemon.request("GET", "/v1/plan")
     assert code == 200 and plan["bytes_to_download"] > 100 * 1024
+    polls = len(nginx.requests("/image.json"))
+    daemon.wait(lambda status: len(nginx.requests("/image.json")) > polls + 2, "it goes on asking the server")
+    assert daemon.log.count("the plan: ") == 1, "but does not scan the slots again for each answer"
