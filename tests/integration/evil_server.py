@@ -467,10 +467,10 @@ class EvilServer:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*tls)
         self.stopping = threading.Event()
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.rules = {}
-        self.reset_stats()
         self.running = 0
+        self.reset_stats()
         self.server = Server(("127.0.0.1", port), Handler)
         self.server.evil = self
         self.port = self.server.server_address[1]
@@ -516,7 +516,9 @@ class EvilServer:
                                           "peak": self.peak, "connections": self.connections, "paths": self.paths}))
 
     def reset_stats(self):
+        """Requests whose client has gone may still be writing: they belong to what was before."""
         with self.lock:
+            self.lock.wait_for(lambda: self.running == 0, timeout=10)
             self.paths = {}
             self.peak = self.connections = 0
 
@@ -537,6 +539,7 @@ class EvilServer:
     def end(self):
         with self.lock:
             self.running -= 1
+            self.lock.notify_all()
 
     def connected(self):
         with self.lock:

@@ -60,7 +60,8 @@ static struct frame_index *parse(struct sample *sample, const uint64_t *numbers,
     for (size_t i = 0; i < more; i++)
         byte_writer_bytes(&writer, "", 1);
     uint8_t *copy = malloc(writer.size ? writer.size : 1);
-    memcpy(copy, writer.data, writer.size);
+    if (writer.size)
+        memcpy(copy, writer.data, writer.size);
     bool ok =
         frame_index_parse(copy, writer.size, sample->table, sample->first_alike, pack_size, &index, &error);
     free(copy);
