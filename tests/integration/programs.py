@@ -21,6 +21,14 @@ SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
 PATIENCE = 4 if SANITIZED else 1
 
 
+def wait_until(condition, what, timeout=20):
+    """Until `condition` holds, `timeout` seconds at most (more under sanitizers)."""
+    deadline = time.monotonic() + timeout * PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout * PATIENCE} s"
+        time.sleep(0.02)
+
+
 class Result:
     """What a finished command left: exit status, JSON events from stdout, stderr."""
 

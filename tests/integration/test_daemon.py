@@ -603,7 +603,8 @@ def test_a_lost_state_folder_does_not_stop_it(nginx, folder, file_slots, make_da
             break
         except OSError:
             time.sleep(0.05)
-    daemon.post("check")
+    # It may look at the server by itself just now.
+    programs.wait_until(lambda: daemon.request("POST", "/v1/check")[0] == 202, "it takes an order")
     daemon.wait(lambda status: status["state"] in ("idle", "held", "reboot-pending"), "it goes on")
 
 

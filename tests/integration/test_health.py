@@ -8,6 +8,7 @@ import pytest
 
 import images
 import programs
+from programs import wait_until
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
@@ -50,13 +51,6 @@ def is_gone(pid):
             return stat.read().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def wait_until(condition, what, timeout=20):
-    deadline = time.monotonic() + timeout * programs.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout * programs.PATIENCE} s"
-        time.sleep(0.02)
 
 
 def test_a_failing_check_falls_back_and_is_told_of(nginx, folder, release, file_slots, checks, make_daemon):
@@ -234,5 +228,7 @@ def test_stopping_during_a_trial(ending, nginx, folder, release, file_slots, che
     wait_until(lambda: is_gone(pid), "the check is ended")
     record = json.loads((daemon.folder / "state" / "record.json").read_text())
     assert record["trial"]["stage"] == "booted"
+    (folder / "pid").unlink()
     daemon.start()
     assert daemon.wait(is_on_trial, "the trial goes on")["boot"]["tries_left"] == 1
+    wait_until((folder / "pid").exists, "the check runs again")
