@@ -1,4 +1,6 @@
 """Devices to test: a machine, its loader, its disks, and the releases that are published for it."""
+import shutil
+
 import pytest
 
 import disks
@@ -107,15 +109,42 @@ class UbootDevice(Device):
         self.machine.expect(f"moonsinter: starting slot {slot.upper()}")
 
 
+class SystemdBootDevice(Device):
+    backend = "systemd-boot"
+    fstab = Device.fstab + "/dev/disk/by-partlabel/esp /boot/efi vfat ro 0 0\n"
+    boot_keys = ""
+    one_try = True
+
+    def __init__(self, *arguments, **options):
+        if not disks.SYSTEMD_BOOT.exists() or not (disks.OVMF / "OVMF_CODE_4M.fd").exists():
+            pytest.skip("not installed: systemd-boot or OVMF (tests/packages --install system)")
+        super().__init__(*arguments, **options)
+
+    def make_disks(self):
+        # The loader says nothing of what it starts, so the kernel has to.
+        options = systems.KERNEL_OPTIONS.replace("quiet", "loglevel=7")
+        self.disk = disks.make_systemd_boot_disk(self.folder, self.images[1], SLOT_MIB, options, self.guest.kernel,
+                                                 self.guest.initrd)
+        variables = self.folder / "variables.fd"
+        shutil.copy(disks.OVMF / "OVMF_VARS_4M.fd", variables)
+        return [*machine.disk(self.disk.path),
+                "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={disks.OVMF}/OVMF_CODE_4M.fd",
+                "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+
+    def expect_start(self, slot):
+        self.machine.expect(f"Kernel command line: .*root=PARTLABEL=root-{slot} ")
+
+
 class TrybootDevice(Device):
     backend = "rpi-tryboot"
     fstab = Device.fstab + "/dev/disk/by-partlabel/firmware /boot/firmware vfat rw 0 0\n"
     boot_keys = ""
     one_try = True
+    make_disk = staticmethod(disks.make_tryboot_disk)
 
     def make_disks(self):
-        self.disk = disks.make_tryboot_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS,
-                                            self.guest.kernel, self.guest.initrd)
+        self.disk = self.make_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS, self.guest.kernel,
+                                   self.guest.initrd)
         return machine.disk(self.disk.path, boot=False)
 
     def make_machine(self, make_machine, arguments):
@@ -123,6 +152,15 @@ class TrybootDevice(Device):
 
     def expect_start(self, slot):
         self.machine.expect(rf"firmware: tryboot \d, root=PARTLABEL=root-{slot}")
+
+
+class CmdlineDevice(TrybootDevice):
+    backend = "rpi-cmdline"
+    boot_keys = "AllowNoFallback=yes\n"
+    make_disk = staticmethod(disks.make_cmdline_disk)
+
+    def expect_start(self, slot):
+        self.machine.expect(f"firmware: tryboot 0, root=PARTLABEL=root-{slot}")
 
 
 class GrubTwoDisks(GrubDevice):

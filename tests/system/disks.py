@@ -198,6 +198,26 @@ def make_uboot_disk(folder, slot_a, slot_mib, options):
     return made
 
 
+# --- systemd-boot -----------------------------------------------------------------------------------------------
+
+SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+OVMF = pathlib.Path("/usr/share/OVMF")
+
+
+def make_systemd_boot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
+    """EFI system partition with an entry and a kernel for each slot, two slots, data."""
+    files = {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "loader/loader.conf": b"timeout 0\neditor no\n"}
+    for slot in "ab":
+        files[f"{slot}/vmlinuz"], files[f"{slot}/initrd.img"] = kernel, initrd
+        files[f"loader/entries/moonsinter-{slot}.conf"] = (
+            f"title Slot {slot.upper()}\nsort-key moonsinter-{slot}\nlinux /{slot}/vmlinuz\ninitrd /{slot}/initrd.img\n"
+            f"options root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}\n").encode()
+    esp = make_fat(folder / "esp.fat", 64, files, big=True)
+    return Disk(folder / "disk.img", [
+        Partition("esp", 64, ESP, content=esp), Partition("root-a", slot_mib, content=slot_a),
+        Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+
+
 # --- Raspberry Pi -----------------------------------------------------------------------------------------------
 
 def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
@@ -211,3 +231,13 @@ def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
             "config.txt": config, "cmdline.txt": cmdline, "vmlinuz": kernel, "initrd.img": initrd})))
     return Disk(folder / "disk.img", [*partitions, Partition("root-a", slot_mib, content=slot_a),
                                       Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+
+
+def make_cmdline_disk(folder, slot_a, slot_mib, options, kernel, initrd):
+    """One boot partition for both slots, whose cmdline.txt names one of them."""
+    files = {"config.txt": b"kernel=vmlinuz\ninitramfs initrd.img followkernel\n", "vmlinuz": kernel, "initrd.img": initrd,
+             "cmdline.txt": f"root=PARTLABEL=root-a {options}\n".encode()}
+    return Disk(folder / "disk.img", [
+        Partition("firmware", 24, content=make_fat(folder / "firmware.fat", 24, files)),
+        Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib),
+        Partition("data", 24, content=make_data(folder))])

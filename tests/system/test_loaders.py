@@ -2,11 +2,11 @@
 import pytest
 
 import systems
-from devices import GrubDevice, TrybootDevice, UbootDevice, is_settled
+from devices import CmdlineDevice, GrubDevice, SystemdBootDevice, TrybootDevice, UbootDevice, is_settled
 
 # GRUB is in the share that every change has to pass, the others are in the full run.
 LOADERS = [pytest.param(GrubDevice, id="grub"), *(
-    pytest.param(kind, id=kind.backend, marks=pytest.mark.full) for kind in (UbootDevice, TrybootDevice))]
+    pytest.param(kind, id=kind.backend, marks=pytest.mark.full) for kind in (UbootDevice, SystemdBootDevice, TrybootDevice, CmdlineDevice))]
 
 
 @pytest.fixture
@@ -60,3 +60,19 @@ def test_a_release_that_is_no_good(device, nginx, what):
     device.machine.wait_status(lambda status: status["state"] == "held" and
                                [block["what"] for block in status["blocked_by"]] == ["failed-before"], "it is held")
     assert nginx.requests("/image") == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("device", [pytest.param(SystemdBootDevice, id="systemd-boot")], indirect=True)
+def test_before_anything_was_selected(device):
+    """A new machine, on which none of the loader's variables is set: slot A it is, and nothing is on trial."""
+    status = device.start()
+    assert device.machine.run("cd /sys/firmware/efi/efivars && ls | grep -e LoaderEntryDefault -e LoaderEntryOneShot",
+                              check=False) == ""
+    assert status["boot"]["next"] == "a" and not status["boot"]["trial"]
+    assert status["slots"]["a"]["role"] == "active"
+    # Nor is anything wrong with the loader; that no release is published yet is another matter.
+    told = device.machine.run("moonsinter doctor", check=False)
+    found = [line.split(maxsplit=2) for line in told.splitlines() if " boot-loader: " in line]
+    assert {"slot a has the entry moonsinter-a.conf", "slot b has the entry moonsinter-b.conf"} <= {line[2] for line in found}
+    assert not [line for line in found if line[0] == "FAILURE"], told
