@@ -191,6 +191,14 @@ struct chunk_table *chunk_table_free(struct chunk_table *table)
     return NULL;
 }
 
+uint8_t *chunk_table_take_data(struct chunk_table *table)
+{
+    uint8_t *data = table->data;
+
+    table->data = NULL;
+    return data;
+}
+
 bool chunk_table_is_content_defined(const struct chunk_table *table)
 {
     return table->content_defined;

@@ -38,6 +38,10 @@ struct chunk_table *chunk_table_new_fixed(uint32_t *hashes, uint32_t count, uint
 /* Frees the table; NULL is fine. Returns NULL. */
 struct chunk_table *chunk_table_free(struct chunk_table *table);
 
+/* The bytes that chunk_table_parse() was given, the caller's to free; NULL for fixed chunks. Only
+ * chunk_table_free() may follow. */
+uint8_t *chunk_table_take_data(struct chunk_table *table);
+
 /* True for content-defined chunks, false for the ancestor's fixed ones. */
 bool chunk_table_is_content_defined(const struct chunk_table *table);
 

@@ -159,11 +159,23 @@ void outline_cancel(struct outline *outline)
     }
 }
 
+/* The table goes back to the stock as it came, rather than lie there twice meanwhile. */
+static void outline_stock_table(struct outline *outline)
+{
+    struct release_stock *stock = &outline->settings.release->stock;
+
+    if (!outline->settings.keep_stock || !outline->table || !chunk_table_is_content_defined(outline->table))
+        return;
+    free(stock->table);
+    stock->table = chunk_table_take_data(outline->table);
+}
+
 struct outline *outline_free(struct outline *outline)
 {
     if (!outline)
         return NULL;
     fetch_cancel(outline->fetch);
+    outline_stock_table(outline);
     free(outline->table_url);
     free(outline->pack_url);
     free(outline->section);

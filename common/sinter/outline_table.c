@@ -20,16 +20,7 @@ static bool parse_table(struct outline *outline, struct error *error)
         return error_set(error, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",
                          outline->table_url);
     }
-    uint8_t *stock = outline->settings.keep_stock ? malloc(size) : NULL;
-    if (stock)
-        memcpy(stock, data, size);
-    if (!chunk_table_parse(data, size, manifest->file_size, &outline->table, error)) {
-        free(stock);
-        return false;
-    }
-    free(outline->settings.release->stock.table);
-    outline->settings.release->stock.table = stock;
-    return true;
+    return chunk_table_parse(data, size, manifest->file_size, &outline->table, error);
 }
 
 static bool make_fixed_table(struct outline *outline, struct error *error)
