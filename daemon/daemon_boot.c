@@ -197,6 +197,16 @@ void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum 
     daemon_watch_jobs(daemon);
 }
 
+const char *daemon_boot_argument(const struct daemon *daemon)
+{
+    const struct boot_state *boot = &daemon->view.boot;
+
+    /* Not for a slot whose trial is over. */
+    return boot->trial != SLOT_NONE && boot->trial == boot->next
+               ? boot_get_abilities(daemon->boot)->reboot_argument
+               : NULL;
+}
+
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot)
 {
     enum boot_health recorded = daemon->record->slots[slot].state;

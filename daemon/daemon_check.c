@@ -165,6 +165,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .falling_back = daemon->update.falling_back,
         .next_invalid =
             next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
+        .reboot_argument = daemon_boot_argument(daemon),
         .windows = daemon->config->windows,
         .window_count = daemon->config->window_count,
     };

@@ -83,6 +83,17 @@ static void on_table_skipped(void *owner, const struct error *error)
                 error->message);
 }
 
+/* Armed once more after somebody's plain reboot, each night maybe: the entry that is there says it all. */
+static bool is_told(const struct record *record, const struct record_entry *entry)
+{
+    const struct record_entry *last =
+        record->history_count ? &record->history[record->history_count - 1] : NULL;
+
+    return last && entry->result == RECORD_RESULT_INSTALLED && last->result == entry->result &&
+           last->slot == entry->slot && !entry->bytes_written && strcmp(last->to, entry->to) == 0 &&
+           strcmp(last->from, entry->from) == 0;
+}
+
 void daemon_install_remember(struct daemon *daemon, enum record_result result, const char *reason)
 {
     struct record_entry entry = {
@@ -98,7 +109,8 @@ void daemon_install_remember(struct daemon *daemon, enum record_result result, c
     if (daemon->view.running != SLOT_NONE)
         memcpy(entry.from, daemon->record->slots[daemon->view.running].release.version, sizeof(entry.from));
     memcpy(entry.to, daemon->installing.version, sizeof(entry.to));
-    record_add_history(daemon->record, &entry);
+    if (!is_told(daemon->record, &entry))
+        record_add_history(daemon->record, &entry);
 }
 
 static void end_plan(struct daemon *daemon, const struct error *error, bool overtaken)

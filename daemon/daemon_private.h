@@ -313,6 +313,9 @@ void daemon_view_finish(struct daemon_view *view);
 void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
                         struct device *held, void (*then)(struct daemon *daemon, const struct error *error));
 
+/* What the firmware has to be told at the reboot that tries what is armed; NULL where a plain one does. */
+const char *daemon_boot_argument(const struct daemon *daemon);
+
 /* Health of a slot as the status shows it: the loader's word, else the record's. */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
 
@@ -345,6 +348,10 @@ void daemon_reboot_retry_later(struct daemon *daemon);
 
 /* The order REBOOT. */
 void daemon_reboot(struct daemon *daemon);
+
+/* We are told to end, maybe for a reboot that somebody else asked for: remembers whether it tries what is
+ * armed. */
+void daemon_reboot_note_others(struct daemon *daemon);
 
 /* judge_timer and reboot_timer. */
 void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner);

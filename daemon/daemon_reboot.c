@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 
 enum {
@@ -29,16 +31,13 @@ static void ask_run(struct pool_job *job)
 static void ask(struct daemon *daemon, bool only_ask, void (*done)(struct pool_job *job))
 {
     struct daemon_reboot *work = &daemon->reboot_work;
-    const struct boot_state *boot = &daemon->view.boot;
-    /* Not one whose trial is over. */
-    bool tries_slot = boot->trial != SLOT_NONE && boot->trial == boot->next;
 
     assert(!work->busy);
     *work = (struct daemon_reboot){
         .job = {.run = ask_run, .done = done},
         .busy = true,
         .only_ask = only_ask,
-        .argument = tries_slot ? boot_get_abilities(daemon->boot)->reboot_argument : NULL,
+        .argument = daemon_boot_argument(daemon),
         /* A slot that failed its trial is not fit to hold anything off. */
         .heed_inhibitors = !daemon->update.falling_back,
     };
@@ -152,6 +151,7 @@ void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner)
 static void post_reboot_failed(struct daemon *daemon, const struct error *error)
 {
     event_del(daemon->reboot_timer);
+    daemon->record->trial.reboot_asked = false;
     daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, error);
 }
 
@@ -230,6 +230,16 @@ static void on_started(struct daemon *daemon, const struct error *error)
 /* The record on the medium is the last thing before the machine goes down. */
 static void on_reboot_saved(struct daemon *daemon, const struct error *save_error)
 {
+    struct error error;
+
+    if (save_error && daemon->record->trial.reboot_asked) {
+        /* A slot that does not come up would never count as tried, and be tried for ever. */
+        error_set(&error, ERROR_SYSTEM,
+                  "the release is not tried, because the record cannot be saved: %.300s",
+                  save_error->message);
+        post_reboot_failed(daemon, &error);
+        return;
+    }
     if (boot_get_abilities(daemon->boot)->in_place_reboot) {
         daemon_boot_submit(daemon, DAEMON_BOOT_START, SLOT_NONE, NULL, on_started);
     } else if (daemon->reboot_work.busy) {
@@ -239,7 +249,42 @@ static void on_reboot_saved(struct daemon *daemon, const struct error *save_erro
     }
 }
 
+/* Where the firmware has to be told, the slot that ran before is what any other reboot leads to. So only one
+ * that was asked for is a try, whatever comes up after it. */
+static bool note_asked(struct daemon *daemon)
+{
+    struct record_trial *trial = &daemon->record->trial;
+
+    if (trial->stage != RECORD_STAGE_ARMED || !daemon_boot_argument(daemon))
+        return false;
+    trial->reboot_asked = true;
+    return true;
+}
+
 void daemon_reboot(struct daemon *daemon)
 {
+    note_asked(daemon);
     daemon_save_then(daemon, on_reboot_saved);
+}
+
+/* systemctl and logind leave there what the kernel is to tell the firmware. A file in memory: reading it does
+ * not block. */
+static bool is_parameter(const char *argument)
+{
+    CLEANUP_FREE char *text = NULL;
+    struct error error;
+    size_t size;
+
+    if (!file_read("/run/systemd/reboot-param", 256, &text, &size, &error))
+        return false;
+    text[strcspn(text, "\n")] = 0;
+    return strcmp(text, argument) == 0;
+}
+
+void daemon_reboot_note_others(struct daemon *daemon)
+{
+    const char *argument = daemon_boot_argument(daemon);
+
+    if (argument && !daemon->record->trial.reboot_asked && is_parameter(argument) && note_asked(daemon))
+        daemon_save_start(daemon);
 }

@@ -8,6 +8,17 @@
 
 /* --- after a start --- */
 
+/* The slot that was armed is not what the machine was started into, and was not to be: nothing is known
+ * against its release, which is verified and armed anew. */
+static void note_no_try(struct record *record)
+{
+    struct record_trial *trial = &record->trial;
+
+    record->slots[trial->slot].state = BOOT_HEALTH_UNKNOWN;
+    trial->arms -= trial->arms > 0;
+    trial->stage = RECORD_STAGE_NONE;
+}
+
 /* A trial ended without anybody here to give a verdict: the loader went back to the other slot. */
 static void note_fall_back(struct daemon *daemon)
 {
@@ -26,10 +37,14 @@ static void note_fall_back(struct daemon *daemon)
         return;
     }
     if (trial->stage == RECORD_STAGE_ARMING) {
-        /* The boot selection was never written, so this was no try. */
-        record->slots[trial->slot].state = BOOT_HEALTH_UNKNOWN;
-        trial->arms -= trial->arms > 0;
-        trial->stage = RECORD_STAGE_NONE;
+        /* The boot selection was never written. */
+        note_no_try(record);
+        return;
+    }
+    if (trial->stage == RECORD_STAGE_ARMED && abilities->reboot_argument && !trial->reboot_asked) {
+        log_notice("slot %s was not tried: the machine was started anew without \"%s\"",
+                   slot_name(trial->slot), abilities->reboot_argument);
+        note_no_try(record);
         return;
     }
     snprintf(entry.reason, sizeof(entry.reason), "slot %s %s; the boot loader went back to slot %s%s",
@@ -115,6 +130,8 @@ void daemon_trial_classify(struct daemon *daemon)
     if (boot->trial == running) {
         classify_trial(daemon, reason, sizeof(reason));
     } else if (boot->next == slot_other(running)) {
+        /* Whatever reboot was asked for did not come to pass yet. */
+        trial->reboot_asked = false;
         bool falling_back = daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD;
         /* Once: where the loader nevertheless starts the slot again, there is no end to it. */
         bool at_once = falling_back && trial->stage == RECORD_STAGE_REJECTED && trial->slot == running;

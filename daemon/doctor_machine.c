@@ -233,5 +233,10 @@ void doctor_look_at_reboot(struct doctor *doctor)
                 error.message, has_systemd ? "systemctl reboot" : "reboot");
         break;
     }
+    if (abilities && abilities->reboot_argument && doctor->config->mode != CONFIG_MODE_REBOOT)
+        doctor_tell(doctor, "reboot", BOOT_LEVEL_WARNING,
+                    "a plain reboot does not try an update, for the firmware has to be told: run moonsinter "
+                    "reboot or systemctl reboot --reboot-argument=\"%s\", or set Mode=reboot",
+                    abilities->reboot_argument);
     look_at_watchdog(doctor);
 }

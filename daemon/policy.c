@@ -212,6 +212,17 @@ static bool judge_window(const struct policy_input *input, struct policy_block *
     return object(block, "the machine reboots when its next window opens%s local time", opens);
 }
 
+/* Nobody here reboots, and whoever does has to know. */
+static bool judge_argument(const struct policy_input *input, struct policy_block *block)
+{
+    if (policy_wants_reboot(input) || !input->reboot_argument)
+        return true;
+    return object(block,
+                  "a plain reboot does not try the new slot, for the firmware has to be told: run moonsinter "
+                  "reboot, or systemctl reboot --reboot-argument=\"%.40s\"",
+                  input->reboot_argument);
+}
+
 static const struct policy_rule install_rules[] = {
     {"running-slot-unknown", judge_running_known},
     {"running-slot-not-good", judge_running_good},
@@ -231,6 +242,7 @@ static const struct policy_rule reboot_rules[] = {
     {"no-fallback", judge_fall_back},
     {"next-slot-invalid", judge_next},
     {"reboot-window", judge_window},
+    {"reboot-argument", judge_argument},
 };
 
 static void judge_all(const struct policy_rule *rules, size_t count, const struct policy_input *input,

@@ -57,6 +57,7 @@ struct policy_input {
     bool allow_no_fallback; /* AllowNoFallback=yes */
     bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
     bool next_invalid;      /* what boots next is recorded to hold no whole image */
+    const char *reboot_argument; /* what the firmware has to be told to try what is armed; NULL = nothing */
     const struct config_window *windows; /* in which the machine may reboot; none = at any time */
     size_t window_count;
 };

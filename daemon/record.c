@@ -223,6 +223,7 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     trial->slot = slot;
     trial->release = *release;
     trial->arms++;
+    trial->reboot_asked = false;
     record->slots[slot].state = BOOT_HEALTH_TRIAL;
     record->slots[slot].release = *release;
     record->slots[slot].time_s = now_s;

@@ -59,6 +59,9 @@ struct record_trial {
     enum slot slot;
     struct record_release release;
     unsigned arms; /* how often this release was armed in a row without a verdict */
+    /* Where the firmware has to be told: somebody asked for the reboot that tries it, so that it counts. A
+     * member of its own, for older versions do not understand a record with another stage in it. */
+    bool reboot_asked;
 };
 
 struct record_failed {

@@ -123,6 +123,8 @@ static void format_trial(struct json_object *root, const struct record_trial *tr
     json_add_string(object, "slot", trial->slot == SLOT_NONE ? NULL : slot_name(trial->slot));
     json_object_object_add(object, "release", format_release(&trial->release));
     json_add_u64(object, "arms", trial->arms);
+    if (trial->reboot_asked)
+        json_object_object_add(object, "reboot_asked", json_object_new_boolean(true));
     json_object_object_add(root, "trial", object);
 }
 
@@ -289,6 +291,7 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
     read_release(reader, object, "release", &trial->release);
     read_u64(reader, object, "arms", 1000000, &arms);
     trial->arms = (unsigned)arms;
+    read_bool(reader, object, "reboot_asked", &trial->reboot_asked);
     if (trial->stage != RECORD_STAGE_NONE && trial->slot == SLOT_NONE)
         reader->bad = "trial";
 }

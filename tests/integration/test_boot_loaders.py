@@ -1,6 +1,7 @@
 """The daemon on each boot loader that goes back by itself, on the machine made of loop devices of test_rpi_cmdline: an
 update is tried and marked good, and one that never comes up is left, told of and not tried for ever. The loaders are
 played here on the files they read; tests/system boots the real ones."""
+import datetime
 import os
 import shutil
 import subprocess
@@ -15,7 +16,14 @@ pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and 
 
 GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ROOT = "/boot/firmware"  # where the machine sees `folder`
-BOOT_ID = 'mount --bind "$work/boot_id" "$root/proc/sys/kernel/random/boot_id"\n'
+BINDS = ('mount --bind "$work/boot_id" "$root/proc/sys/kernel/random/boot_id"\n'
+         'mount --bind "$work/systemd" "$root/run/systemd"\n')
+# What systemctl leaves behind for the end of the machine, which a test brings about.
+SYSTEMCTL = """#!/bin/sh
+[ "$1 $2" = "--no-block reboot" ] || exit 64
+[ $# = 2 ] || echo "${3#--reboot-argument=}" > /run/systemd/reboot-param
+touch /run/systemd/asked
+"""
 
 
 class Grub:
@@ -91,7 +99,7 @@ class SystemdBoot:
 
 
 class Tryboot:
-    """The flag is set for the first start after the daemon armed something, as its own reboot would."""
+    """The flag is what the kernel was told at its end, and good for one start."""
     settings = {"Backend": "rpi-tryboot", "AutobootFile": f"{ROOT}/autoboot.txt"}
     needs = "sh"
     tries = 1
@@ -100,13 +108,12 @@ class Tryboot:
         self.path = folder / "autoboot.txt"
         self.path.write_bytes(b"[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=2\n"
                               b"# moonsinter: armed in boot 00000000\n")
-        self.flagged = None
+        self.parameter = folder.parent / "systemd" / "reboot-param"
 
     def start(self):
-        text = self.path.read_text()
-        usual, tried = (int(line.partition("=")[2]) for line in text.splitlines() if line.startswith("boot_partition="))
-        flag = usual != tried and self.flagged != text
-        self.flagged = text
+        flag = self.parameter.exists() and self.parameter.read_text() == "0 tryboot\n"
+        usual, tried = (int(line.partition("=")[2]) for line in self.path.read_text().splitlines()
+                        if line.startswith("boot_partition="))
         return (tried if flag else usual) - 2
 
 
@@ -151,25 +158,46 @@ esac
 class LoaderMachine(Machine):
     def __init__(self, folder, url, slots, borrowed, loader):
         super().__init__(folder, url, slots, borrowed)
+        self.systemd = self.folder / "systemd"
+        (self.systemd / "system").mkdir(parents=True)
         self.loader = loader(self.folder / "boot")
         self.boots = 0
-        lines = "".join(f"{key}={value}\n" for key, value in loader.settings.items())
+        self.configure()
+        (self.folder / "boot" / "systemctl").write_text(SYSTEMCTL)
+        os.chmod(self.folder / "boot" / "systemctl", 0o755)
+
+    def configure(self, more=""):
+        lines = "".join(f"{key}={value}\n" for key, value in self.loader.settings.items())
         (self.folder / "boot" / "moonsinterd.conf").write_text(
-            f"[Update]\nUrl={url}\nInterval=1s\nRandomizedDelay=0\n[Slots]\nA={slots[0]}\nB={slots[1]}\n[Boot]\n{lines}"
-            "[Api]\nSocket=/run/moonsinter/moonsinterd.sock\n[Storage]\nStateDirectory=/var/lib/moonsinter\n")
+            f"[Update]\nUrl={self.url}\nInterval=1s\nRandomizedDelay=0\n[Slots]\nA={self.slots[0]}\nB={self.slots[1]}\n"
+            f"[Boot]\n{lines}[Api]\nSocket=/run/moonsinter/moonsinterd.sock\n"
+            f"[Storage]\nStateDirectory=/var/lib/moonsinter\n{more}")
+
+    def wait_asked(self):
+        """Until the machine was told to reboot."""
+        self.wait(lambda _: (self.systemd / "asked").exists(), "the reboot is asked for")
+
+    def reboot(self):
+        """As an operator does it. What is left to do is to start it."""
+        self.post("reboot")
+        self.wait_asked()
+        assert self.stop() == 0
 
     def power_on(self, daemon=True):
         """The loader starts a slot, whose daemon runs or never comes up. Returns the slot's number."""
         slot = self.loader.start()
+        for name in ("asked", "reboot-param"):
+            (self.systemd / name).unlink(missing_ok=True)
         self.boots += 1
         if not daemon:
             return slot
         (self.folder / "cmdline").write_text(f"root={self.slots[slot]} rootwait\n")
         (self.folder / "boot_id").write_text(f"{self.boots:08x}-9a12-4de0-a9d1-8e49da1b1e5f\n")
         script = self.folder / "boot.sh"
-        script.write_text((BOOT % " ".join(self.borrowed)).replace("exec chroot", BOOT_ID + "exec chroot"))
+        script.write_text((BOOT % " ".join(self.borrowed)).replace("exec chroot", BINDS + "exec chroot"))
         self.start(prefix=["unshare", "--mount", "--propagation", "private", "sh", str(script), str(self.folder / "root"),
-                           self.slots[slot], str(self.folder)], arguments=["--config", f"{ROOT}/moonsinterd.conf"])
+                           self.slots[slot], str(self.folder)], arguments=["--config", f"{ROOT}/moonsinterd.conf"],
+                   env={**os.environ, "PATH": f"{ROOT}:{os.environ['PATH']}"})
         return slot
 
 
@@ -204,7 +232,7 @@ def test_an_update_is_tried_and_kept_and_one_that_fails_is_left(machine, folder,
     status = machine.wait(armed, "release 2 is armed")
     assert status["boot"]["backend"] == machine.loader.settings["Backend"] and status["boot"]["next"] == "b"
     assert status["boot"]["tries_left"] == machine.loader.tries and status["slots"]["b"]["state"] == "trial"
-    assert machine.stop() == 0
+    machine.reboot()
 
     assert machine.power_on() == 1
     status = machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle",
@@ -224,7 +252,7 @@ def test_an_update_is_tried_and_kept_and_one_that_fails_is_left(machine, folder,
         if not armed(status):
             break
         assert status["boot"]["next"] == "a" and status["slots"]["a"]["version"] == "3"
-        assert machine.stop() == 0
+        machine.reboot()
         # It never comes up: as many starts as the loader gives it.
         for _ in range(machine.loader.tries):
             assert machine.power_on(daemon=False) == 0
@@ -236,3 +264,90 @@ def test_an_update_is_tried_and_kept_and_one_that_fails_is_left(machine, folder,
     code, history = machine.request("GET", "/v1/history")
     assert code == 200 and "fell-back" in str(history)
     assert status["slots"]["b"]["state"] == "good" and status["boot"]["next"] == "b"
+
+
+def results(machine):
+    """The outcomes in the history, oldest first."""
+    code, answer = machine.request("GET", "/v1/history")
+    assert code == 200
+    return [entry["result"] for entry in reversed(answer["history"])]
+
+
+def blocks(status):
+    return {block["what"]: block["why"] for block in status["blocked_by"]}
+
+
+tryboot = pytest.mark.parametrize("machine", [Tryboot], indirect=True, ids=["rpi-tryboot"])
+
+
+@tryboot
+def test_a_plain_reboot_is_no_try(machine, folder, nginx):
+    """Only what the firmware was told to try counts: by moonsinterd, or by whoever rebooted with the argument."""
+    publish(folder, nginx, 2)
+    assert machine.power_on() == 0
+    for _ in range(3):
+        status = machine.wait(lambda status: armed(status) and status["blocked_by"], "it is armed")
+        assert 'systemctl reboot --reboot-argument="0 tryboot"' in blocks(status)["reboot-argument"]
+        assert results(machine) == ["installed"], "one that was not tried neither failed nor is told of again and again"
+        assert machine.stop() == 0
+        assert machine.power_on() == 0
+    machine.wait(armed, "it is armed")
+    # By hand, as the sentence says. It never comes up.
+    (machine.systemd / "reboot-param").write_text("0 tryboot\n")
+    assert machine.stop() == 0
+    assert machine.power_on(daemon=False) == 1
+    assert machine.power_on() == 0
+    status = machine.wait(armed, "it is armed once more")
+    assert results(machine) == ["installed", "fell-back", "installed"]
+    machine.reboot()
+    assert machine.power_on(daemon=False) == 1
+    assert machine.power_on() == 0
+    machine.wait(lambda status: "failed-before" in blocks(status), "two tries are enough")
+
+
+@tryboot
+def test_a_power_cut_before_the_reboot_costs_one_try(machine, folder, nginx):
+    publish(folder, nginx, 2)
+    assert machine.power_on() == 0
+    machine.wait(armed, "it is armed")
+    # Without a record of it there would be no end of tries.
+    record = machine.folder / "state" / "record.json"
+    text = record.read_text()
+    record.unlink()
+    record.mkdir()
+    machine.post("reboot")
+    machine.wait(lambda status: status["last_error"] and "not tried" in status["last_error"]["message"], "it is refused")
+    assert not (machine.systemd / "asked").exists()
+    record.rmdir()
+    record.write_text(text)
+    machine.post("reboot")
+    machine.wait_asked()
+    machine.kill()
+    (machine.systemd / "reboot-param").unlink()
+    assert machine.power_on() == 0
+    machine.wait(armed, "it is armed once more")
+    assert results(machine)[-2:] == ["fell-back", "installed"]
+    assert machine.stop() == 0
+    assert machine.power_on() == 0
+    machine.wait(armed, "a plain reboot costs no try")
+    machine.reboot()
+    assert machine.power_on() == 1
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "it is marked good")
+
+
+@tryboot
+def test_a_plain_reboot_before_the_window_is_no_try(machine, folder, nginx):
+    day = (datetime.date.today() + datetime.timedelta(days=2)).strftime("%a")
+    machine.configure(f"[Update]\nMode=reboot\n[Reboot]\nWindow={day} 12:00-13:00\n")
+    publish(folder, nginx, 2)
+    for _ in range(4):
+        assert machine.power_on() == 0
+        status = machine.wait(lambda status: armed(status) and status["blocked_by"], "it waits for its window")
+        assert list(blocks(status)) == ["reboot-window"] and results(machine) == ["installed"]
+        assert machine.stop() == 0
+    machine.configure("[Update]\nMode=reboot\n")
+    assert machine.power_on() == 0
+    machine.wait_asked()
+    assert machine.stop() == 0
+    assert machine.power_on() == 1
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "it is marked good")

@@ -94,6 +94,16 @@ def test_settings_that_cannot_be_used(folder):
     assert result.events[-1]["failures"] == len(messages)
 
 
+def test_a_firmware_that_has_to_be_told_to_try_an_update(folder, file_slots, make_daemon):
+    (folder / "autoboot.txt").write_text("[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=2\n"
+                                         "# moonsinter: armed in boot 00000000\n")
+    for mode, told in (("install", True), ("reboot", False)):
+        daemon = make_daemon("http://127.0.0.1:1/image", file_slots, mode=mode,
+                             Boot={"Backend": "rpi-tryboot", "AutobootFile": folder / "autoboot.txt"})
+        found = [message for result, message in examine(daemon)["reboot"] if result == "warning"]
+        assert any('systemctl reboot --reboot-argument="0 tryboot"' in message for message in found) == told, found
+
+
 def test_a_slot_that_is_not_there(nginx, folder, release, file_slots, make_daemon):
     daemon = make_daemon(nginx.publish(release), (file_slots[0], "PARTLABEL=moonsinter-test-absent"))
     found = examine(daemon)

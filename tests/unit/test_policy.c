@@ -219,6 +219,24 @@ static void test_reboot(void **state)
     assert_int_equal(verdict.count, 0);
 }
 
+/* A Raspberry Pi's tryboot: whoever reboots has to know what the firmware is to be told. */
+static void test_a_reboot_that_needs_an_argument(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.can_fall_back = true;
+    input.reboot_argument = "0 tryboot";
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "reboot-argument"));
+    assert_non_null(strstr(verdict.blocks[0].why, "moonsinter reboot"));
+    assert_non_null(strstr(verdict.blocks[0].why, "systemctl reboot --reboot-argument=\"0 tryboot\""));
+    assert_int_equal(verdict.blocks[0].until_s, 0);
+    input.mode = POLICY_MODE_REBOOT;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+}
+
 static void test_a_window_holds_what_can_wait(void **state)
 {
     /* Thursdays from 02:00; the epoch was one. */
@@ -317,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_byte_budget_needs_the_plan),
         cmocka_unit_test(test_an_operator_overrides_memory_but_not_safety),
         cmocka_unit_test(test_reboot),
+        cmocka_unit_test(test_a_reboot_that_needs_an_argument),
         cmocka_unit_test(test_a_window_holds_what_can_wait),
         cmocka_unit_test(test_verdicts_are_compared_as_they_read),
         cmocka_unit_test(test_added_reasons_are_bounded),

@@ -38,6 +38,7 @@ static struct record *full_record(void)
     record_set_arming(record, SLOT_A, &one, 100);
     record_set_good(record, SLOT_A, 101);
     record_set_arming(record, SLOT_B, &two, 102);
+    record->trial.reboot_asked = true;
     record->cancelled = two;
     record_add_failed(record, &two, "its health checks failed", 103);
     record_add_history(record, &(struct record_entry){.result = RECORD_RESULT_FELL_BACK,
@@ -178,7 +179,9 @@ static void test_arms_are_counted_in_a_row(void **state)
     record_set_arming(record, SLOT_B, &one, 1);
     record_set_invalid(record, SLOT_B, 2);
     assert_int_equal(record->trial.stage, RECORD_STAGE_NONE);
+    record->trial.reboot_asked = true;
     record_set_arming(record, SLOT_B, &one, 3);
+    assert_false(record->trial.reboot_asked);
     assert_int_equal(record->trial.arms, 2);
     record_set_arming(record, SLOT_B, &two, 4);
     assert_int_equal(record->trial.arms, 1);
