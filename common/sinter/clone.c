@@ -217,6 +217,7 @@ struct clone *clone_free(struct clone *clone)
     if (!clone)
         return NULL;
     clone_leave_failed(clone);
+    patch_judge_free(clone->judge);
     plan_free(clone->plan);
     outline_free(clone->outline);
     sources_free(clone->sources);

@@ -39,8 +39,8 @@ enum clone_fate {
 
 /* All bytes; everything only grows during a run. */
 struct clone_progress {
-    uint64_t scan_bytes;  /* read so far of the target and the seeds */
-    uint64_t scan_total;  /* to be read of them */
+    uint64_t scan_bytes;  /* read so far of the target and the seeds, or found not to be needed of them */
+    uint64_t scan_total;  /* to be read of them, also for patches */
     uint64_t image_bytes; /* the image's size */
     uint64_t bytes_kept;
     uint64_t bytes_copied;

@@ -3,13 +3,31 @@
 #include <errno.h>
 
 #include "common/base/container.h"
-#include "common/sinter/patch_judge.h"
 
 static void clone_run_judge(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
+
+    if (!patch_judge_slice(clone->judge, &clone->judged_bytes)) {
+        error_set_errno(&clone->job_error, ENOMEM, "cannot hold what the patches need");
+        clone->job_failed = true;
+    }
+}
+
+static void clone_judged(struct clone *clone)
+{
+    clone->progress.scan_bytes += clone->judged_bytes;
+    if (!patch_judge_is_over(clone->judge)) {
+        clone_run_job(clone, clone_run_judge, clone_judged);
+        return;
+    }
+    clone->judge = patch_judge_free(clone->judge);
+    clone_make_plan(clone);
+}
+
+void clone_judge(struct clone *clone)
+{
     const struct patch_judge_input input = {
-        .table = outline_table(clone->outline),
         .index = outline_index(clone->outline),
         .patches = outline_patches(clone->outline),
         .source = sources_device(clone->sources, clone->source_number),
@@ -20,18 +38,12 @@ static void clone_run_judge(struct pool_job *job)
         .stop = &clone->stop,
     };
 
-    if (!patch_judge(&input, clone->patch_usable)) {
-        error_set_errno(&clone->job_error, ENOMEM, "cannot hold what the patches need");
-        clone->job_failed = true;
-    }
-}
-
-void clone_judge(struct clone *clone)
-{
-    if (outline_patches(clone->outline))
-        clone_run_job(clone, clone_run_judge, clone_make_plan);
-    else
+    if (!input.patches) {
         clone_make_plan(clone);
+        return;
+    }
+    clone->judge = patch_judge_new(&input, clone->patch_usable);
+    clone_run_job(clone, clone_run_judge, clone_judged);
 }
 
 static void clone_run_plan(struct pool_job *job)
@@ -168,6 +180,7 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
     else if (outcome == TRANSFER_OUTCOME_INCOMPLETE) {
         /* Each round rules out one copy or patch at least, so there are only so many. */
         sources_forget_target(clone->sources);
+        clone_count_judging(clone);
         clone_judge(clone);
     } else
         clone_finish_target(clone);

@@ -34,6 +34,14 @@ static void clone_count_scan(struct clone *clone)
             clone->progress.scan_total += sources_scan_bytes(clone->sources, i);
 }
 
+/* Of the patches as much is read as they need; all of it is counted from the start, so that a bar does not go
+ * back when it comes to that. */
+void clone_count_judging(struct clone *clone)
+{
+    if (outline_patches(clone->outline))
+        clone->progress.scan_total += patch_judge_total(outline_patches(clone->outline));
+}
+
 static void clone_on_cutting(void *owner, uint64_t total_bytes)
 {
     struct clone *clone = owner;
@@ -106,6 +114,7 @@ static void clone_outlined(struct clone *clone)
     clone->patch_failed = clone_take_failed(clone, patches);
     clone->patch_usable = alloc_array(patches, sizeof(bool));
     clone_count_scan(clone);
+    clone_count_judging(clone);
     if (clone->phase != CLONE_PHASE_SCANNING)
         clone_enter(clone, CLONE_PHASE_SCANNING);
     if (clone->stopping) {

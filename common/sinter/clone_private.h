@@ -11,6 +11,7 @@
 #include "common/base/error.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/outline.h"
+#include "common/sinter/patch_judge.h"
 #include "common/sinter/sources.h"
 #include "common/sinter/transfer.h"
 #include "common/sinter/verify.h"
@@ -42,6 +43,8 @@ struct clone {
     struct outline *outline;
     bool *never_copy;                  /* of each chunk: see plan.h */
     bool *patch_failed, *patch_usable; /* of each patch */
+    struct patch_judge *judge;         /* under way */
+    uint64_t judged_bytes;             /* by the last slice of it */
     uint32_t run_size_max;
     struct plan *plan;
     unsigned rounds; /* of planning and transferring */
@@ -90,6 +93,9 @@ void clone_on_scan_progress(void *owner, uint64_t bytes);
 void clone_on_source_hashed(void *owner, uint32_t number, uint32_t xxh32);
 void clone_on_source_skipped(void *owner, const char *path, const struct error *error);
 void clone_on_scanned(void *owner);
+
+/* The patches will be looked at, which is counted as scanning. */
+void clone_count_judging(struct clone *clone);
 
 /* ---- clone_plan.c: planning, and carrying the plan out ---- */
 

@@ -2,7 +2,47 @@
 
 #include <stdlib.h>
 
+#include "common/base/alloc.h"
 #include "common/sinter/assemble.h"
+
+enum {
+    /* Read in one slice: as much as in one of a scan's, see common/sinter/scan.c. */
+    JUDGE_SLICE_SIZE = 8 * 1024 * 1024,
+};
+
+struct patch_judge {
+    struct patch_judge_input input;
+    bool *usable;
+    uint8_t *spans; /* of the patch being looked at, joined; NULL before the first */
+    uint32_t next;  /* the first that was not looked at */
+};
+
+struct patch_judge *patch_judge_new(const struct patch_judge_input *input, bool *usable)
+{
+    struct patch_judge *judge = alloc_zeroed(sizeof(*judge));
+
+    judge->input = *input;
+    judge->usable = usable;
+    return judge;
+}
+
+struct patch_judge *patch_judge_free(struct patch_judge *judge)
+{
+    if (!judge)
+        return NULL;
+    free(judge->spans);
+    free(judge);
+    return NULL;
+}
+
+uint64_t patch_judge_total(const struct patch_list *patches)
+{
+    uint64_t total = 0;
+
+    for (uint32_t p = 0; p < patch_list_count(patches); p++)
+        total += patch_list_at(patches, p)->spans_size;
+    return total;
+}
 
 /* Whether the patch makes a chunk that is nowhere at hand. */
 static bool is_needed(const struct patch_judge_input *input, const struct patch *patch)
@@ -16,24 +56,42 @@ static bool is_needed(const struct patch_judge_input *input, const struct patch 
     return false;
 }
 
-bool patch_judge(const struct patch_judge_input *input, bool *ret_usable)
+/* Room for the spans of the largest patch. */
+static bool make_room(struct patch_judge *judge)
 {
-    uint32_t count = patch_list_count(input->patches), spans_size = 0;
+    const struct patch_list *patches = judge->input.patches;
+    uint32_t room = 1;
 
-    for (uint32_t p = 0; p < count; p++) {
-        const struct patch *patch = patch_list_at(input->patches, p);
-        ret_usable[p] = !input->failed[p] && is_needed(input, patch);
-        if (ret_usable[p] && patch->spans_size > spans_size)
-            spans_size = patch->spans_size;
-    }
-    if (spans_size == 0)
-        return true;
-    uint8_t *spans = malloc(spans_size);
-    if (!spans)
+    for (uint32_t p = 0; p < patch_list_count(patches); p++)
+        if (patch_list_at(patches, p)->spans_size > room)
+            room = patch_list_at(patches, p)->spans_size;
+    judge->spans = malloc(room);
+    return judge->spans;
+}
+
+bool patch_judge_slice(struct patch_judge *judge, uint64_t *ret_bytes)
+{
+    const struct patch_judge_input *input = &judge->input;
+    uint64_t bytes = 0, read = 0;
+
+    if (!judge->spans && !make_room(judge))
         return false;
-    for (uint32_t p = 0; p < count && !atomic_load_explicit(input->stop, memory_order_relaxed); p++)
-        ret_usable[p] = ret_usable[p] && assemble_read_spans(input->patches, patch_list_at(input->patches, p),
-                                                             input->source, spans);
-    free(spans);
+    for (; !patch_judge_is_over(judge) && read < JUDGE_SLICE_SIZE &&
+           !atomic_load_explicit(input->stop, memory_order_relaxed);
+         judge->next++) {
+        const struct patch *patch = patch_list_at(input->patches, judge->next);
+        bool wanted = !input->failed[judge->next] && is_needed(input, patch);
+        judge->usable[judge->next] =
+            wanted && assemble_read_spans(input->patches, patch, input->source, judge->spans);
+        bytes += patch->spans_size;
+        if (wanted)
+            read += patch->spans_size;
+    }
+    *ret_bytes = bytes;
     return true;
+}
+
+bool patch_judge_is_over(const struct patch_judge *judge)
+{
+    return judge->next == patch_list_count(judge->input.patches);
 }

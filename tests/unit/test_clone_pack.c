@@ -340,6 +340,8 @@ static void test_the_plan_is_what_is_fetched(void **state)
         assert_true(with_chunks || shared.image_file->asked_bytes == shared.totals.chunk_bytes);
         assert_true(!with_chunks || shared.image_file->requests == 0);
         assert_int_equal(shared.packs_skipped + shared.seeds_skipped, 0);
+        assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
+        assert_true(shared.progress.scan_total > IMAGE_SIZE); /* the patches' share */
         teardown(&shared);
     }
 }
@@ -404,6 +406,7 @@ static void test_the_target_is_patched_in_place(void **state)
     run(&shared);
     check_whole(&shared);
     assert_true(shared.totals.bytes_kept > 0 && shared.totals.bytes_patched > 0);
+    assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
     assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
     teardown(&shared);
 }
@@ -437,6 +440,7 @@ static void test_a_seed_that_changes_under_way(void **state)
         assert_int_equal(shared.seeds_skipped, 1);
         assert_true(shared.progress.bytes_fetched > shared.totals.bytes_fetched);
         assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
+        assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
         teardown(&shared);
     }
 }
