@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
@@ -12,7 +11,7 @@
 #include "common/image/manifest.h"
 #include "common/io/device.h"
 #include "common/sinter/in_order.h"
-#include "common/sinter/trust.h"
+#include "common/sinter/published.h"
 
 enum {
     BASE_READ_SIZE = 1024 * 1024,       /* bytes read at once while cutting */
@@ -42,30 +41,6 @@ static bool add_chunk(void *owner, const uint8_t *data, size_t size)
     base->chunks[base->chunk_count++] =
         (struct base_chunk){.key = digest_xxh3(data, size), .offset = cutter->offset, .size = (uint32_t)size};
     cutter->offset += size;
-    return true;
-}
-
-/* The manifest beside an image, or NULL where there is none. */
-static bool read_manifest(const char *path, struct manifest **ret_manifest, struct error *error)
-{
-    CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", path);
-    CLEANUP_FREE char *text = NULL;
-    struct trust nobody = {0}; /* the publisher's own file */
-    struct trust_input input = {0};
-    struct trust_verdict verdict = {0};
-    size_t size;
-    bool distrusted;
-
-    *ret_manifest = NULL;
-    if (access(manifest_path, F_OK) < 0 && errno == ENOENT)
-        return true;
-    if (!file_read(manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
-        return false;
-    input.manifest = text;
-    input.manifest_size = size;
-    if (!trust_parse_manifest(&nobody, &input, &verdict, ret_manifest, &distrusted, error))
-        return error_prefix(error, "%s", manifest_path);
-    free(verdict.comment);
     return true;
 }
 
@@ -196,9 +171,15 @@ bool base_image_cut(struct base_image *base, const struct chunk_table *table, ba
                     void *owner, struct error *error)
 {
     struct manifest *manifest = NULL;
+    struct error missing;
+    size_t manifest_size;
 
-    if (!read_manifest(device_path(base->device), &manifest, error))
+    /* One that was not published by these programs has none. */
+    if (!published_read_manifest(device_path(base->device), &manifest, &manifest_size, &missing) &&
+        missing.code != ENOENT) {
+        *error = missing;
         return false;
+    }
     struct digest_stream *digest = manifest ? digest_stream_new(true, true) : NULL;
     bool ok = cut(base, table, digest, progress, owner, error) &&
               (!manifest || check_manifest(base, manifest, digest, error));

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/base/container.h"
-#include "common/image/zstd_frame.h"
+#include "common/image/pack_section.h"
 
 enum {
     /* Bytes that a section may unpack to here. The format allows for images of 200 GiB, this for some 25. */
@@ -15,32 +15,6 @@ enum {
     /* Rows that are expected of a source at most: twice the image's, as a source may be twice as long. */
     ROWS_SLACK = 64 * 1024,
 };
-
-/* Checks and unpacks a section; the bytes are the caller's. On a thread. */
-static bool unpack_section(const struct manifest_section *section, const uint8_t *data, const char *what,
-                           uint8_t **ret_unpacked, struct error *error)
-{
-    uint8_t sha256[DIGEST_SHA256_SIZE];
-
-    digest_sha256(data, section->size, sha256);
-    if (memcmp(sha256, section->sha256, sizeof(sha256)) != 0)
-        return error_set(error, ERROR_MISMATCH,
-                         "the pack's %s is not what its manifest names; publish the pack before the manifest",
-                         what);
-    uint8_t *unpacked = malloc(section->unpacked ? section->unpacked : 1);
-    struct zstd_unpacker *unpacker = zstd_unpacker_new();
-    bool ok = unpacked && unpacker;
-    if (!ok)
-        error_set_errno(error, ENOMEM, "cannot hold the pack's %s", what);
-    else if (zstd_unpack(unpacker, NULL, 0, data, section->size, unpacked, section->unpacked) < 0)
-        ok = error_set(error, ERROR_FORMAT, "the pack's %s does not unpack to what the manifest says", what);
-    zstd_unpacker_free(unpacker);
-    if (ok)
-        *ret_unpacked = unpacked;
-    else
-        free(unpacked);
-    return ok;
-}
 
 /* Goes on without the base: the table comes whole, chunks come as they are. */
 void outline_skip_base(struct outline *outline, const struct error *error)
@@ -67,7 +41,8 @@ static void outline_run_unpack_index(struct pool_job *job)
     const struct manifest_base *base = outline_base(outline);
 
     outline->job_failed =
-        !unpack_section(&base->index, outline->section, "index", &outline->index_data, &outline->job_error) ||
+        !pack_section_unpack(&base->index, outline->section, "index", &outline->index_data,
+                             &outline->job_error) ||
         !table_difference_parse(outline->index_data, base->index.unpacked, manifest->chunks.size_bytes,
                                 base->size, &outline->difference, &outline->patches_at, &outline->job_error);
 }
@@ -263,7 +238,7 @@ static void outline_run_unpack_frames(struct pool_job *job)
     uint8_t *unpacked = NULL;
 
     outline->job_failed =
-        !unpack_section(&pack->frames, outline->section, "frames", &unpacked, &outline->job_error) ||
+        !pack_section_unpack(&pack->frames, outline->section, "frames", &unpacked, &outline->job_error) ||
         !frame_index_parse(unpacked, pack->frames.unpacked, outline->table,
                            chunk_index_classes(outline->index), pack->size, &outline->frames,
                            &outline->job_error);

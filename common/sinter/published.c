@@ -1,30 +1,34 @@
 #include "common/sinter/published.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/image/pack_section.h"
 #include "common/image/table_difference.h"
-#include "common/image/zstd_frame.h"
 #include "common/io/device.h"
 #include "common/sinter/trust.h"
 
-/* A publisher's own files need no signature to be believed. */
-static bool read_manifest(const char *image_path, struct published *published, struct error *error)
+bool published_read_manifest(const char *image_path, struct manifest **ret_manifest, size_t *ret_size,
+                             struct error *error)
 {
     CLEANUP_FREE char *path = alloc_printf("%s.json", image_path);
     CLEANUP_FREE char *text = NULL;
-    struct trust trust = {0};
+    struct trust nobody = {0}; /* a publisher's own files need no signature to be believed */
     struct trust_verdict verdict = {0};
     bool distrusted;
+    size_t size;
 
-    if (!file_read(path, MANIFEST_SIZE_MAX, &text, &published->manifest_size, error))
+    if (!file_read(path, MANIFEST_SIZE_MAX, &text, &size, error))
         return false;
-    struct trust_input input = {.manifest = text, .manifest_size = published->manifest_size};
-    bool ok = trust_parse_manifest(&trust, &input, &verdict, &published->manifest, &distrusted, error);
+    struct trust_input input = {.manifest = text, .manifest_size = size};
+    if (!trust_parse_manifest(&nobody, &input, &verdict, ret_manifest, &distrusted, error))
+        return error_prefix(error, "%s", path);
     free(verdict.comment);
-    return ok || error_prefix(error, "%s", path);
+    *ret_size = size;
+    return true;
 }
 
 static bool read_table(const char *image_path, struct published *published, struct error *error)
@@ -48,29 +52,18 @@ static bool read_table(const char *image_path, struct published *published, stru
            error_prefix(error, "%s", path);
 }
 
-/* Unpacks a section; the manifest bounded its sizes. */
-static bool read_section(const struct device *pack, const struct manifest_section *section,
+/* Reads a section and unpacks it; the manifest bounded its sizes. */
+static bool read_section(const struct device *pack, const struct manifest_section *section, const char *what,
                          uint8_t **ret_data, struct error *error)
 {
     CLEANUP_FREE uint8_t *frame = malloc(section->size);
-    CLEANUP_FREE uint8_t *data = malloc((size_t)section->unpacked + 1);
-    uint8_t sha256[DIGEST_SHA256_SIZE];
 
-    if (!frame || !data)
-        return error_set(error, ERROR_SYSTEM, "there is no memory for a section of %s", device_path(pack));
+    if (!frame)
+        return error_set_errno(error, ENOMEM, "cannot hold a section of %s", device_path(pack));
     if (!device_read(pack, frame, section->size, section->offset, error))
         return false;
-    digest_sha256(frame, section->size, sha256);
-    struct zstd_unpacker *unpacker = zstd_unpacker_new();
-    bool ok = memcmp(sha256, section->sha256, sizeof(sha256)) == 0 && unpacker &&
-              zstd_unpack(unpacker, NULL, 0, frame, section->size, data, section->unpacked) == 0;
-    zstd_unpacker_free(unpacker);
-    if (!ok)
-        return error_set(error, ERROR_MISMATCH, "%s is not the pack that the manifest names",
-                         device_path(pack));
-    *ret_data = data;
-    data = NULL;
-    return true;
+    return pack_section_unpack(section, frame, what, ret_data, error) ||
+           error_prefix(error, "%s", device_path(pack));
 }
 
 static bool read_frames(const struct device *pack, struct published *published, struct error *error)
@@ -82,7 +75,7 @@ static bool read_frames(const struct device *pack, struct published *published, 
 
     for (uint32_t i = 0; i < count; i++)
         first_alike[i] = chunk_index_first_alike(published->index, i);
-    return read_section(pack, &member->frames, &data, error) &&
+    return read_section(pack, &member->frames, "frames", &data, error) &&
            frame_index_parse(data, member->frames.unpacked, published->table, first_alike, member->size,
                              &published->frames, error);
 }
@@ -96,7 +89,7 @@ static bool read_patches(const struct device *pack, struct published *published,
     struct table_difference *difference;
     size_t used;
 
-    if (!read_section(pack, &base->index, &data, error) ||
+    if (!read_section(pack, &base->index, "index", &data, error) ||
         !table_difference_parse(data, base->index.unpacked, published->manifest->chunks.size_bytes,
                                 base->size, &difference, &used, error))
         return false;
@@ -127,7 +120,8 @@ bool published_read(const char *image_path, struct published *ret_published, str
 {
     struct published published = {0};
 
-    bool ok = read_manifest(image_path, &published, error) && read_table(image_path, &published, error);
+    bool ok = published_read_manifest(image_path, &published.manifest, &published.manifest_size, error) &&
+              read_table(image_path, &published, error);
     if (ok) {
         published.index = chunk_index_new(published.table);
         ok = read_pack(image_path, &published, error);

@@ -23,6 +23,11 @@ struct published {
     struct patch_list **patches; /* one for each of the manifest's bases */
 };
 
+/* Reads the manifest beside an image, IMAGE.json, which the caller frees; *ret_size gets its bytes. ENOENT
+ * where there is none. */
+bool published_read_manifest(const char *image_path, struct manifest **ret_manifest, size_t *ret_size,
+                             struct error *error);
+
 /* Reads the release of `image_path`, which the caller finishes. A manifest without a table of chunks is
  * refused. */
 bool published_read(const char *image_path, struct published *ret_published, struct error *error);
