@@ -109,7 +109,7 @@ struct config {
     /* [Storage] */
     char *state_directory;
 
-    struct config_origins *origins; /* where each setting came from; config.c's own */
+    struct config_origins *origins; /* where each setting came from; see daemon/config_private.h */
 };
 
 /* Where to read. Strings stay the caller's. */

@@ -1,5 +1,5 @@
 /*
- * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by daemon/config.c
+ * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by daemon/config*.c
  * only. Looks at small local files.
  */
 #pragma once

@@ -1,6 +1,6 @@
 /*
  * The table of keys: name, type, default, bounds, place in struct config, one sentence. Constant data, and
- * the reading of one value into its place; shared by daemon/config.c and nothing else.
+ * the reading of one value into its place; shared by daemon/config*.c and nothing else.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ struct config_key {
     const char *key;
     enum config_type type;
     size_t offset;            /* in struct config */
-    const char *default_text; /* NULL = none, or found by config.c */
+    const char *default_text; /* NULL = none, or found by config_check.c */
     uint64_t min;
     uint64_t max;
     const char *(*check)(const char *text); /* CONFIG_TYPE_TEXT, CONFIG_TYPE_LIST */
