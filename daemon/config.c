@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/io/http.h"
 #include "common/sinter/trust.h"
 #include "daemon/config_files.h"
 #include "daemon/config_private.h"
@@ -204,6 +205,22 @@ bool config_load(const struct config_request *request, struct config **ret_confi
     }
     *ret_config = loading.config;
     return true;
+}
+
+void config_get_http(const struct config *config, struct http_settings *ret_settings)
+{
+    *ret_settings = (struct http_settings){
+        .connections = config->connections,
+        .rate_limit_bytes_s = config->rate_limit_bytes_s,
+        .stall_timeout_ms = config->stall_timeout_ms,
+        .proxy = config->proxy,
+        .ca_file = config->ca_file,
+        .client_certificate = config->client_certificate,
+        .client_key = config->client_key,
+        .pinned_public_key = config->pinned_public_key,
+        .headers = (const char *const *)config->header_lines,
+        .headers_for = config->url,
+    };
 }
 
 /* What is in effect where nobody set the key; owned by the caller. */

@@ -49,6 +49,7 @@ enum {
     CONFIG_LIST_MAX = 16, /* values of a key that may stand several times */
 };
 
+struct http_settings;
 struct trust_keys;
 
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
@@ -145,6 +146,9 @@ bool config_load(const struct config_request *request, struct config **ret_confi
 
 /* NULL is fine. Returns NULL. */
 struct config *config_free(struct config *config);
+
+/* What the settings say of the network, for http_new(); its strings stay the config's. */
+void config_get_http(const struct config *config, struct http_settings *ret_settings);
 
 /* Frees what the list holds and empties it. */
 void config_problems_finish(struct config_problems *problems);

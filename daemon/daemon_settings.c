@@ -9,20 +9,9 @@
 
 bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error)
 {
-    const struct config *config = daemon->config;
-    struct http_settings settings = {
-        .connections = config->connections,
-        .rate_limit_bytes_s = config->rate_limit_bytes_s,
-        .stall_timeout_ms = config->stall_timeout_ms,
-        .proxy = config->proxy,
-        .ca_file = config->ca_file,
-        .client_certificate = config->client_certificate,
-        .client_key = config->client_key,
-        .pinned_public_key = config->pinned_public_key,
-        .headers = (const char *const *)config->header_lines,
-        .headers_for = config->url,
-    };
+    struct http_settings settings;
 
+    config_get_http(daemon->config, &settings);
     return http_new(daemon->base, &settings, ret_http, error);
 }
 

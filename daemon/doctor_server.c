@@ -91,18 +91,11 @@ void doctor_ask_server(struct doctor *doctor)
         .demanded = config->require_signature == CONFIG_DEMAND_YES ||
                     (config->require_signature == CONFIG_DEMAND_AUTO && trust_keys_count(config->keys) > 0),
     };
-    const struct http_settings settings = {
-        .connections = config->connections,
-        .stall_timeout_ms = config->stall_timeout_ms,
-        .proxy = config->proxy,
-        .ca_file = config->ca_file,
-        .client_certificate = config->client_certificate,
-        .client_key = config->client_key,
-        .pinned_public_key = config->pinned_public_key,
-        .headers = (const char *const *)config->header_lines,
-        .headers_for = config->url,
-    };
+    struct http_settings settings;
 
+    config_get_http(config, &settings);
+    /* Somebody waits for the answer, which is small. */
+    settings.rate_limit_bytes_s = 0;
     if (!http_new(doctor->base, &settings, &server.http, &error)) {
         doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);
         return;
