@@ -57,8 +57,12 @@ static void note_fall_back(struct daemon *daemon)
     memcpy(entry.to, record->slots[daemon->view.running].release.version, sizeof(entry.to));
     record_add_history(record, &entry);
     record->slots[trial->slot].state = BOOT_HEALTH_BAD;
-    if (trial->arms >= arms_max)
+    if (trial->arms >= arms_max) {
         record_add_failed(record, &trial->release, entry.reason, entry.time_s);
+    } else {
+        daemon->has_result = true;
+        daemon->schedule_result = SCHEDULE_RESULT_SECOND_TRY;
+    }
     trial->stage = RECORD_STAGE_NONE;
 }
 

@@ -94,6 +94,12 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
         text_format_duration(wait, sizeof(wait), wait_ms);
         snprintf(ret_next->sentence, sizeof(ret_next->sentence), "in %s, the first since the start", wait);
         return;
+    case SCHEDULE_RESULT_SECOND_TRY:
+        /* No delay, for a fleet does not come back from its trials at once, and the answer is a small one. */
+        ret_next->at_ms = now_ms;
+        ret_next->why = SCHEDULE_WHY_SECOND_TRY;
+        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "at once, for the second try");
+        return;
     case SCHEDULE_RESULT_ANSWERED:
         backoff_reset(&schedule->check);
         backoff_reset(&schedule->install);

@@ -10,8 +10,9 @@
 #include "common/io/backoff.h"
 
 enum schedule_result {
-    SCHEDULE_RESULT_STARTED,        /* nothing was asked yet */
-    SCHEDULE_RESULT_ANSWERED,       /* the server was asked and answered, whatever came of it */
+    SCHEDULE_RESULT_STARTED,    /* nothing was asked yet */
+    SCHEDULE_RESULT_SECOND_TRY, /* nor here; an installed release is armed once more if it is still offered */
+    SCHEDULE_RESULT_ANSWERED,   /* the server was asked and answered, whatever came of it */
     SCHEDULE_RESULT_CHECK_FAILED,   /* it did not answer usefully */
     SCHEDULE_RESULT_INSTALL_FAILED, /* the answer was fine, installing it was not: costs far more to try again
                                      */
@@ -19,6 +20,7 @@ enum schedule_result {
 
 enum schedule_why {
     SCHEDULE_WHY_START,
+    SCHEDULE_WHY_SECOND_TRY,
     SCHEDULE_WHY_INTERVAL,
     SCHEDULE_WHY_BACKOFF,
     SCHEDULE_WHY_RETRY_AFTER,

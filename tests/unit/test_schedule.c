@@ -33,6 +33,19 @@ static void test_start_comes_within_the_random_delay(void **state)
     assert_int_equal(next.why, SCHEDULE_WHY_START);
 }
 
+static void test_a_second_try_waits_for_nothing(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 60 * MINUTE_MS, 6 * MINUTE_MS);
+    struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_SECOND_TRY, 0, UINT32_MAX);
+    assert_int_equal(next.at_ms, 0);
+    assert_int_equal(next.why, SCHEDULE_WHY_SECOND_TRY);
+    /* What comes of it is followed by the interval as ever. */
+    next = plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, 0);
+    assert_int_equal(next.at_ms, 60 * MINUTE_MS);
+}
+
 static void test_interval_and_jitter(void **state)
 {
     struct schedule schedule;
@@ -125,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_comes_within_the_random_delay),
+        cmocka_unit_test(test_a_second_try_waits_for_nothing),
         cmocka_unit_test(test_interval_and_jitter),
         cmocka_unit_test(test_an_end_of_a_hold_brings_a_look_forward),
         cmocka_unit_test(test_backoff_grows_and_ends),
