@@ -22,11 +22,23 @@
 #include "daemon/boot/uboot_variables.h"
 #include "daemon/storage.h"
 
+/* What RAUC's script gives a slot that it knows nothing of. With fewer than two, a good slot would be left
+ * after one start that did not come up as far as this daemon. */
+enum { GOOD_LEFT_MIN = 3 };
+
 struct uboot_backend {
     char *config; /* fw_env.config */
     struct uboot_scheme scheme;
     unsigned tries;
-    bool doubtful; /* a store failed: what is read may not be on the medium */
+    unsigned good_left; /* rauc: starts that a good slot has */
+    enum slot running;  /* as the kernel says; SLOT_NONE = not known */
+    bool doubtful;      /* a store failed: what is read may not be on the medium */
+};
+
+/* All of a change. */
+struct uboot_change {
+    struct uboot_variables variables;
+    struct uboot_state state;
 };
 
 /* The partition's number, as the kernel counts. */
@@ -54,22 +66,46 @@ static bool find_partition(struct uboot_backend *backend, const char *root, enum
                               slot_name(slot), name);
 }
 
-/* --- the backend --- */
-
-static bool state_read(const struct uboot_backend *backend, struct uboot_variables *ret_variables,
-                       struct uboot_state *ret_state, struct error *error)
+static enum slot find_running(const char *root, const struct config *config)
 {
-    uboot_variables_name(&backend->scheme, ret_variables);
-    return uboot_env_read(backend->config, ret_variables->list, ret_variables->count, error) &&
-           uboot_variables_parse(&backend->scheme, ret_variables, ret_state, error);
+    const struct slots_request request = {
+        .root = root,
+        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .selected = SLOT_NONE,
+    };
+    struct slots *slots;
+
+    if (!slots_find(&request, &slots, NULL))
+        return SLOT_NONE;
+    enum slot running = slots->running;
+    slots_free(slots);
+    return running;
 }
 
-static bool state_write(struct uboot_backend *backend, const struct uboot_state *state,
-                        struct uboot_variables *variables, struct error *error)
+/* --- the backend --- */
+
+static bool state_read(const struct uboot_backend *backend, struct uboot_change *ret_change,
+                       struct error *error)
 {
+    struct uboot_variables *variables = &ret_change->variables;
+    struct uboot_state *state = &ret_change->state;
+
+    uboot_variables_name(&backend->scheme, variables);
+    if (!uboot_env_read(backend->config, variables->list, variables->count, error) ||
+        !uboot_variables_parse(&backend->scheme, variables, state, error))
+        return false;
+    /* The script may have passed by the first one, because it found no kernel there. */
+    if (state->all_on_trial && backend->running != SLOT_NONE && uboot_state_has(state, backend->running))
+        state->trial = backend->running;
+    return true;
+}
+
+static bool state_write(struct uboot_backend *backend, struct uboot_change *change, struct error *error)
+{
+    struct uboot_variables *variables = &change->variables;
     bool always = backend->doubtful;
 
-    uboot_variables_print(&backend->scheme, state, variables);
+    uboot_variables_print(&backend->scheme, &change->state, variables);
     backend->doubtful = true;
     backend->doubtful = !uboot_env_write(backend->config, variables->list, variables->count, always, error);
     return !backend->doubtful;
@@ -78,17 +114,18 @@ static bool state_write(struct uboot_backend *backend, const struct uboot_state 
 static bool uboot_open(struct boot *boot, const struct config *config, struct error *error)
 {
     struct uboot_backend *backend = alloc_zeroed(sizeof(*backend));
-    struct uboot_variables variables;
-    struct uboot_state state;
+    struct uboot_change change;
 
     boot->private = backend;
     backend->config = alloc_printf("%s%s", boot->root, config->fw_env_config);
     backend->scheme.mender = strcmp(config->uboot_variables, "mender") == 0;
     backend->tries = config->tries;
+    backend->good_left = config->tries > GOOD_LEFT_MIN ? config->tries : GOOD_LEFT_MIN;
+    backend->running = find_running(boot->root, config);
     for (int i = SLOT_A; i <= SLOT_B && backend->scheme.mender; i++)
         if (!find_partition(backend, boot->root, (enum slot)i, config->slot_names[i], error))
             return false;
-    return state_read(backend, &variables, &state, error);
+    return state_read(backend, &change, error);
 }
 
 static void uboot_close(struct boot *boot)
@@ -100,132 +137,158 @@ static void uboot_close(struct boot *boot)
 }
 
 /* RAUC's script takes a start from good slots, too, and expects them back from whoever marks the slot good:
- * here at each start. */
+ * here at each start. The one that runs gets them back even where this was the last one it had; another one
+ * without any did not come up, and is left alone. */
 static bool uboot_start(struct boot *boot, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
-    struct uboot_variables variables;
-    struct uboot_state state;
+    struct uboot_change change;
+    struct uboot_state *state = &change.state;
     bool changed = false;
 
-    if (!state_read(backend, &variables, &state, error))
+    if (backend->scheme.mender)
+        return true;
+    if (!state_read(backend, &change, error))
         return false;
-    for (int i = SLOT_A; i <= SLOT_B && !backend->scheme.mender; i++) {
-        bool worn = state.left[i] < backend->tries && uboot_state_can_start(&state, (enum slot)i);
-        if (!worn || state.trial == (enum slot)i)
+    for (int i = SLOT_A; i <= SLOT_B && !state->all_on_trial; i++) {
+        enum slot slot = (enum slot)i;
+        bool fit =
+            uboot_state_can_start(state, slot) || (slot == backend->running && uboot_state_has(state, slot));
+        if (!fit || state->trial == slot || state->left[slot] >= backend->good_left)
             continue;
-        state.left[i] = backend->tries;
+        state->left[slot] = backend->good_left;
         changed = true;
     }
-    return !changed || uboot_variables_all_on_trial(&backend->scheme, &variables) ||
-           state_write(backend, &state, &variables, error);
+    return !changed || state_write(backend, &change, error);
+}
+
+static enum boot_health find_health(const struct uboot_backend *backend, const struct uboot_state *state,
+                                    enum slot slot, bool over)
+{
+    if (slot == state->trial)
+        return over ? BOOT_HEALTH_BAD : BOOT_HEALTH_TRIAL;
+    if (backend->scheme.mender)
+        return slot == state->order[0] || state->trial != SLOT_NONE ? BOOT_HEALTH_GOOD : BOOT_HEALTH_UNKNOWN;
+    if (!uboot_state_can_start(state, slot))
+        return BOOT_HEALTH_BAD;
+    return state->all_on_trial || state->fresh ? BOOT_HEALTH_UNKNOWN : BOOT_HEALTH_GOOD;
 }
 
 static bool uboot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
 {
     const struct uboot_backend *backend = boot->private;
-    struct uboot_variables variables;
-    struct uboot_state state;
+    struct uboot_change change;
+    const struct uboot_state *state = &change.state;
 
-    if (!state_read(backend, &variables, &state, error))
+    if (!state_read(backend, &change, error))
         return false;
+    bool trial = state->trial != SLOT_NONE, tried = trial && uboot_state_can_start(state, state->trial);
     struct boot_state result = {
         .running = SLOT_NONE,
-        .trial = state.trial,
-        .tries_left = state.trial != SLOT_NONE && uboot_state_can_start(&state, state.trial)
-                          ? state.left[state.trial]
-                          : 0,
+        .trial = state->trial,
+        .tries_left = tried ? state->left[state->trial] : 0,
     };
-    bool over = state.trial != SLOT_NONE && !result.tries_left;
     if (!backend->scheme.mender)
-        result.next = uboot_state_first(&state);
+        result.next = uboot_state_first(state);
     else
-        result.next = over ? slot_other(state.trial) : state.order[0];
-    for (int i = SLOT_A; i <= SLOT_B; i++) {
-        enum slot slot = (enum slot)i;
-        if (slot == state.trial)
-            result.health[i] = over ? BOOT_HEALTH_BAD : BOOT_HEALTH_TRIAL;
-        else if (!backend->scheme.mender)
-            result.health[i] = uboot_state_can_start(&state, slot) ? BOOT_HEALTH_GOOD : BOOT_HEALTH_BAD;
-        else if (slot == state.order[0] || state.trial != SLOT_NONE)
-            result.health[i] = BOOT_HEALTH_GOOD;
-    }
+        result.next = trial && !tried ? slot_other(state->trial) : state->order[0];
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        result.health[i] = find_health(backend, state, (enum slot)i, trial && !tried);
     *ret_state = result;
     return true;
 }
 
-/* Whether `slot` can be left as the only one: it was not found out to be bad, and is not being found out. */
-static bool check_other(const struct uboot_backend *backend, const struct uboot_state *state, enum slot slot,
-                        struct error *error)
+/* Reads, for a change that leaves `slot` out or for a trial: the other one has to do then, so it must not
+ * have been found out to be bad, nor be what is being found out about. */
+static bool begin_change(const struct uboot_backend *backend, enum slot slot, struct uboot_change *ret_change,
+                         struct error *error)
 {
-    bool fits = state->trial != slot && (backend->scheme.mender || uboot_state_can_start(state, slot));
+    const struct uboot_state *state = &ret_change->state;
+    enum slot other = slot_other(slot);
 
+    if (!state_read(backend, ret_change, error))
+        return false;
+    bool fits = state->trial != other && (backend->scheme.mender || uboot_state_can_start(state, other));
     return fits || error_set(error, ERROR_REFUSED,
                              "slot %s is not good in U-Boot's environment (%s), so slot %s may be needed to "
                              "fall back to",
-                             slot_name(slot), backend->config, slot_name(slot_other(slot)));
+                             slot_name(other), backend->config, slot_name(slot));
 }
 
 /* `slot` is out, the other one runs next. */
 static bool uboot_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
-    struct uboot_variables variables;
-    struct uboot_state state;
-    enum slot other = slot_other(slot);
+    struct uboot_change change;
+    struct uboot_state *state = &change.state;
 
-    if (!state_read(backend, &variables, &state, error) || !check_other(backend, &state, other, error))
+    if (!begin_change(backend, slot, &change, error))
         return false;
-    state.order[0] = other;
-    state.order[1] = SLOT_NONE;
-    state.left[slot] = 0;
-    state.trial = SLOT_NONE;
-    return state_write(backend, &state, &variables, error);
+    state->left[slot] = 0;
+    /* Of the other one nothing is known either: it stays on trial, and where it fails the script begins anew
+     * with both. */
+    if (!state->all_on_trial) {
+        state->order[0] = slot_other(slot);
+        state->order[1] = SLOT_NONE;
+        state->trial = SLOT_NONE;
+    }
+    return state_write(backend, &change, error);
 }
 
 static bool uboot_arm(struct boot *boot, enum slot slot, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
-    struct uboot_variables variables;
-    struct uboot_state state;
-    enum slot other = slot_other(slot);
+    struct uboot_change change;
+    struct uboot_state *state = &change.state;
 
-    if (!state_read(backend, &variables, &state, error) || !check_other(backend, &state, other, error))
+    if (!begin_change(backend, slot, &change, error))
         return false;
-    /* After the running one was rejected, this one is known to be good. */
-    if (state.trial == SLOT_NONE && state.order[0] == slot && (backend->scheme.mender || state.left[slot]))
-        return state_write(backend, &state, &variables, error);
-    state.order[0] = slot;
-    state.order[1] = backend->scheme.mender ? SLOT_NONE : other;
-    state.left[slot] = backend->tries;
-    state.trial = slot;
-    return state_write(backend, &state, &variables, error);
+    bool selected = state->order[0] == slot && (backend->scheme.mender || state->left[slot]);
+    /* After the running one was rejected, a selected one is known to be good. */
+    if (state->trial != SLOT_NONE || !selected) {
+        state->order[0] = slot;
+        state->order[1] = backend->scheme.mender ? SLOT_NONE : slot_other(slot);
+        state->left[slot] = backend->tries;
+        state->trial = slot;
+        state->all_on_trial = false;
+    }
+    return state_write(backend, &change, error);
 }
 
 static bool uboot_good(struct boot *boot, enum slot slot, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
-    struct uboot_variables variables;
-    struct uboot_state state;
+    struct uboot_change change;
+    struct uboot_state *state = &change.state;
     enum slot other = slot_other(slot);
 
-    if (!state_read(backend, &variables, &state, error))
+    if (!state_read(backend, &change, error))
         return false;
-    bool keep_other = !backend->scheme.mender && uboot_state_can_start(&state, other);
-    state.order[0] = slot;
-    state.order[1] = keep_other ? other : SLOT_NONE;
-    if (state.left[slot] < backend->tries)
-        state.left[slot] = backend->tries;
-    state.trial = SLOT_NONE;
-    return state_write(backend, &state, &variables, error);
+    /* Where all were on trial, nobody knows whether the other one holds a whole image. */
+    bool keep_other = !backend->scheme.mender && !state->all_on_trial && uboot_state_can_start(state, other);
+    state->order[0] = slot;
+    state->order[1] = keep_other ? other : SLOT_NONE;
+    if (!keep_other)
+        state->left[other] = 0;
+    if (state->left[slot] < backend->good_left)
+        state->left[slot] = backend->good_left;
+    state->trial = SLOT_NONE;
+    state->all_on_trial = false;
+    return state_write(backend, &change, error);
 }
 
 static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 {
     const struct uboot_backend *backend = boot->private;
+    struct uboot_change change;
     unsigned copies;
     struct error error;
 
+    if (state_read(backend, &change, NULL) && change.state.all_on_trial)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "U-Boot's script had to make the environment (%s) anew, so every slot is on trial; "
+                  "moonsinterd ends that when it marks the slot that runs good",
+                  backend->config);
     if (!uboot_env_copies(backend->config, &copies, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (copies < 2)

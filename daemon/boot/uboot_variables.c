@@ -18,6 +18,7 @@ static const char *const rauc_names[RAUC_COUNT] = {"BOOT_ORDER", "BOOT_A_LEFT", 
                                                    "moonsinter_trial"};
 static const char *const mender_names[MENDER_COUNT] = {"mender_boot_part", "mender_boot_part_hex",
                                                        "upgrade_available", "bootcount", "bootlimit"};
+static const char all_on_trial[] = "all"; /* of moonsinter_trial */
 _Static_assert((int)RAUC_COUNT <= (int)UBOOT_VARIABLES_MAX && (int)MENDER_COUNT <= (int)UBOOT_VARIABLES_MAX,
                "there is room for either set");
 
@@ -75,9 +76,14 @@ static bool rauc_parse_left(const char *text, unsigned *ret_left)
     return true;
 }
 
+bool uboot_state_has(const struct uboot_state *state, enum slot slot)
+{
+    return state->order[0] == slot || state->order[1] == slot;
+}
+
 bool uboot_state_can_start(const struct uboot_state *state, enum slot slot)
 {
-    return (state->order[0] == slot || state->order[1] == slot) && state->left[slot];
+    return uboot_state_has(state, slot) && state->left[slot];
 }
 
 enum slot uboot_state_first(const struct uboot_state *state)
@@ -94,16 +100,19 @@ static bool rauc_parse(const struct uboot_variables *variables, struct uboot_sta
     const struct uboot_env_variable *list = variables->list;
     struct uboot_state state = {.trial = SLOT_NONE};
 
+    state.fresh = !*list[ORDER].value && !*list[A_LEFT].value && !*list[B_LEFT].value;
     if (!rauc_parse_order(*list[ORDER].value ? list[ORDER].value : "A B", state.order))
         return refuse_value(&list[ORDER], error);
     for (int i = SLOT_A; i <= SLOT_B; i++)
         if (!rauc_parse_left(list[A_LEFT + i].value, &state.left[i]))
             return refuse_value(&list[A_LEFT + i], error);
     const char *trial = list[TRIAL].value;
-    if (strcmp(trial, "all") == 0)
+    if (strcmp(trial, all_on_trial) == 0) {
+        state.all_on_trial = true;
         state.trial = uboot_state_first(&state);
-    else if (*trial && (state.trial = find_slot_name(trial, strlen(trial))) == SLOT_NONE)
+    } else if (*trial && (state.trial = find_slot_name(trial, strlen(trial))) == SLOT_NONE) {
         return refuse_value(&list[TRIAL], error);
+    }
     *ret_state = state;
     return true;
 }
@@ -119,7 +128,9 @@ static void rauc_print(const struct uboot_state *state, struct uboot_variables *
     for (int i = SLOT_A; i <= SLOT_B; i++)
         snprintf(list[A_LEFT + i].value, UBOOT_ENV_VALUE_SIZE, "%x", state->left[i]);
     snprintf(list[TRIAL].value, UBOOT_ENV_VALUE_SIZE, "%s",
-             state->trial == SLOT_NONE ? "" : names[state->trial]);
+             state->all_on_trial         ? all_on_trial
+             : state->trial == SLOT_NONE ? ""
+                                         : names[state->trial]);
 }
 
 /* --- Mender's variables --- */
@@ -171,11 +182,6 @@ static void mender_print(const struct uboot_scheme *scheme, const struct uboot_s
     snprintf(list[BOOTCOUNT].value, UBOOT_ENV_VALUE_SIZE, "0");
     if (state->trial != SLOT_NONE)
         snprintf(list[BOOTLIMIT].value, UBOOT_ENV_VALUE_SIZE, "%u", state->left[state->trial]);
-}
-
-bool uboot_variables_all_on_trial(const struct uboot_scheme *scheme, const struct uboot_variables *variables)
-{
-    return !scheme->mender && strcmp(variables->list[TRIAL].value, "all") == 0;
 }
 
 bool uboot_variables_parse(const struct uboot_scheme *scheme, const struct uboot_variables *variables,

@@ -29,19 +29,22 @@ struct uboot_state {
     enum slot order[SLOT_COUNT]; /* rauc: the slots that may be started, then SLOT_NONE; mender: the one */
     unsigned left[SLOT_COUNT];   /* starts; mender: of a trial only */
     enum slot trial;             /* SLOT_NONE = none */
+    /* rauc: no slot is known to be good, because there are no variables yet (these are what they are to the
+     * scripts), or because the script had to make them anew and counts every start. */
+    bool fresh, all_on_trial;
 };
 
-/* Whether the boot script would start `slot`, for RAUC's variables. */
+/* Whether BOOT_ORDER names `slot`, for RAUC's variables. */
+bool uboot_state_has(const struct uboot_state *state, enum slot slot);
+
+/* Whether the boot script would start it, likewise. */
 bool uboot_state_can_start(const struct uboot_state *state, enum slot slot);
 
-/* The first slot of the order that it would; SLOT_NONE = none. Likewise. */
+/* The first slot of the order that it would start; SLOT_NONE = none. Likewise. */
 enum slot uboot_state_first(const struct uboot_state *state);
 
 /* The scheme's variables by name, without values. */
 void uboot_variables_name(const struct uboot_scheme *scheme, struct uboot_variables *ret_variables);
-
-/* Whether the script put every slot on trial, because it had to make the environment anew. */
-bool uboot_variables_all_on_trial(const struct uboot_scheme *scheme, const struct uboot_variables *variables);
 
 /* What the values say; missing ones are what they are to the scripts. An error names the variable. */
 bool uboot_variables_parse(const struct uboot_scheme *scheme, const struct uboot_variables *variables,

@@ -33,6 +33,10 @@ class Uboot(boots.Loader):
         checksum = zlib.crc32(text).to_bytes(4, "little")
         self.write("dev/env", (checksum + (b"\1" if copies == 2 else b"") + text) + bytes((copies - 1) * SIZE))
 
+    def runs(self, slot):
+        """What the kernel says: that slot was started."""
+        self.write("proc/cmdline", f"console=ttyS0 root=/dev/mmcblk0p{2 + 'ab'.index(slot)} rootwait\n")
+
     def tool(self, name, *arguments):
         return subprocess.run([name, "-c", self.path("etc/fw_env.config"), *arguments], capture_output=True, text=True,
                               timeout=20, check=True).stdout
@@ -117,16 +121,92 @@ def test_rauc_good_slots_get_their_starts_back(rauc):
     assert rauc.variables()["BOOT_A_LEFT"] == "3"
 
 
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_rauc_good_slots_are_not_left_for_few_tries(rauc, tries):
+    """Tries= is how often a new slot is started. A good one has more, or a start that does not come up would leave it."""
+    rauc.configure("uboot", ("/dev/mmcblk0p2", "/dev/mmcblk0p3"), UbootVariables="rauc", Tries=tries)
+    rauc.runs("a")
+    for _ in range(8):
+        assert [rauc.boot(ours=False) for _ in range(2)] == ["a", "a"]
+        rauc.call("start")
+        rauc.expect(next="a", trial="none", a="good")
+    rauc.runs("b")
+    rauc.call("invalidate", "a")
+    rauc.call("arm", "a")
+    assert rauc.boot(ours=False) == "a"
+    rauc.call("good", "a")
+    rauc.runs("a")
+    assert [rauc.boot(ours=False) for _ in range(2)] == ["a", "a"]
+
+
+def test_rauc_the_last_start_of_a_good_slot(rauc):
+    """Power lost twice before the daemon came up: the slot that runs is given its starts back, for it does come up. The other
+    one, which did not, is not."""
+    rauc.runs("a")
+    assert [rauc.boot(ours=False) for _ in range(3)] == ["a", "a", "a"]
+    rauc.call("start")
+    rauc.expect(next="a", trial="none", a="good")
+    assert rauc.boot(ours=False) == "a"
+    rauc.set(BOOT_A_LEFT=0)
+    assert rauc.boot(ours=False) == "b"
+    rauc.runs("b")
+    rauc.call("start")
+    assert rauc.variables() == {"BOOT_ORDER": "A B", "BOOT_A_LEFT": "0", "BOOT_B_LEFT": "3"}
+    # Nor is one that was left on purpose, or whose tries ran out.
+    rauc.call("invalidate", "a")
+    rauc.runs("a")
+    rauc.call("start")
+    assert rauc.variables() == {"BOOT_ORDER": "B", "BOOT_A_LEFT": "0", "BOOT_B_LEFT": "3"}
+    rauc.call("arm", "a")
+    assert [rauc.boot(ours=False) for _ in range(3)] == ["a", "a", "a"]
+    rauc.call("start")
+    rauc.expect(next="b", trial="a", tries_left=0)
+
+
 def test_rauc_an_environment_made_anew_is_all_on_trial(rauc):
     """What our script does where it could not read the environment."""
     rauc.set(BOOT_ORDER="A B", BOOT_A_LEFT=3, BOOT_B_LEFT=3, moonsinter_trial="all")
     assert rauc.boot() == "a"
     rauc.call("start")
     rauc.expect(next="a", trial="a", tries_left=2)
+    assert any("every slot is on trial" in sentence for sentence in rauc.findings("warning"))
     assert [rauc.boot() for _ in range(3)] == ["a", "a", "b"]
     rauc.expect(next="b", trial="b", tries_left=2)
     rauc.call("good", "b")
     rauc.expect(next="b", trial="none", b="good")
+
+
+@pytest.fixture
+def made_anew(rauc):
+    """As above, and slot A has no kernel, so that the script went on to B; A had a start taken for that."""
+    rauc.set(BOOT_ORDER="A B", BOOT_A_LEFT=2, BOOT_B_LEFT=2, moonsinter_trial="all")
+    rauc.runs("b")
+    return rauc
+
+
+def test_rauc_the_slot_that_runs_is_on_trial(made_anew):
+    """And when it is marked good, the other one may hold anything: it does not stand in for it."""
+    made_anew.expect(next="a", trial="b", tries_left=2, a="unknown", b="trial")
+    with pytest.raises(boots.Refused, match="slot b is not good"):
+        made_anew.call("invalidate", "a")
+    boots.assert_atomic(made_anew, "good", "b") if made_anew.copies == 2 else made_anew.call("good", "b")
+    made_anew.expect(next="b", trial="none", a="bad", b="good")
+    assert made_anew.variables() == {"BOOT_ORDER": "B", "BOOT_A_LEFT": "0", "BOOT_B_LEFT": "3"}
+
+
+def test_rauc_a_rejection_leaves_the_other_one_on_trial(made_anew):
+    """Nobody knows that it is good, so it must not be started for ever."""
+    made_anew.runs("a")
+    made_anew.call("reject", "a")
+    made_anew.expect(next="b", b="unknown")
+    assert [made_anew.boot() for _ in range(2)] == ["b", "b"]
+    made_anew.runs("b")
+    made_anew.expect(trial="b", tries_left=0)
+    assert made_anew.boot() is None, "the script begins anew"
+    # With nothing left of either, none can be given up.
+    for slot in "ab":
+        with pytest.raises(boots.Refused, match="is not good"):
+            made_anew.call("reject", slot)
 
 
 def test_rauc_without_variables(rauc):
@@ -134,8 +214,9 @@ def test_rauc_without_variables(rauc):
     for name in RAUC_FRESH:
         rauc.tool("fw_setenv", name)
     rauc.set(ethaddr="00:11:22:33:44:55")
-    rauc.expect(next="a", trial="none", a="good", b="good")
+    rauc.expect(next="a", trial="none", a="unknown", b="unknown")
     rauc.call("invalidate", "b")
+    rauc.expect(next="a", trial="none", a="good", b="bad")
     rauc.call("arm", "b")
     assert rauc.boot() == "b" and rauc.variables()["ethaddr"] == "00:11:22:33:44:55"
 
