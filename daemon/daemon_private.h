@@ -155,7 +155,8 @@ struct daemon {
     bool stepping;
     int exit_status;
 
-    uint64_t started_s, since_s; /* Unix time */
+    uint64_t started_s, since_s;       /* Unix time */
+    char boot_id[RECORD_BOOT_ID_SIZE]; /* "" = the kernel does not tell */
 
     /* timers and signals */
     struct schedule schedule;
@@ -323,6 +324,9 @@ enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot)
 
 /* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
 void daemon_trial_classify(struct daemon *daemon);
+
+/* Which boot of the machine this is. Reads a file: before the loop runs. */
+void daemon_trial_read_boot_id(struct daemon *daemon);
 
 /* The orders of the same names. */
 void daemon_trial_invalidate(struct daemon *daemon);

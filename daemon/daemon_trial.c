@@ -4,7 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+
+void daemon_trial_read_boot_id(struct daemon *daemon)
+{
+    CLEANUP_FREE char *text = NULL;
+    struct error error;
+    size_t size;
+
+    if (!file_read("/proc/sys/kernel/random/boot_id", 64, &text, &size, &error)) {
+        log_warning("which boot this is cannot be told: %s", error.message);
+        return;
+    }
+    text[strcspn(text, "\n")] = 0;
+    record_copy_text(daemon->boot_id, sizeof(daemon->boot_id), text);
+}
 
 /* --- after a start --- */
 
@@ -137,9 +153,10 @@ void daemon_trial_classify(struct daemon *daemon)
         /* Whatever reboot was asked for did not come to pass yet. */
         trial->reboot_asked = false;
         bool falling_back = daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD;
-        /* Once: where the loader nevertheless starts the slot again, there is no end to it. */
         bool at_once = falling_back && trial->stage == RECORD_STAGE_REJECTED && trial->slot == running;
-        if (at_once)
+        /* Until the machine goes down, however often we are started anew meanwhile. But where the loader
+         * then starts the slot again, once: there would be no end to it. */
+        if (at_once && (!*daemon->boot_id || strcmp(trial->boot_id, daemon->boot_id) != 0))
             trial->stage = RECORD_STAGE_NONE;
         snprintf(reason, sizeof(reason), "slot %s runs, slot %s boots next", slot_name(running),
                  slot_name(boot->next));
@@ -361,6 +378,7 @@ void daemon_trial_reject(struct daemon *daemon)
     record->trial.slot = slot;
     record->trial.release = kept->release;
     record->trial.arms = 0;
+    memcpy(record->trial.boot_id, daemon->boot_id, sizeof(record->trial.boot_id));
     record->trial.stage =
         daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT ? RECORD_STAGE_REJECTED : RECORD_STAGE_NONE;
     daemon_save_then(daemon, on_reject_saved);

@@ -25,6 +25,7 @@ enum {
     RECORD_HISTORY_MAX = 50,
     RECORD_TEXT_SIZE = 384,       /* of a reason, with its terminating zero */
     RECORD_OUTPUT_SIZE = 1024,    /* of what a failed health check printed last, likewise */
+    RECORD_BOOT_ID_SIZE = 40,     /* of /proc/sys/kernel/random/boot_id, a UUID */
     RECORD_VALIDATOR_SIZE = 1024, /* of an ETag or Last-Modified; a longer one is not kept */
 };
 
@@ -62,6 +63,8 @@ struct record_trial {
     /* Where the firmware has to be told: somebody asked for the reboot that tries it, so that it counts. A
      * member of its own, for older versions do not understand a record with another stage in it. */
     bool reboot_asked;
+    char
+        boot_id[RECORD_BOOT_ID_SIZE]; /* REJECTED: the boot in which it was, as the kernel tells them apart */
 };
 
 struct record_failed {

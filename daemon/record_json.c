@@ -125,6 +125,8 @@ static void format_trial(struct json_object *root, const struct record_trial *tr
     json_add_u64(object, "arms", trial->arms);
     if (trial->reboot_asked)
         json_object_object_add(object, "reboot_asked", json_object_new_boolean(true));
+    if (*trial->boot_id)
+        json_add_string(object, "boot_id", trial->boot_id);
     json_object_object_add(root, "trial", object);
 }
 
@@ -292,6 +294,7 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
     read_u64(reader, object, "arms", 1000000, &arms);
     trial->arms = (unsigned)arms;
     read_bool(reader, object, "reboot_asked", &trial->reboot_asked);
+    read_text(reader, object, "boot_id", trial->boot_id, sizeof(trial->boot_id));
     if (trial->stage != RECORD_STAGE_NONE && trial->slot == SLOT_NONE)
         reader->bad = "trial";
 }

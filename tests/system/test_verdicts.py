@@ -179,13 +179,15 @@ def test_boot_complete_decides_about_our_verdict(system, nginx, folder):
 
 @pytest.fixture
 def make_grub_system(guest, installed, folder, slots, make_namespaces):
-    """make_grub_system(slot, NAME=VALUE...): a system of which moonsinterd believes that GRUB has started it from `slot`."""
+    """make_grub_system(slot, NAME=VALUE...): a system of which moonsinterd believes that GRUB has started it from `slot`. The
+    next one that is made finds what the last one left of state and grubenv."""
     def make(slot, *variables):
-        (folder / "state").mkdir()
-        (folder / "grub").mkdir()
+        (folder / "state").mkdir(exist_ok=True)
+        (folder / "grub").mkdir(exist_ok=True)
         system = make_namespaces(f"{installed}:{guest.tree}", {"/var/lib/moonsinter": folder / "state",
                                                                "/boot/grub": folder / "grub"}, slots).start()
-        system.run("grub-editenv", "/boot/grub/grubenv", "create")
+        if not (folder / "grub" / "grubenv").exists():
+            system.run("grub-editenv", "/boot/grub/grubenv", "create")
         for variable in variables:
             system.run("grub-editenv", "/boot/grub/grubenv", "set", variable)
         # For the service, whose sandbox has a /proc of its own, and for the rest of the system.
@@ -244,6 +246,35 @@ def test_falling_back_waits_for_nobody(make_grub_system, folder):
     assert record["trial"]["stage"] == "rejected" and record["slots"]["b"]["state"] == "bad"
     assert record["history"][-1]["reason"] == "health check 10-bad failed with exit status 1"
     assert record["history"][-1]["output"] == "the camera does not answer"
+
+
+def test_falling_back_goes_on_after_the_daemon_was_killed(make_grub_system, folder):
+    """After the verdict, and before the reboot, which fails: killed, started anew, killed again. Then the reboot comes."""
+    system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
+                              "moonsinter_B_ok=0", "moonsinter_B_left=2")
+    put_check(system, "10-bad", "echo the camera does not answer; exit 1")
+    configure(system, "http://127.0.0.1:1/image", boot=GRUB, mode="install")
+    system.write("/etc/systemd/system/moonsinterd.service.d/51-soon.conf", "[Service]\nRestartSec=100ms\n")
+    system.run("systemctl", "mask", "--runtime", "reboot.target")
+    system.run("systemctl", "start", "moonsinterd.service")
+
+    def log():
+        return system.run("journalctl", "-u", "moonsinterd", "-o", "cat", "--no-pager")
+    for number in range(1, 4):
+        system.wait_until(log, lambda text, number=number: text.count("reboot failed: ") == number, "it tries to reboot")
+        assert "moonsinter_order=A B\n" in (folder / "grub" / "grubenv").read_text()
+        os.kill(system.pid_here(), signal.SIGKILL)
+    system.run("systemctl", "unmask", "--runtime", "reboot.target")
+    assert system.wait_end() == -signal.SIGHUP
+    system = make_grub_system("a")
+    configure(system, "http://127.0.0.1:1/image", boot=GRUB, mode="install")
+    system.run("systemctl", "start", "moonsinterd.service")
+    status = system.wait(lambda status: status["state"] == "idle", "slot A runs")
+    assert status["slots"]["a"]["role"] == "active" and status["slots"]["b"]["state"] == "bad"
+    history = system.request("GET", "/v1/history")[1]["history"]
+    assert [entry["result"] for entry in history] == ["fell-back"]
+    assert history[0]["reason"] == "health check 10-bad failed with exit status 1"
+    assert history[0]["output"] == "the camera does not answer"
 
 
 def test_a_slot_whose_daemon_does_not_start_is_left(system):
