@@ -176,8 +176,9 @@ static void on_command(void *owner, const struct process_end *end)
     post_reboot_failed(daemon, &error);
 }
 
-/* Without logind. systemctl turns to the service manager itself; any other init has its own reboot command.
- */
+/* Without logind. systemctl turns to the service manager itself, but where there is a logind that does not
+ * answer, only after a minute of waiting for it, if it is not told what to start. Any other init has its own
+ * reboot command. */
 static void run_command(struct daemon *daemon)
 {
     bool has_systemd = access("/run/systemd/system", F_OK) == 0;
@@ -185,7 +186,12 @@ static void run_command(struct daemon *daemon)
     char option[64] = "";
     const char *const systemd_command[] = {"systemctl", "--no-block", "reboot", argument ? option : NULL,
                                            NULL};
-    const char *const command[] = {"reboot", NULL};
+    const char *const target_command[] = {"systemctl", "--no-block",    "--job-mode=replace-irreversibly",
+                                          "start",     "reboot.target", NULL};
+    const char *const other_command[] = {"reboot", NULL};
+    const char *const *command = !has_systemd                                         ? other_command
+                                 : daemon->reboot_work.answer == LOGIND_ANSWER_FAILED ? target_command
+                                                                                      : systemd_command;
     struct process *process;
     struct error error;
 
@@ -198,8 +204,7 @@ static void run_command(struct daemon *daemon)
         post_reboot_failed(daemon, &error);
         return;
     }
-    if (!process_start(daemon->processes, has_systemd ? systemd_command : command, on_command, daemon,
-                       &process, &error))
+    if (!process_start(daemon->processes, command, on_command, daemon, &process, &error))
         post_reboot_failed(daemon, &error);
 }
 
@@ -207,14 +212,18 @@ static void reboot_done(struct pool_job *job)
 {
     struct daemon *daemon = end_work(job);
     const struct daemon_reboot *work = &daemon->reboot_work;
+    /* A slot that is not fit may be so for its logind, and has to be left all the same. */
+    bool without = work->answer == LOGIND_ANSWER_FAILED && !work->heed_inhibitors;
 
-    if (work->answer == LOGIND_ANSWER_INHIBITED || work->answer == LOGIND_ANSWER_FAILED) {
+    if (without) {
+        log_warning("%s; the service manager is asked", work->error.message);
+    } else if (work->answer == LOGIND_ANSWER_INHIBITED || work->answer == LOGIND_ANSWER_FAILED) {
         post_reboot_failed(daemon, &work->error);
         return;
     }
     log_notice("rebooting");
     daemon_arm_timer(daemon->reboot_timer, DOWN_MS);
-    if (work->answer == LOGIND_ANSWER_ABSENT)
+    if (without || work->answer == LOGIND_ANSWER_ABSENT)
         run_command(daemon);
 }
 

@@ -248,6 +248,23 @@ def test_falling_back_waits_for_nobody(make_grub_system, folder):
     assert record["history"][-1]["output"] == "the camera does not answer"
 
 
+@pytest.mark.parametrize("logind", ["masked", "broken"])
+def test_falling_back_does_not_need_logind(logind, make_grub_system, folder):
+    """It may be what is wrong with the release."""
+    system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
+                              "moonsinter_B_ok=0", "moonsinter_B_left=2")
+    put_check(system, "10-bad", "exit 1")
+    configure(system, "http://127.0.0.1:1/image", boot=GRUB, mode="install")
+    system.run("systemctl", "stop", "systemd-logind.service")
+    if logind == "masked":
+        system.run("systemctl", "mask", "--runtime", "systemd-logind.service")
+    else:
+        put_unit(system, "systemd-logind.service.d/broken.conf", "[Service]\nExecStart=\nExecStart=false\n")
+    system.run("systemctl", "start", "--no-block", "moonsinterd.service")
+    assert system.wait_end() == -signal.SIGHUP
+    assert "moonsinter_order=A B\n" in (folder / "grub" / "grubenv").read_text()
+
+
 def test_falling_back_goes_on_after_the_daemon_was_killed(make_grub_system, folder):
     """After the verdict, and before the reboot, which fails: killed, started anew, killed again. Then the reboot comes."""
     system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
