@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,6 +153,18 @@ static void end_process(pid_t *pid)
     *pid = 0;
 }
 
+/* The socket is there before anybody listens at it. */
+static bool is_listening(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(address.sun_path, path);
+    bool listening = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    close(fd);
+    return listening;
+}
+
 static int scene_setup(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
@@ -180,9 +194,9 @@ static int scene_setup(void **state)
     setenv("TRACE", path, 1);
     *state = scene;
     snprintf(path, sizeof(path), "%s/bus", scene->folder);
-    for (int i = 0; i < 1000 && access(path, F_OK) < 0; i++)
+    for (int i = 0; i < 3000 && !is_listening(path); i++)
         nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
-    return access(path, F_OK);
+    return is_listening(path) ? 0 : -1;
 }
 
 static int scene_teardown(void **state)
