@@ -177,6 +177,18 @@ def test_boot_complete_decides_about_our_verdict(system, nginx, folder):
     assert '"check":"boot-complete","result":"failure"' in told
 
 
+def believe(system, slot, drop_in):
+    """Has moonsinterd believe that the loader has started `slot`: the service, whose sandbox has a /proc of its own, and the
+    rest of the system."""
+    system.write("/run/cmdline", f"BOOT_IMAGE=/boot/vmlinuz root=/dev/slot-{slot} ro moonsinter.slot={slot}\n")
+    system.run("mount", "--bind", "/run/cmdline", "/proc/cmdline")
+    system.write("/etc/systemd/system/moonsinterd.service.d/50-test.conf",
+                 "[Service]\nBindReadOnlyPaths=/run/cmdline:/proc/cmdline\n")
+    system.run("ln", "-s", f"/usr/lib/moonsinter/sandbox/{drop_in}",
+               "/etc/systemd/system/moonsinterd.service.d/10-backend.conf")
+    system.run("systemctl", "daemon-reload")
+
+
 @pytest.fixture
 def make_grub_system(guest, installed, folder, slots, make_namespaces):
     """make_grub_system(slot, NAME=VALUE...): a system of which moonsinterd believes that GRUB has started it from `slot`. The
@@ -190,14 +202,7 @@ def make_grub_system(guest, installed, folder, slots, make_namespaces):
             system.run("grub-editenv", "/boot/grub/grubenv", "create")
         for variable in variables:
             system.run("grub-editenv", "/boot/grub/grubenv", "set", variable)
-        # For the service, whose sandbox has a /proc of its own, and for the rest of the system.
-        system.write("/run/cmdline", f"BOOT_IMAGE=/boot/vmlinuz root=/dev/slot-{slot} ro moonsinter.slot={slot}\n")
-        system.run("mount", "--bind", "/run/cmdline", "/proc/cmdline")
-        system.write("/etc/systemd/system/moonsinterd.service.d/50-test.conf",
-                     "[Service]\nBindReadOnlyPaths=/run/cmdline:/proc/cmdline\n")
-        system.run("ln", "-s", "/usr/lib/moonsinter/sandbox/grub.conf",
-                   "/etc/systemd/system/moonsinterd.service.d/10-backend.conf")
-        system.run("systemctl", "daemon-reload")
+        believe(system, slot, "grub.conf")
         return system
     return make
 
@@ -302,3 +307,27 @@ def test_a_slot_whose_daemon_does_not_start_is_left(system):
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "start", "--no-block", "moonsinter-verdict.service")
     assert system.wait_end() == -signal.SIGHUP
+
+
+@pytest.mark.parametrize("argument, tried", [([], False), (["--reboot-argument=0 tryboot"], True)], ids=["plain", "tryboot"])
+def test_what_a_raspberry_pis_firmware_was_told_is_noted(argument, tried, guest, installed, folder, slots, nginx,
+                                                         make_namespaces):
+    """By others than us, too: without it, an old slot that comes up is no trial that failed."""
+    for name in ("state", "firmware"):
+        (folder / name).mkdir()
+    (folder / "firmware" / "autoboot.txt").write_text("[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=2\n"
+                                                      "# moonsinter: armed in boot 00000000\n")
+    system = make_namespaces(f"{installed}:{guest.tree}", {"/var/lib/moonsinter": folder / "state",
+                                                           "/boot/firmware": folder / "firmware"}, slots).start()
+    believe(system, "a", "rpi-tryboot.conf")
+    configure(system, publish(nginx, folder, 1), boot="Backend=rpi-tryboot", mode="install")
+    start(system)
+    system.wait(lambda status: status["state"] == "reboot-pending" and status["blocked_by"], "it is armed")
+    assert '--reboot-argument="0 tryboot"' in system.run("moonsinter", "why")
+    # Ours is refused here, for logind takes no argument in what it sees as a container; it leaves no note behind.
+    assert system.request("POST", "/v1/reboot")[0] == 202
+    system.wait(lambda status: status["last_error"] and "argument" in status["last_error"]["message"], "it is refused")
+    system.run("systemctl", "reboot", *argument, check=False)
+    assert system.wait_end() == -signal.SIGHUP
+    trial = json.loads((folder / "state" / "record.json").read_text())["trial"]
+    assert (trial["stage"], trial.get("reboot_asked", False)) == ("armed", tried)
