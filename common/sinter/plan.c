@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/sinter/plan_batches.h"
 #include "common/sinter/plan_order.h"
 
 struct plan {
@@ -12,9 +13,7 @@ struct plan {
     struct plan_run *runs;
     uint32_t run_count, run_room;
     struct plan_order order;
-    struct plan_batch *batches;
-    uint32_t batch_count;
-    uint32_t *batch_runs; /* grouped by batch */
+    struct plan_batches batches;
 };
 
 enum {
@@ -231,84 +230,13 @@ static bool draft_try(struct draft *draft, struct plan *plan)
     return draft_put_in_order(draft, plan);
 }
 
-/* ---- batches ---- */
-
-/* A run that is fetched, and where its bytes lie. */
-struct fetched_run {
-    uint64_t offset;
-    uint32_t run;
-    bool from_pack;
-};
-
-static int fetched_compare(const void *left, const void *right)
-{
-    const struct fetched_run *a = left, *b = right;
-
-    if (a->from_pack != b->from_pack)
-        return a->from_pack ? 1 : -1;
-    if (a->offset != b->offset)
-        return a->offset < b->offset ? -1 : 1;
-    return a->run < b->run ? -1 : a->run > b->run;
-}
-
-/* Runs that read the target stay alone: others may have to wait for them, and a batch that waited for itself
- * by way of others would never start. For the other runs only copies of what was written wait. */
-static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, uint64_t output,
-                        const struct plan_run *run, bool from_pack, uint32_t size_max)
-{
-    uint64_t end = batch->offset + batch->size;
-
-    return !batch_waited_for && run->source != PLAN_SOURCE_TARGET && batch->from_pack && from_pack &&
-           output + run->size <= PLAN_BATCH_OUTPUT_MAX && run->source_offset >= end &&
-           run->source_offset - end <= PLAN_GAP_MAX &&
-           run->source_offset + run->fetch_size - batch->offset <= size_max;
-}
-
-static void plan_make_batches(struct plan *plan, const struct plan_input *input)
-{
-    struct fetched_run *fetched = alloc_array(plan->run_count, sizeof(*fetched));
-    uint32_t count = 0;
-    uint64_t output = 0; /* bytes of the image that the last batch makes */
-    bool waited_for = false;
-
-    for (uint32_t r = 0; r < plan->run_count; r++)
-        if (plan->runs[r].kind != PLAN_KIND_COPY)
-            fetched[count++] =
-                (struct fetched_run){.offset = plan->runs[r].source_offset,
-                                     .run = r,
-                                     .from_pack = plan->runs[r].kind == PLAN_KIND_PATCH || input->frames};
-    if (count)
-        qsort(fetched, count, sizeof(*fetched), fetched_compare);
-    plan->batches = alloc_array(count, sizeof(plan->batches[0]));
-    plan->batch_runs = alloc_array(count, sizeof(uint32_t));
-    for (uint32_t i = 0; i < count; i++) {
-        struct plan_run *run = &plan->runs[fetched[i].run];
-        struct plan_batch *batch = plan->batch_count ? &plan->batches[plan->batch_count - 1] : NULL;
-        if (!batch ||
-            !batch_takes(batch, waited_for, output, run, fetched[i].from_pack, input->run_size_max)) {
-            batch = &plan->batches[plan->batch_count++];
-            *batch = (struct plan_batch){
-                .from_pack = fetched[i].from_pack, .offset = run->source_offset, .run_start = i};
-            waited_for = run->source == PLAN_SOURCE_TARGET;
-            output = 0;
-        }
-        output += run->size;
-        plan->totals.gap_bytes += run->source_offset - (batch->offset + batch->size);
-        batch->size = (uint32_t)(run->source_offset + run->fetch_size - batch->offset);
-        batch->run_count++;
-        batch->blocked += run->blockers > 0;
-        run->batch = plan->batch_count - 1;
-        plan->batch_runs[i] = fetched[i].run;
-    }
-    plan->totals.requests = plan->batch_count;
-    free(fetched);
-}
-
 static void plan_count(struct plan *plan, const struct plan_input *input)
 {
     struct plan_totals *totals = &plan->totals;
 
     totals->image_bytes = chunk_table_image_size(input->table);
+    totals->requests = plan->batches.count;
+    totals->gap_bytes = plan->batches.gap_bytes;
     for (uint32_t chunk = 0; chunk < chunk_table_count(input->table); chunk++)
         if (input->kept[chunk]) {
             totals->chunks_kept++;
@@ -358,7 +286,7 @@ struct plan *plan_new(const struct plan_input *input)
     for (unsigned tries = 1; !draft_try(&draft, plan); tries++)
         if (tries == DRAFT_TRIES_WITH_TARGET_PATCHES)
             draft_forgo_target_patches(&draft);
-    plan_make_batches(plan, input);
+    plan_batches_init(&plan->batches, input, plan->runs, plan->run_count);
     plan_count(plan, input);
     free(draft.never_copy);
     free(draft.never_patch);
@@ -374,8 +302,7 @@ struct plan *plan_free(struct plan *plan)
         return NULL;
     plan_order_finish(&plan->order);
     free(plan->runs);
-    free(plan->batches);
-    free(plan->batch_runs);
+    plan_batches_finish(&plan->batches);
     free(plan);
     return NULL;
 }
@@ -413,11 +340,11 @@ const uint32_t *plan_waiting_for(const struct plan *plan, uint32_t run, uint32_t
 
 struct plan_batch *plan_batches(struct plan *plan, uint32_t *ret_count)
 {
-    *ret_count = plan->batch_count;
-    return plan->batches;
+    *ret_count = plan->batches.count;
+    return plan->batches.items;
 }
 
 const uint32_t *plan_batch_runs(const struct plan *plan, const struct plan_batch *batch)
 {
-    return plan->batch_runs + batch->run_start;
+    return plan->batches.runs + batch->run_start;
 }
