@@ -12,6 +12,7 @@
 #include "common/base/digest.h"
 #include "common/base/error.h"
 #include "common/image/manifest_pack.h"
+#include "common/image/manifest_release.h"
 
 enum {
     MANIFEST_FORMAT = 1,
@@ -22,15 +23,10 @@ enum {
     /* A fixed chunk is fetched and checked in one buffer, so cloning takes chunks of at most this size
        (bytes). */
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
-    MANIFEST_TEXT_MAX = 256, /* bytes of version and compatible, without the terminating zero */
-    MANIFEST_PERCENT_MAX = 100,
 };
 
 /* Bytes of an image: what is more cannot be, and sums of two such sizes stay within 64 bits. */
 #define MANIFEST_FILE_SIZE_MAX (UINT64_C(1) << 62)
-
-/* Serials stay exact as signed 64-bit integers. */
-#define MANIFEST_SERIAL_MAX ((uint64_t)INT64_MAX)
 
 /* Where IMAGE.chunks is and what it must be. */
 struct manifest_chunks {
@@ -38,30 +34,6 @@ struct manifest_chunks {
     char *url; /* relative to the manifest's URL, or absolute */
     uint64_t size_bytes;
     uint8_t sha256[DIGEST_SHA256_SIZE];
-};
-
-/* A rollout that is no longer than this (some 136 years) is computed without overflow. */
-#define MANIFEST_ROLLOUT_DURATION_MAX UINT64_C(0xffffffff)
-
-/* Which share of the devices takes a release, and when; see common/image/rollout.h. */
-struct manifest_rollout {
-    bool present;
-    bool hold;           /* nobody, for now */
-    uint64_t start_s;    /* Unix time, 0 = not given */
-    uint64_t duration_s; /* from the first device's turn to the last one's, 0 = all at once */
-    unsigned percent;    /* of all devices, 0 to 100 */
-};
-
-/* What the publisher says of this release; everything is optional. Times are Unix seconds UTC, 0 = not given.
- */
-struct manifest_release {
-    char *version;    /* NULL = not given; utf8_is_printable() within MANIFEST_TEXT_MAX */
-    char *compatible; /* NULL = any device; likewise */
-    bool has_serial;
-    uint64_t serial;
-    uint64_t created;
-    uint64_t expires;
-    struct manifest_rollout rollout;
 };
 
 struct manifest {

@@ -1,6 +1,6 @@
 /*
  * Reading and writing single members of the manifest, with the sentences for what is wrong with them: a part
- * of common/image/manifest.c and manifest_pack.c, and of no use to others. `where` is "" or the object's name
+ * of common/image/manifest*.c, and of no use to others. `where` is "" or the object's name
  * with a dot. Never blocks; any thread.
  */
 #pragma once
