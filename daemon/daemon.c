@@ -207,7 +207,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
     daemon_check_read_machine_id(daemon);
     daemon_trial_read_boot_id(daemon);
     daemon_trust_log(daemon);
-    daemon_check_load(daemon);
+    daemon_offer_load(daemon);
     return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
 }
 

@@ -2,9 +2,7 @@
 #include "daemon/daemon_private.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
@@ -13,62 +11,6 @@
 static void set_result(struct daemon *daemon, const char *result)
 {
     snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "%s", result);
-}
-
-void daemon_check_forget(struct daemon *daemon)
-{
-    daemon->release = release_free(daemon->release);
-    memset(&daemon->offered, 0, sizeof(daemon->offered));
-    memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
-    daemon->image_changed = false;
-    daemon->ignore_etag = false;
-}
-
-/* What a server says is kept only where it fits and can stand in the record as it is: anything but UTF-8
- * would make the whole record unreadable at the next start. Doing without it costs one larger answer at the
- * next check. */
-static void keep_text(char *kept, size_t size, const char *text)
-{
-    record_copy_text(kept, size, text);
-    if (text && strcmp(kept, text) != 0)
-        *kept = 0;
-}
-
-static void hash_url(const char *url, char ret_hex[DIGEST_SHA256_HEX_SIZE])
-{
-    uint8_t digest[DIGEST_SHA256_SIZE];
-
-    digest_sha256(url, strlen(url), digest);
-    digest_sha256_to_hex(digest, ret_hex);
-}
-
-static void take_release(struct daemon *daemon, struct release *release)
-{
-    struct record_manifest *kept = &daemon->record->manifest;
-    struct record_release offered;
-
-    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
-                        release->verdict.is_signed);
-    if (*release->verdict.why_not)
-        log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
-                    release->verdict.why_not);
-    else if (release->verdict.is_signed)
-        log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
-    bool same = strcmp(offered.manifest_sha256, daemon->offered.manifest_sha256) == 0;
-    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
-    daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
-    daemon->image_changed = false;
-    release_inherit(release, daemon->release);
-    release_free(daemon->release);
-    daemon->release = release;
-    daemon->offered = offered;
-    hash_url(daemon->config->url, kept->url_sha256);
-    keep_text(kept->etag, sizeof(kept->etag), release->etag);
-    keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
-    if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
-        memcpy(kept->sha256, offered.manifest_sha256, sizeof(kept->sha256));
-        daemon->save.manifest_dirty = true;
-    }
 }
 
 /* What fails for the clock's sake only is no fault of the server's, and waits for the clock. */
@@ -109,7 +51,7 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     }
     daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
     if (release)
-        take_release(daemon, release);
+        daemon_offer_take(daemon, release);
     daemon_check_judge(daemon, false);
     daemon_settle(daemon);
 }
@@ -346,56 +288,4 @@ void daemon_check_read_machine_id(struct daemon *daemon)
     else
         snprintf(daemon->machine_id_why, sizeof(daemon->machine_id_why),
                  "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
-}
-
-/* The kept files as a release, judged as one that was fetched; NULL with the reason. */
-static struct release *load_kept(struct daemon *daemon, struct error *error)
-{
-    struct trust trust = daemon_trust(daemon);
-    struct release *release = NULL;
-    char *text = NULL, *signature = NULL;
-    size_t size, signature_size = 0;
-
-    if (!file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
-        return NULL;
-    if (trust_looks_at_signatures(&trust) && access(daemon->save.signature_path, F_OK) == 0)
-        file_read(daemon->save.signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &signature_size,
-                  NULL);
-    if (release_from_text(daemon->config->url, text, size, signature, signature_size, &trust, &release,
-                          error))
-        return release;
-    free(text);
-    free(signature);
-    return NULL;
-}
-
-void daemon_check_load(struct daemon *daemon)
-{
-    struct record_manifest *kept = &daemon->record->manifest;
-    struct release *release;
-    struct error error;
-    char url_sha256[DIGEST_SHA256_HEX_SIZE];
-
-    hash_url(daemon->config->url, url_sha256);
-    if (strcmp(kept->url_sha256, url_sha256) != 0 || access(daemon->save.manifest_path, F_OK) < 0) {
-        memset(kept, 0, sizeof(*kept));
-        return;
-    }
-    release = load_kept(daemon, &error);
-    if (release) {
-        record_release_from(&daemon->offered, release->manifest, release->manifest_text,
-                            release->manifest_size, release->verdict.is_signed);
-        if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {
-            release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
-            release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;
-            daemon->release = release;
-            return;
-        }
-        /* It is of another moment than the record: harmless, and one whole answer mends it. */
-        release_free(release);
-    } else {
-        log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);
-    }
-    memset(&daemon->offered, 0, sizeof(daemon->offered));
-    memset(kept, 0, sizeof(*kept));
 }

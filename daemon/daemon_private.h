@@ -1,13 +1,21 @@
 /*
  * The daemon's inside, shared by the daemon_*.c files only: one owner struct, and one struct for each piece
  * of work that may be under way. Who reads a member on a pool thread says so in its job; all else is the
- * loop's. daemon.c          the loop: events in, orders out, timers, signals daemon_boot.c     looking at the
- * slots, and the writes of boot state daemon_check.c    asking the server, and judging what it offers
+ * loop's.
+ *
+ *   daemon.c          the loop: events in, orders out, timers, signals
+ *   daemon_boot.c     looking at the slots, and the writes of boot state
+ *   daemon_check.c    asking the server, and judging what it offers
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
+ *   daemon_offer.c    the release that the server offers, and what is kept of it
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
  *   daemon_save.c     the record on the medium
+ *   daemon_settings.c settings in use, and new ones
+ *   daemon_step.c     events to the state machine, and its orders
+ *   daemon_trial.c    what a boot was, and the verdict on it
+ *   daemon_trust.c    whom this device believes, and the gate to arming
  */
 #pragma once
 
@@ -371,14 +379,18 @@ void daemon_check_judge(struct daemon *daemon, bool planned);
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
 
-/* Forgets what is known of the server's manifest. */
-void daemon_check_forget(struct daemon *daemon);
-
 /* Who this machine is in a rollout. Reads a file: before the loop runs. */
 void daemon_check_read_machine_id(struct daemon *daemon);
 
+/* daemon_offer.c */
+/* Forgets what is known of the server's manifest. */
+void daemon_offer_forget(struct daemon *daemon);
+
+/* Takes a release that the server sent in place of what was known; it is the daemon's from now on. */
+void daemon_offer_take(struct daemon *daemon, struct release *release);
+
 /* The manifest kept from before, where it belongs to Url=. Reads a file: before the loop runs. */
-void daemon_check_load(struct daemon *daemon);
+void daemon_offer_load(struct daemon *daemon);
 
 /* daemon_install.c */
 void daemon_install_start(struct daemon *daemon, bool plan_only);

@@ -52,11 +52,11 @@ void daemon_settings_take(struct daemon *daemon)
     if (needs_restart(daemon->fixed, daemon->config))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
     if (strcmp(old->url, daemon->config->url) != 0)
-        daemon_check_forget(daemon);
+        daemon_offer_forget(daemon);
     if (!trust_keys_equal(old->keys, daemon->config->keys) ||
         old->require_signature != daemon->config->require_signature) {
         /* What is known of the server was judged by other keys: it has to come again, whole. */
-        daemon_check_forget(daemon);
+        daemon_offer_forget(daemon);
         daemon_trust_log(daemon);
     }
     schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);

@@ -1,0 +1,119 @@
+/* The release that the server offers, and what is kept of it beyond a restart: see daemon/daemon_private.h.
+ */
+#include "daemon/daemon_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+void daemon_offer_forget(struct daemon *daemon)
+{
+    daemon->release = release_free(daemon->release);
+    memset(&daemon->offered, 0, sizeof(daemon->offered));
+    memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
+    daemon->image_changed = false;
+    daemon->ignore_etag = false;
+}
+
+/* What a server says is kept only where it fits and can stand in the record as it is: anything but UTF-8
+ * would make the whole record unreadable at the next start. Doing without it costs one larger answer at the
+ * next check. */
+static void keep_text(char *kept, size_t size, const char *text)
+{
+    record_copy_text(kept, size, text);
+    if (text && strcmp(kept, text) != 0)
+        *kept = 0;
+}
+
+static void hash_url(const char *url, char ret_hex[DIGEST_SHA256_HEX_SIZE])
+{
+    uint8_t digest[DIGEST_SHA256_SIZE];
+
+    digest_sha256(url, strlen(url), digest);
+    digest_sha256_to_hex(digest, ret_hex);
+}
+
+void daemon_offer_take(struct daemon *daemon, struct release *release)
+{
+    struct record_manifest *kept = &daemon->record->manifest;
+    struct record_release offered;
+
+    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
+                        release->verdict.is_signed);
+    if (*release->verdict.why_not)
+        log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
+                    release->verdict.why_not);
+    else if (release->verdict.is_signed)
+        log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
+    bool same = strcmp(offered.manifest_sha256, daemon->offered.manifest_sha256) == 0;
+    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
+    daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
+    daemon->image_changed = false;
+    release_inherit(release, daemon->release);
+    release_free(daemon->release);
+    daemon->release = release;
+    daemon->offered = offered;
+    hash_url(daemon->config->url, kept->url_sha256);
+    keep_text(kept->etag, sizeof(kept->etag), release->etag);
+    keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
+    if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
+        memcpy(kept->sha256, offered.manifest_sha256, sizeof(kept->sha256));
+        daemon->save.manifest_dirty = true;
+    }
+}
+
+/* The kept files as a release, judged as one that was fetched; NULL with the reason. */
+static struct release *load_kept(struct daemon *daemon, struct error *error)
+{
+    struct trust trust = daemon_trust(daemon);
+    struct release *release = NULL;
+    char *text = NULL, *signature = NULL;
+    size_t size, signature_size = 0;
+
+    if (!file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+        return NULL;
+    if (trust_looks_at_signatures(&trust) && access(daemon->save.signature_path, F_OK) == 0)
+        file_read(daemon->save.signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &signature_size,
+                  NULL);
+    if (release_from_text(daemon->config->url, text, size, signature, signature_size, &trust, &release,
+                          error))
+        return release;
+    free(text);
+    free(signature);
+    return NULL;
+}
+
+void daemon_offer_load(struct daemon *daemon)
+{
+    struct record_manifest *kept = &daemon->record->manifest;
+    struct release *release;
+    struct error error;
+    char url_sha256[DIGEST_SHA256_HEX_SIZE];
+
+    hash_url(daemon->config->url, url_sha256);
+    if (strcmp(kept->url_sha256, url_sha256) != 0 || access(daemon->save.manifest_path, F_OK) < 0) {
+        memset(kept, 0, sizeof(*kept));
+        return;
+    }
+    release = load_kept(daemon, &error);
+    if (release) {
+        record_release_from(&daemon->offered, release->manifest, release->manifest_text,
+                            release->manifest_size, release->verdict.is_signed);
+        if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {
+            release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
+            release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;
+            daemon->release = release;
+            return;
+        }
+        /* It is of another moment than the record: harmless, and one whole answer mends it. */
+        release_free(release);
+    } else {
+        log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);
+    }
+    memset(&daemon->offered, 0, sizeof(daemon->offered));
+    memset(kept, 0, sizeof(*kept));
+}
