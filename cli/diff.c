@@ -4,15 +4,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/argument.h"
 #include "cli/diff_report.h"
+#include "cli/diff_scratch.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
-#include "common/base/alloc.h"
 #include "common/image/chunker.h"
 #include "common/image/manifest.h"
 
@@ -126,24 +125,17 @@ static void write_done(const struct diff_result *result)
 }
 
 /* All of the report: the page, and its figures as events. */
-static bool make_report(const struct arguments *arguments, struct meter *meter,
+static bool make_report(const char *verb, const struct arguments *arguments, struct meter *meter,
                         struct diff_result *ret_result, struct error *error)
 {
-    CLEANUP_FREE char *folder = alloc_printf("%s.XXXXXX", arguments->report_path);
-    struct diff_report_settings settings = {.diff = arguments->settings, .scratch_folder = folder};
-    struct diff_report_names names = {.new_path = settings.diff.new_path,
-                                      .old_path = settings.diff.old_path,
-                                      .chunk_size = settings.diff.chunk_size};
+    const struct diff_settings *diff = &arguments->settings;
+    struct diff_report_names names = {
+        .new_path = diff->new_path, .old_path = diff->old_path, .chunk_size = diff->chunk_size};
     struct diff_report report;
 
-    if (!mkdtemp(folder))
-        return error_set_errno(error, errno, "cannot make a temporary folder beside %s",
-                               arguments->report_path);
-    bool ok = diff_report_make(&settings, &report, error);
-    rmdir(folder);
-    if (!ok)
+    if (!diff_scratch_make_report(verb, diff, arguments->report_path, meter, &report, error))
         return false;
-    ok = diff_report_write_page(&report, &names, arguments->report_path, error);
+    bool ok = diff_report_write_page(&report, &names, arguments->report_path, error);
     if (ok) {
         meter_clear(meter);
         diff_report_write_events(&report);
@@ -175,7 +167,7 @@ static int run_diff(int argc, char **argv)
     meter_init(&meter, argv[0], arguments.quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
-    bool ok = arguments.report_path ? make_report(&arguments, &meter, &result, &error)
+    bool ok = arguments.report_path ? make_report(argv[0], &arguments, &meter, &result, &error)
                                     : diff_files(settings, &result, &error);
     meter_clear(&meter);
     if (!ok)

@@ -2,13 +2,14 @@
 import gzip
 import os
 import re
+import signal
 import subprocess
 import xml.etree.ElementTree
 
 import pytest
 
 import images
-from programs import assert_failed, moonsinter
+from programs import Result, assert_failed, moonsinter, start_moonsinter, wait_until
 from releases import make_release
 
 
@@ -229,3 +230,15 @@ def test_advice_on_ext4(folder):
     assert codes(result) == ["other-hash-seed"]
     result, _ = make_report(folder, make_ext4(folder, "journal", 1_700_000_000, "-O", "has_journal"), old)
     assert "journal" in codes(result)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("begun", ["", ".pack.new"])
+def test_a_report_that_is_cancelled_leaves_nothing(folder, ending, begun):
+    new, old = write_pair(folder, images.noise(30_000_000, "new"), images.noise(3_000_000, "old"))
+    process = start_moonsinter("diff", new, old, "--report", folder / "report.html")
+    wait_until(lambda: any(folder.glob(f"report.html.*/new{begun}")), "the report is not being made")
+    process.send_signal(ending)
+    stdout, stderr = process.communicate(timeout=60)
+    assert_failed(Result(["diff"], process.returncode, stdout, stderr, 0), "cancelled")
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "old"]
