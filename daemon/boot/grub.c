@@ -271,7 +271,7 @@ static bool grub_read(struct boot *boot, struct boot_state *ret_state, struct er
         .trial = state->slots[first].ok ? SLOT_NONE : first,
         .tries_left = state->slots[first].ok ? 0 : state->slots[first].left,
     };
-    for (int i = SLOT_A; i <= SLOT_B; i++)
+    for (int i = SLOT_A; i <= SLOT_B && block.has_variables; i++)
         result.health[i] = state->slots[i].ok                                     ? BOOT_HEALTH_GOOD
                            : result.trial == (enum slot)i && state->slots[i].left ? BOOT_HEALTH_TRIAL
                                                                                   : BOOT_HEALTH_BAD;
@@ -281,8 +281,10 @@ static bool grub_read(struct boot *boot, struct boot_state *ret_state, struct er
 
 enum change { INVALIDATE, ARM, GOOD, REJECT };
 
-/* What the change makes of the state; refused where it would leave nothing to fall back to. */
-static bool change_state(const struct grub_backend *backend, enum change change, enum slot slot,
+/* What the change makes of the state; refused where it would leave nothing to fall back to. A fresh block
+ * says that both are good, and means that nothing is known: who changes it knows that the slot is which runs.
+ */
+static bool change_state(const struct grub_backend *backend, enum change change, enum slot slot, bool fresh,
                          struct grub_state *state, struct error *error)
 {
     enum slot other = slot_other(slot);
@@ -290,8 +292,13 @@ static bool change_state(const struct grub_backend *backend, enum change change,
     if (change == GOOD) {
         state->first = slot;
         state->slots[slot] = (struct grub_slot){.ok = true};
+        state->slots[other].ok &= !fresh;
         return true;
     }
+    if (fresh && change == REJECT)
+        return error_set(error, ERROR_REFUSED,
+                         "slot %s was never marked good in %s, so slot %s cannot be rejected",
+                         slot_name(other), backend->path, slot_name(slot));
     if (!state->slots[other].ok)
         return error_set(error, ERROR_REFUSED,
                          "slot %s is not marked good in %s, so slot %s may be needed to fall back to",
@@ -312,7 +319,8 @@ static bool grub_change(struct boot *boot, enum change change, enum slot slot, s
     if (!block_open(backend, true, &file, &block, error))
         return false;
     struct grub_state state = block.state;
-    return change_state(backend, change, slot, &state, error) && block_write(&file, &block, &state, error);
+    return change_state(backend, change, slot, !block.has_variables, &state, error) &&
+           block_write(&file, &block, &state, error);
 }
 
 static bool grub_invalidate(struct boot *boot, enum slot slot, struct error *error)

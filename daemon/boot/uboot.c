@@ -216,7 +216,7 @@ static bool begin_change(const struct uboot_backend *backend, enum slot slot, st
 }
 
 /* `slot` is out, the other one runs next. */
-static bool uboot_give_up(struct boot *boot, enum slot slot, struct error *error)
+static bool give_up(struct boot *boot, enum slot slot, bool rejected, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
     struct uboot_change change;
@@ -224,6 +224,11 @@ static bool uboot_give_up(struct boot *boot, enum slot slot, struct error *error
 
     if (!begin_change(backend, slot, &change, error))
         return false;
+    if (rejected && state->fresh)
+        return error_set(error, ERROR_REFUSED,
+                         "slot %s was never marked good in U-Boot's environment (%s), so slot %s cannot be "
+                         "rejected",
+                         slot_name(slot_other(slot)), backend->config, slot_name(slot));
     state->left[slot] = 0;
     /* Of the other one nothing is known either: it stays on trial, and where it fails the script begins anew
      * with both. */
@@ -233,6 +238,16 @@ static bool uboot_give_up(struct boot *boot, enum slot slot, struct error *error
         state->trial = SLOT_NONE;
     }
     return state_write(backend, &change, error);
+}
+
+static bool uboot_invalidate(struct boot *boot, enum slot slot, struct error *error)
+{
+    return give_up(boot, slot, false, error);
+}
+
+static bool uboot_reject(struct boot *boot, enum slot slot, struct error *error)
+{
+    return give_up(boot, slot, true, error);
 }
 
 static bool uboot_arm(struct boot *boot, enum slot slot, struct error *error)
@@ -309,8 +324,8 @@ const struct boot_backend boot_backend_uboot = {
     .probe = uboot_probe,
     .start = uboot_start,
     .read = uboot_read,
-    .invalidate = uboot_give_up,
+    .invalidate = uboot_invalidate,
     .arm = uboot_arm,
     .good = uboot_good,
-    .reject = uboot_give_up,
+    .reject = uboot_reject,
 };

@@ -1,4 +1,7 @@
-"""Backend=grub, against GRUB's own tools: the environment block is what grub-editenv makes, reads and changes."""
+"""Backend=grub, against GRUB itself: the environment block is what grub-editenv makes, reads and changes, and grub-emu, which is
+GRUB as a program, makes of conf/grub.cfg what it makes of it on a machine, but for the kernel's start."""
+import itertools
+import re
 import shutil
 import subprocess
 
@@ -6,9 +9,13 @@ import pytest
 
 import boots
 
+NEEDS = ("grub-editenv", "grub-emu", "sfdisk", "mkfs.vfat", "mcopy")
 pytestmark = [pytest.mark.sanitized,
-              pytest.mark.skipif(not shutil.which("grub-editenv"), reason="grub-editenv is not installed")]
+              pytest.mark.skipif(not all(shutil.which(name) for name in NEEDS), reason=f"not installed: one of {NEEDS}")]
 GRUBENV = "boot/grub/grubenv"
+CONFIG = (boots.ROOT / "conf" / "grub.cfg").read_text()
+# The kernel is there or not; there is no machine to start it on.
+COMMANDS = 'function linux { echo "kernel: $1 $2 $3"; test -f "$1"; }\nfunction initrd { true; }\n'
 A_RUNS = {"moonsinter_order": "A B", "moonsinter_A_ok": "1", "moonsinter_A_left": "0"}
 
 
@@ -25,19 +32,46 @@ class Grub(boots.Loader):
     def listed(self):
         return dict(line.split("=", 1) for line in self.edit("list").splitlines())
 
+    def make_disk(self, kernels="ab"):
+        """As docs/boot.md has it: GRUB's partition, and the slots, with a kernel or without."""
+        script = CONFIG.replace("\n    boot\n", '\n    echo "booted: $slot"\n    exit\n').replace("sleep 10\nreboot\n", "exit\n")
+        assert script.count("exit") == 2
+        config = self.write("grub.cfg", COMMANDS + script)
+        disk = self.write("disk.img", b"")
+        with open(disk, "r+b") as file:
+            file.truncate(5 << 20)
+        subprocess.run(["sfdisk", "-q", disk], input="label: gpt\n1M,1M\n2M,1M\n3M,1M\n", text=True, check=True)
+        for number in (1, 2, 3):
+            subprocess.run(["mkfs.vfat", f"--offset={number * 2048}", disk, "1024"], check=True, capture_output=True)
+        self.mtools("mmd", 1, "::grub")
+        self.mtools("mcopy", 1, config, "::grub/grub.cfg")
+        for slot in kernels:
+            self.mtools("mmd", 2 + "ab".index(slot), "::boot")
+            self.mtools("mcopy", 2 + "ab".index(slot), config, "::boot/vmlinuz")
+        self.write("device.map", f"(hd0) {disk}\n")
+
+    def mtools(self, tool, number, *arguments):
+        options = ["-o"] if tool == "mcopy" else []
+        subprocess.run([tool, *options, "-i", f"{self.path('disk.img')}@@{number}M", *arguments], check=True, capture_output=True)
+
     def boot(self):
-        """What conf/grub.cfg does at a start; returns the slot that is started. What GRUB itself makes of that file is
-        tested in a machine that boots."""
-        known = self.listed()
-        order = known.get("moonsinter_order", "A B").split()
-        for slot in order:
-            if known.get(f"moonsinter_{slot}_ok", "1") == "1":
-                return slot.lower()
-            left = int(known[f"moonsinter_{slot}_left"])
-            if left:
-                self.edit("set", f"moonsinter_{slot}_left={left - 1}")
-                return slot.lower()
-        return order[0].lower()
+        """What GRUB does at a start: the slot it starts, None where it finds none."""
+        if not self.path("disk.img").exists():
+            self.make_disk()
+        has_block = self.path(GRUBENV).exists()
+        if has_block:
+            self.mtools("mcopy", 1, self.path(GRUBENV), "::grub/grubenv")
+        slot = self.start()
+        if has_block:
+            self.mtools("mcopy", 1, "::grub/grubenv", self.path(GRUBENV))
+        return slot
+
+    def start(self):
+        done = subprocess.run(["grub-emu", "-m", self.path("device.map"), "-r", "hd0,gpt1", "-d", "/grub"],
+                              capture_output=True, stdin=subprocess.DEVNULL, env={"TERM": "dumb"}, timeout=20, check=False)
+        self.console = done.stdout.decode(errors="replace")
+        booted = re.findall(r"booted: ([AB])", self.console)
+        return booted[0].lower() if booted else None
 
 
 @pytest.fixture
@@ -46,7 +80,7 @@ def grub(tmp_path):
 
 
 def test_an_update_that_is_marked_good(grub):
-    grub.expect(running="none", next="a", trial="none", a="good", b="good")
+    grub.expect(running="none", next="a", trial="none", a="unknown", b="unknown")
     grub.call("invalidate", "b")
     grub.expect(next="a", trial="none", a="good", b="bad")
     assert grub.listed() == {**A_RUNS, "moonsinter_B_ok": "0", "moonsinter_B_left": "0"}
@@ -78,6 +112,66 @@ def test_an_update_that_is_rejected(grub):
     assert grub.boot() == "a"
 
 
+def told(order, ok, left, kernels):
+    """What docs/boot.md says of a state: the slot that is started, and the starts that are left after it."""
+    order = order.split()
+    start = next((slot for slot in order if ok[slot] or left[slot]), "A")
+    if not ok[start] and left[start]:
+        left = {**left, start: left[start] - 1}
+    other = "BA"["AB".index(start)]
+    tried = [start] + ([other] if ok[other] else [])
+    return next((slot.lower() for slot in tried if slot.lower() in kernels), None), left
+
+
+def test_what_grub_makes_of_every_state(grub):
+    """And that it is what we say it does, where any slot may be started."""
+    for kernels in ("ab", "a", "b", ""):
+        grub.make_disk(kernels)
+        for order, a_ok, b_ok, left in itertools.product(("A B", "B A"), (0, 1), (0, 1), (0, 2)):
+            if kernels != "ab" and left:
+                continue
+            ok, lefts = {"A": a_ok, "B": b_ok}, {"A": left, "B": left}
+            grub.edit("set", f"moonsinter_order={order}", f"moonsinter_A_ok={a_ok}", f"moonsinter_A_left={left}",
+                      f"moonsinter_B_ok={b_ok}", f"moonsinter_B_left={left}")
+            if kernels == "ab" and (a_ok or b_ok or left):
+                assert grub.state()["next"] == told(order, ok, lefts, kernels)[0]
+            before = grub.listed()
+            slot, lefts = told(order, ok, lefts, kernels)
+            assert grub.boot() == slot, (before, kernels, grub.console)
+            assert grub.listed() == {**before, **{f"moonsinter_{name}_left": str(count) for name, count in lefts.items()}}
+            if slot:
+                assert f"/boot/vmlinuz root=PARTLABEL=root-{slot} moonsinter.slot={slot}" in grub.console
+
+
+@pytest.mark.parametrize("data", [b"", b"#", b"# GRUB Environment Block\n" + b"#" * 1024, b"\0" * 1024,
+                                  b"# GRUB Environment Block\nmoonsinter_order=B\nmoonsinter_B_ok=1\n".ljust(1024, b"#"), None],
+                         ids=["empty", "short", "long", "zeros", "nonsense", "none"])
+def test_a_block_that_says_nothing_is_slot_a(grub, data):
+    """And B where A has no kernel."""
+    grub.path(GRUBENV).unlink()
+    if data is not None:
+        grub.write(GRUBENV, data)
+    assert grub.boot() == "a"
+    grub.make_disk("b")
+    assert grub.boot() == "b"
+
+
+def test_a_try_that_cannot_be_written_down_is_not_made(grub):
+    """On a file system that GRUB does not write."""
+    grub.call("invalidate", "b")
+    grub.call("arm", "b")
+    assert grub.boot() == "b"
+    grub.make_disk()
+    folder = grub.path("boot")
+    shutil.copy(grub.path("grub.cfg"), folder / "grub" / "grub.cfg")
+    image = grub.path("boot.squashfs")
+    subprocess.run(["mksquashfs", folder, image, "-quiet", "-comp", "gzip"], check=True, capture_output=True)
+    data = bytearray(grub.read_bytes("disk.img"))
+    data[1 << 20:2 << 20] = image.read_bytes().ljust(1 << 20, b"\0")
+    grub.write("disk.img", data)
+    assert grub.start() == "a"
+
+
 def test_calls_are_idempotent_and_write_nothing_twice(grub):
     for verb, slot in [("invalidate", "b"), ("arm", "b"), ("good", "b"), ("reject", "b")]:
         grub.call(verb, slot)
@@ -93,6 +187,20 @@ def test_the_good_slot_is_kept(grub):
         with pytest.raises(boots.Refused, match="slot b is not marked good"):
             grub.call(verb, "a")
     grub.expect(next="a", a="good", b="bad")
+
+
+def test_nothing_is_known_of_a_fresh_block(grub):
+    """What GRUB starts where A cannot be started may be an empty partition: it is not what one falls back to."""
+    with pytest.raises(boots.Refused, match="slot b was never marked good"):
+        grub.call("reject", "a")
+    assert "moonsinter" not in str(grub.listed())
+    grub.call("good", "a")
+    grub.expect(next="a", trial="none", a="good", b="bad")
+    assert grub.listed() == {**A_RUNS, "moonsinter_B_ok": "0", "moonsinter_B_left": "0"}
+    # Made anew while B runs.
+    grub.edit("create")
+    grub.call("invalidate", "a")
+    grub.expect(next="b", trial="none", a="bad", b="good")
 
 
 def test_other_variables_stay(grub):

@@ -215,6 +215,8 @@ def test_rauc_without_variables(rauc):
         rauc.tool("fw_setenv", name)
     rauc.set(ethaddr="00:11:22:33:44:55")
     rauc.expect(next="a", trial="none", a="unknown", b="unknown")
+    with pytest.raises(boots.Refused, match="slot b was never marked good"):
+        rauc.call("reject", "a")
     rauc.call("invalidate", "b")
     rauc.expect(next="a", trial="none", a="good", b="bad")
     rauc.call("arm", "b")
