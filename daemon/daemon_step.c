@@ -209,7 +209,11 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
         log_error("%s: %s", update_event_name(kind), error->message);
         record_set_error(daemon->record, error, daemon_now_s());
     }
-    daemon_post(daemon, &(struct update_event){.kind = kind, .error = error->kind}, error->message);
+    daemon_post(daemon,
+                &(struct update_event){.kind = kind,
+                                       .error = error->kind,
+                                       .loader_leaves = boot_get_abilities(daemon->boot)->trial},
+                error->message);
 }
 
 bool daemon_request(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)

@@ -82,10 +82,26 @@ static void note_fall_back(struct daemon *daemon)
     trial->stage = RECORD_STAGE_NONE;
 }
 
+/* The slot runs still: it was not left, whatever the record says already. */
+static void take_rejection_back(struct record *record, enum slot slot, enum boot_health state)
+{
+    record->slots[slot].state = state;
+    record_forget_failed(record, &record->slots[slot].release);
+    record_drop_history(record);
+    record->trial.stage = state == BOOT_HEALTH_TRIAL ? RECORD_STAGE_BOOTED : RECORD_STAGE_NONE;
+}
+
+static bool is_rejected(const struct record *record, enum slot slot)
+{
+    return record->trial.stage == RECORD_STAGE_REJECTED && record->trial.slot == slot;
+}
+
 static void note_good(struct daemon *daemon, enum slot slot)
 {
     struct record *record = daemon->record;
 
+    if (is_rejected(record, slot))
+        take_rejection_back(record, slot, BOOT_HEALTH_TRIAL);
     if (record->trial.stage != RECORD_STAGE_NONE && record->trial.slot == slot) {
         struct record_entry entry = {.result = RECORD_RESULT_GOOD, .time_s = daemon_now_s(), .slot = slot};
         memcpy(entry.from, record->slots[slot_other(slot)].release.version, sizeof(entry.from));
@@ -115,6 +131,9 @@ static void classify_trial(struct daemon *daemon, char *reason, size_t size)
     struct record_trial *trial = &daemon->record->trial;
     enum slot running = daemon->view.running;
 
+    /* The loader was not told, or starts it again all the same: it is judged anew. */
+    if (is_rejected(daemon->record, running))
+        take_rejection_back(daemon->record, running, BOOT_HEALTH_TRIAL);
     if (trial->stage == RECORD_STAGE_NONE || trial->slot != running) {
         trial->slot = running;
         trial->release = daemon->record->slots[running].release;
@@ -331,22 +350,14 @@ void daemon_trial_mark_good(struct daemon *daemon)
     daemon_boot_submit(daemon, DAEMON_BOOT_GOOD, daemon->view.running, NULL, on_marked_good);
 }
 
-/* It still runs and still boots next; a trial's verdict is tried again, an operator may. */
-static void take_rejection_back(struct daemon *daemon, enum slot slot)
-{
-    struct record *record = daemon->record;
-    bool trial = daemon->update.state == UPDATE_STATE_TRIAL;
-
-    record->slots[slot].state = trial ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_GOOD;
-    record_forget_failed(record, &record->slots[slot].release);
-    record_drop_history(record);
-    record->trial.stage = trial ? RECORD_STAGE_BOOTED : RECORD_STAGE_NONE;
-}
-
 static void on_rejected(struct daemon *daemon, const struct error *error)
 {
+    enum slot slot = daemon->boot_work.slot;
+
     if (error) {
-        take_rejection_back(daemon, daemon->boot_work.slot);
+        /* The verdict on a trial stands. An operator who gave up a good slot may ask again. */
+        if (daemon->view.boot.trial != slot)
+            take_rejection_back(daemon->record, slot, BOOT_HEALTH_GOOD);
         daemon_post_failure(daemon, UPDATE_EVENT_REJECT_FAILED, error);
         return;
     }
@@ -359,8 +370,7 @@ static void on_reject_saved(struct daemon *daemon, const struct error *error)
     daemon_boot_submit(daemon, DAEMON_BOOT_REJECT, daemon->view.running, NULL, on_rejected);
 }
 
-/* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */
-void daemon_trial_reject(struct daemon *daemon)
+static void note_rejected(struct daemon *daemon)
 {
     struct record *record = daemon->record;
     enum slot slot = daemon->view.running;
@@ -381,5 +391,13 @@ void daemon_trial_reject(struct daemon *daemon)
     memcpy(record->trial.boot_id, daemon->boot_id, sizeof(record->trial.boot_id));
     record->trial.stage =
         daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT ? RECORD_STAGE_REJECTED : RECORD_STAGE_NONE;
+}
+
+/* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */
+void daemon_trial_reject(struct daemon *daemon)
+{
+    /* Tried again, it is told already. */
+    if (!is_rejected(daemon->record, daemon->view.running))
+        note_rejected(daemon);
     daemon_save_then(daemon, on_reject_saved);
 }

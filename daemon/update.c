@@ -368,6 +368,17 @@ static void retry_trial(struct update *update, const struct update_event *event,
     order(orders, UPDATE_ORDER_RETRY_TRIAL);
 }
 
+/* The loader has to be told nothing to leave a slot on trial, so the reboot does what the write would have;
+ * unless there is nothing good to go back to. */
+static void reject_failed(struct update *update, const struct update_event *event,
+                          struct update_orders *orders)
+{
+    if (event->loader_leaves && event->error != ERROR_REFUSED)
+        rejected(update, event, orders);
+    else
+        retry_trial(update, event, orders);
+}
+
 /* --- the end --- */
 
 static void stop(struct update *update, const struct update_event *event, struct update_orders *orders)
@@ -472,7 +483,7 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_MARKED_GOOD]         = { marked_good,         pass,          marked_good,         pass,           pass,              marked_good,       marked_good,     keep },
 [UPDATE_EVENT_MARK_GOOD_FAILED]    = { errand_failed,       pass,          errand_failed,       pass,           pass,              errand_failed,     retry_trial,     keep },
 [UPDATE_EVENT_REJECTED]            = { rejected,            pass,          rejected,            pass,           pass,              rejected,          rejected,        keep },
-[UPDATE_EVENT_REJECT_FAILED]       = { errand_failed,       pass,          errand_failed,       pass,           pass,              errand_failed,     retry_trial,     keep },
+[UPDATE_EVENT_REJECT_FAILED]       = { errand_failed,       pass,          errand_failed,       pass,           pass,              errand_failed,     reject_failed,   keep },
 [UPDATE_EVENT_STOP]                = { stop,                stop,          stop,                stop,           stop,              stop,              stop,            pass },
 [UPDATE_EVENT_QUIET]               = { pass,                pass,          pass,                pass,           pass,              pass,              pass,            leave },
 };

@@ -64,6 +64,7 @@ struct update_event {
     enum update_event_kind kind;
     const char *reason;    /* why, as a clause for the log; NULL = the event says it all */
     enum error_kind error; /* of a ..._FAILED */
+    bool loader_leaves;    /* ... the loader leaves a slot that was not marked good by itself */
     bool planned;          /* CHECK_OFFERS, CHECK_HELD: the plan for this release is made */
     bool plan_needed;      /* CHECK_OFFERS: a rule can only be judged with the plan */
     bool falling_back;  /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */

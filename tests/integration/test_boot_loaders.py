@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and 
 GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ROOT = "/boot/firmware"  # where the machine sees `folder`
 BINDS = ('mount --bind "$work/boot_id" "$root/proc/sys/kernel/random/boot_id"\n'
-         'mount --bind "$work/systemd" "$root/run/systemd"\n')
+         'mount --bind "$work/systemd" "$root/run/systemd"\n'
+         '[ ! -e "$work/read-only" ] || mount -o remount,bind,ro "$root/boot/firmware"\n')
 # What systemctl leaves behind for the end of the machine, which a test brings about.
 SYSTEMCTL = """#!/bin/sh
 [ "$1 $2" = "--no-block reboot" ] || exit 64
@@ -264,6 +265,29 @@ def test_an_update_is_tried_and_kept_and_one_that_fails_is_left(machine, folder,
     code, history = machine.request("GET", "/v1/history")
     assert code == 200 and "fell-back" in str(history)
     assert status["slots"]["b"]["state"] == "good" and status["boot"]["next"] == "b"
+
+
+def test_a_boot_selection_that_cannot_be_written_does_not_keep_a_slot_that_is_not_fit(machine, folder, nginx):
+    """As where the release cannot mount it: the reboot does what the write would have."""
+    checks = machine.folder / "boot" / "health.d"
+    checks.mkdir(mode=0o755)
+    (checks / "10-bad").write_text("#!/bin/sh\necho no camera\nexit 3\n")
+    (checks / "10-bad").chmod(0o755)
+    machine.configure(f"[Health]\nChecks={ROOT}/health.d\n")
+    publish(folder, nginx, 2)
+    assert machine.power_on() == 0
+    machine.wait(armed, "release 2 is armed")
+    machine.reboot()
+    (machine.folder / "read-only").touch()
+    for _ in range(machine.loader.tries):
+        assert machine.power_on() == 1
+        machine.wait_asked()
+        assert machine.stop() == 0
+    (machine.folder / "read-only").unlink()
+    assert machine.power_on() == 0
+    status = machine.wait(lambda status: "failed-before" in blocks(status), "it is held")
+    assert status["last_update"]["reason"] == "health check 10-bad failed with exit status 3"
+    assert status["last_update"]["output"] == "no camera" and results(machine) == ["installed", "fell-back"]
 
 
 def results(machine):

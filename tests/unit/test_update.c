@@ -129,7 +129,7 @@ static void test_every_cell(void **state)
 {
     for (int s = 0; s < UPDATE_STATE_COUNT; s++)
         for (int kind = 0; kind < UPDATE_EVENT_COUNT; kind++)
-            for (unsigned flags = 0; flags < 32; flags++)
+            for (unsigned flags = 0; flags < 128; flags++)
                 for (int error = ERROR_NONE; error <= ERROR_CANCELLED; error++)
                     check_cell((enum update_state)s, (struct update_event){
                                                          .kind = (enum update_event_kind)kind,
@@ -139,6 +139,8 @@ static void test_every_cell(void **state)
                                                          .falling_back = flags & 4,
                                                          .running_known = flags & 8,
                                                          .other_good = flags & 16,
+                                                         .at_once = flags & 32,
+                                                         .loader_leaves = flags & 64,
                                                      });
 }
 
@@ -166,7 +168,8 @@ static void test_failed_trial_falls_back(void **state)
 
     walk_to(&update, UPDATE_STATE_TRIAL);
     STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
-    STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED);
+    STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED,
+         .error = ERROR_SYSTEM);
     STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     STEP(&update, REBOOT_PENDING, "save-record publish reboot", .kind = UPDATE_EVENT_REJECTED);
     assert_true(update.falling_back && update.at_once);
@@ -179,6 +182,22 @@ static void test_failed_trial_falls_back(void **state)
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_INSTALL_REQUESTED);
     STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
     assert_false(update.falling_back || update.at_once);
+}
+
+/* The boot selection cannot be written, and the loader falls back all the same. */
+static void test_falling_back_takes_no_write(void **state)
+{
+    struct update update;
+
+    walk_to(&update, UPDATE_STATE_TRIAL);
+    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    /* To what is known to be bad nobody goes back. */
+    STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED,
+         .error = ERROR_REFUSED, .loader_leaves = true);
+    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    STEP(&update, REBOOT_PENDING, "save-record publish reboot", .kind = UPDATE_EVENT_REJECT_FAILED,
+         .error = ERROR_SYSTEM, .loader_leaves = true);
+    assert_true(update.falling_back && update.at_once);
 }
 
 /* The daemon was started anew between the verdict and the reboot, or after an operator's mark-bad. */
@@ -425,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_every_cell),
         cmocka_unit_test(test_the_whole_way),
         cmocka_unit_test(test_failed_trial_falls_back),
+        cmocka_unit_test(test_falling_back_takes_no_write),
         cmocka_unit_test(test_falling_back_goes_on_after_a_restart),
         cmocka_unit_test(test_newer_release_over_a_pending_one),
         cmocka_unit_test(test_plan_before_a_decision),
