@@ -102,8 +102,11 @@ void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
     if (!boot_read(boot, &state, &error))
         boot_find(found, owner, BOOT_LEVEL_FAILURE, "%s", error.message);
     else if (state.next == SLOT_NONE)
-        boot_find(found, owner, BOOT_LEVEL_FAILURE,
-                  "boot selection (%s): it selects neither slot, so what boots next is not known", name);
+        boot_find(
+            found, owner, BOOT_LEVEL_FAILURE,
+            "boot selection (%s): it selects neither slot, so what boots next is not known; correct it as "
+            "docs/boot.md shows",
+            name);
     else
         boot_find(found, owner, BOOT_LEVEL_OK, "boot selection (%s): slot %s boots next", name,
                   slot_name(state.next));

@@ -47,18 +47,16 @@ bool efi_variable_read(const char *path, char *ret_text, struct error *error)
         return true;
     if (size < 0)
         return error_set_errno(error, size, "cannot read %s", path);
-    for (int i = 0; i < EFI_VARIABLE_TEXT_SIZE; i++) {
+    for (int i = 0; i < EFI_VARIABLE_TEXT_SIZE - 1; i++) {
         int at = ATTRIBUTES_SIZE + 2 * i;
         /* A value without its zero ends where it ends. */
         unsigned character = at + 1 < size ? value[at] | (unsigned)value[at + 1] << 8 : 0;
-        ret_text[i] = (char)character;
+        ret_text[i] = (char)(character == 0 || (character >= ' ' && character <= '~') ? character : '?');
         if (character == 0)
             return true;
-        if (character < ' ' || character > '~')
-            break;
     }
-    *ret_text = 0;
-    return error_set(error, ERROR_FORMAT, "%s does not hold the name of an entry; remove it", path);
+    ret_text[EFI_VARIABLE_TEXT_SIZE - 1] = 0;
+    return true;
 }
 
 /* Returns 0 or -errno; a file system without such flags has nothing to take away. *ret_flags is what to put
@@ -113,7 +111,6 @@ bool efi_variable_write(const char *path, const char *text, struct error *error)
     char found[EFI_VARIABLE_TEXT_SIZE];
     int flags;
 
-    /* What is there and is no text is replaced. */
     if (efi_variable_read(path, found, NULL) && strcmp(found, text) == 0)
         return true;
     int result = make_mutable(path, &flags);

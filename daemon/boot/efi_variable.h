@@ -12,10 +12,11 @@
 
 #include "common/base/error.h"
 
-enum { EFI_VARIABLE_TEXT_SIZE = 256 }; /* with the zero; a longer name of an entry is refused */
+enum { EFI_VARIABLE_TEXT_SIZE = 256 }; /* with the zero; more than an entry of ours has */
 
 /* Reads the text of the variable whose file is `path` into `ret_text` (of EFI_VARIABLE_TEXT_SIZE); "" where
- * there is no such variable. What is not printable ASCII is an error. */
+ * there is no such variable. Anybody may have set it to anything: each character that is not printable ASCII
+ * reads as "?", and what is longer is cut. */
 bool efi_variable_read(const char *path, char *ret_text, struct error *error);
 
 /* Sets it, if it does not hold `text` yet, and reads it back. */

@@ -6,7 +6,6 @@
  * no safe write on Linux's vfat. Entries that are counted all the same (NAME+LEFT-DONE.conf) are understood,
  * and written as a pattern that fits them whatever their counters are.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,27 +16,17 @@
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
 #include "daemon/boot/efi_variable.h"
+#include "daemon/boot/loader_entries.h"
 #include "daemon/boot/trial_file.h"
 
 #define LOADER_VARIABLE(name) name "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
-enum {
-    FEATURE_ONE_SHOT = 1 << 3, /* of LoaderFeatures */
-    DIRECTORY_ENTRIES_MAX = 1000,
-};
+enum { FEATURE_ONE_SHOT = 1 << 3 /* of LoaderFeatures */ };
 
 struct systemd_backend {
-    char *entries[SLOT_COUNT]; /* the entries' names without counters: NAME.conf or NAME.efi */
+    struct loader_entries entries;
     char *default_path, *one_shot_path, *selected_path, *info_path, *features_path;
     char *trial_file;
-    char *entry_folders[2]; /* of the EFI system partition; NULL = it is not to be found */
-};
-
-/* How an entry is called on the EFI system partition. */
-struct entry_file {
-    bool found;
-    bool counted;
-    bool exhausted; /* counted down to zero, which is bad to the loader */
 };
 
 struct systemd_state {
@@ -47,83 +36,6 @@ struct systemd_state {
     enum slot marked; /* on trial as far as the trial's file goes */
     bool has_default, has_one_shot;
 };
-
-/* Whether `name` is `entry`, perhaps with counters: NAME+LEFT[-DONE].conf for NAME.conf. */
-static bool match_entry(const char *name, const char *entry, struct entry_file *ret_file)
-{
-    const char *suffix = strrchr(entry, '.');
-    size_t base = (size_t)(suffix - entry), length = strlen(name), tail = strlen(suffix);
-    struct entry_file file = {.found = true};
-
-    if (length < base + tail || strncasecmp(name, entry, base) != 0 ||
-        strcasecmp(name + length - tail, suffix) != 0)
-        return false;
-    const char *at = name + base, *end = name + length - tail;
-    if (at < end) {
-        if (*at++ != '+')
-            return false;
-        size_t left = strspn(at, "0123456789");
-        file.counted = true;
-        file.exhausted = strspn(at, "0") == left;
-        at += left;
-        if (left && at < end && *at == '-') {
-            left = strspn(++at, "0123456789");
-            at += left;
-        }
-        if (!left || at != end)
-            return false;
-    }
-    *ret_file = file;
-    return true;
-}
-
-/* The pattern for an entry with or without counters. */
-static char *entry_pattern(const char *entry)
-{
-    const char *suffix = strrchr(entry, '.');
-
-    return alloc_printf("%.*s[+.]*%s", (int)(suffix - entry), entry, suffix + 1);
-}
-
-static enum slot find_slot(const struct systemd_backend *backend, const char *name)
-{
-    struct entry_file file;
-
-    for (int i = SLOT_A; i <= SLOT_B; i++) {
-        CLEANUP_FREE char *pattern = entry_pattern(backend->entries[i]);
-        if (match_entry(name, backend->entries[i], &file) || strcasecmp(name, pattern) == 0)
-            return (enum slot)i;
-    }
-    return SLOT_NONE;
-}
-
-static bool find_entry_file(const struct systemd_backend *backend, enum slot slot,
-                            struct entry_file *ret_file)
-{
-    for (int i = 0; i < 2; i++) {
-        DIR *folder = backend->entry_folders[i] ? opendir(backend->entry_folders[i]) : NULL;
-        struct dirent *entry;
-        bool found = false;
-        for (int count = 0; folder && !found && count < DIRECTORY_ENTRIES_MAX && (entry = readdir(folder));
-             count++)
-            found = match_entry(entry->d_name, backend->entries[slot], ret_file);
-        if (folder)
-            closedir(folder);
-        if (found)
-            return true;
-    }
-    return false;
-}
-
-/* What to write into a variable for a slot. */
-static char *entry_value(const struct systemd_backend *backend, enum slot slot)
-{
-    struct entry_file file;
-
-    if (find_entry_file(backend, slot, &file) && file.counted)
-        return entry_pattern(backend->entries[slot]);
-    return alloc_string(backend->entries[slot]);
-}
 
 static bool state_read(const struct systemd_backend *backend, struct systemd_state *ret_state,
                        struct error *error)
@@ -138,9 +50,9 @@ static bool state_read(const struct systemd_backend *backend, struct systemd_sta
         return false;
     *ret_state = (struct systemd_state){
         .marked = marked,
-        .selected = find_slot(backend, selected),
-        .usual = find_slot(backend, usual),
-        .one_shot = find_slot(backend, one_shot),
+        .selected = loader_entries_slot(&backend->entries, selected),
+        .usual = loader_entries_slot(&backend->entries, usual),
+        .one_shot = loader_entries_slot(&backend->entries, one_shot),
         .has_default = *usual,
         .has_one_shot = *one_shot,
     };
@@ -150,22 +62,6 @@ static bool state_read(const struct systemd_backend *backend, struct systemd_sta
     return true;
 }
 
-/* Where the EFI system partition is mounted: Esp=, or the first of the usual places that has entries. */
-static void find_entry_folders(struct systemd_backend *backend, const char *root, const char *esp)
-{
-    static const char *const places[] = {"/efi", "/boot/efi", "/boot"};
-
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        CLEANUP_FREE char *folder = alloc_printf("%s%s/loader/entries", root, esp ? esp : places[i]);
-        CLEANUP_FREE char *images = alloc_printf("%s%s/EFI/Linux", root, esp ? esp : places[i]);
-        if (access(folder, F_OK) < 0 && access(images, F_OK) < 0)
-            continue;
-        backend->entry_folders[0] = alloc_string(folder);
-        backend->entry_folders[1] = alloc_string(images);
-        return;
-    }
-}
-
 static bool systemd_open(struct boot *boot, const struct config *config, struct error *error)
 {
     struct systemd_backend *backend = alloc_zeroed(sizeof(*backend));
@@ -173,18 +69,16 @@ static bool systemd_open(struct boot *boot, const struct config *config, struct 
     struct systemd_state state;
 
     boot->private = backend;
-    for (int i = SLOT_A; i <= SLOT_B; i++)
-        backend->entries[i] = alloc_string(config->boot_entries[i]);
     backend->default_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderEntryDefault"));
     backend->one_shot_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderEntryOneShot"));
     backend->selected_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderEntrySelected"));
     backend->info_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderInfo"));
     backend->features_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderFeatures"));
     backend->trial_file = trial_file_path(boot->root, config);
-    find_entry_folders(backend, boot->root, config->esp);
-    if (strcasecmp(backend->entries[SLOT_A], backend->entries[SLOT_B]) == 0)
+    loader_entries_init(&backend->entries, boot->root, config);
+    if (strcasecmp(backend->entries.names[SLOT_A], backend->entries.names[SLOT_B]) == 0)
         return error_set(error, ERROR_REFUSED, "EntryA= and EntryB= are the same: %s",
-                         backend->entries[SLOT_A]);
+                         backend->entries.names[SLOT_A]);
     if (access(folder, F_OK) < 0)
         return error_set(error, ERROR_REFUSED,
                          "%s is not there: this machine was not started by EFI, or efivarfs is not mounted",
@@ -196,10 +90,7 @@ static void systemd_close(struct boot *boot)
 {
     struct systemd_backend *backend = boot->private;
 
-    for (int i = 0; i < 2; i++) {
-        free(backend->entries[i]);
-        free(backend->entry_folders[i]);
-    }
+    loader_entries_finish(&backend->entries);
     free(backend->trial_file);
     free(backend->default_path);
     free(backend->one_shot_path);
@@ -223,7 +114,7 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
 {
     const struct systemd_backend *backend = boot->private;
     struct systemd_state state;
-    struct entry_file file;
+    struct loader_entry_file file;
 
     if (!state_read(backend, &state, error))
         return false;
@@ -237,7 +128,7 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
     };
     for (int i = SLOT_A; i <= SLOT_B; i++) {
         enum slot slot = (enum slot)i;
-        if (find_entry_file(backend, slot, &file) && file.exhausted)
+        if (loader_entries_find(&backend->entries, slot, &file) && file.exhausted)
             ret_state->health[i] = BOOT_HEALTH_BAD;
         else if (slot == trial)
             ret_state->health[i] = armed ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_BAD;
@@ -247,13 +138,11 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
     return true;
 }
 
-static bool set_default(const struct systemd_backend *backend, const struct systemd_state *state,
-                        enum slot slot, struct error *error)
+static bool set_default(const struct systemd_backend *backend, enum slot slot, struct error *error)
 {
-    CLEANUP_FREE char *value = entry_value(backend, slot);
+    CLEANUP_FREE char *value = loader_entries_value(&backend->entries, slot);
 
-    return (state->has_default && state->usual == slot) ||
-           efi_variable_write(backend->default_path, value, error);
+    return efi_variable_write(backend->default_path, value, error);
 }
 
 /* `slot` is out, the other one runs next. Where that takes two changes, the first alone is as before. */
@@ -269,19 +158,20 @@ static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *err
         return error_set(error, ERROR_REFUSED,
                          "slot %s is on trial to systemd-boot, so slot %s is needed to fall back to",
                          slot_name(other), slot_name(slot));
+    if (!loader_entries_check(&backend->entries, other, error))
+        return false;
     if (state.one_shot == slot && !efi_variable_remove(backend->one_shot_path, error))
         return false;
-    return set_default(backend, &state, other, error) &&
-           trial_file_write(backend->trial_file, SLOT_NONE, error);
+    return set_default(backend, other, error) && trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
 
 static bool systemd_arm(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct systemd_backend *backend = boot->private;
-    CLEANUP_FREE char *value = entry_value(backend, slot);
+    CLEANUP_FREE char *value = loader_entries_value(&backend->entries, slot);
     struct systemd_state state;
 
-    if (!state_read(backend, &state, error))
+    if (!state_read(backend, &state, error) || !loader_entries_check(&backend->entries, slot, error))
         return false;
     /* After the running one was rejected, this one is known to be good. */
     if (state.has_default && state.usual == slot && !state.has_one_shot)
@@ -289,7 +179,7 @@ static bool systemd_arm(struct boot *boot, enum slot slot, struct error *error)
     if (!state.has_default || state.usual != slot_other(slot))
         return error_set(error, ERROR_REFUSED,
                          "LoaderEntryDefault does not name slot %s (%s), so nothing would be fallen back to",
-                         slot_name(slot_other(slot)), backend->entries[slot_other(slot)]);
+                         slot_name(slot_other(slot)), backend->entries.names[slot_other(slot)]);
     return trial_file_write(backend->trial_file, slot, error) &&
            efi_variable_write(backend->one_shot_path, value, error);
 }
@@ -299,7 +189,7 @@ static bool systemd_good(struct boot *boot, enum slot slot, struct error *error)
     const struct systemd_backend *backend = boot->private;
     struct systemd_state state;
 
-    return state_read(backend, &state, error) && set_default(backend, &state, slot, error) &&
+    return state_read(backend, &state, error) && set_default(backend, slot, error) &&
            (state.one_shot == SLOT_NONE || efi_variable_remove(backend->one_shot_path, error)) &&
            trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
@@ -307,32 +197,39 @@ static bool systemd_good(struct boot *boot, enum slot slot, struct error *error)
 static void probe_entry(const struct systemd_backend *backend, enum slot slot, boot_finding_fn found,
                         void *owner)
 {
-    struct entry_file file;
+    struct loader_entry_file file;
+    struct error error;
 
-    if (!backend->entry_folders[0])
+    if (!backend->entries.places[0])
         return;
-    if (!find_entry_file(backend, slot, &file))
-        boot_find(found, owner, BOOT_LEVEL_FAILURE,
-                  "slot %s has no entry %s in %s or %s; make it, or set Entry%c=", slot_name(slot),
-                  backend->entries[slot], backend->entry_folders[0], backend->entry_folders[1], 'A' + slot);
+    if (!loader_entries_find(&backend->entries, slot, &file) &&
+        !loader_entries_refuse(&backend->entries, slot, &error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (file.counted)
         boot_find(
             found, owner, BOOT_LEVEL_WARNING,
             "the entry of slot %s (%s) is counted by its file name%s; take the counters off, moonsinter "
             "tries slots without renaming anything",
-            slot_name(slot), backend->entries[slot],
+            slot_name(slot), backend->entries.names[slot],
             file.exhausted ? " and has no try left, so systemd-boot sorts it last" : "");
     else
         boot_find(found, owner, BOOT_LEVEL_OK, "slot %s has the entry %s", slot_name(slot),
-                  backend->entries[slot]);
+                  backend->entries.names[slot]);
 }
 
 static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
 {
     const struct systemd_backend *backend = boot->private;
     CLEANUP_FREE char *folder = alloc_string(backend->info_path);
+    char one_shot[EFI_VARIABLE_TEXT_SIZE];
     uint64_t features = 0;
 
+    if (efi_variable_read(backend->one_shot_path, one_shot, NULL) && *one_shot &&
+        loader_entries_slot(&backend->entries, one_shot) == SLOT_NONE)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "LoaderEntryOneShot names %.80s, which is no slot's entry and is what boots next, once; an "
+                  "update replaces it, and bootctl set-oneshot '' takes it back",
+                  one_shot);
     *strrchr(folder, '/') = 0;
     if (access(backend->info_path, F_OK) < 0)
         boot_find(found, owner, BOOT_LEVEL_FAILURE,
@@ -345,7 +242,7 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "%s is not writable; mount efivarfs writable, which firmware that cannot set variables (as "
                   "some of U-Boot's) makes no use of",
                   folder);
-    if (!backend->entry_folders[0])
+    if (!backend->entries.places[0])
         boot_find(
             found, owner, BOOT_LEVEL_WARNING,
             "the EFI system partition is not mounted on /efi, /boot/efi or /boot, so the entries were not "

@@ -156,6 +156,47 @@ def test_names_of_counted_entries(loader, name, health):
     assert bool(missing) == (health is None)
 
 
+@pytest.mark.parametrize("place, folder", [("efi", "loader/entries"), ("boot", "loader/entries"), ("boot", "EFI/Linux")])
+def test_where_the_entries_are(loader, place, folder):
+    """Also on XBOOTLDR, while the EFI system partition has an empty folder for them."""
+    for entry in (A, B):
+        os.unlink(loader.path(f"boot/efi/loader/entries/{entry}"))
+    assert any("slot a has no entry" in sentence for sentence in loader.findings("failure"))
+    for entry in (A, "moonsinter-b+3.conf"):
+        loader.write(f"{place}/{folder}/{entry}", "")
+    assert loader.findings("failure") == []
+    assert any("the entry of slot b (moonsinter-b.conf) is counted" in sentence for sentence in loader.findings("warning"))
+    # With Esp= they are there and nowhere else.
+    loader.configure("systemd-boot", Esp="/boot/efi")
+    assert any("slot a has no entry moonsinter-a.conf in loader/entries or EFI/Linux on " in sentence
+               for sentence in loader.findings("failure"))
+
+
+def test_a_slot_without_an_entry(loader):
+    """The loader passes by an entry that is not there, which would look like a release that does not start."""
+    loader.call("invalidate", "b")
+    os.unlink(loader.path(f"boot/efi/loader/entries/{B}"))
+    for verb, slot in (("arm", "b"), ("reject", "a")):
+        with pytest.raises(boots.Refused, match="slot b has no entry moonsinter-b.conf in .*make it, or set EntryB="):
+            loader.call(verb, slot)
+    assert loader.get("LoaderEntryDefault") == A and loader.get("LoaderEntryOneShot") is None
+    loader.expect(next="a", trial="none")
+    # Where nothing is to be seen, nothing is concluded.
+    os.unlink(loader.path(f"boot/efi/loader/entries/{A}"))
+    loader.call("arm", "b")
+
+
+def test_the_default_fits_the_entry_as_it_is_now(loader):
+    """Somebody took to counting: the name without counters would not be found."""
+    loader.call("invalidate", "b")
+    assert loader.get("LoaderEntryDefault") == A
+    entries = loader.path("boot/efi/loader/entries")
+    os.rename(entries / A, entries / "moonsinter-a+2-1.conf")
+    loader.call("good", "a")
+    assert loader.get("LoaderEntryDefault") == "moonsinter-a[+.]*conf"
+    assert loader.boot() == "a"
+
+
 def test_idempotent(loader):
     for verb in ("invalidate", "arm", "good", "reject"):
         loader.call(verb, "b")
@@ -180,12 +221,30 @@ def test_nothing_on_the_esp_is_touched(loader):
             assert "/boot/efi/" not in str(operation[1]), operation
 
 
-@pytest.mark.parametrize("data", [b"\7\0\0\0" + b"\xff" * 40, b"\7\0\0\0" + "é".encode("utf-16-le") + b"\0\0",
-                                  b"\7\0\0\0" + "x".encode("utf-16-le") * 300, b"\7\0\0\0\n\0\0\0"])
-def test_hostile_variables(loader, data):
+NAMES_OF_OTHERS = [b"\7\0\0\0" + b"\xff" * 40, b"\7\0\0\0" + "d\u00e9bian.conf".encode("utf-16-le") + b"\0\0",
+                   b"\7\0\0\0" + "x".encode("utf-16-le") * 300, b"\7\0\0\0\n\0\0\0", b"\7\0\0\0" + A[:-1].encode("utf-16-le") + b"f",
+                   b"\7\0\0\0" + A.encode("utf-16-le") + b"\x01\x01\0\0"]
+
+
+@pytest.mark.parametrize("data", NAMES_OF_OTHERS)
+def test_variables_that_others_set(loader, data):
+    """They name neither slot, and keep nobody from an update."""
     loader.variable("LoaderEntryDefault").write_bytes(data)
-    with pytest.raises(boots.Refused, match="does not hold the name of an entry"):
-        loader.state()
+    loader.expect(next="none", trial="none")
+    assert any("it selects neither slot" in sentence for sentence in loader.findings("failure"))
+    loader.call("invalidate", "b")
+    assert loader.get("LoaderEntryDefault") == A
+    loader.variable("LoaderEntryOneShot").write_bytes(data)
+    loader.expect(next="none", trial="none")
+    assert any("which is no slot's entry" in sentence for sentence in loader.findings("warning"))
+    loader.call("invalidate", "b")
+    assert loader.variable("LoaderEntryOneShot").read_bytes() == data
+    loader.call("arm", "b")
+    assert loader.get("LoaderEntryOneShot") == B
+    # An entry of somebody else's was started, by the menu say.
+    loader.variable("LoaderEntrySelected").write_bytes(data)
+    loader.call("good", "a")
+    loader.expect(next="a", trial="none")
 
 
 @pytest.mark.parametrize("data", [b"", b"\7\0", b"\7\0\0\0", b"\7\0\0\0\0\0"])

@@ -1,0 +1,154 @@
+#include "daemon/boot/loader_entries.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+
+enum { DIRECTORY_ENTRIES_MAX = 1000 };
+
+/* On either partition. */
+static const char *const entry_folders[] = {"loader/entries", "EFI/Linux"};
+enum { FOLDER_COUNT = sizeof(entry_folders) / sizeof(entry_folders[0]) };
+
+/* Where the EFI system partition is mounted: Esp=, or those of the usual places that have entries. The
+ * entries may lie on /boot while systemd-boot itself, with an empty folder for entries, is on /efi. */
+static void find_places(struct loader_entries *entries, const char *root, const char *esp)
+{
+    static const char *const places[LOADER_PLACES_MAX] = {"/efi", "/boot/efi", "/boot"};
+    int count = 0;
+
+    for (int i = 0; i < (esp ? 1 : LOADER_PLACES_MAX); i++) {
+        CLEANUP_FREE char *place = alloc_printf("%s%s", root, esp ? esp : places[i]);
+        bool found = false;
+        for (int j = 0; j < FOLDER_COUNT && !found; j++) {
+            CLEANUP_FREE char *folder = alloc_printf("%s/%s", place, entry_folders[j]);
+            found = access(folder, F_OK) == 0;
+        }
+        if (found)
+            entries->places[count++] = alloc_string(place);
+    }
+}
+
+void loader_entries_init(struct loader_entries *entries, const char *root, const struct config *config)
+{
+    *entries = (struct loader_entries){0};
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        entries->names[i] = alloc_string(config->boot_entries[i]);
+    find_places(entries, root, config->esp);
+}
+
+void loader_entries_finish(struct loader_entries *entries)
+{
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        free(entries->names[i]);
+    for (int i = 0; i < LOADER_PLACES_MAX; i++)
+        free(entries->places[i]);
+    *entries = (struct loader_entries){0};
+}
+
+/* Whether `name` is `entry`, perhaps with counters: NAME+LEFT[-DONE].conf for NAME.conf. */
+static bool match_entry(const char *name, const char *entry, struct loader_entry_file *ret_file)
+{
+    const char *suffix = strrchr(entry, '.');
+    size_t base = (size_t)(suffix - entry), length = strlen(name), tail = strlen(suffix);
+    struct loader_entry_file file = {0};
+
+    if (length < base + tail || strncasecmp(name, entry, base) != 0 ||
+        strcasecmp(name + length - tail, suffix) != 0)
+        return false;
+    const char *at = name + base, *end = name + length - tail;
+    if (at < end) {
+        if (*at++ != '+')
+            return false;
+        size_t left = strspn(at, "0123456789");
+        file.counted = true;
+        file.exhausted = strspn(at, "0") == left;
+        at += left;
+        if (left && at < end && *at == '-') {
+            left = strspn(++at, "0123456789");
+            at += left;
+        }
+        if (!left || at != end)
+            return false;
+    }
+    *ret_file = file;
+    return true;
+}
+
+/* The pattern for an entry with or without counters. */
+static char *entry_pattern(const char *entry)
+{
+    const char *suffix = strrchr(entry, '.');
+
+    return alloc_printf("%.*s[+.]*%s", (int)(suffix - entry), entry, suffix + 1);
+}
+
+enum slot loader_entries_slot(const struct loader_entries *entries, const char *name)
+{
+    struct loader_entry_file file;
+
+    for (int i = SLOT_A; i <= SLOT_B; i++) {
+        CLEANUP_FREE char *pattern = entry_pattern(entries->names[i]);
+        if (match_entry(name, entries->names[i], &file) || strcasecmp(name, pattern) == 0)
+            return (enum slot)i;
+    }
+    return SLOT_NONE;
+}
+
+static bool find_entry_in(const char *place, const char *folder_name, const char *entry_name,
+                          struct loader_entry_file *ret_file)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/%s", place, folder_name);
+    DIR *folder = opendir(path);
+    struct dirent *entry;
+    bool found = false;
+
+    for (int i = 0; folder && !found && i < DIRECTORY_ENTRIES_MAX && (entry = readdir(folder)); i++)
+        found = match_entry(entry->d_name, entry_name, ret_file);
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
+bool loader_entries_find(const struct loader_entries *entries, enum slot slot,
+                         struct loader_entry_file *ret_file)
+{
+    for (int i = 0; i < LOADER_PLACES_MAX && entries->places[i]; i++)
+        for (int j = 0; j < FOLDER_COUNT; j++)
+            if (find_entry_in(entries->places[i], entry_folders[j], entries->names[slot], ret_file))
+                return true;
+    return false;
+}
+
+bool loader_entries_refuse(const struct loader_entries *entries, enum slot slot, struct error *error)
+{
+    return error_set(
+        error, ERROR_REFUSED,
+        "slot %s has no entry %s in %s or %s on %s%s%s%s%s; make it, or set Entry%c=", slot_name(slot),
+        entries->names[slot], entry_folders[0], entry_folders[1], entries->places[0],
+        entries->places[1] ? ", " : "", entries->places[1] ? entries->places[1] : "",
+        entries->places[1] && entries->places[2] ? ", " : "",
+        entries->places[1] && entries->places[2] ? entries->places[2] : "", 'A' + slot);
+}
+
+bool loader_entries_check(const struct loader_entries *entries, enum slot slot, struct error *error)
+{
+    struct loader_entry_file file;
+
+    return loader_entries_find(entries, slot, &file) ||
+           !loader_entries_find(entries, slot_other(slot), &file) ||
+           loader_entries_refuse(entries, slot, error);
+}
+
+char *loader_entries_value(const struct loader_entries *entries, enum slot slot)
+{
+    struct loader_entry_file file;
+
+    if (loader_entries_find(entries, slot, &file) && file.counted)
+        return entry_pattern(entries->names[slot]);
+    return alloc_string(entries->names[slot]);
+}
