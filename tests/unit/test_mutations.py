@@ -1,0 +1,26 @@
+"""tests/mutate takes some minutes and is run now and then; where it would take a check away is looked at each time."""
+import importlib.machinery
+import importlib.util
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def load_mutations():
+    loader = importlib.machinery.SourceFileLoader("mutate", str(ROOT / "tests" / "mutate"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mutate", loader))
+    loader.exec_module(module)
+    return module.MUTATIONS
+
+
+@pytest.mark.parametrize("mutation", load_mutations(), ids=lambda mutation: mutation[0])
+def test_the_check_is_where_it_is_taken_away(mutation):
+    _, file, old, new, test = mutation
+    assert (ROOT / file).read_text(encoding="utf-8").count(old) == 1 and new != old
+    if "/" not in test:
+        assert (ROOT / "tests" / "unit" / f"test_{test}.c").exists()
+        return
+    file, function = test.split("::")
+    assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
