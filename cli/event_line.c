@@ -53,11 +53,16 @@ static void write_failed(const struct error *error)
     event_line_write(event);
 }
 
-int event_line_tell_failure(const char *verb, const struct error *error)
+void event_line_tell(const char *verb, const char *text)
 {
     fprintf(stderr, "moonsinter %s: ", verb);
-    plain_text_print(stderr, error->message);
+    plain_text_print(stderr, text);
     fputc('\n', stderr);
+}
+
+int event_line_tell_failure(const char *verb, const struct error *error)
+{
+    event_line_tell(verb, error->message);
     return 1;
 }
 

@@ -22,7 +22,10 @@ void event_line_write_value(const char *name, uint64_t value);
 /* The same with a string. */
 void event_line_write_text(const char *name, const char *value);
 
-/* "moonsinter VERB: message" on stderr, without what could steer a terminal. Returns 1, the exit status of a
+/* "moonsinter VERB: text" on stderr, without what could steer a terminal. */
+void event_line_tell(const char *verb, const char *text);
+
+/* The same with an error's message. Returns 1, the exit status of a
  * failure. */
 int event_line_tell_failure(const char *verb, const struct error *error);
 

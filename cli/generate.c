@@ -13,6 +13,7 @@
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
+#include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/image/chunker.h"
@@ -298,6 +299,20 @@ static void write_base(const char *path, const struct pack_base_result *result)
     event_line_write(event);
 }
 
+/* Signing afterwards, with a key that is kept elsewhere, is usual; forgetting it would stop every device. */
+static void tell_outdated_signature(const char *verb, const char *image_path)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s.json.minisig", image_path);
+
+    CLEANUP_FREE char *text = alloc_printf(
+        "%s is of the former manifest, and devices that demand a signature refuse this one with it; sign before "
+        "you publish: minisign -S -m %s.json, or generate with --sign",
+        path, image_path);
+
+    event_line_write_text("signature_outdated", path);
+    event_line_tell(verb, text);
+}
+
 static int run_with(struct arguments *arguments, int argc, char **argv)
 {
     struct generate_settings *settings = &arguments->settings;
@@ -326,6 +341,8 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     for (uint32_t i = 0; i < settings->base_count; i++)
         write_base(settings->base_paths[i], &result.pack.bases[i]);
+    if (result.signature_outdated)
+        tell_outdated_signature(argv[0], settings->image_path);
     write_done(settings, &result);
     return 0;
 }

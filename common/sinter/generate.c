@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
@@ -189,6 +190,21 @@ static bool generator_sign(const struct generator *generator, const char *manife
     return file_replace(path, signature, strlen(signature), 0644, error);
 }
 
+/* Whether IMAGE.json.minisig, which is not made anew, is of other bytes than those that take the manifest's
+ * place. The same bytes made once more leave it good. */
+static bool generator_outdates_signature(const struct generator *generator, const char *manifest_path,
+                                         const char *text)
+{
+    CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", manifest_path);
+    CLEANUP_FREE char *former = NULL;
+    size_t size;
+
+    if (generator->settings->sign_key || access(signature_path, F_OK) < 0)
+        return false;
+    return !file_read(manifest_path, MANIFEST_SIZE_MAX, &former, &size, NULL) || size != strlen(text) ||
+           memcmp(former, text, size) != 0;
+}
+
 /* The reference to a file beside the image: the image's name with `suffix`. */
 static char *reference_beside(const struct generator *generator, const char *suffix)
 {
@@ -275,6 +291,7 @@ static bool generator_write(struct generator *generator, struct generate_result 
     CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", path);
     CLEANUP_FREE char *text = manifest_format(manifest);
 
+    result->signature_outdated = generator_outdates_signature(generator, manifest_path, text);
     /* Until the new manifest is there, the old one names a table and a pack of other bytes: its readers do
      * without.
      */

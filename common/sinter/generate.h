@@ -43,6 +43,9 @@ struct generate_result {
     uint64_t table_size_bytes; /* of IMAGE.chunks */
     uint64_t manifest_size_bytes;
     uint64_t pack_size_bytes; /* 0: none was asked for */
+    /* IMAGE.json.minisig is there, nobody asked for a new one, and it is of the former manifest. It was left
+     * alone: a publisher may be about to replace it. */
+    bool signature_outdated;
     struct pack_result pack;
 };
 

@@ -47,6 +47,31 @@ def test_minisign_verifies_what_generate_signed(key, image):
     assert "Trusted comment: release 2, for the bench" in done.stdout
 
 
+def test_a_signature_that_is_outdated_is_told(folder, key, image):
+    """Signing afterwards, by hand, is usual; a device would not take the new manifest with the old signature."""
+    signature = pathlib.Path(f"{image}.json.minisig")
+    before = signature.read_bytes()
+    result = moonsinter("generate", image, "--version", "2", "--serial", "2", "--quiet")
+    assert result.status == 0 and result.named("signature_outdated") == [
+        {"event": "signature_outdated", "value": str(signature)}], result
+    assert result.names[-1] == "done"
+    [line] = result.stderr.splitlines()
+    assert str(signature) in line and "minisign -S -m" in line and "--sign" in line
+    assert signature.read_bytes() == before
+    # What is right is left alone without a word: signed by hand, and made once more from the same input.
+    key.sign(manifest_of(image))
+    again = moonsinter("generate", image, "--version", "2", "--serial", "2")
+    assert again.status == 0 and not again.stderr and not again.named("signature_outdated"), again
+    assert moonsinter("verify", image, manifest_of(image), "--key", key.public).status == 0
+    # A signature of nothing that is there.
+    manifest_of(image).unlink()
+    assert moonsinter("generate", image, "--version", "2", "--serial", "2").named("signature_outdated")
+    # Signed anew, or never signed: nothing to tell.
+    assert not moonsinter("generate", image, "--serial", "3", "--sign", key.secret).stderr
+    signature.unlink()
+    assert not moonsinter("generate", image, "--serial", "4").stderr
+
+
 def test_we_verify_what_minisign_signed(nginx, folder, key, image):
     key.sign(manifest_of(image), "-t", "signed by hand, \u00fc \x1b[31m")
     result = moonsinter("verify", image, manifest_of(image), "--key", key.public)
