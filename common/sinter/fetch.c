@@ -38,7 +38,7 @@ static void fetch_on_response(void *owner, struct http_response *response)
         size_t size = fetch->buffer ? fetch->size : response->body_size;
         response->body = NULL;
         fetch->buffer = NULL;
-        fetch->events->done(fetch->owner, body, size, NULL);
+        fetch->events->done(fetch->owner, body, size, HTTP_OUTCOME_OK, NULL);
         fetch_cancel(fetch);
         return;
     }
@@ -50,7 +50,7 @@ static void fetch_on_response(void *owner, struct http_response *response)
         random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
     if (response->outcome != HTTP_OUTCOME_TRANSIENT || fetch->waited_ms + wait_ms > fetch->give_up_ms) {
-        fetch->events->done(fetch->owner, NULL, 0, &response->error);
+        fetch->events->done(fetch->owner, NULL, 0, response->outcome, &response->error);
         fetch_cancel(fetch);
         return;
     }

@@ -15,9 +15,9 @@ struct fetch;
 
 struct fetch_events {
     void (*retry)(void *owner, const struct error *error, uint64_t wait_ms);
-    /* The end, exactly once: `body` (the callee's to free) and `size`, or `error`. fetch_cancel() is not
-     * needed after. */
-    void (*done)(void *owner, char *body, size_t size, const struct error *error);
+    /* The end, exactly once: `body` (the callee's to free) and `size`, or `error`, and the outcome of the
+     * last request. fetch_cancel() is not needed after. */
+    void (*done)(void *owner, char *body, size_t size, enum http_outcome outcome, const struct error *error);
 };
 
 /* Begins; gives up when it has not succeeded within give_up_ms. The URL is copied. */

@@ -68,10 +68,12 @@ void outline_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
     outline->events->retry(outline->owner, error, wait_ms);
 }
 
-static void outline_on_fetched(void *owner, char *body, size_t size, const struct error *error)
+static void outline_on_fetched(void *owner, char *body, size_t size, enum http_outcome outcome,
+                               const struct error *error)
 {
     struct outline *outline = owner;
 
+    outline->fetch_outcome = outcome;
     outline->fetch = NULL;
     outline->fetched(outline, (uint8_t *)body, error);
 }

@@ -30,6 +30,7 @@ struct outline {
 
     /* One thing is under way at a time. */
     struct fetch *fetch;
+    enum http_outcome fetch_outcome; /* of the last one */
     void (*fetched)(struct outline *outline, uint8_t *data, const struct error *error);
     struct cutting *cutting;
     struct pool_job job;

@@ -91,7 +91,7 @@ static void outline_fixed_table_made(struct outline *outline)
 }
 
 /* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of
- * a newer release, so that reading the manifest again can help. */
+ * a newer release, so that reading the manifest again can help, unless it is just that the server is busy. */
 static void outline_miss_table(struct outline *outline, const struct error *why)
 {
     struct error error;
@@ -102,7 +102,8 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
         error_set(&error, ERROR_REFUSED, "the manifest names none");
     /* REFUSED: it is longer than the manifest says. */
     outline->overtaken =
-        why && (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE || why->kind == ERROR_REFUSED);
+        why && outline->fetch_outcome != HTTP_OUTCOME_TRANSIENT &&
+        (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE || why->kind == ERROR_REFUSED);
     error_prefix(&error, "a signature is demanded, so nothing is done without the table of chunks");
     outline_end(outline, &error);
 }
@@ -151,11 +152,13 @@ static void outline_on_table(struct outline *outline, uint8_t *data, const struc
     outline_make_table(outline);
 }
 
-static void outline_on_table_fetched(void *owner, char *body, size_t size, const struct error *error)
+static void outline_on_table_fetched(void *owner, char *body, size_t size, enum http_outcome outcome,
+                                     const struct error *error)
 {
     struct outline *outline = owner;
     struct error wrong;
 
+    outline->fetch_outcome = outcome;
     outline->overhead.table_bytes += size;
     if (!error && size != outline_manifest(outline)->chunks.size_bytes) {
         error_set(&wrong, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",

@@ -446,6 +446,11 @@ static enum range_fault bad_table(void *owner, const char *path, uint64_t offset
     return strcmp(path, "/image.chunks") == 0 ? RANGE_FAULT_BAD_BYTES : RANGE_FAULT_NONE;
 }
 
+static enum range_fault busy_table(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return strcmp(path, "/image.chunks") == 0 ? RANGE_FAULT_BUSY : RANGE_FAULT_NONE;
+}
+
 static void test_without_its_table_fixed_chunks_serve(void **state)
 {
     static const range_fault_fn faults[] = {no_table, bad_table};
@@ -464,15 +469,18 @@ static void test_without_its_table_fixed_chunks_serve(void **state)
 /* Where a signature is demanded, nothing serves in its place, and nothing is written. */
 static void test_without_its_table_nothing_signed_is_written(void **state)
 {
-    static const range_fault_fn faults[] = {no_table, bad_table};
+    static const range_fault_fn faults[] = {no_table, bad_table, busy_table};
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         setup(&shared);
         shared.release->verdict.sha256_only = true;
         shared.fault = faults[i];
+        shared.settings.give_up_ms = faults[i] == busy_table ? 1 : 0;
         run(&shared);
-        check_failure(&shared, i == 0 ? ERROR_REMOTE : ERROR_MISMATCH);
-        assert_true(shared.overtaken && strstr(shared.error.message, "table of chunks"));
+        check_failure(&shared, faults[i] == bad_table ? ERROR_MISMATCH : ERROR_REMOTE);
+        assert_non_null(strstr(shared.error.message, "table of chunks"));
+        /* A busy server says nothing of what it has. */
+        assert_int_equal(shared.overtaken, faults[i] != busy_table);
         assert_int_equal(shared.told[TOLD_TABLE_SKIPPED], 0);
         assert_int_equal(shared.image_file->requests, 0);
         assert_int_equal(shared.progress.bytes_written, 0);

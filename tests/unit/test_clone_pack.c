@@ -50,6 +50,7 @@ struct fixture {
     range_fault_fn fault;
     unsigned fault_count;
     unsigned cancel_in_event; /* 0 = never */
+    uint64_t give_up_ms;      /* 0 = long enough for whatever a test does */
     void (*planned)(struct fixture *fixture);
     void (*scanning)(struct fixture *fixture);
 };
@@ -288,7 +289,7 @@ static void start(struct fixture *fixture)
     fixture->settings.seed_paths = seeds;
     fixture->settings.create_target = true;
     fixture->settings.hash_sources = true;
-    fixture->settings.give_up_ms = 15 * 1000;
+    fixture->settings.give_up_ms = fixture->give_up_ms ? fixture->give_up_ms : 15 * 1000;
     fixture->clone =
         clone_new(fixture->base, fixture->http, fixture->pool, &fixture->settings, &events, fixture);
     fixture->settings.seed_paths = NULL;
@@ -581,6 +582,42 @@ static void test_chunks_that_are_none(void **state)
     }
 }
 
+static enum range_fault choose_frames(void *owner, const char *path, uint64_t offset, enum range_fault fault)
+{
+    const struct manifest_pack *pack = &((struct fixture *)owner)->release->manifest->pack;
+
+    return strcmp(path, "/image.pack") == 0 && offset == pack->frames.offset ? fault : RANGE_FAULT_NONE;
+}
+
+static enum range_fault busy_frames(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return choose_frames(owner, path, offset, RANGE_FAULT_BUSY);
+}
+
+static enum range_fault missing_frames(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return choose_frames(owner, path, offset, RANGE_FAULT_MISSING);
+}
+
+/* A pack that is gone may be that of a newer manifest; a server that is busy says nothing of that. */
+static void test_frames_that_cannot_be_had(void **state)
+{
+    const range_fault_fn faults[] = {busy_frames, missing_frames};
+
+    for (size_t i = 0; i < 2; i++) {
+        setup(&shared, true);
+        assert_int_equal(unlink(shared.seed_path), 0);
+        shared.fault = faults[i];
+        shared.fault_count = UINT32_MAX;
+        shared.give_up_ms = 1;
+        run(&shared);
+        assert_true(shared.failed);
+        assert_int_equal(shared.error.kind, ERROR_REMOTE);
+        assert_int_equal(shared.overtaken, faults[i] == missing_frames);
+        teardown(&shared);
+    }
+}
+
 /* ---- cancelling ---- */
 
 static void check_cancelled_or_whole(const struct fixture *fixture)
@@ -652,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_a_seed_that_gets_shorter_while_it_is_cut),
         cmocka_unit_test(test_an_index_that_is_none),
         cmocka_unit_test(test_chunks_that_are_none),
+        cmocka_unit_test(test_frames_that_cannot_be_had),
         cmocka_unit_test(test_cancelled_within_any_event),
         cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
     };

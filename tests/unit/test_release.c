@@ -362,7 +362,8 @@ static void on_fetch_retry(void *owner, const struct error *error, uint64_t wait
     }
 }
 
-static void on_fetched(void *owner, char *body, size_t size, const struct error *error)
+static void on_fetched(void *owner, char *body, size_t size, enum http_outcome outcome,
+                       const struct error *error)
 {
     struct fixture *fixture = owner;
 
