@@ -199,10 +199,17 @@ static bool judge_next(const struct policy_input *input, struct policy_block *bl
 static bool judge_window(const struct policy_input *input, struct policy_block *block)
 {
     uint64_t until_s;
-    char opens[64] = "";
+    char opens[64] = "", now[TIMESTAMP_TEXT_SIZE];
 
-    if (!policy_wants_reboot(input) || !input->window_count || input->operator_asked || input->falling_back ||
-        window_find(input->windows, input->window_count, input->now_s, &until_s))
+    if (!policy_wants_reboot(input) || !input->window_count || input->operator_asked || input->falling_back)
+        return true;
+    /* A board without a battery begins in 1970, each time anew. */
+    if (input->now_s < input->built_s)
+        return object(block,
+                      "the clock says %s, which cannot be, so no window is open until it is set "
+                      "(systemd-timesyncd)",
+                      timestamp_format(now, input->now_s));
+    if (window_find(input->windows, input->window_count, input->now_s, &until_s))
         return true;
     time_t moment = (time_t)until_s;
     struct tm local;

@@ -24,6 +24,7 @@ struct policy_input {
     bool operator_asked; /* overrides the mode, the rollout, and what is remembered against the release */
     uint64_t now_s;      /* Unix time by this machine's clock */
     uint64_t floor_s;    /* it is not before this, whatever the clock says */
+    uint64_t built_s;    /* nor before this program was made */
 
     /* this machine */
     bool running_known;

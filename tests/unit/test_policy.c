@@ -260,6 +260,15 @@ static void test_a_window_holds_what_can_wait(void **state)
     policy_judge_reboot(&input, &verdict);
     assert_true(verdict.count == 1 && verdict.blocks[0].until_s == 7 * 86400 + 7200);
 
+    /* Its clock was not set yet. */
+    struct policy_input early = input;
+    early.now_s = 7200;
+    early.built_s = 7201;
+    policy_judge_reboot(&early, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "reboot-window"));
+    assert_non_null(strstr(verdict.blocks[0].why, "1970-01-01T02:00:00Z, which cannot be"));
+    assert_int_equal(verdict.blocks[0].until_s, 0);
+
     struct policy_input asked = input, falling = input, others = input;
     asked.operator_asked = true;
     policy_judge_reboot(&asked, &verdict);
