@@ -75,6 +75,8 @@ static void note_fall_back(struct daemon *daemon)
     record->slots[trial->slot].state = BOOT_HEALTH_BAD;
     if (trial->arms >= arms_max) {
         record_add_failed(record, &trial->release, entry.reason, entry.time_s);
+        /* Where an operator has it tried again, all its tries are before it. */
+        trial->arms = 0;
     } else {
         daemon->has_result = true;
         daemon->schedule_result = SCHEDULE_RESULT_SECOND_TRY;

@@ -200,6 +200,14 @@ def test_with_a_single_try_a_power_cut_gives_a_second_one(nginx, folder, release
     daemon.start().post("check")
     status = daemon.wait(lambda status: whats(status) == ["failed-before"], "and not a third time")
     assert status["slots"]["a"]["role"] == "active"
+    # Where an operator wants it nevertheless, it has its two tries again.
+    daemon.post("install")
+    for _ in range(2):
+        daemon.wait(is_on_trial, "it is tried")
+        daemon.kill()
+        daemon.start()
+    daemon.post("check")
+    daemon.wait(lambda status: whats(status) == ["failed-before"], "and not a third time")
 
 
 @pytest.mark.parametrize("order", ["mark-good", "mark-bad"])
