@@ -308,8 +308,11 @@ static void run_program(struct health *health)
 
     snprintf(health->waiting, sizeof(health->waiting), "health check %.200s had not ended",
              health_program_name(path));
-    if (!process_start(health->options.processes, argv, on_program, health, &health->process, &error))
-        finish(health, error.message, NULL);
+    if (process_start(health->options.processes, argv, on_program, health, &health->process, &error))
+        return;
+    /* Short of memory or processes, as may be at a start: that is not the program's word. */
+    snprintf(health->waiting, sizeof(health->waiting), "%.383s", error.message);
+    pause_for(health, POLL_MS);
 }
 
 /* --- all of it --- */

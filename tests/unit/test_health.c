@@ -1,5 +1,6 @@
 #include "daemon/health.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -227,6 +229,32 @@ static void test_too_many_programs(void **state)
     expect_bad(scene, "holds more than 64 programs");
 }
 
+static void lift_limit(evutil_socket_t fd, short events, void *owner)
+{
+    setrlimit(RLIMIT_NOFILE, owner);
+}
+
+/* The folder can be read, and there is no pipe for the program: that is not the program's word. */
+static void test_a_shortage_that_passes(void **state)
+{
+    struct scene *scene = *state;
+    struct timeval moment = {.tv_usec = 300 * 1000};
+    struct rlimit before, tight;
+    struct event *lift = evtimer_new(scene->base, lift_limit, &before);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    put_check(scene, "10-fine", "echo fine >>trace");
+    getrlimit(RLIMIT_NOFILE, &before);
+    tight = before;
+    tight.rlim_cur = (rlim_t)next + 1;
+    close(next);
+    event_add(lift, &moment);
+    setrlimit(RLIMIT_NOFILE, &tight);
+    expect_good(scene);
+    expect_trace(scene, "fine\n");
+    event_free(lift);
+}
+
 static void test_the_deadline(void **state)
 {
     struct scene *scene = *state;
@@ -342,6 +370,7 @@ int main(void)
         TEST(test_the_first_failure_ends_it),
         TEST(test_what_others_may_write_is_not_run),
         TEST(test_too_many_programs),
+        TEST(test_a_shortage_that_passes),
         TEST(test_the_deadline),
         TEST(test_units),
         TEST(test_units_have_to_stay_active),
