@@ -227,14 +227,40 @@ void daemon_status_print(FILE *stream, struct json_object *status)
     print_last_error(stream, member(status, "last_error"), "Last error:  ");
 }
 
+/* What a state means, for whoever has not read its name anywhere. */
+static void explain_state(FILE *stream, struct json_object *status, const char *state)
+{
+    static const char *const meanings[][2] = {
+        {"idle", "nothing is under way"},
+        {"checking", "the image server is being asked"},
+        {"held", "something keeps an update back"},
+        {"installing", "an update is being written to the slot that does not run"},
+        {"activating", "the boot selection is being written"},
+        {"trial", "the running slot has yet to show that it is fit"},
+        {"stopping", "it is about to end"},
+    };
+    char slot[DAEMON_STATUS_TEXT_SIZE];
+
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+        if (strcmp(state, meanings[i][0]) == 0)
+            fprintf(stream, ": %s", meanings[i][1]);
+    if (strcmp(state, "reboot-pending") != 0)
+        return;
+    daemon_status_text(slot, member(status, "boot"), "next");
+    fprintf(stream, ": the next boot takes slot %s, ", slot);
+    print_release(stream, member(member(status, "slots"), slot));
+    fputs("; moonsinter reboot makes it", stream);
+}
+
 void daemon_status_print_reasons(FILE *stream, struct json_object *status)
 {
     struct json_object *last_update = member(status, "last_update");
     struct json_object *last_check = member(status, "last_check");
     char state[DAEMON_STATUS_TEXT_SIZE];
 
-    fprintf(stream, "moonsinterd is %s", daemon_status_text(state, status, "state"));
+    fprintf(stream, "The state is %s", daemon_status_text(state, status, "state"));
     print_text(stream, " since ", status, "since", "");
+    explain_state(stream, status, state);
     fputc('\n', stream);
     print_blocks(stream, status, "It is held: ");
     print_text(stream, "It is stalled: ", status, "stalled", "\n");
@@ -245,6 +271,8 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
         fputc('\n', stream);
     if (last_update) {
         print_text(stream, "The last update ended as: ", last_update, "result", "");
+        print_text(stream, " ", last_update, "from", "");
+        print_text(stream, " -> ", last_update, "to", "");
         print_text(stream, ", because ", last_update, "reason", "");
         print_text(stream, " (", last_update, "time", ")");
         fputc('\n', stream);

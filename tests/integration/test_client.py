@@ -188,6 +188,12 @@ def test_why_and_history():
     with serving(answer(STATUS)) as (path, _):
         result = programs.moonsinter("why", "--socket", path)
         assert result.status == 0 and "Mode=check installs nothing by itself" in result.stdout
+    slots = {**STATUS["slots"], "b": {**STATUS["slots"]["b"], "state": "trial", "version": "2.0"}}
+    armed = status(state="reboot-pending", blocked_by=[], slots=slots, boot={**STATUS["boot"], "next": "b"})
+    with serving(answer(armed)) as (path, _):
+        result = programs.moonsinter("why", "--socket", path)
+        assert result.stdout.startswith("The state is reboot-pending since 2026-01-02T00:00:00Z: the next boot takes slot b, "
+                                        "version 2.0; moonsinter reboot makes it\n")
     history = {"history": [{"time": "2026-01-01T00:00:00Z", "result": "installed", "reason": None, "from": "1",
                             "to": "2", "bytes_downloaded": 5, "bytes_written": 6, "seconds": 7}]}
     with serving(answer(history)) as (path, _):
