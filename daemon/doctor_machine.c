@@ -159,8 +159,16 @@ void doctor_look_at_health_checks(struct doctor *doctor)
             "nothing judges a new slot but that moonsinterd runs in it: put programs into %s, or name units "
             "in [Health] Units=",
             config->health_checks);
-    if (list.count && access("/run/systemd/system", F_OK) == 0 &&
-        access("/run/dbus/system_bus_socket", F_OK) < 0)
+    if (list.not_executable)
+        doctor_tell(doctor, "health-checks", BOOT_LEVEL_WARNING,
+                    "%s may not be executed, so it judges nothing: chmod 755 it, or put it elsewhere",
+                    list.not_executable);
+    bool as_units = list.count && access("/run/systemd/system", F_OK) == 0;
+    if (as_units && access("/usr/bin/systemd-run", X_OK) < 0 && access("/bin/systemd-run", X_OK) < 0)
+        doctor_tell(
+            doctor, "health-checks", BOOT_LEVEL_FAILURE,
+            "a trial would fail: systemd starts the programs, by systemd-run, which is not installed");
+    if (as_units && access("/run/dbus/system_bus_socket", F_OK) < 0)
         doctor_tell(
             doctor, "health-checks", BOOT_LEVEL_FAILURE,
             "a trial would fail: systemd starts the programs, by systemd-run, and that needs the D-Bus system "
@@ -233,6 +241,11 @@ void doctor_look_at_reboot(struct doctor *doctor)
                 error.message, has_systemd ? "systemctl reboot" : "reboot");
         break;
     }
+    if (abilities && !abilities->trial && doctor->config->mode == CONFIG_MODE_REBOOT &&
+        !doctor->config->allow_no_fallback)
+        doctor_tell(doctor, "reboot", BOOT_LEVEL_FAILURE,
+                    "Mode=reboot does not reboot into an update that this boot loader cannot fall back from: "
+                    "set AllowNoFallback=yes, or Mode=install");
     if (abilities && abilities->reboot_argument && doctor->config->mode != CONFIG_MODE_REBOOT)
         doctor_tell(doctor, "reboot", BOOT_LEVEL_WARNING,
                     "a plain reboot does not try an update, for the firmware has to be told: run moonsinter "

@@ -143,8 +143,10 @@ static void listing_done(struct pool_job *job)
 
     if (health) {
         health->list = listing->list;
-        listing->list.count = 0;
+        listing->list = (struct health_list){.count = 0};
         health->listing = NULL;
+        if (health->list.not_executable)
+            log_warning("%s may not be executed, so it judges nothing", health->list.not_executable);
     }
     listing_free(listing);
     if (!health)

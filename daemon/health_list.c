@@ -20,6 +20,8 @@ void health_list_finish(struct health_list *list)
 {
     while (list->count)
         free(list->paths[--list->count]);
+    free(list->not_executable);
+    list->not_executable = NULL;
 }
 
 static bool check_owner(const char *path, const struct stat *info, struct error *error)
@@ -40,8 +42,14 @@ static bool add(const char *folder, const char *name, struct health_list *list, 
 
     if (stat(path, &info) < 0)
         return error_set_errno(error, errno, "%s cannot be looked at", path);
-    if (!S_ISREG(info.st_mode) || !(info.st_mode & S_IXUSR))
+    if (!S_ISREG(info.st_mode))
         return true;
+    if (!(info.st_mode & S_IXUSR)) {
+        free(list->not_executable);
+        list->not_executable = path;
+        path = NULL;
+        return true;
+    }
     if (!check_owner(path, &info, error))
         return false;
     if (list->count == HEALTH_PROGRAMS_MAX)

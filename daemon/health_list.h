@@ -17,6 +17,7 @@ enum {
 struct health_list {
     char *paths[HEALTH_PROGRAMS_MAX]; /* in order */
     size_t count;
+    char *not_executable; /* the path of a file that may not be executed, where there is one; else NULL */
 };
 
 /* Names that begin with a dot, and what is no regular file or may not be executed, are passed over. What

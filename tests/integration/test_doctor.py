@@ -189,6 +189,9 @@ def test_health_checks_that_would_fail_a_trial(nginx, folder, release, file_slot
     (checks / "10-open").chmod(0o777)
     result, message = only(examine(make_daemon(url, file_slots, Health={"Checks": checks})), "health-checks")
     assert result == "failure" and "chmod go-w" in message
+    (checks / "10-open").chmod(0o644)
+    assert ("warning", True) in [(result, "10-open may not be executed, so it judges nothing" in message) for result, message in
+                                 examine(make_daemon(url, file_slots, Health={"Checks": checks}))["health-checks"]]
     result, message = only(examine(make_daemon(url, file_slots, Health={"Units": "moonsinter-test-absent.service"})),
                            "health-units")
     assert result == "warning" and "a trial would not pass as things are" in message
@@ -204,6 +207,12 @@ def test_a_loader_without_a_way_back_and_a_state_folder_in_memory(nginx, folder,
     assert only(found, "running-slot")[0] == "failure" and "cannot be determined" in only(found, "running-slot")[1]
     assert only(found, "state-folder")[0] == "failure" and "tmpfs" in only(found, "state-folder")[1]
     assert "reboot" in found and "watchdog" in found
+    refusal = ("failure", "Mode=reboot does not reboot into an update that this boot loader cannot fall back from: set "
+                          "AllowNoFallback=yes, or Mode=install")
+    assert refusal not in found["reboot"]
+    daemon.settings["Update"]["Mode"] = "reboot"
+    daemon.write_config()
+    assert refusal in examine(daemon)["reboot"]
 
 
 def test_a_state_folder_that_cannot_be_written(nginx, folder, release, file_slots, make_daemon):
