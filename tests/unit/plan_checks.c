@@ -313,7 +313,6 @@ static uint64_t execution_tear(struct execution *execution, struct world *world,
     return lost;
 }
 
-/* Carries the plan out, `steps` steps of it at most; true when all was done. */
 bool world_execute(struct world *world, uint32_t steps, uint64_t *ret_lost)
 {
     struct execution *execution = alloc_zeroed(sizeof(*execution));
