@@ -241,11 +241,6 @@ void doctor_look_at_reboot(struct doctor *doctor)
                 error.message, has_systemd ? "systemctl reboot" : "reboot");
         break;
     }
-    if (abilities && !abilities->trial && doctor->config->mode == CONFIG_MODE_REBOOT &&
-        !doctor->config->allow_no_fallback)
-        doctor_tell(doctor, "reboot", BOOT_LEVEL_FAILURE,
-                    "Mode=reboot does not reboot into an update that this boot loader cannot fall back from: "
-                    "set AllowNoFallback=yes, or Mode=install");
     if (abilities && abilities->reboot_argument && doctor->config->mode != CONFIG_MODE_REBOOT)
         doctor_tell(doctor, "reboot", BOOT_LEVEL_WARNING,
                     "a plain reboot does not try an update, for the firmware has to be told: run moonsinter "
