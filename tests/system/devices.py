@@ -59,11 +59,14 @@ class Device:
         self.expect_up(1, "a")
         return self.machine.wait_status(lambda status: status["state"] == "idle", "the daemon is up")
 
+    def make_release(self, version, files=None, noise_mib=0):
+        """Makes a release that is not published yet; returns its path."""
+        self.images[version] = self.systems.make(version, {**self.files, **(files or {})}, noise_mib)
+        return make_release(self.folder / f"release-{version}", self.images[version], version=str(version), serial=version)
+
     def publish(self, version, files=None, noise_mib=0):
         """Publishes a release."""
-        self.images[version] = self.systems.make(version, {**self.files, **(files or {})}, noise_mib)
-        self.nginx.publish(make_release(self.folder / f"release-{version}", self.images[version], version=str(version),
-                                        serial=version))
+        self.nginx.publish(self.make_release(version, files, noise_mib))
 
     def check(self):
         self.machine.api("POST", "/v1/check")

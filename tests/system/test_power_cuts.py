@@ -1,10 +1,7 @@
 """Power cuts on a machine that GRUB starts. Every write and flush of an update is logged and every state that a cut could
 leave is judged: what the loader starts is whole, and so is whatever it might start. An updater that was broken on purpose
-has to be caught. And the machine is killed at random moments, until its updates have finished all the same."""
-import hashlib
-import random
+has to be caught."""
 import subprocess
-import time
 
 import pytest
 
@@ -111,56 +108,3 @@ def test_an_updater_without_a_sync_is_caught(make_device, folder):
     device = make_device(LoggedTwoDisks, mode="install", files={"/usr/lib/no-sync.so": broken},
                          unit_drop_in="[Service]\nEnvironment=LD_PRELOAD=/usr/lib/no-sync.so\n")
     assert not armed(device)
-
-
-# --- at random moments ------------------------------------------------------------------------------------------
-
-NOISE_MIB = 6
-
-
-def digest(disk, label, size):
-    return hashlib.sha256(disk.read(label, size)).hexdigest()
-
-
-@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.full)])
-def test_killed_at_random_moments(make_device, folder, kills):
-    device = make_device(GrubDevice)
-    chance, known, finished, running, newest = random.Random(kills), {}, 0, 1, 1
-    size = device.images[1].stat().st_size
-    known[hashlib.sha256(device.images[1].read_bytes()).hexdigest()] = 1
-    length = 30.0
-    for kill in range(kills + 1):
-        device.machine.start()
-        up = int(device.machine.expect(r"system (\d+) is up in slot")[1])
-        assert up in (running, newest)
-        status = device.machine.wait_status(lambda status: status["state"] != "checking", "the daemon is up")
-        # A release whose every try was cut short counts as failed; the next one is another.
-        failed = "failed-before" in [block["what"] for block in status["blocked_by"]]
-        finished += up != running
-        running = up
-        if up == newest or failed:
-            newest += 1
-            for old in folder.glob("release-*/*"):
-                old.unlink()
-            device.publish(newest, noise_mib=NOISE_MIB)
-            known[hashlib.sha256(device.images[newest].read_bytes()).hexdigest()] = newest
-        device.machine.post("moonsinter check >/dev/null")
-        if kill == kills:
-            break
-        # A moment between now and a little after the update's end: the reboot, the trial and what follows included.
-        begin, end = time.monotonic(), time.monotonic() + chance.uniform(0, 1.1 * length)
-        done = None
-        while time.monotonic() < end:
-            device.machine.pump(0.1)
-            status = device.machine.status
-            if status and (is_settled(newest, "a")(status) or is_settled(newest, "b")(status)):
-                done = done or time.monotonic() - begin
-        length = done or length
-        device.machine.cut()
-        starts, bootable = disks.grub_selection(disks.read_fat(device.boot_disk.fat("boot"), "grubenv"))
-        for slot in bootable:
-            assert digest(device.disk, f"root-{slot}", size) in known, f"kill {kill}: slot {slot} is bootable and torn"
-    # Left alone, the last update finishes.
-    device.machine.wait_status(lambda status: is_settled(newest, "a")(status) or is_settled(newest, "b")(status),
-                               f"release {newest} runs and is marked good")
-    print(f"{kills} kills, {finished} updates finished between them")
