@@ -45,6 +45,7 @@ else
 fi
 
 # --- Which slot --------------------------------------------------------------------------------------------------
+setenv any no
 for slot in ${BOOT_ORDER}; do
   if test "${slot}" = A; then
     setenv part ${part_A}
@@ -73,6 +74,7 @@ for slot in ${BOOT_ORDER}; do
     if test "${left}" != 0; then setenv go yes; fi
   fi
   if test "${go}" = yes; then
+    setenv any yes
     echo moonsinter: starting slot ${slot} from ${device}:${part}
     run start
     echo moonsinter: slot ${slot} cannot be started
@@ -80,7 +82,9 @@ for slot in ${BOOT_ORDER}; do
 done
 
 echo moonsinter: no slot can be started
-if test "${moonsinter_trial}" = all; then
+# Not one has a start left, which moonsinterd does not let come about but where every slot is on trial: begin anew with that.
+if test "${any}" = no; then
+  setenv moonsinter_trial all
   setenv BOOT_A_LEFT 3
   setenv BOOT_B_LEFT 3
   run env_save

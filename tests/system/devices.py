@@ -71,6 +71,9 @@ class Device:
     def check(self):
         self.machine.api("POST", "/v1/check")
 
+    def check_kept(self):
+        """That the loader's own storage is as it should be when a release was marked good."""
+
 
 def is_settled(version, slot):
     """That release runs there, is marked good, and nothing is under way."""
@@ -136,6 +139,11 @@ class SystemdBootDevice(Device):
 
     def expect_start(self, slot):
         self.machine.expect(f"Kernel command line: .*root=PARTLABEL=root-{slot} ")
+
+    def check_kept(self):
+        # The kernel guards the variable by the immutable flag, which had to be taken off to write it and is back.
+        told = self.machine.run("rm /sys/firmware/efi/efivars/LoaderEntryDefault-*", check=False)
+        assert "Operation not permitted" in told
 
 
 class TrybootDevice(Device):

@@ -24,6 +24,7 @@ def test_install_over_the_network(device):
     device.expect_up(2, "b")
     status = device.machine.wait_status(is_settled(2, "b"), "release 2 is marked good")
     assert status["boot"]["next"] == "b" and not status["boot"]["trial"]
+    device.check_kept()
     # Marked good means that it is what starts from now on, whatever ends it.
     device.machine.cut()
     device.machine.start()
