@@ -58,6 +58,22 @@ bool boot_start(struct boot *boot, struct error *error)
     return !boot->backend->start || finish_call(boot, boot->backend->start(boot, error), error);
 }
 
+enum slot boot_find_running(const struct boot *boot, const struct config *config)
+{
+    const struct slots_request request = {
+        .root = boot->root,
+        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .selected = SLOT_NONE,
+    };
+    struct slots *slots;
+
+    if (!slots_find(&request, &slots, NULL))
+        return SLOT_NONE;
+    enum slot running = slots->running;
+    slots_free(slots);
+    return running;
+}
+
 void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
 {
     char sentence[512];

@@ -99,6 +99,9 @@ bool boot_start(struct boot *boot, struct error *error);
  * Writes nothing. */
 void boot_probe(struct boot *boot, boot_finding_fn found, void *owner);
 
+/* For backends: the slot that runs, as the kernel says it; SLOT_NONE where that is not known. */
+enum slot boot_find_running(const struct boot *boot, const struct config *config);
+
 /* For backends: `found` with a printed sentence. */
 void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -183,6 +183,19 @@ static bool custom_give_up(struct boot *boot, enum slot slot, struct error *erro
            trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
 
+static bool custom_invalidate(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct custom_backend *backend = boot->private;
+    enum slot current;
+
+    if (get_slot(backend, "get-current", &current, NULL) && current == slot)
+        return error_set(error, ERROR_REFUSED,
+                         "%s says that slot %s runs, so it cannot be given up; if it does not, exchange "
+                         "BootNameA= and BootNameB=",
+                         backend->program, slot_name(slot));
+    return custom_give_up(boot, slot, error);
+}
+
 static bool custom_arm(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct custom_backend *backend = boot->private;
@@ -230,7 +243,7 @@ const struct boot_backend boot_backend_custom = {
     .close = custom_close,
     .probe = custom_probe,
     .read = custom_read,
-    .invalidate = custom_give_up,
+    .invalidate = custom_invalidate,
     .arm = custom_arm,
     .good = custom_good,
     .reject = custom_give_up,

@@ -15,6 +15,7 @@
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
 #include "daemon/boot/in_place.h"
+#include "daemon/boot/rpi_firmware.h"
 
 enum { MARK_LENGTH = 8 };
 
@@ -27,6 +28,8 @@ struct tryboot_backend {
     char *path;
     char partitions[SLOT_COUNT]; /* digits, as they stand in the file */
     char boot_id[MARK_LENGTH + 1];
+    enum slot running; /* as the kernel says; SLOT_NONE = not known */
+    struct rpi_firmware firmware;
 };
 
 enum section { SECTION_ALL, SECTION_TRYBOOT, SECTION_NONE };
@@ -178,6 +181,8 @@ static bool tryboot_open(struct boot *boot, const struct config *config, struct 
     if (backend->partitions[SLOT_A] == backend->partitions[SLOT_B])
         return error_set(error, ERROR_REFUSED, "BootPartitionA= and BootPartitionB= are the same: %c",
                          backend->partitions[SLOT_A]);
+    backend->running = boot_find_running(boot, config);
+    rpi_firmware_read(boot->root, &backend->firmware);
     return read_boot_id(backend, boot->root, error) &&
            autoboot_open(backend, false, &file, &autoboot, &state, error);
 }
@@ -245,6 +250,30 @@ static bool tryboot_write(const struct tryboot_backend *backend, struct in_place
     return in_place_write(file, data, error);
 }
 
+/* Where a usual start began on the other slot's boot partition, all that is written would lead to the wrong
+ * slot. Of a trial some firmware tells the wrong number. */
+static bool check_started(const struct tryboot_backend *backend, struct error *error)
+{
+    const struct rpi_firmware *firmware = &backend->firmware;
+    enum slot running = backend->running, other = slot_other(running);
+
+    if (running == SLOT_NONE || !firmware->has_tryboot || firmware->tryboot || !firmware->has_partition ||
+        firmware->partition != (uint32_t)(backend->partitions[other] - '0'))
+        return true;
+    return error_set(error, ERROR_REFUSED,
+                     "slot %s runs, but the firmware started from partition %c, which is BootPartition%c=; "
+                     "exchange BootPartitionA= and BootPartitionB=, or correct root= in both cmdline.txt",
+                     slot_name(running), backend->partitions[other], 'A' + other);
+}
+
+/* Before a change. */
+static bool begin_change(const struct tryboot_backend *backend, struct in_place *file,
+                         struct autoboot *ret_autoboot, struct tryboot_state *ret_state, struct error *error)
+{
+    return check_started(backend, error) &&
+           autoboot_open(backend, true, file, ret_autoboot, ret_state, error);
+}
+
 /* `slot` is out, the other one runs next and is not tried. */
 static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
@@ -254,7 +283,7 @@ static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *err
     struct tryboot_state state;
     enum slot other = slot_other(slot);
 
-    if (!autoboot_open(backend, true, &file, &autoboot, &state, error))
+    if (!begin_change(backend, &file, &autoboot, &state, error))
         return false;
     if (state.usual == slot && state.tried == other)
         return error_set(error, ERROR_REFUSED,
@@ -270,7 +299,7 @@ static bool tryboot_arm(struct boot *boot, enum slot slot, struct error *error)
     struct autoboot autoboot;
     struct tryboot_state state;
 
-    if (!autoboot_open(backend, true, &file, &autoboot, &state, error))
+    if (!begin_change(backend, &file, &autoboot, &state, error))
         return false;
     /* One that is selected already was good before the running one was rejected. */
     return tryboot_write(backend, &file, &autoboot, state.usual, slot, error);
@@ -283,8 +312,33 @@ static bool tryboot_good(struct boot *boot, enum slot slot, struct error *error)
     struct autoboot autoboot;
     struct tryboot_state state;
 
-    return autoboot_open(backend, true, &file, &autoboot, &state, error) &&
+    return begin_change(backend, &file, &autoboot, &state, error) &&
            tryboot_write(backend, &file, &autoboot, slot, slot, error);
+}
+
+static void probe_firmware(const struct tryboot_backend *backend, boot_finding_fn found, void *owner)
+{
+    const struct rpi_firmware *firmware = &backend->firmware;
+    char a = backend->partitions[SLOT_A], b = backend->partitions[SLOT_B];
+
+    if (!firmware->has_capabilities)
+        boot_find(
+            found, owner, BOOT_LEVEL_WARNING,
+            "the firmware does not say (in %s) whether it can try a partition; that takes a Raspberry Pi "
+            "4 or 5 with a boot EEPROM of October 2022 or newer: rpi-eeprom-update",
+            RPI_FIRMWARE_FOLDER);
+    else if (!(firmware->capabilities & RPI_FIRMWARE_TRYBOOT_A_B))
+        boot_find(found, owner, BOOT_LEVEL_FAILURE,
+                  "this boot EEPROM cannot try a partition (tryboot_a_b); bring a newer one with "
+                  "rpi-eeprom-update");
+    else
+        boot_find(found, owner, BOOT_LEVEL_OK, "the boot EEPROM can try a partition");
+    if (firmware->has_partition && firmware->partition != (uint32_t)(a - '0') &&
+        firmware->partition != (uint32_t)(b - '0'))
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "the firmware says that it started from partition %u, which is neither BootPartitionA=%c "
+                  "nor BootPartitionB=%c; correct them, or bring a newer boot EEPROM with rpi-eeprom-update",
+                  firmware->partition, a, b);
 }
 
 static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
@@ -295,7 +349,8 @@ static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
     struct tryboot_state state;
     struct error error;
 
-    if (!autoboot_open(backend, true, &file, &autoboot, &state, &error))
+    probe_firmware(backend, found, owner);
+    if (!begin_change(backend, &file, &autoboot, &state, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (!autoboot.tried || !autoboot.mark)
         boot_find(found, owner, BOOT_LEVEL_WARNING,

@@ -27,6 +27,7 @@ struct systemd_backend {
     struct loader_entries entries;
     char *default_path, *one_shot_path, *selected_path, *info_path, *features_path;
     char *trial_file;
+    enum slot running; /* as the kernel says; SLOT_NONE = not known */
 };
 
 struct systemd_state {
@@ -75,6 +76,7 @@ static bool systemd_open(struct boot *boot, const struct config *config, struct 
     backend->info_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderInfo"));
     backend->features_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderFeatures"));
     backend->trial_file = trial_file_path(boot->root, config);
+    backend->running = boot_find_running(boot, config);
     loader_entries_init(&backend->entries, boot->root, config);
     if (strcasecmp(backend->entries.names[SLOT_A], backend->entries.names[SLOT_B]) == 0)
         return error_set(error, ERROR_REFUSED, "EntryA= and EntryB= are the same: %s",
@@ -138,6 +140,27 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
     return true;
 }
 
+/* Where the entry that was started is the other slot's, all that is written would lead to the wrong slot. */
+static bool check_started(const struct systemd_backend *backend, const struct systemd_state *state,
+                          struct error *error)
+{
+    enum slot selected = state->selected, running = backend->running;
+
+    if (selected == SLOT_NONE || running == SLOT_NONE || selected == running)
+        return true;
+    return error_set(error, ERROR_REFUSED,
+                     "slot %s runs, but systemd-boot started %s, which is Entry%c=; exchange EntryA= and "
+                     "EntryB=, or correct root= in the entries",
+                     slot_name(running), backend->entries.names[selected], 'A' + selected);
+}
+
+/* Before a change. */
+static bool begin_change(const struct systemd_backend *backend, struct systemd_state *ret_state,
+                         struct error *error)
+{
+    return state_read(backend, ret_state, error) && check_started(backend, ret_state, error);
+}
+
 static bool set_default(const struct systemd_backend *backend, enum slot slot, struct error *error)
 {
     CLEANUP_FREE char *value = loader_entries_value(&backend->entries, slot);
@@ -152,7 +175,7 @@ static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *err
     struct systemd_state state;
     enum slot other = slot_other(slot);
 
-    if (!state_read(backend, &state, error))
+    if (!begin_change(backend, &state, error))
         return false;
     if (state_trial(&state) == other)
         return error_set(error, ERROR_REFUSED,
@@ -171,7 +194,7 @@ static bool systemd_arm(struct boot *boot, enum slot slot, struct error *error)
     CLEANUP_FREE char *value = loader_entries_value(&backend->entries, slot);
     struct systemd_state state;
 
-    if (!state_read(backend, &state, error) || !loader_entries_check(&backend->entries, slot, error))
+    if (!begin_change(backend, &state, error) || !loader_entries_check(&backend->entries, slot, error))
         return false;
     /* After the running one was rejected, this one is known to be good. */
     if (state.has_default && state.usual == slot && !state.has_one_shot)
@@ -189,7 +212,7 @@ static bool systemd_good(struct boot *boot, enum slot slot, struct error *error)
     const struct systemd_backend *backend = boot->private;
     struct systemd_state state;
 
-    return state_read(backend, &state, error) && set_default(backend, slot, error) &&
+    return begin_change(backend, &state, error) && set_default(backend, slot, error) &&
            (state.one_shot == SLOT_NONE || efi_variable_remove(backend->one_shot_path, error)) &&
            trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
@@ -223,6 +246,8 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
     CLEANUP_FREE char *folder = alloc_string(backend->info_path);
     char one_shot[EFI_VARIABLE_TEXT_SIZE];
     uint64_t features = 0;
+    struct systemd_state state;
+    struct error error;
 
     if (efi_variable_read(backend->one_shot_path, one_shot, NULL) && *one_shot &&
         loader_entries_slot(&backend->entries, one_shot) == SLOT_NONE)
@@ -237,6 +262,8 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
     else if (efi_variable_read_u64(backend->features_path, &features) && !(features & FEATURE_ONE_SHOT))
         boot_find(found, owner, BOOT_LEVEL_FAILURE,
                   "this systemd-boot does not know LoaderEntryOneShot; install one of systemd 240 or newer");
+    if (state_read(backend, &state, NULL) && !check_started(backend, &state, &error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
     if (access(folder, W_OK) < 0)
         boot_find(found, owner, BOOT_LEVEL_FAILURE,
                   "%s is not writable; mount efivarfs writable, which firmware that cannot set variables (as "

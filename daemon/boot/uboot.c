@@ -66,22 +66,6 @@ static bool find_partition(struct uboot_backend *backend, const char *root, enum
                               slot_name(slot), name);
 }
 
-static enum slot find_running(const char *root, const struct config *config)
-{
-    const struct slots_request request = {
-        .root = root,
-        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
-        .selected = SLOT_NONE,
-    };
-    struct slots *slots;
-
-    if (!slots_find(&request, &slots, NULL))
-        return SLOT_NONE;
-    enum slot running = slots->running;
-    slots_free(slots);
-    return running;
-}
-
 /* --- the backend --- */
 
 static bool state_read(const struct uboot_backend *backend, struct uboot_change *ret_change,
@@ -121,7 +105,7 @@ static bool uboot_open(struct boot *boot, const struct config *config, struct er
     backend->scheme.mender = strcmp(config->uboot_variables, "mender") == 0;
     backend->tries = config->tries;
     backend->good_left = config->tries > GOOD_LEFT_MIN ? config->tries : GOOD_LEFT_MIN;
-    backend->running = find_running(boot->root, config);
+    backend->running = boot_find_running(boot, config);
     for (int i = SLOT_A; i <= SLOT_B && backend->scheme.mender; i++)
         if (!find_partition(backend, boot->root, (enum slot)i, config->slot_names[i], error))
             return false;

@@ -24,14 +24,22 @@ class Refused(Exception):
 class Loader:
     """The files under `root`, and [Boot] settings that point at them."""
 
-    def __init__(self, root, backend, slots=("/dev/slot-a", "/dev/slot-b"), **settings):
+    def __init__(self, root, backend, slots=("/dev/mmcblk0p2", "/dev/mmcblk0p3"), **settings):
         self.root = pathlib.Path(root)
         self.configure(backend, slots, **settings)
 
-    def configure(self, backend, slots=("/dev/slot-a", "/dev/slot-b"), **settings):
+    def configure(self, backend, slots=("/dev/mmcblk0p2", "/dev/mmcblk0p3"), **settings):
         lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         self.write("etc/test.conf", f"[Update]\nUrl=http://127.0.0.1/image\n[Slots]\nA={slots[0]}\nB={slots[1]}\n"
                                     f"[Boot]\nBackend={backend}\n{lines}")
+
+    def runs(self, slot):
+        """What the kernel says: that one of two partitions was started."""
+        for number in (2, 3):
+            self.write(f"sys/class/block/mmcblk0p{number}/dev", f"179:{number}\n")
+            self.write(f"sys/dev/block/179:{number}/partition", f"{number}\n")
+            self.write(f"sys/dev/block/179:{number}/dev", f"179:{number}\n")
+        self.write("proc/cmdline", f"console=ttyS0 root=/dev/mmcblk0p{2 + 'ab'.index(slot)} rootwait\n")
 
     def path(self, name):
         return self.root / name.lstrip("/")

@@ -89,11 +89,14 @@ def test_the_program_knows_what_runs(custom):
     with pytest.raises(boots.Refused, match="says that slot a runs, so slot b cannot be marked good"):
         custom.call("good", "b")
     assert any("says that slot a runs" in sentence for sentence in custom.findings("ok"))
+    with pytest.raises(boots.Refused, match="says that slot a runs, so it cannot be given up; .* exchange BootNameA="):
+        custom.call("invalidate", "a")
+    assert custom.calls() == []
 
 
 def test_idempotent(custom):
     for verb in ("invalidate", "arm", "good", "reject"):
-        custom.boot("b")
+        custom.boot("b" if verb in ("good", "reject") else "a")
         custom.call(verb, "b")
         custom.calls()
         custom.call(verb, "b")

@@ -1,5 +1,6 @@
 """Backend=rpi-tryboot and rpi-cmdline: what stands in autoboot.txt and cmdline.txt, as the firmware would read it, and
 power cuts at every write of them."""
+import re
 import shutil
 import subprocess
 
@@ -161,6 +162,46 @@ def test_power_cuts(pi):
     for verb, slot in [("invalidate", "b"), ("arm", "b"), ("good", "b"), ("arm", "a"), ("reject", "a")]:
         counted = boots.assert_atomic(pi, verb, slot)
         assert counted.get("new"), verb
+
+
+def tell(pi, **numbers):
+    """What the firmware says in the device tree."""
+    for name, number in numbers.items():
+        pi.write(f"proc/device-tree/chosen/bootloader/{name}", number.to_bytes(4, "big"))
+
+
+def test_partitions_that_are_exchanged(pi):
+    """Told by where a usual start began: every change would select the slot that is written next. Nothing is changed."""
+    tell(pi, partition=2, tryboot=0)
+    pi.runs("a")
+    pi.call("invalidate", "b")
+    pi.configure("rpi-tryboot", BootPartitionA=3, BootPartitionB=2)
+    before = pi.read_bytes(AUTOBOOT)
+    for verb in ("invalidate", "arm", "good", "reject"):
+        with pytest.raises(boots.Refused, match="slot a runs, but the firmware started from partition 2, which is BootPartitionB="):
+            pi.call(verb, "b")
+    assert any("exchange BootPartitionA=" in sentence for sentence in pi.findings("failure"))
+    assert pi.read_bytes(AUTOBOOT) == before
+    # Some firmware tells the wrong number of a trial, or tells nothing.
+    tell(pi, tryboot=1)
+    pi.call("invalidate", "a")
+    tell(pi, tryboot=0)
+    pi.write("proc/device-tree/chosen/bootloader/partition", b"\0\0\0")
+    pi.call("invalidate", "a")
+    pi.path("proc/device-tree/chosen/bootloader/tryboot").unlink()
+    tell(pi, partition=2)
+    pi.call("invalidate", "a")
+
+
+@pytest.mark.parametrize("numbers, level, part", [
+    ({}, "warning", "does not say .* whether it can try a partition"),
+    ({"capabilities": 0x7b}, "failure", "this boot EEPROM cannot try a partition .* rpi-eeprom-update"),
+    ({"capabilities": 0x7f}, "ok", "can try a partition"),
+    ({"capabilities": 0x7f, "partition": 5}, "warning", "started from partition 5, which is neither BootPartitionA=2 nor"),
+])
+def test_doctor_looks_at_the_firmware(pi, numbers, level, part):
+    tell(pi, **numbers)
+    assert any(re.search(part, sentence) for sentence in pi.findings(level)), pi.call("probe")
 
 
 def test_doctor(pi):

@@ -186,6 +186,19 @@ def test_a_slot_without_an_entry(loader):
     loader.call("arm", "b")
 
 
+def test_entries_that_are_exchanged(loader):
+    """Told by the entry that was started: every change would select the slot that is written next. Nothing is changed."""
+    loader.runs("a")
+    loader.call("invalidate", "b")
+    loader.runs("b")
+    before = boots.snapshot(loader)
+    for verb in ("invalidate", "arm", "good", "reject"):
+        with pytest.raises(boots.Refused, match="slot b runs, but systemd-boot started moonsinter-a.conf, which is EntryA="):
+            loader.call(verb, "a")
+    assert any("exchange EntryA= and EntryB=" in sentence for sentence in loader.findings("failure"))
+    assert boots.snapshot(loader) == before
+
+
 def test_the_default_fits_the_entry_as_it_is_now(loader):
     """Somebody took to counting: the name without counters would not be found."""
     loader.call("invalidate", "b")

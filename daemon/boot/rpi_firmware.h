@@ -1,0 +1,24 @@
+/*
+ * What a Raspberry Pi's firmware tells of itself and of this start, in the device tree. Reads /proc only; any
+ * thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RPI_FIRMWARE_FOLDER "/proc/device-tree/chosen/bootloader"
+
+/* Of `capabilities`, as Raspberry Pi documents it: tryboot_a_b= in autoboot.txt. */
+enum { RPI_FIRMWARE_TRYBOOT_A_B = 1 << 2 };
+
+/* Older firmware does not tell everything. */
+struct rpi_firmware {
+    bool has_capabilities, has_partition, has_tryboot;
+    uint32_t capabilities;
+    uint32_t partition; /* number of the one that the firmware started from; the disk is not told */
+    bool tryboot;       /* the flag was set, so this start is a trial */
+};
+
+/* `root` is put in front. */
+void rpi_firmware_read(const char *root, struct rpi_firmware *ret_firmware);
