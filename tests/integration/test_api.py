@@ -59,6 +59,38 @@ def test_the_status_has_every_member_of_the_contract(daemon):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", name), name
 
 
+def members(value, known, place=""):
+    """Places of `value` that `known`, an object of docs/api.md, does not have; and of `known` that `value` lacks."""
+    if isinstance(value, list) and value and known:
+        value, known = value[0], known[0]
+    if not isinstance(value, dict) or not isinstance(known, dict) or not known:
+        return set()
+    different = {f"{place}.{name}" for name in set(value) ^ set(known)}
+    return different.union(*(members(value[name], known[name], f"{place}.{name}") for name in set(value) & set(known)))
+
+
+def documented(heading):
+    """The JSON object below a heading of docs/api.md."""
+    text = (programs.ROOT / "docs" / "api.md").read_text()
+    return json.loads(re.search(rf"^#+ {heading}\n.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)[1])
+
+
+def test_the_page_tells_every_member(daemon):
+    daemon.request("POST", "/v1/check")
+    daemon.wait(lambda status: daemon.request("GET", "/v1/plan")[0] == 200, "there is a plan")
+    plan = daemon.request("GET", "/v1/plan")[1]
+    assert members(plan, documented("The plan")) - {".serial"} == set()
+    held = daemon.status()
+    daemon.post("install")
+    status = daemon.wait(programs.installed("1", "b"), "it is installed")
+    page = documented("The status")
+    told = members(status, page) | {place for place in members(held, page) if place.startswith(".blocked_by")}
+    # There where a health check has failed.
+    assert told == {".last_update.output"}
+    entry = daemon.request("GET", "/v1/history")[1]["history"][0]
+    assert set(entry) == set(page["last_update"]) - {"output"}
+
+
 def test_curl_speaks_it(daemon):
     done = subprocess.run(["curl", "-fsS", "--unix-socket", daemon.socket, "http://localhost/v1/status"],
                           capture_output=True, text=True, check=True)
