@@ -17,6 +17,8 @@
 #include "common/base/file.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/generate.h"
+#include "tests/unit/clone_watch.h"
+#include "tests/unit/engine_bench.h"
 #include "tests/unit/publisher.h"
 #include "tests/unit/range_server.h"
 
@@ -28,9 +30,7 @@ enum {
 struct fixture {
     struct dice dice;
     char *folder;
-    struct event_base *base;
-    struct pool *pool;
-    struct http *http;
+    struct engine_bench bench;
     struct range_server *server;
     struct range_file *image_file, *table_file, *pack_file;
     char *url;
@@ -38,21 +38,11 @@ struct fixture {
     struct release *release;
     char *target_path, *seed_path, *other_path;
     struct clone_settings settings;
-    struct clone *clone;
-    /* what was told */
-    unsigned dones, events, plans, seeds_skipped, packs_skipped, retries;
-    bool failed, overtaken;
-    struct error error;
-    uint64_t bytes_of[4]; /* by enum clone_fate */
-    struct plan_totals totals;
-    struct clone_progress progress;
+    struct clone_watch watch;
     /* what goes wrong */
     range_fault_fn fault;
     unsigned fault_count;
-    unsigned cancel_in_event; /* 0 = never */
-    uint64_t give_up_ms;      /* 0 = long enough for whatever a test does */
-    void (*planned)(struct fixture *fixture);
-    void (*scanning)(struct fixture *fixture);
+    uint64_t give_up_ms; /* 0 = long enough for whatever a test does */
 };
 
 static struct fixture shared;
@@ -72,89 +62,6 @@ struct published {
 };
 
 static struct published made[CONTENT_COUNT];
-
-static void count(struct fixture *fixture)
-{
-    assert_int_equal(fixture->dones, 0);
-    if (++fixture->events == fixture->cancel_in_event)
-        clone_cancel(fixture->clone);
-}
-
-static void on_phase(void *owner, enum clone_phase phase)
-{
-    struct fixture *fixture = owner;
-
-    if (phase == CLONE_PHASE_SCANNING && fixture->scanning)
-        fixture->scanning(fixture);
-    count(fixture);
-}
-
-static void on_planned(void *owner, const struct plan *plan)
-{
-    struct fixture *fixture = owner;
-
-    fixture->plans++;
-    fixture->totals = *plan_totals(plan);
-    if (fixture->planned)
-        fixture->planned(fixture);
-    count(fixture);
-}
-
-static void on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t chunks, uint64_t bytes)
-{
-    struct fixture *fixture = owner;
-
-    fixture->bytes_of[fate] += bytes;
-    count(fixture);
-}
-
-static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
-{
-    ((struct fixture *)owner)->retries++;
-    count(owner);
-}
-
-static void on_seed_skipped(void *owner, const char *path, const struct error *error)
-{
-    ((struct fixture *)owner)->seeds_skipped++;
-    count(owner);
-}
-
-static void on_pack_skipped(void *owner, const struct error *error)
-{
-    ((struct fixture *)owner)->packs_skipped++;
-    count(owner);
-}
-
-static void on_source_hashed(void *owner, const char *path, uint32_t xxh32)
-{
-    count(owner);
-}
-
-static void on_done(void *owner, const struct error *error)
-{
-    struct fixture *fixture = owner;
-
-    assert_int_equal(fixture->dones++, 0);
-    fixture->failed = error != NULL;
-    if (error)
-        fixture->error = *error;
-    fixture->progress = *clone_progress(fixture->clone);
-    fixture->overtaken = clone_was_overtaken(fixture->clone);
-    fixture->clone = clone_free(fixture->clone);
-    event_base_loopbreak(fixture->base);
-}
-
-static const struct clone_events events = {
-    .phase = on_phase,
-    .planned = on_planned,
-    .chunks = on_chunks,
-    .retry = on_retry,
-    .seed_skipped = on_seed_skipped,
-    .pack_skipped = on_pack_skipped,
-    .source_hashed = on_source_hashed,
-    .done = on_done,
-};
 
 static enum range_fault choose_fault(void *owner, const char *path, uint64_t offset, uint64_t size)
 {
@@ -233,7 +140,7 @@ static void publish(struct fixture *fixture, enum content content)
 
     if (!published->pack)
         generate(fixture, content, published);
-    fixture->server = range_server_new(fixture->base);
+    fixture->server = range_server_new(fixture->bench.base);
     fixture->image_file =
         range_server_put(fixture->server, "/image", fixture->image, IMAGE_SIZE, "\"image\"");
     fixture->table_file = range_server_put(fixture->server, "/image.chunks", published->table,
@@ -247,14 +154,10 @@ static void publish(struct fixture *fixture, enum content content)
 
 static void setup(struct fixture *fixture, enum content content)
 {
-    struct http_settings settings = {.connections = 3};
-
     memset(fixture, 0, sizeof(*fixture));
     fixture->dice.state = 1;
     fixture->folder = folder_new();
-    fixture->base = event_base_new();
-    assert_true(pool_new(fixture->base, 3, &fixture->pool, NULL));
-    assert_true(http_new(fixture->base, &settings, &fixture->http, NULL));
+    engine_bench_init(&fixture->bench);
     make_images(fixture);
     fixture->seed_path = folder_write(fixture->folder, "seed", fixture->old, IMAGE_SIZE);
     dice_fill(&fixture->dice, fixture->old + 200 * 1000, 100 * 1000);
@@ -267,9 +170,7 @@ static void teardown(struct fixture *fixture)
 {
     release_free(fixture->release);
     range_server_free(fixture->server);
-    http_free(fixture->http);
-    pool_free(fixture->pool);
-    event_base_free(fixture->base);
+    engine_bench_finish(&fixture->bench);
     folder_free(fixture->folder);
     free(fixture->target_path);
     free(fixture->seed_path);
@@ -281,47 +182,34 @@ static void start(struct fixture *fixture)
 {
     const char *const seeds[] = {fixture->seed_path, NULL};
 
-    memset(fixture->bytes_of, 0, sizeof(fixture->bytes_of));
-    fixture->dones = fixture->events = fixture->plans = 0;
-    fixture->seeds_skipped = fixture->packs_skipped = fixture->retries = 0;
     fixture->settings.release = fixture->release;
     fixture->settings.target_path = fixture->target_path;
     fixture->settings.seed_paths = seeds;
     fixture->settings.create_target = true;
     fixture->settings.hash_sources = true;
     fixture->settings.give_up_ms = fixture->give_up_ms ? fixture->give_up_ms : 15 * 1000;
-    fixture->clone =
-        clone_new(fixture->base, fixture->http, fixture->pool, &fixture->settings, &events, fixture);
+    fixture->watch.owner = fixture;
+    clone_watch_start(&fixture->watch, &fixture->bench, &fixture->settings);
     fixture->settings.seed_paths = NULL;
-    clone_start(fixture->clone);
-}
-
-static void finish(struct fixture *fixture)
-{
-    if (fixture->dones == 0)
-        assert_int_equal(event_base_dispatch(fixture->base), 0);
-    assert_int_equal(fixture->dones, 1);
-    assert_int_equal(pool_outstanding(fixture->pool), 0);
-    event_base_loop(fixture->base, EVLOOP_NONBLOCK);
-    assert_int_equal(fixture->dones, 1);
 }
 
 static void run(struct fixture *fixture)
 {
     start(fixture);
-    finish(fixture);
+    clone_watch_finish(&fixture->watch);
 }
 
 static void check_whole(const struct fixture *fixture)
 {
-    if (fixture->failed)
-        fail_msg("%s", fixture->error.message);
+    if (fixture->watch.failed)
+        fail_msg("%s", fixture->watch.error.message);
     assert_true(file_holds(fixture->target_path, fixture->image, IMAGE_SIZE));
-    assert_int_equal(fixture->bytes_of[CLONE_FATE_KEPT] + fixture->bytes_of[CLONE_FATE_COPIED] +
-                         fixture->bytes_of[CLONE_FATE_PATCHED] + fixture->bytes_of[CLONE_FATE_FETCHED],
+    assert_int_equal(fixture->watch.bytes_of[CLONE_FATE_KEPT] + fixture->watch.bytes_of[CLONE_FATE_COPIED] +
+                         fixture->watch.bytes_of[CLONE_FATE_PATCHED] +
+                         fixture->watch.bytes_of[CLONE_FATE_FETCHED],
                      IMAGE_SIZE);
-    assert_int_equal(fixture->progress.bytes_patched, fixture->bytes_of[CLONE_FATE_PATCHED]);
-    assert_int_equal(fixture->plans, 1);
+    assert_int_equal(fixture->watch.progress.bytes_patched, fixture->watch.bytes_of[CLONE_FATE_PATCHED]);
+    assert_int_equal(fixture->watch.told[TOLD_PLANNED], 1);
 }
 
 /* ---- what goes well ---- */
@@ -332,24 +220,27 @@ static void test_the_plan_is_what_is_fetched(void **state)
         setup(&shared, with_chunks);
         run(&shared);
         check_whole(&shared);
-        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
-        assert_int_equal(shared.progress.bytes_planned, plan_download_bytes(&shared.totals));
-        assert_int_equal(shared.progress.requests, shared.totals.requests + shared.totals.requests_before);
-        assert_int_equal(shared.bytes_of[CLONE_FATE_PATCHED], shared.totals.bytes_patched);
-        assert_true(shared.totals.bytes_patched > 50 * 1000 && shared.totals.patch_bytes < 100 * 1000);
+        assert_int_equal(shared.watch.progress.bytes_received, plan_download_bytes(&shared.watch.totals));
+        assert_int_equal(shared.watch.progress.bytes_planned, plan_download_bytes(&shared.watch.totals));
+        assert_int_equal(shared.watch.progress.requests,
+                         shared.watch.totals.requests + shared.watch.totals.requests_before);
+        assert_int_equal(shared.watch.bytes_of[CLONE_FATE_PATCHED], shared.watch.totals.bytes_patched);
+        assert_true(shared.watch.totals.bytes_patched > 50 * 1000 &&
+                    shared.watch.totals.patch_bytes < 100 * 1000);
         assert_int_equal(shared.table_file->requests, 0);
-        assert_true(with_chunks || shared.image_file->asked_bytes == shared.totals.chunk_bytes);
+        assert_true(with_chunks || shared.image_file->asked_bytes == shared.watch.totals.chunk_bytes);
         assert_true(!with_chunks || shared.image_file->requests == 0);
-        assert_int_equal(shared.packs_skipped + shared.seeds_skipped, 0);
-        assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
-        assert_true(shared.progress.scan_total > IMAGE_SIZE); /* the patches' share */
+        assert_int_equal(shared.watch.told[TOLD_PACK_SKIPPED] + shared.watch.told[TOLD_SEED_SKIPPED], 0);
+        assert_int_equal(shared.watch.progress.scan_bytes, shared.watch.progress.scan_total);
+        assert_true(shared.watch.progress.scan_total > IMAGE_SIZE); /* the patches' share */
         teardown(&shared);
     }
 }
 
-static void cancel(struct fixture *fixture)
+static void cancel(void *owner)
 {
-    clone_cancel(fixture->clone);
+    const struct fixture *fixture = owner;
+    clone_cancel(fixture->watch.clone);
 }
 
 /* What a look ahead has fetched is not fetched again, nor what an install has that failed. */
@@ -360,20 +251,20 @@ static void test_a_plan_and_then_the_clone(void **state)
         shared.settings.plan_only = true;
         shared.settings.keep_stock = true;
         run(&shared);
-        assert_false(shared.failed);
-        const struct plan_totals planned = shared.totals;
+        assert_false(shared.watch.failed);
+        const struct plan_totals planned = shared.watch.totals;
         assert_true(planned.section_bytes > 0);
-        assert_int_equal(shared.progress.bytes_received, planned.section_bytes + planned.table_bytes);
+        assert_int_equal(shared.watch.progress.bytes_received, planned.section_bytes + planned.table_bytes);
         shared.settings.plan_only = false;
-        shared.planned = cancel;
+        shared.watch.on_planned = cancel;
         run(&shared);
-        assert_int_equal(shared.error.kind, ERROR_CANCELLED);
-        shared.planned = NULL;
+        assert_int_equal(shared.watch.error.kind, ERROR_CANCELLED);
+        shared.watch.on_planned = NULL;
         run(&shared);
         check_whole(&shared);
-        assert_int_equal(shared.totals.section_bytes + shared.totals.table_bytes, 0);
-        assert_int_equal(shared.totals.patch_bytes, planned.patch_bytes);
-        assert_int_equal(shared.progress.bytes_received,
+        assert_int_equal(shared.watch.totals.section_bytes + shared.watch.totals.table_bytes, 0);
+        assert_int_equal(shared.watch.totals.patch_bytes, planned.patch_bytes);
+        assert_int_equal(shared.watch.progress.bytes_received,
                          plan_download_bytes(&planned) - planned.section_bytes - planned.table_bytes);
         teardown(&shared);
     }
@@ -386,15 +277,15 @@ static void test_a_plan_and_then_clones_from_another_base(void **state)
     shared.settings.plan_only = true;
     shared.settings.keep_stock = true;
     run(&shared);
-    assert_false(shared.failed);
+    assert_false(shared.watch.failed);
     shared.settings.plan_only = shared.settings.keep_stock = false;
     assert_int_equal(rename(shared.other_path, shared.seed_path), 0);
     for (int i = 0; i < 2; i++) {
         run(&shared);
         check_whole(&shared);
-        assert_int_equal(shared.packs_skipped, 0);
-        assert_true(shared.totals.bytes_patched > 0);
-        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+        assert_int_equal(shared.watch.told[TOLD_PACK_SKIPPED], 0);
+        assert_true(shared.watch.totals.bytes_patched > 0);
+        assert_int_equal(shared.watch.progress.bytes_received, plan_download_bytes(&shared.watch.totals));
         assert_int_equal(unlink(shared.target_path), 0);
     }
     teardown(&shared);
@@ -406,16 +297,17 @@ static void test_the_target_is_patched_in_place(void **state)
     assert_int_equal(rename(shared.seed_path, shared.target_path), 0);
     run(&shared);
     check_whole(&shared);
-    assert_true(shared.totals.bytes_kept > 0 && shared.totals.bytes_patched > 0);
-    assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
-    assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+    assert_true(shared.watch.totals.bytes_kept > 0 && shared.watch.totals.bytes_patched > 0);
+    assert_int_equal(shared.watch.progress.scan_bytes, shared.watch.progress.scan_total);
+    assert_int_equal(shared.watch.progress.bytes_received, plan_download_bytes(&shared.watch.totals));
     teardown(&shared);
 }
 
 /* ---- what goes wrong ---- */
 
-static void change_seed(struct fixture *fixture)
+static void change_seed(void *owner)
 {
+    const struct fixture *fixture = owner;
     CLEANUP_FD int fd = open(fixture->seed_path, O_WRONLY | O_CLOEXEC);
     uint8_t other[3000] = {0};
 
@@ -423,25 +315,26 @@ static void change_seed(struct fixture *fixture)
         assert_int_equal(file_pwrite_full(fd, other, sizeof(other), (uint64_t)at), 0);
 }
 
-static void cut_seed(struct fixture *fixture)
+static void cut_seed(void *owner)
 {
+    const struct fixture *fixture = owner;
     assert_int_equal(truncate(fixture->seed_path, IMAGE_SIZE / 3), 0);
 }
 
 /* Copies and patches that come to nothing are made up for by a second plan. */
 static void test_a_seed_that_changes_under_way(void **state)
 {
-    void (*const changes[])(struct fixture *) = {change_seed, cut_seed};
+    void (*const changes[])(void *) = {change_seed, cut_seed};
 
     for (size_t i = 0; i < 4; i++) {
         setup(&shared, i & 1);
-        shared.planned = changes[i / 2];
+        shared.watch.on_planned = changes[i / 2];
         run(&shared);
         check_whole(&shared);
-        assert_int_equal(shared.seeds_skipped, 1);
-        assert_true(shared.progress.bytes_fetched > shared.totals.bytes_fetched);
-        assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
-        assert_int_equal(shared.progress.scan_bytes, shared.progress.scan_total);
+        assert_int_equal(shared.watch.told[TOLD_SEED_SKIPPED], 1);
+        assert_true(shared.watch.progress.bytes_fetched > shared.watch.totals.bytes_fetched);
+        assert_int_equal(shared.watch.progress.bytes_received, shared.watch.progress.bytes_planned);
+        assert_int_equal(shared.watch.progress.scan_bytes, shared.watch.progress.scan_total);
         teardown(&shared);
     }
 }
@@ -469,9 +362,9 @@ static void test_patches_that_are_no_patches(void **state)
         shared.fault_count = UINT32_MAX;
         run(&shared);
         check_whole(&shared);
-        assert_true(shared.totals.bytes_patched > 0);
-        assert_int_equal(shared.bytes_of[CLONE_FATE_PATCHED], 0);
-        assert_int_equal(shared.progress.bytes_received, shared.progress.bytes_planned);
+        assert_true(shared.watch.totals.bytes_patched > 0);
+        assert_int_equal(shared.watch.bytes_of[CLONE_FATE_PATCHED], 0);
+        assert_int_equal(shared.watch.progress.bytes_received, shared.watch.progress.bytes_planned);
         teardown(&shared);
     }
 }
@@ -484,13 +377,13 @@ static void test_patches_that_failed_are_not_tried_again(void **state)
     shared.fault_count = UINT32_MAX;
     run(&shared);
     check_whole(&shared);
-    assert_true(shared.totals.bytes_patched > 0);
+    assert_true(shared.watch.totals.bytes_patched > 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(unlink(shared.target_path), 0);
         run(&shared);
         check_whole(&shared);
-        assert_int_equal(shared.totals.bytes_patched, 0);
-        assert_int_equal(shared.progress.bytes_received, plan_download_bytes(&shared.totals));
+        assert_int_equal(shared.watch.totals.bytes_patched, 0);
+        assert_int_equal(shared.watch.progress.bytes_received, plan_download_bytes(&shared.watch.totals));
         /* The same manifest, fetched again. */
         struct release *again = read_release(&shared, PATCHES);
         assert_true(release_inherit(again, shared.release));
@@ -518,25 +411,28 @@ static void test_a_table_that_is_nowhere(void **state)
     shared.fault_count = UINT32_MAX;
     run(&shared);
     check_whole(&shared);
-    assert_int_equal(shared.packs_skipped, 1);
-    assert_true(shared.bytes_of[CLONE_FATE_COPIED] > 0);
+    assert_int_equal(shared.watch.told[TOLD_PACK_SKIPPED], 1);
+    assert_true(shared.watch.bytes_of[CLONE_FATE_COPIED] > 0);
     teardown(&shared);
 }
 
-static void shorten_seed(struct fixture *fixture)
+static void shorten_seed(void *owner, enum clone_phase phase)
 {
-    assert_int_equal(truncate(fixture->seed_path, IMAGE_SIZE - 200 * 1000), 0);
+    const struct fixture *fixture = owner;
+
+    if (phase == CLONE_PHASE_SCANNING)
+        assert_int_equal(truncate(fixture->seed_path, IMAGE_SIZE - 200 * 1000), 0);
 }
 
 /* A seed that cannot be cut to its end is scanned like any other, which tells what is wrong with it. */
 static void test_a_seed_that_gets_shorter_while_it_is_cut(void **state)
 {
     setup(&shared, PATCHES);
-    shared.scanning = shorten_seed;
+    shared.watch.on_phase = shorten_seed;
     run(&shared);
     check_whole(&shared);
-    assert_int_equal(shared.packs_skipped, 1);
-    assert_int_equal(shared.seeds_skipped, 1);
+    assert_int_equal(shared.watch.told[TOLD_PACK_SKIPPED], 1);
+    assert_int_equal(shared.watch.told[TOLD_SEED_SKIPPED], 1);
     teardown(&shared);
 }
 
@@ -547,8 +443,8 @@ static void test_an_index_that_is_none(void **state)
     shared.fault_count = 1;
     run(&shared);
     check_whole(&shared);
-    assert_int_equal(shared.packs_skipped, 1);
-    assert_int_equal(shared.totals.bytes_patched, 0);
+    assert_int_equal(shared.watch.told[TOLD_PACK_SKIPPED], 1);
+    assert_int_equal(shared.watch.totals.bytes_patched, 0);
     assert_int_equal(shared.table_file->requests, 1);
     teardown(&shared);
 }
@@ -573,10 +469,10 @@ static void test_chunks_that_are_none(void **state)
         run(&shared);
         if (faults == 1) {
             check_whole(&shared);
-            assert_int_equal(shared.retries, 1);
+            assert_int_equal(shared.watch.told[TOLD_RETRY], 1);
         } else {
-            assert_true(shared.failed && shared.overtaken);
-            assert_int_equal(shared.error.kind, ERROR_MISMATCH);
+            assert_true(shared.watch.failed && shared.watch.overtaken);
+            assert_int_equal(shared.watch.error.kind, ERROR_MISMATCH);
         }
         teardown(&shared);
     }
@@ -611,9 +507,9 @@ static void test_frames_that_cannot_be_had(void **state)
         shared.fault_count = UINT32_MAX;
         shared.give_up_ms = 1;
         run(&shared);
-        assert_true(shared.failed);
-        assert_int_equal(shared.error.kind, ERROR_REMOTE);
-        assert_int_equal(shared.overtaken, faults[i] == missing_frames);
+        assert_true(shared.watch.failed);
+        assert_int_equal(shared.watch.error.kind, ERROR_REMOTE);
+        assert_int_equal(shared.watch.overtaken, faults[i] == missing_frames);
         teardown(&shared);
     }
 }
@@ -622,10 +518,10 @@ static void test_frames_that_cannot_be_had(void **state)
 
 static void check_cancelled_or_whole(const struct fixture *fixture)
 {
-    if (!fixture->failed)
+    if (!fixture->watch.failed)
         check_whole(fixture);
     else
-        assert_int_equal(fixture->error.kind, ERROR_CANCELLED);
+        assert_int_equal(fixture->watch.error.kind, ERROR_CANCELLED);
 }
 
 static void test_cancelled_after_any_turn_of_the_loop(void **state)
@@ -634,14 +530,14 @@ static void test_cancelled_after_any_turn_of_the_loop(void **state)
 
     for (unsigned turns = 0; !over && turns < 3000; turns += 1 + turns / 6) {
         setup(&shared, true);
-        shared.planned = change_seed;
+        shared.watch.on_planned = change_seed;
         start(&shared);
-        for (unsigned i = 0; i < turns && shared.dones == 0; i++)
-            event_base_loop(shared.base, EVLOOP_ONCE);
-        over = shared.dones > 0;
+        for (unsigned i = 0; i < turns && shared.watch.dones == 0; i++)
+            event_base_loop(shared.bench.base, EVLOOP_ONCE);
+        over = shared.watch.dones > 0;
         if (!over) {
-            clone_cancel(shared.clone);
-            finish(&shared);
+            clone_cancel(shared.watch.clone);
+            clone_watch_finish(&shared.watch);
         }
         check_cancelled_or_whole(&shared);
         teardown(&shared);
@@ -653,11 +549,11 @@ static void test_cancelled_within_any_event(void **state)
 {
     for (unsigned event = 1; event < 3000; event += 1 + event / 4) {
         setup(&shared, event & 1);
-        shared.planned = change_seed;
-        shared.cancel_in_event = event;
+        shared.watch.on_planned = change_seed;
+        shared.watch.cancel_in_event = event;
         run(&shared);
         check_cancelled_or_whole(&shared);
-        bool over = shared.events < event;
+        bool over = shared.watch.events < event;
         teardown(&shared);
         if (over)
             return;

@@ -17,6 +17,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "tests/unit/engine_bench.h"
 #include "tests/unit/publisher.h"
 #include "tests/unit/range_server.h"
 
@@ -29,9 +30,7 @@ enum {
 struct fixture {
     struct dice dice;
     char *folder;
-    struct event_base *base;
-    struct pool *pool;
-    struct http *http;
+    struct engine_bench bench;
     struct range_server *server;
     struct range_file *published;
     char *url;
@@ -111,7 +110,7 @@ static void on_done(void *owner, enum transfer_outcome outcome, const struct err
     if (error)
         fixture->error = *error;
     fixture->transfer = transfer_free(fixture->transfer);
-    event_base_loopbreak(fixture->base);
+    event_base_loopbreak(fixture->bench.base);
 }
 
 static const struct transfer_events events = {on_chunks, on_retry, on_failed, on_done};
@@ -129,14 +128,10 @@ static enum range_fault choose_fault(void *owner, const char *path, uint64_t off
 /* An image and nothing else; the places are the test's to fill, then start() plans and begins. */
 static void setup(struct fixture *fixture)
 {
-    struct http_settings settings = {.connections = 3};
-
     memset(fixture, 0, sizeof(*fixture));
     fixture->dice.state = 1;
     fixture->folder = folder_new();
-    fixture->base = event_base_new();
-    assert_true(pool_new(fixture->base, 3, &fixture->pool, NULL));
-    assert_true(http_new(fixture->base, &settings, &fixture->http, NULL));
+    engine_bench_init(&fixture->bench);
     dice_fill(&fixture->dice, fixture->image, IMAGE_SIZE);
     fixture->table = publish_table(fixture->image, IMAGE_SIZE, AVERAGE, NULL, NULL);
     fixture->index = chunk_index_new(fixture->table);
@@ -147,7 +142,7 @@ static void setup(struct fixture *fixture)
     fixture->places = alloc_array(count, sizeof(struct plan_place));
     for (uint32_t i = 0; i < count; i++)
         fixture->places[i].source = PLAN_SOURCE_NONE;
-    fixture->server = range_server_new(fixture->base);
+    fixture->server = range_server_new(fixture->bench.base);
     fixture->published = range_server_put(fixture->server, "/image", fixture->image, IMAGE_SIZE, "\"one\"");
     range_server_set_fault(fixture->server, choose_fault, fixture);
     fixture->url = range_server_url(fixture->server, "/image");
@@ -167,9 +162,9 @@ static void start(struct fixture *fixture)
         fixture->target_path = alloc_printf("%s/target", fixture->folder);
     assert_true(device_open_target(fixture->target_path, IMAGE_SIZE, true, &fixture->target, NULL));
     fixture->seeds[0] = fixture->seed;
-    fixture->settings.base = fixture->base;
-    fixture->settings.http = fixture->http;
-    fixture->settings.pool = fixture->pool;
+    fixture->settings.base = fixture->bench.base;
+    fixture->settings.http = fixture->bench.http;
+    fixture->settings.pool = fixture->bench.pool;
     fixture->settings.table = fixture->table;
     fixture->settings.plan = fixture->plan;
     fixture->settings.kept = fixture->kept;
@@ -186,13 +181,8 @@ static void start(struct fixture *fixture)
 
 static void finish(struct fixture *fixture)
 {
-    assert_int_equal(event_base_dispatch(fixture->base), 0);
-    assert_int_equal(fixture->dones, 1);
+    engine_bench_run(&fixture->bench, &fixture->dones);
     assert_null(fixture->transfer);
-    assert_int_equal(pool_outstanding(fixture->pool), 0);
-    /* Nothing of it is left that could still call back. */
-    event_base_loop(fixture->base, EVLOOP_NONBLOCK);
-    assert_int_equal(fixture->dones, 1);
 }
 
 static void teardown(struct fixture *fixture)
@@ -206,10 +196,8 @@ static void teardown(struct fixture *fixture)
     free(fixture->places);
     device_close(fixture->target);
     device_close(fixture->seed);
-    http_free(fixture->http);
     range_server_free(fixture->server);
-    pool_free(fixture->pool);
-    event_base_free(fixture->base);
+    engine_bench_finish(&fixture->bench);
     free(fixture->url);
     free(fixture->target_path);
     folder_free(fixture->folder);
@@ -559,7 +547,7 @@ static void test_cancelled_after_any_turn_of_the_loop(void **state)
     for (unsigned turns = 0; !over && turns < 2000; turns += 1 + turns / 8) {
         prepare_cancellable(&shared);
         for (unsigned i = 0; i < turns && shared.dones == 0; i++)
-            event_base_loop(shared.base, EVLOOP_ONCE);
+            event_base_loop(shared.bench.base, EVLOOP_ONCE);
         over = shared.dones > 0;
         if (!over) {
             transfer_cancel(shared.transfer);
