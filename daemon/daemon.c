@@ -195,6 +195,12 @@ static bool open_api(struct daemon *daemon, struct error *error)
     return false;
 }
 
+static void log_failure(void *owner, enum boot_level level, const char *sentence)
+{
+    if (level == BOOT_LEVEL_FAILURE)
+        log_warning("%s", sentence);
+}
+
 /* In the order in which one thing needs another. The API comes last: who reaches it finds everything there.
  */
 static bool open_all(struct daemon *daemon, struct error *error)
@@ -204,6 +210,8 @@ static bool open_all(struct daemon *daemon, struct error *error)
     if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !boot_start(daemon->boot, error) ||
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
         return false;
+    /* From within the service's sandbox, which doctor is not in, and before an update meets it. */
+    boot_probe(daemon->boot, log_failure, NULL);
     daemon_check_read_machine_id(daemon);
     daemon_trial_read_boot_id(daemon);
     daemon_trust_log(daemon);

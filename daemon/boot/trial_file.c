@@ -43,5 +43,8 @@ bool trial_file_write(const char *path, enum slot slot, struct error *error)
     int result = *folder ? file_make_folders(folder) : 0;
     if (result < 0)
         return error_set_errno(error, result, "cannot make the folder %s", folder);
-    return file_replace(path, text, strlen(text), 0644, error);
+    if (!file_replace(path, text, strlen(text), 0644, error) || !trial_file_read(path, &written, error))
+        return false;
+    return written == slot ||
+           error_set(error, ERROR_SYSTEM, "%s does not hold what was just written to it", path);
 }

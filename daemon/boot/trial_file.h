@@ -18,5 +18,5 @@ char *trial_file_path(const char *root, const struct config *config);
 /* SLOT_NONE where none is, or there is no such file. */
 bool trial_file_read(const char *path, enum slot *ret_slot, struct error *error);
 
-/* Writes it, if it does not say so yet. */
+/* Writes it, if it does not say so yet, and reads it back. */
 bool trial_file_write(const char *path, enum slot slot, struct error *error);

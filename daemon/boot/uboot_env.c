@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libuboot.h>
@@ -15,7 +17,12 @@
 enum {
     CONFIG_SIZE_MAX = 16 * 1024, /* bytes of fw_env.config, which are mostly comments */
     COPIES_MAX = 2,
+    LOCK_TIMEOUT_MS = 5000, /* a store takes a second or two on flash that has to be erased first */
+    LOCK_RETRY_MS = 20,
 };
+
+/* libubootenv's and U-Boot's own tools'. */
+static const char lock_path[] = "/var/lock/fw_printenv.lock";
 
 struct environment {
     struct uboot_ctx *context;
@@ -31,10 +38,37 @@ static void environment_close(struct environment *environment)
     *environment = (struct environment){0};
 }
 
+/* libubootenv takes the lock when it opens the environment: it waits for it without end, and goes on without
+ * it where it cannot be opened, so that two programs may write at the same time. Both are found out here. */
+static bool check_lock(struct error *error)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
+    CLEANUP_FD int fd = open(lock_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+
+    if (fd < 0)
+        return error_set_errno(error, errno,
+                               "cannot open %s, which keeps fw_setenv from writing at the same time; let "
+                               "moonsinterd.service write it by the drop-in for Backend=uboot (docs/boot.md)",
+                               lock_path);
+    for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return error_set_errno(error, errno, "cannot take the lock %s", lock_path);
+        if (waited_ms >= LOCK_TIMEOUT_MS)
+            return error_set(error, ERROR_SYSTEM,
+                             "another program holds %s, so U-Boot's environment cannot be read; fuser -v "
+                             "shows which one, end it",
+                             lock_path);
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static bool environment_open(const char *config, struct environment *ret_environment, struct error *error)
 {
     struct environment environment = {0};
 
+    if (!check_lock(error))
+        return false;
     int result = libuboot_initialize(&environment.context, NULL);
     if (result == 0)
         result = libuboot_read_config(environment.context, config);
@@ -49,8 +83,8 @@ static bool environment_open(const char *config, struct environment *ret_environ
     if (libuboot_open(environment.context) < 0) {
         environment_close(&environment);
         return error_set(error, ERROR_FORMAT,
-                         "U-Boot's environment (%s) cannot be read: no copy has a valid checksum, or another "
-                         "program holds it; saveenv in U-Boot writes it anew",
+                         "U-Boot's environment (%s) cannot be read: no copy has a valid checksum; saveenv in "
+                         "U-Boot writes it anew, or fw_setenv -f with a file of the variables it begins with",
                          config);
     }
     *ret_environment = environment;

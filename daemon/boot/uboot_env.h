@@ -2,8 +2,8 @@
  * U-Boot's environment by way of libubootenv, the only file that meets it: read some variables, and change
  * several of them in one store. With two copies on the medium (two lines in fw_env.config) a store writes the
  * other one and a power cut leaves one of them whole; a single copy can be torn, and then reads as unreadable
- * here and to U-Boot. Takes fw_printenv's lock, so it may wait for that; it may block on the medium: pool
- * threads, or before the loop runs.
+ * here and to U-Boot. Takes fw_printenv's lock and waits for that some seconds; it may block on the medium:
+ * pool threads, or before the loop runs.
  */
 #pragma once
 

@@ -18,6 +18,7 @@ GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ROOT = "/boot/firmware"  # where the machine sees `folder`
 BINDS = ('mount --bind "$work/boot_id" "$root/proc/sys/kernel/random/boot_id"\n'
          'mount --bind "$work/systemd" "$root/run/systemd"\n'
+         'mount -t tmpfs none "$root/var/lock"\n'
          '[ ! -e "$work/read-only" ] || mount -o remount,bind,ro "$root/boot/firmware"\n')
 # What systemctl leaves behind for the end of the machine, which a test brings about.
 SYSTEMCTL = """#!/bin/sh
@@ -225,6 +226,17 @@ def publish(folder, nginx, number):
 
 def armed(status):
     return status["state"] == "reboot-pending" and status["slots"][status["boot"]["next"]]["role"] == "inactive"
+
+
+@pytest.mark.parametrize("machine", [Grub, Tryboot], indirect=True, ids=["grub", "rpi-tryboot"])
+def test_a_loader_that_cannot_be_written_is_told_of_at_the_start(machine):
+    """Not by the first update: the service may have less than doctor, which is not in its sandbox."""
+    (machine.folder / "read-only").touch()
+    assert machine.power_on() == 0
+    assert machine.status()["boot"]["next"] == "a"
+    assert f"cannot open {list(machine.loader.settings.values())[1]}; mount the boot partition writable, and let " \
+        "moonsinterd.service write it (docs/boot.md): Read-only file system" in machine.log
+    assert machine.stop() == 0
 
 
 def test_an_update_is_tried_and_kept_and_one_that_fails_is_left(machine, folder, nginx):

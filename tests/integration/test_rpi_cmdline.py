@@ -38,7 +38,7 @@ exec chroot "$root" "/opt/daemon/${program##*/}" "$@"
 def make_root(folder, name, seed):
     """An ext4 image that such a machine can stand on."""
     tree = folder / f"tree-{name}"
-    for place in BORROWED + ["boot/firmware", "run/moonsinter", "run/systemd", "var/lib/moonsinter", "opt"]:
+    for place in BORROWED + ["boot/firmware", "run/moonsinter", "run/systemd", "var/lib/moonsinter", "var/lock", "opt"]:
         (tree / place).mkdir(parents=True)
     # What a kernel outside the slots asks of a release; looked up where this machine has modules for its own.
     (tree / "usr" / "lib" / "modules" / os.uname().release).mkdir(parents=True)

@@ -1,5 +1,8 @@
 """Backend=uboot, against fw_printenv and fw_setenv on environments in files: one copy and two, RAUC's variables and
 Mender's."""
+import json
+import os
+import re
 import shutil
 import subprocess
 import zlib
@@ -343,6 +346,23 @@ def test_doctor(rauc):
     level = "ok" if rauc.copies == 2 else "warning"
     text = "has two copies" if rauc.copies == 2 else "names one copy of U-Boot's environment"
     assert any(text in sentence for sentence in rauc.findings(level))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces need root")
+@pytest.mark.parametrize("prepare, part", [
+    ("mount -t tmpfs -o ro none /run/lock", "cannot open /var/lock/fw_printenv.lock, .* the drop-in for Backend=uboot"),
+    ("mount -t tmpfs none /run/lock; exec 9>/run/lock/fw_printenv.lock; flock 9", "another program holds /var/lock/fw_printenv.lock"),
+], ids=["no-lock", "held"])
+def test_the_lock(tmp_path, prepare, part):
+    """libubootenv goes on without the lock where it cannot be opened, and waits for it for ever."""
+    rauc = Rauc(tmp_path / "root", RAUC_FRESH, 2, UbootVariables="rauc")
+    before = rauc.read_bytes("dev/env")
+    done = subprocess.run(["unshare", "--mount", "sh", "-ec", f'{prepare}; "$@" 9>&-', "sh", *rauc.command("invalidate", "b")],
+                          capture_output=True, text=True, timeout=60, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    assert re.search(part, json.loads(done.stdout)["message"]), done
+    assert rauc.read_bytes("dev/env") == before
 
 
 def test_damaged_environments(rauc):
