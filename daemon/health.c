@@ -193,7 +193,8 @@ static bool judge_units(struct health *health, const char *output, bool *ret_fai
                      "systemctl did not say whether %.200s is active", health->units[i]);
             return false;
         }
-        if (strcmp(word, "active") == 0 || strcmp(word, "reloading") == 0)
+        /* "refreshing" is systemd 257's. */
+        if (strcmp(word, "active") == 0 || strcmp(word, "reloading") == 0 || strcmp(word, "refreshing") == 0)
             continue;
         bool known = false;
         for (size_t j = 0; j < sizeof(states) / sizeof(states[0]); j++)

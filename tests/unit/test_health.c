@@ -299,7 +299,7 @@ static void test_units(void **state)
 
     scene->options.units = units;
     put_check(scene, "10-after", "echo 10 >>trace");
-    put_systemctl(scene, "echo active; echo active; echo reloading");
+    put_systemctl(scene, "echo active; echo refreshing; echo reloading");
     expect_good(scene);
     /* Before the programs and after them. */
     expect_trace(scene, "is-active -- a.service b.target c.service\n10\n"

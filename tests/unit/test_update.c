@@ -144,6 +144,66 @@ static void test_every_cell(void **state)
                                                      });
 }
 
+static bool begins_errand(const struct update_orders *orders)
+{
+    return has_order(orders, UPDATE_ORDER_INVALIDATE) || has_order(orders, UPDATE_ORDER_MARK_GOOD) ||
+           has_order(orders, UPDATE_ORDER_REJECT) || has_order(orders, UPDATE_ORDER_REBOOT);
+}
+
+/* What holds while a write of boot state or a reboot is under way, or the machine is about to fall back. */
+static void check_errand(enum update_state state, enum update_errand errand, bool falling_back,
+                         struct update_event event)
+{
+    struct update update;
+    struct update_orders orders;
+
+    walk_to(&update, state);
+    update.errand = errand;
+    update.falling_back = falling_back;
+    update_step(&update, &event, &orders);
+    /* One at a time: another one begins where the last one ended, which is a rejection that leads to a
+     * reboot, and a daemon or a machine that was started anew. */
+    bool ended = event.kind == UPDATE_EVENT_REJECTED || event.kind == UPDATE_EVENT_REJECT_FAILED ||
+                 event.kind <= UPDATE_EVENT_BOOTED_UNKNOWN;
+    if (errand != UPDATE_ERRAND_NONE && begins_errand(&orders))
+        assert_true(ended && has_order(&orders, UPDATE_ORDER_REBOOT));
+    /* It is known by its name until it ends. */
+    if (has_order(&orders, UPDATE_ORDER_REBOOT))
+        assert_int_equal(update.errand, UPDATE_ERRAND_REBOOT);
+    if (has_order(&orders, UPDATE_ORDER_MARK_GOOD))
+        assert_int_equal(update.errand, UPDATE_ERRAND_MARK_GOOD);
+    if (has_order(&orders, UPDATE_ORDER_REJECT))
+        assert_true(update.errand == UPDATE_ERRAND_REJECT ||
+                    update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT);
+    if (errand != UPDATE_ERRAND_NONE)
+        assert_false(has_order(&orders, UPDATE_ORDER_CHECK));
+    /* The other slot is all that the machine has. */
+    if (state == UPDATE_STATE_REBOOT_PENDING && falling_back)
+        assert_false(has_order(&orders, UPDATE_ORDER_CHECK) || has_order(&orders, UPDATE_ORDER_INVALIDATE));
+}
+
+/* Errands are of the states that rest; no check begins during one. */
+static void test_every_cell_with_an_errand(void **state)
+{
+    static const enum update_state resting[] = {UPDATE_STATE_IDLE, UPDATE_STATE_HELD,
+                                                UPDATE_STATE_REBOOT_PENDING, UPDATE_STATE_TRIAL};
+
+    for (size_t s = 0; s < sizeof(resting) / sizeof(resting[0]); s++)
+        for (int errand = UPDATE_ERRAND_NONE; errand <= UPDATE_ERRAND_REBOOT; errand++)
+            for (int kind = 0; kind < UPDATE_EVENT_COUNT; kind++)
+                for (unsigned flags = 0; flags < 64; flags++)
+                    check_errand(resting[s], (enum update_errand)errand, flags & 1,
+                                 (struct update_event){
+                                     .kind = (enum update_event_kind)kind,
+                                     .error = flags & 2 ? ERROR_REFUSED : ERROR_SYSTEM,
+                                     .falling_back = flags & 4,
+                                     .at_once = flags & 4,
+                                     .running_known = flags & 8,
+                                     .other_good = flags & 16,
+                                     .loader_leaves = flags & 32,
+                                 });
+}
+
 static void test_the_whole_way(void **state)
 {
     struct update update;
@@ -442,6 +502,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cell),
+        cmocka_unit_test(test_every_cell_with_an_errand),
         cmocka_unit_test(test_the_whole_way),
         cmocka_unit_test(test_failed_trial_falls_back),
         cmocka_unit_test(test_falling_back_takes_no_write),
