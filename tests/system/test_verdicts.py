@@ -255,7 +255,7 @@ def test_falling_back_waits_for_nobody(make_grub_system, folder):
     assert record["history"][-1]["output"] == "the camera does not answer"
 
 
-@pytest.mark.parametrize("logind", ["masked", "broken"])
+@pytest.mark.parametrize("logind", ["masked", pytest.param("broken", marks=pytest.mark.full)])
 def test_falling_back_does_not_need_logind(logind, make_grub_system, folder):
     """It may be what is wrong with the release."""
     system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
@@ -333,3 +333,26 @@ def test_what_a_raspberry_pis_firmware_was_told_is_noted(argument, tried, guest,
     assert system.wait_end() == -signal.SIGHUP
     trial = json.loads((folder / "state" / "record.json").read_text())["trial"]
     assert (trial["stage"], trial.get("reboot_asked", False)) == ("armed", tried)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("trouble", ["read-only", "full"])
+def test_falling_back_does_not_need_the_state_folder(trouble, make_grub_system, folder):
+    """What failed cannot be written down then; the way back comes first."""
+    system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
+                              "moonsinter_B_ok=0", "moonsinter_B_left=2")
+    put_check(system, "10-bad", "exit 1")
+    configure(system, "http://127.0.0.1:1/image", boot=GRUB, mode="install")
+    if trouble == "full":
+        system.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/srv")
+        system.run("dd", "if=/dev/zero", "of=/srv/full", check=False)
+        system.run("mkdir", "/srv/state")
+        assert "No space left" in system.run("cp", "/etc/passwd", "/srv/state/record.json", check=False)
+        system.run("rm", "/srv/state/record.json")
+        system.write("/etc/moonsinter/moonsinterd.conf.d/60-state.conf", "[Storage]\nStateDirectory=/srv/state\n")
+        put_unit(system, "moonsinterd.service.d/60-state.conf", "[Service]\nReadWritePaths=/srv\n")
+    else:
+        system.run("mount", "-o", "remount,bind,ro", "/var/lib/moonsinter")
+    system.run("systemctl", "start", "--no-block", "moonsinterd.service")
+    assert system.wait_end() == -signal.SIGHUP
+    assert "moonsinter_order=A B\n" in (folder / "grub" / "grubenv").read_text()
