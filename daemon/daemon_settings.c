@@ -1,8 +1,11 @@
 /* Settings in use, and what is made of them: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/log.h"
 #include "daemon/notify.h"
@@ -15,19 +18,36 @@ bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, st
     return http_new(daemon->base, &settings, ret_http, error);
 }
 
-static bool is_same_text(const char *a, const char *b)
+/* A line of what takes a restart, for it is what the running daemon stands on. */
+static void put_fixed(void *owner, const struct config_setting *setting)
 {
-    return a == b || (a && b && strcmp(a, b) == 0);
+    static const char *const sections[] = {"Slots", "Boot", "Api", "Storage"};
+
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
+        if (strcmp(setting->section, sections[i]) == 0 && strcmp(setting->key, "AllowNoFallback") != 0)
+            fprintf(owner, "%s=%s\n", setting->key, setting->value);
 }
 
-/* Slots, boot selection, socket and storage are what the running daemon stands on. */
+/* Freed by the caller. */
+static char *list_fixed(const struct config *config)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+
+    if (!stream)
+        abort();
+    config_each_setting(config, put_fixed, stream);
+    fclose(stream);
+    return text;
+}
+
 static bool needs_restart(const struct config *old, const struct config *new)
 {
-    return !is_same_text(old->slot_names[SLOT_A], new->slot_names[SLOT_A]) ||
-           !is_same_text(old->slot_names[SLOT_B], new->slot_names[SLOT_B]) || old->backend != new->backend ||
-           old->tries != new->tries || !is_same_text(old->selection_file, new->selection_file) ||
-           !is_same_text(old->cmdline_file, new->cmdline_file) || !is_same_text(old->socket, new->socket) ||
-           !is_same_text(old->group, new->group) || !is_same_text(old->state_directory, new->state_directory);
+    CLEANUP_FREE char *before = list_fixed(old);
+    CLEANUP_FREE char *after = list_fixed(new);
+
+    return strcmp(before, after) != 0;
 }
 
 /* Takes the settings that were read, when nothing stands on the old ones any more. */

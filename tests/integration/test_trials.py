@@ -139,6 +139,22 @@ def test_a_window_far_off_gives_way_to_an_operator_and_to_new_settings(nginx, fo
     assert status["slots"]["a"]["version"] == "2"
 
 
+def test_a_reload_tells_what_takes_a_restart(folder, file_slots, make_daemon):
+    """Whatever the boot loader is."""
+    for name in ("autoboot.txt", "other.txt"):
+        (folder / name).write_text("[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=2\n"
+                                   "# moonsinter: armed in boot 00000000\n")
+    daemon = make_daemon("http://127.0.0.1:1/image", file_slots,
+                         Boot={"Backend": "rpi-tryboot", "AutobootFile": folder / "autoboot.txt"}).start()
+    for number, (section, key, value, told) in enumerate([("Update", "Mode", "check", 0), ("Boot", "BootPartitionB", "4", 1),
+                                                          ("Boot", "AutobootFile", folder / "other.txt", 2)]):
+        daemon.settings[section][key] = value
+        daemon.write_config()
+        daemon.reload()
+        daemon.wait(lambda _, number=number: daemon.log.count("new settings are in use") == number + 1, "they are in use")
+        assert daemon.log.count("change with the next start only") == told
+
+
 def test_what_runs_is_recognized_on_a_machine_installed_by_other_means(nginx, release, file_slots, make_daemon):
     file_slots[0].write_bytes(release.read_bytes() + b"\0" * 4096)
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot").start()
