@@ -1,10 +1,7 @@
-/*
- * The API's server (daemon/api_server*.c, api_socket.c) met over real sockets by good and by hostile clients.
- * The server runs with small limits and a fake backend in a child process; its exit status shows sanitizer
- * findings.
- */
+/* The API's server (daemon/api_server*.c) met over real sockets by good and by hostile clients. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,201 +10,16 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
-#include "common/base/json.h"
-#include "daemon/api_server.h"
-#include "daemon/api_socket.h"
-
-enum {
-    MAX_CLIENTS = 6,
-    MAX_STREAMS = 3,
-    MAX_HEAD = 1024,
-    MAX_BODY = 4096,
-    MAX_UNREAD = 32 << 10,
-#ifdef __SANITIZE_THREAD__
-    TIMEOUT_MS = 2500, /* the same work takes several times as long there */
-#else
-    TIMEOUT_MS = 1000,
-#endif
-    MEMBER_GID = 4242,
-};
-
-static char folder[64];
-static char path[96];
-static pid_t server_pid;
-
-/* The fake daemon */
-
-struct fake {
-    struct event_base *base;
-    struct api_server *server;
-    unsigned changes;
-};
-
-static struct json_object *fake_status(void *owner)
-{
-    struct fake *fake = owner;
-    struct json_object *object = json_object_new_object();
-
-    json_add_u64(object, "changes", fake->changes);
-    json_add_u64(object, "streams", fake->server ? api_server_count_streams(fake->server) : 0);
-    return object;
-}
-
-/* More than any socket buffer holds. */
-static struct json_object *fake_large(void *owner)
-{
-    CLEANUP_FREE char *text = alloc_zeroed(2 << 20);
-    struct json_object *object = json_object_new_object();
-
-    memset(text, 'x', (2 << 20) - 1);
-    json_add_string(object, "large", text);
-    return object;
-}
-
-static char *fake_metrics(void *owner)
-{
-    return alloc_string("moonsinter_up 1\n");
-}
-
-/* check publishes one change, install a hundred large ones, reboot ends the server. */
-static bool fake_request(void *owner, enum api_action action, struct api_error *error)
-{
-    struct fake *fake = owner;
-    CLEANUP_FREE char *filling = alloc_zeroed(8001);
-    unsigned count = action == API_ACTION_INSTALL ? 100 : 1;
-
-    memset(filling, 'y', action == API_ACTION_INSTALL ? 8000 : 1);
-    if (action == API_ACTION_REBOOT)
-        event_base_loopbreak(fake->base);
-    if (action == API_ACTION_CANCEL)
-        return api_error_set(error, 409, "nothing-to-cancel", "no update runs");
-    while (count--) {
-        CLEANUP_JSON struct json_object *object = json_object_new_object();
-        fake->changes++;
-        json_add_u64(object, "changes", fake->changes);
-        json_add_string(object, "filling", filling);
-        api_server_publish(fake->server, object);
-    }
-    return true;
-}
-
-static _Noreturn void run_server(int ready_fd)
-{
-    struct fake fake = {.base = event_base_new()};
-    struct api_backend backend = {&fake,       fake_status,  fake_status, fake_large,
-                                  fake_status, fake_metrics, fake_request};
-    struct api_server_options options = {
-        .base = fake.base,
-        .backend = &backend,
-        .socket_path = path,
-        .group = geteuid() == 0 ? "4242" : NULL,
-        .listen_fd = -1,
-        .limits = {MAX_CLIENTS, MAX_HEAD, MAX_BODY, MAX_UNREAD, TIMEOUT_MS},
-    };
-    struct error error;
-
-    /* Should the test itself die, its server does not stay behind. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (!api_server_new(&options, &fake.server, &error)) {
-        fprintf(stderr, "%s\n", error.message);
-        exit(3);
-    }
-    if (write(ready_fd, "r", 1) != 1)
-        exit(4);
-    event_base_dispatch(fake.base);
-    api_server_free(fake.server);
-    event_base_free(fake.base);
-    exit(0);
-}
-
-/* A client with patience, so that a server that hangs fails the test and does not hang it. */
-static int connect_client(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval patience = {.tv_sec = 5};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    return fd;
-}
-
-static void say(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
-}
-
-/* Reads until `end` appears (NULL: until the server closes) into a static buffer. */
-static const char *hear(int fd, const char *end)
-{
-    static char text[256 << 10];
-    size_t size = 0;
-
-    text[0] = '\0';
-    while (!end || !strstr(text, end)) {
-        assert_true(size < sizeof(text) - 1);
-        /* Byte by byte where we look for an end, so that nothing of the next reply is taken. */
-        ssize_t count = recv(fd, text + size, end ? 1 : sizeof(text) - 1 - size, 0);
-        if (count == 0 || (count < 0 && errno == ECONNRESET)) {
-            if (end)
-                fail_msg("closed before \"%s\": %s", end, text);
-            break;
-        }
-        if (count < 0)
-            fail_msg("no more than this came: %s", text);
-        size += (size_t)count;
-        text[size] = '\0';
-    }
-    return text;
-}
-
-/* One reply: head and body. */
-static const char *hear_reply(int fd)
-{
-    static char text[64 << 10];
-    int head = snprintf(text, sizeof(text), "%s", hear(fd, "\r\n\r\n"));
-    const char *length = strstr(text, "Content-Length: ");
-
-    assert_non_null(length);
-    size_t size = strtoul(length + 16, NULL, 10);
-    assert_true((size_t)head + size < sizeof(text));
-    for (size_t got = 0; got < size;) {
-        ssize_t count = recv(fd, text + head + got, size - got, 0);
-        assert_true(count > 0);
-        got += (size_t)count;
-    }
-    text[(size_t)head + size] = '\0';
-    return text;
-}
-
-static void assert_begins(const char *text, const char *beginning)
-{
-    if (strncmp(text, beginning, strlen(beginning)) != 0)
-        fail_msg("\"%s\" does not begin with \"%s\"", text, beginning);
-}
-
-static void assert_contains(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not contain \"%s\"", text, part);
-}
+#include "tests/unit/api_bench.h"
 
 /* Sends, hears one reply and then the end of the connection. */
 static void assert_refused(const char *request, size_t size, const char *status, const char *code)
@@ -222,28 +34,12 @@ static void assert_refused(const char *request, size_t size, const char *status,
     close(fd);
 }
 
-static const char get_status[] = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char get_events[] = "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char get_large[] = "GET /v1/history HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char post_check[] = "POST /v1/check HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char post_install[] = "POST /v1/install HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-static const char post_reboot[] = "POST /v1/reboot HTTP/1.1\r\nHost: x\r\n\r\n";
-
 static uint64_t now_ms(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void assert_served(void)
-{
-    int fd = connect_client();
-
-    say(fd, get_status);
-    assert_begins(hear_reply(fd), "HTTP/1.1 200 OK\r\n");
-    close(fd);
 }
 
 /* Asks until the server counts so many streams; a reply is the condition waited for, within a bound. */
@@ -255,44 +51,13 @@ static void await_streams(unsigned expected)
     snprintf(wanted, sizeof(wanted), "\"streams\":%u}", expected);
     for (;;) {
         int fd = connect_client();
-        say(fd, get_status);
+        say(fd, GET_STATUS);
         bool is_so = strstr(hear_reply(fd), wanted) != NULL;
         close(fd);
         if (is_so)
             return;
         assert_true(now_ms() < end);
     }
-}
-
-static int start_server(void **state)
-{
-    int pipes[2];
-    char byte;
-
-    if (pipe2(pipes, O_CLOEXEC) < 0)
-        return -1;
-    server_pid = fork();
-    if (server_pid == 0)
-        run_server(pipes[1]);
-    close(pipes[1]);
-    ssize_t count = read(pipes[0], &byte, 1);
-    close(pipes[0]);
-    return count == 1 ? 0 : -1;
-}
-
-static int stop_server(void **state)
-{
-    int status, fd = connect_client();
-    struct stat info;
-
-    say(fd, post_reboot);
-    /* What was still to say is sent at the end: the reply, then the connection closes. */
-    assert_begins(hear(fd, NULL), "HTTP/1.1 202 Accepted\r\n");
-    close(fd);
-    assert_int_equal(waitpid(server_pid, &status, 0), server_pid);
-    assert_int_equal(status, 0);
-    assert_int_equal(lstat(path, &info), -1);
-    return 0;
 }
 
 /* Requests and replies */
@@ -302,7 +67,7 @@ static void test_keeps_alive(void **state)
     int fd = connect_client();
 
     for (int i = 0; i < 50; i++) {
-        say(fd, get_status);
+        say(fd, GET_STATUS);
         const char *text = hear_reply(fd);
         assert_begins(text, "HTTP/1.1 200 OK\r\n");
         assert_contains(text, "Content-Type: application/json\r\n");
@@ -378,7 +143,7 @@ static void test_pipelining_without_reading(void **state)
     /* Until the server takes no more: it must not buffer replies without end. */
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     for (ssize_t count; sent < (4 << 20); sent += (size_t)count) {
-        count = send(fd, get_large, sizeof(get_large) - 1, MSG_NOSIGNAL);
+        count = send(fd, GET_LARGE, sizeof(GET_LARGE) - 1, MSG_NOSIGNAL);
         if (count <= 0)
             break;
     }
@@ -478,8 +243,8 @@ static void test_half_closed(void **state)
 {
     int fd = connect_client();
 
-    say(fd, get_status);
-    say(fd, get_status);
+    say(fd, GET_STATUS);
+    say(fd, GET_STATUS);
     shutdown(fd, SHUT_WR);
     const char *text = hear(fd, NULL);
     assert_begins(text, "HTTP/1.1 200 OK\r\n");
@@ -494,7 +259,7 @@ static void test_half_closed(void **state)
 
     /* A stream ends in due form. */
     fd = connect_client();
-    say(fd, get_events);
+    say(fd, GET_EVENTS);
     shutdown(fd, SHUT_WR);
     text = hear(fd, NULL);
     assert_string_equal(text + strlen(text) - 5, "0\r\n\r\n");
@@ -523,7 +288,7 @@ static const char *hear_beside_busy_clients(int busy[MAX_CLIENTS])
         uint64_t start = now_ms();
         for (int i = 0; i < MAX_CLIENTS; i++) {
             busy[i] = connect_client();
-            say(busy[i], get_large);
+            say(busy[i], GET_LARGE);
             assert_begins(hear(busy[i], "\r\n"), "HTTP/1.1 200 OK");
         }
         int fd = connect_client();
@@ -550,7 +315,7 @@ static void test_all_busy(void **state)
     uint64_t end = now_ms() + 5000;
     for (;;) {
         fd = connect_client();
-        if (send(fd, get_status, sizeof(get_status) - 1, MSG_NOSIGNAL) > 0 &&
+        if (send(fd, GET_STATUS, sizeof(GET_STATUS) - 1, MSG_NOSIGNAL) > 0 &&
             strncmp(hear(fd, "\r\n"), "HTTP/1.1 200", 12) == 0)
             break;
         close(fd);
@@ -567,7 +332,7 @@ static void test_stream(void **state)
 {
     int stream = connect_client(), fd = connect_client();
 
-    say(stream, get_events);
+    say(stream, GET_EVENTS);
     const char *text = hear(stream, "}\n\r\n");
     assert_begins(text, "HTTP/1.1 200 OK\r\n");
     assert_contains(text, "Transfer-Encoding: chunked\r\n");
@@ -575,7 +340,7 @@ static void test_stream(void **state)
     assert_contains(text, "\r\n\r\n1a\r\n{\"changes\":0,\"streams\":0}\n\r\n");
     for (unsigned i = 1; i <= 20; i++) {
         char line[64];
-        say(fd, post_check);
+        say(fd, POST_CHECK);
         assert_begins(hear_reply(fd), "HTTP/1.1 202 ");
         snprintf(line, sizeof(line), "%x\r\n{\"changes\":%u,\"filling\":\"y\"}\n\r\n", i < 10 ? 0x1c : 0x1d,
                  i);
@@ -607,7 +372,7 @@ static void test_too_many_streams(void **state)
 
     for (int i = 0; i <= MAX_STREAMS; i++) {
         streams[i] = connect_client();
-        say(streams[i], get_events);
+        say(streams[i], GET_EVENTS);
         if (i < MAX_STREAMS)
             hear(streams[i], "}\n\r\n");
     }
@@ -623,10 +388,10 @@ static void test_stream_never_read_is_dropped(void **state)
 {
     int deaf = connect_client(), fd = connect_client();
 
-    say(deaf, get_events);
+    say(deaf, GET_EVENTS);
     await_streams(1);
     /* 100 lines of 8000 bytes are more than the socket and our bound hold together. */
-    say(fd, post_install);
+    say(fd, POST_INSTALL);
     assert_begins(hear_reply(fd), "HTTP/1.1 202 ");
     await_streams(0);
     close(deaf);
@@ -639,7 +404,7 @@ static void test_stream_that_talks_is_dropped(void **state)
     char text[4096] = {0};
     size_t sent = 0;
 
-    say(fd, get_events);
+    say(fd, GET_EVENTS);
     await_streams(1);
     for (ssize_t count; sent < (64 << 20); sent += (size_t)count) {
         count = send(fd, text, sizeof(text), MSG_NOSIGNAL);
@@ -656,14 +421,14 @@ static void test_hostile_company_delays_nobody(void **state)
     int deaf = connect_client(), greedy = connect_client(), good = connect_client();
     unsigned late = 0;
 
-    say(deaf, get_events);
-    say(greedy, get_large);
-    say(greedy, get_large);
+    say(deaf, GET_EVENTS);
+    say(greedy, GET_LARGE);
+    say(greedy, GET_LARGE);
     for (int i = 0; i < 200; i++) {
         int slow = connect_client();
         send(slow, "GET ", 4, MSG_NOSIGNAL);
         uint64_t start = now_ms();
-        say(good, i % 2 ? get_status : post_check);
+        say(good, i % 2 ? GET_STATUS : POST_CHECK);
         assert_begins(hear_reply(good), "HTTP/1.1 20");
         /* The bound of the project is 10 ms; a busy test machine gets some more. */
         late += now_ms() - start > 50;
@@ -674,168 +439,6 @@ static void test_hostile_company_delays_nobody(void **state)
     close(greedy);
     close(good);
 }
-
-/* Authority */
-
-static const char *ask_as(uid_t uid, gid_t gid, gid_t supplementary, const char *request, char *ret_text,
-                          size_t size)
-{
-    int pipes[2];
-
-    assert_int_equal(pipe(pipes), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        if (setgroups(1, &supplementary) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
-            _exit(1);
-        int fd = connect_client();
-        say(fd, request);
-        const char *text = hear_reply(fd);
-        _exit(write(pipes[1], text, strlen(text)) < 0);
-    }
-    close(pipes[1]);
-    ssize_t count = read(pipes[0], ret_text, size - 1);
-    close(pipes[0]);
-    waitpid(child, NULL, 0);
-    ret_text[count > 0 ? count : 0] = '\0';
-    return ret_text;
-}
-
-static void test_authority(void **state)
-{
-    char text[4096];
-
-    if (geteuid() != 0) {
-        print_message("skipped: only root can connect as somebody else\n");
-        skip();
-    }
-    /* Opened to everybody, as a local administrator may do: then everybody may read, and only read. */
-    assert_int_equal(chmod(path, 0666), 0);
-    assert_begins(ask_as(65534, 65534, 65534, get_status, text, sizeof(text)), "HTTP/1.1 200 ");
-    assert_begins(ask_as(65534, 65534, 65534, post_check, text, sizeof(text)), "HTTP/1.1 403 ");
-    assert_contains(text, "\"code\":\"forbidden\"");
-    assert_begins(ask_as(65534, 65534, MEMBER_GID, post_check, text, sizeof(text)), "HTTP/1.1 202 ");
-    assert_begins(ask_as(65534, MEMBER_GID, 65534, post_check, text, sizeof(text)), "HTTP/1.1 202 ");
-}
-
-/* The socket as a file */
-
-static void test_socket_mode_and_group(void **state)
-{
-    struct stat info;
-
-    assert_int_equal(lstat(path, &info), 0);
-    assert_int_equal(info.st_mode, S_IFSOCK | 0660);
-    if (geteuid() == 0)
-        assert_int_equal(info.st_gid, MEMBER_GID);
-}
-
-static void test_socket_taken(void **state)
-{
-    struct api_peer_group group = {0};
-    struct api_socket other;
-    struct error error;
-
-    assert_false(api_socket_open(&other, path, &group, &error));
-    assert_contains(error.message, "another moonsinterd listens at");
-    assert_served();
-}
-
-static void test_socket_stale(void **state)
-{
-    struct api_peer_group group = {0};
-    struct api_socket first, second;
-    struct error error;
-    struct stat info;
-    char nested[128];
-
-    snprintf(nested, sizeof(nested), "%s/made/folder/s", folder);
-    mode_t old_mask = umask(0777);
-    umask(old_mask);
-    assert_true(api_socket_open(&first, nested, &group, &error));
-    close(first.fd);
-    first.fd = -1;
-    assert_true(api_socket_open(&second, nested, &group, &error));
-    /* The first no longer owns the path, so its end leaves the second's socket alone. */
-    api_socket_close(&first);
-    assert_int_equal(lstat(nested, &info), 0);
-    api_socket_close(&second);
-    assert_int_equal(lstat(nested, &info), -1);
-    api_socket_close(&second);
-}
-
-static void test_socket_path_refused(void **state)
-{
-    struct api_peer_group group = {0};
-    struct api_socket socket;
-    struct error error;
-    struct stat info;
-    char text[200];
-
-    memset(text, 'a', sizeof(text) - 1);
-    text[sizeof(text) - 1] = '\0';
-    assert_false(api_socket_open(&socket, text, &group, &error));
-    assert_contains(error.message, "199 bytes long");
-    assert_false(api_socket_open(&socket, "", &group, &error));
-
-    snprintf(text, sizeof(text), "%s/file", folder);
-    close(open(text, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    assert_false(api_socket_open(&socket, text, &group, &error));
-    assert_contains(error.message, "is not a socket");
-    assert_int_equal(lstat(text, &info), 0);
-    snprintf(text, sizeof(text), "%s/file/s", folder);
-    assert_false(api_socket_open(&socket, text, &group, &error));
-    assert_false(api_socket_open(&socket, folder, &group, &error));
-    assert_contains(error.message, "is not a socket");
-}
-
-static void test_socket_adopted(void **state)
-{
-    struct api_peer_group group = {0};
-    struct api_socket opened, adopted;
-    struct error error;
-    struct stat info;
-    char text[128];
-    int pair[2];
-
-    snprintf(text, sizeof(text), "%s/adopted", folder);
-    assert_true(api_socket_open(&opened, text, &group, &error));
-    assert_true(api_socket_adopt(&adopted, opened.fd, &error));
-    api_socket_close(&adopted);
-    assert_int_equal(lstat(text, &info), 0);
-    opened.fd = -1;
-    api_socket_close(&opened);
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    assert_false(api_socket_adopt(&adopted, pair[0], &error));
-    assert_contains(error.message, "socket activation");
-    close(pair[0]);
-    close(pair[1]);
-    assert_false(api_socket_adopt(&adopted, 999, &error));
-}
-
-static int make_folder(void **state)
-{
-    snprintf(folder, sizeof(folder), "/tmp/moonsinter-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof(path), "%s/api.sock", folder);
-    return chmod(folder, 0755);
-}
-
-static int remove_folder(void **state)
-{
-    static const char *const names[] = {"file", "made/folder", "made", ""};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char name[128];
-        snprintf(name, sizeof(name), "%s/%s", folder, names[i]);
-        if (remove(name) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-#define with_server(test) cmocka_unit_test_setup_teardown(test, start_server, stop_server)
 
 int main(void)
 {
@@ -859,12 +462,6 @@ int main(void)
         with_server(test_stream_never_read_is_dropped),
         with_server(test_stream_that_talks_is_dropped),
         with_server(test_hostile_company_delays_nobody),
-        with_server(test_authority),
-        with_server(test_socket_mode_and_group),
-        with_server(test_socket_taken),
-        cmocka_unit_test(test_socket_stale),
-        cmocka_unit_test(test_socket_path_refused),
-        cmocka_unit_test(test_socket_adopted),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, api_bench_make_folder, api_bench_remove_folder);
 }

@@ -1,0 +1,59 @@
+/*
+ * The API's server with small limits and a fake backend, in a child process whose exit status shows sanitizer
+ * findings, and clients for it. One at a time, in a folder of the tests' own.
+ */
+#pragma once
+
+#include <stddef.h>
+
+enum {
+    MAX_CLIENTS = 6,
+    MAX_STREAMS = 3,
+    MAX_HEAD = 1024,
+    MAX_BODY = 4096,
+    MAX_UNREAD = 32 << 10,
+#ifdef __SANITIZE_THREAD__
+    TIMEOUT_MS = 2500, /* the same work takes several times as long there */
+#else
+    TIMEOUT_MS = 1000,
+#endif
+    MEMBER_GID = 4242,
+};
+
+#define GET_STATUS   "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+#define GET_EVENTS   "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"
+#define GET_LARGE    "GET /v1/history HTTP/1.1\r\nHost: x\r\n\r\n"
+#define POST_CHECK   "POST /v1/check HTTP/1.1\r\nHost: x\r\n\r\n"
+#define POST_INSTALL "POST /v1/install HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+#define POST_REBOOT  "POST /v1/reboot HTTP/1.1\r\nHost: x\r\n\r\n"
+
+extern char api_bench_folder[64];
+extern char api_bench_path[96]; /* of the socket, in there */
+
+/* For the whole group of tests. */
+int api_bench_make_folder(void **state);
+int api_bench_remove_folder(void **state);
+
+/* For one test. The fake daemon tells of a change at "check" and of a hundred large ones at "install", has
+ * nothing to cancel, and ends at "reboot". */
+int api_bench_start(void **state);
+int api_bench_stop(void **state);
+
+#define with_server(test) cmocka_unit_test_setup_teardown(test, api_bench_start, api_bench_stop)
+
+/* A client with patience, so that a server that hangs fails the test and does not hang it. */
+int connect_client(void);
+
+void say(int fd, const char *text);
+
+/* Reads until `end` appears (NULL: until the server closes) into a static buffer. */
+const char *hear(int fd, const char *end);
+
+/* One reply, head and body, in a static buffer. */
+const char *hear_reply(int fd);
+
+void assert_begins(const char *text, const char *beginning);
+void assert_contains(const char *text, const char *part);
+
+/* The server answers. */
+void assert_served(void);
