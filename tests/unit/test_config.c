@@ -14,103 +14,29 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
-#include "common/sinter/trust.h"
 #include "daemon/config.h"
 #include "daemon/config_value.h"
-
-#define MINIMAL "[Update]\nUrl=http://host/rootfs.img\n[Slots]\nA=/dev/sda2\nB=/dev/sda3\n"
-#define ETC     "/etc/moonsinter/moonsinterd.conf"
-#define USR     "/usr/lib/moonsinter/moonsinterd.conf"
-
-/* A machine's folders, and what was read from them. */
-struct scene {
-    char root[64];
-    struct config *config;
-    struct config_problems problems;
-};
-
-static int scene_setup(void **state)
-{
-    struct scene *scene = alloc_zeroed(sizeof(*scene));
-
-    snprintf(scene->root, sizeof(scene->root), "/tmp/test_config.XXXXXX");
-    assert_non_null(mkdtemp(scene->root));
-    *state = scene;
-    return 0;
-}
-
-static int scene_teardown(void **state)
-{
-    struct scene *scene = *state;
-    CLEANUP_FREE char *command = alloc_printf("rm -rf '%s'", scene->root);
-
-    config_free(scene->config);
-    config_problems_finish(&scene->problems);
-    assert_int_equal(system(command), 0);
-    free(scene);
-    return 0;
-}
-
-static void put_file(const struct scene *scene, const char *path, const char *text)
-{
-    CLEANUP_FREE char *full = alloc_printf("%s%s", scene->root, path);
-    CLEANUP_FREE char *folder = alloc_string(full);
-
-    *strrchr(folder, '/') = 0;
-    assert_int_equal(file_make_folders(folder), 0);
-    FILE *stream = fopen(full, "we");
-    assert_non_null(stream);
-    fputs(text, stream);
-    /* What holds secrets is their owner's alone. */
-    assert_int_equal(fchmod(fileno(stream), 0600), 0);
-    fclose(stream);
-}
-
-static void open_file(const struct scene *scene, const char *path)
-{
-    CLEANUP_FREE char *full = alloc_printf("%s%s", scene->root, path);
-
-    assert_int_equal(chmod(full, 0644), 0);
-}
-
-static bool load(struct scene *scene)
-{
-    struct config_request request = {.root = scene->root};
-
-    scene->config = config_free(scene->config);
-    config_problems_finish(&scene->problems);
-    return config_load(&request, &scene->config, &scene->problems);
-}
-
-static bool has_problem(const struct scene *scene, const char *part)
-{
-    for (size_t i = 0; i < scene->problems.count; i++)
-        if (strstr(scene->problems.items[i].message, part))
-            return true;
-    for (size_t i = 0; i < scene->problems.count; i++)
-        print_message("problem: %s\n", scene->problems.items[i].message);
-    return false;
-}
+#include "tests/unit/config_scene.h"
 
 /* One line more in an otherwise good file is refused with `part` in the sentence. */
 static void assert_refused(struct scene *scene, const char *section, const char *line, const char *part)
 {
     CLEANUP_FREE char *text = alloc_printf(MINIMAL "[%s]\n%s\n", section, line);
 
-    put_file(scene, ETC, text);
-    if (load(scene))
+    scene_put_file(scene, ETC, text);
+    if (scene_load(scene))
         fail_msg("accepted: %s", line);
-    if (!has_problem(scene, part))
+    if (!scene_has_problem(scene, part))
         fail_msg("%s: no problem says \"%s\"", line, part);
-    assert_true(has_problem(scene, ETC ":7"));
+    assert_true(scene_has_problem(scene, ETC ":7"));
 }
 
 static void test_defaults(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, ETC, MINIMAL);
-    assert_true(load(scene));
+    scene_put_file(scene, ETC, MINIMAL);
+    assert_true(scene_load(scene));
     assert_int_equal(scene->problems.count, 0);
     const struct config *config = scene->config;
     assert_string_equal(config->url, "http://host/rootfs.img");
@@ -134,8 +60,8 @@ static void test_all_values(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, "/etc/ssl/x.pem", "x");
-    put_file(
+    scene_put_file(scene, "/etc/ssl/x.pem", "x");
+    scene_put_file(
         scene, ETC,
         "# a comment\n; another\n[Update]\nUrl = https://u:p@host:8443/a/rootfs.img \nInterval=1h 30min\n"
         "RandomizedDelay=0\nMode=reboot\nCompatible=board one\nAllowDowngrade=yes\n"
@@ -146,7 +72,7 @@ static void test_all_values(void **state)
         "ClientKey=/etc/ssl/x.pem\nHeader=X-One: a;b # c\nHeader=X-Two: 2\n"
         "[Trust]\nRequireSignature=no\n[Api]\nSocket=/run/x.sock\nGroup=adm\n"
         "[Storage]\nStateDirectory=/data/moon\n");
-    assert_true(load(scene));
+    assert_true(scene_load(scene));
     assert_int_equal(scene->problems.count, 0);
     const struct config *config = scene->config;
     assert_int_equal(config->interval_ms, 5400000);
@@ -170,26 +96,26 @@ static void test_order_of_files(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, USR, MINIMAL "[Transfer]\nConnections=1\nHeader=A: 1\n");
-    put_file(scene, ETC, "[Transfer]\nConnections=2\n");
-    assert_true(load(scene));
+    scene_put_file(scene, USR, MINIMAL "[Transfer]\nConnections=1\nHeader=A: 1\n");
+    scene_put_file(scene, ETC, "[Transfer]\nConnections=2\n");
+    assert_true(scene_load(scene));
     assert_int_equal(scene->config->connections, 2);
 
     /* Drop-ins go by name, whichever folder they are in. */
-    put_file(scene, ETC ".d/10-a.conf", "[Transfer]\nConnections=10\n");
-    put_file(scene, USR ".d/20-b.conf", "[Transfer]\nConnections=20\nHeader=B: 2\n");
-    assert_true(load(scene));
+    scene_put_file(scene, ETC ".d/10-a.conf", "[Transfer]\nConnections=10\n");
+    scene_put_file(scene, USR ".d/20-b.conf", "[Transfer]\nConnections=20\nHeader=B: 2\n");
+    assert_true(scene_load(scene));
     assert_int_equal(scene->config->connections, 20);
     assert_string_equal(scene->config->headers[1], "B: 2");
 
     /* The same name in /etc masks the other; an empty value clears what was collected. */
-    put_file(scene, ETC ".d/20-b.conf", "[Transfer]\nHeader=\n");
-    assert_true(load(scene));
+    scene_put_file(scene, ETC ".d/20-b.conf", "[Transfer]\nHeader=\n");
+    assert_true(scene_load(scene));
     assert_int_equal(scene->config->connections, 10);
     assert_null(scene->config->headers[0]);
 
-    put_file(scene, ETC ".d/30-c.conf", "[Transfer]\nConnections=\n");
-    assert_true(load(scene));
+    scene_put_file(scene, ETC ".d/30-c.conf", "[Transfer]\nConnections=\n");
+    assert_true(scene_load(scene));
     assert_int_equal(scene->config->connections, 4);
 }
 
@@ -198,12 +124,12 @@ static void test_own_file(void **state)
     struct scene *scene = *state;
     struct config_request request = {.root = scene->root, .file = "/srv/my.conf"};
 
-    put_file(scene, ETC, MINIMAL "[Transfer]\nConnections=2\n");
+    scene_put_file(scene, ETC, MINIMAL "[Transfer]\nConnections=2\n");
     assert_false(config_load(&request, &scene->config, &scene->problems));
-    assert_true(has_problem(scene, "/srv/my.conf"));
+    assert_true(scene_has_problem(scene, "/srv/my.conf"));
     config_problems_finish(&scene->problems);
-    put_file(scene, "/srv/my.conf", MINIMAL);
-    put_file(scene, "/srv/my.conf.d/1.conf", "[Boot]\nTries=2\n");
+    scene_put_file(scene, "/srv/my.conf", MINIMAL);
+    scene_put_file(scene, "/srv/my.conf.d/1.conf", "[Boot]\nTries=2\n");
     assert_true(config_load(&request, &scene->config, &scene->problems));
     assert_int_equal(scene->config->connections, 4);
     assert_int_equal(scene->config->tries, 2);
@@ -213,13 +139,13 @@ static void test_stray_dropin_is_told(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, ETC, MINIMAL);
-    put_file(scene, ETC ".d/10-a.conf.bak", "[Transfer]\nConnections=10\n");
-    assert_true(load(scene));
+    scene_put_file(scene, ETC, MINIMAL);
+    scene_put_file(scene, ETC ".d/10-a.conf.bak", "[Transfer]\nConnections=10\n");
+    assert_true(scene_load(scene));
     assert_int_equal(scene->config->connections, 4);
     assert_int_equal(scene->problems.count, 1);
     assert_int_equal(scene->problems.errors, 0);
-    assert_true(has_problem(scene, "10-a.conf.bak is not read"));
+    assert_true(scene_has_problem(scene, "10-a.conf.bak is not read"));
 }
 
 static void test_bad_lines(void **state)
@@ -290,205 +216,6 @@ static void test_bad_lines(void **state)
         assert_refused(*state, cases[i].section, cases[i].line, cases[i].part);
 }
 
-#define KEYS "/etc/moonsinter/keys.d/"
-#define KEY                                                                                                  \
-    "untrusted comment: minisign public key\n"                                                               \
-    "RWQEzQZAvbXJA5c0/gmcZPbzqgT43XomyRtgfpG1jW5Dgf2u10HfSaxm\n"
-
-static void test_keys(void **state)
-{
-    struct scene *scene = *state;
-
-    put_file(scene, ETC, MINIMAL);
-    assert_true(load(scene));
-    assert_int_equal(trust_keys_count(scene->config->keys), 0);
-    assert_int_equal(scene->config->require_signature, CONFIG_DEMAND_AUTO);
-    put_file(scene, KEYS "a.pub", KEY);
-    put_file(scene, KEYS "a.pub~", "an editor left this");
-    put_file(scene, ETC, MINIMAL "[Trust]\nRequireSignature=yes\n");
-    assert_true(load(scene));
-    assert_int_equal(trust_keys_count(scene->config->keys), 1);
-    assert_int_equal(scene->config->require_signature, CONFIG_DEMAND_YES);
-    assert_int_equal(scene->problems.count, 1);
-    assert_non_null(strstr(scene->problems.items[0].message, "a.pub~"));
-    /* Without the one that cannot be read somebody else might be trusted; a folder of that name is none. */
-    put_file(scene, KEYS "b.pub", "no key");
-    assert_false(load(scene));
-    assert_non_null(strstr(scene->problems.items[scene->problems.count - 1].message, "b.pub"));
-    put_file(scene, KEYS "b.pub", KEY);
-    put_file(scene, KEYS "c.pub/x", "");
-    assert_false(load(scene));
-}
-
-static void test_secret_stays_out_of_messages(void **state)
-{
-    struct scene *scene = *state;
-
-    put_file(scene, ETC, MINIMAL "[Transfer]\nHeader=Host: hunter2\n");
-    assert_false(load(scene));
-    for (size_t i = 0; i < scene->problems.count; i++)
-        assert_null(strstr(scene->problems.items[i].message, "hunter2"));
-
-    put_file(scene, ETC,
-             "[Update]\nUrl=htp://user:hunter2@host/x\n[Slots]\nA=/a\nB=/b\n[Transfer]\n"
-             "Proxy=foo://u:hunter2@h\nHeader=hunter2\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "Url=htp://host/x: must begin"));
-    assert_true(has_problem(scene, "Proxy=foo://h: has a scheme"));
-    for (size_t i = 0; i < scene->problems.count; i++)
-        assert_null(strstr(scene->problems.items[i].message, "hunter2"));
-}
-
-static void test_secrets_that_all_may_read_are_told(void **state)
-{
-    struct scene *scene = *state;
-
-    put_file(scene, "/etc/ssl/x.key", "x");
-    put_file(scene, ETC,
-             MINIMAL "[Transfer]\nHeader=X-Key: hunter2\nProxy=http://u:hunter2@h\n"
-                     "ClientKey=/etc/ssl/x.key\nClientCertificate=/etc/ssl/x.key\n");
-    assert_true(load(scene));
-    assert_int_equal(scene->problems.count, 0);
-    open_file(scene, ETC);
-    open_file(scene, "/etc/ssl/x.key");
-    assert_true(load(scene));
-    assert_int_equal(scene->problems.count, 3);
-    assert_true(has_problem(scene, ETC ":7: the secret in Header= can be read by every user"));
-    assert_true(has_problem(scene, ETC ":8: the secret in Proxy= can be read by every user"));
-    assert_true(has_problem(scene, "ClientKey=/etc/ssl/x.key: can be read by every user"));
-    for (size_t i = 0; i < scene->problems.count; i++)
-        assert_null(strstr(scene->problems.items[i].message, "hunter2"));
-
-    /* What is no secret may be read by everybody. */
-    put_file(scene, ETC, MINIMAL "[Transfer]\nProxy=http://h\n");
-    open_file(scene, ETC);
-    assert_true(load(scene));
-    assert_int_equal(scene->problems.count, 0);
-}
-
-static void test_header_files(void **state)
-{
-    struct scene *scene = *state;
-
-    put_file(scene, "/etc/secret", "# ours\nX-One: 1\n\nX-Two: 2\r\n");
-    put_file(scene, ETC, MINIMAL "[Transfer]\nHeader=X-Zero: 0\nHeader=@/etc/secret\n");
-    assert_true(load(scene));
-    assert_string_equal(scene->config->header_lines[0], "X-Zero: 0");
-    assert_string_equal(scene->config->header_lines[1], "X-One: 1");
-    assert_string_equal(scene->config->header_lines[2], "X-Two: 2");
-    assert_null(scene->config->header_lines[3]);
-
-    open_file(scene, "/etc/secret");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, ETC ":8: Header=: "));
-    assert_true(has_problem(scene, "/etc/secret may be read by others"));
-
-    /* One that a later drop-in takes back is not even opened. */
-    put_file(scene, ETC ".d/1.conf", "[Transfer]\nHeader=\n");
-    assert_true(load(scene));
-    assert_null(scene->config->header_lines[0]);
-}
-
-static void test_pins_need_encryption(void **state)
-{
-    struct scene *scene = *state;
-    static const char pins[] =
-        "[Transfer]\nPinnedPublicKey=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;"
-        "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
-    CLEANUP_FREE char *plain = alloc_printf(MINIMAL "%s", pins);
-    CLEANUP_FREE char *encrypted = alloc_printf("[Update]\nUrl=https://h/x\n[Slots]\nA=/a\nB=/b\n%s", pins);
-
-    put_file(scene, ETC, plain);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "PinnedPublicKey= in [Transfer] needs a Url= that begins with https://"));
-    put_file(scene, ETC, encrypted);
-    assert_true(load(scene));
-}
-
-static void test_together(void **state)
-{
-    struct scene *scene = *state;
-
-    assert_false(load(scene));
-    assert_int_equal(scene->problems.errors, 3);
-    assert_true(has_problem(scene, "Url= is missing"));
-    assert_true(has_problem(scene, "B= is missing"));
-
-    put_file(scene, ETC, "[Update]\nUrl=http://h/x\n[Slots]\nA=/x\nB=/x\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "are the same"));
-
-    put_file(scene, ETC, MINIMAL "[Transfer]\nCaFile=/nowhere.pem\nClientKey=/nowhere.key\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "CaFile=/nowhere.pem: cannot be read"));
-    assert_true(has_problem(scene, "need each other"));
-
-    CLEANUP_FREE char *text = alloc_printf(MINIMAL "[Api]\nSocket=/run/%0*d\n", 110, 0);
-    put_file(scene, ETC, text);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "is longer than the 107 characters"));
-
-    /* All at once, not one a run. */
-    put_file(scene, ETC, "[Update]\nUrl=ftp://h/x\nFoo=1\n[Bar]\nBaz=1\n[Boot]\nTries=x\n");
-    assert_false(load(scene));
-    assert_int_equal(scene->problems.errors, 6);
-    assert_false(has_problem(scene, "Url= is missing"));
-}
-
-static void test_rpi_cmdline(void **state)
-{
-    struct scene *scene = *state;
-
-    put_file(scene, ETC, MINIMAL "[Boot]\nBackend=rpi-cmdline\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "mount the boot partition"));
-    put_file(scene, "/boot/cmdline.txt", "root=/dev/sda2\n");
-    assert_true(load(scene));
-    assert_string_equal(scene->config->cmdline_file, "/boot/cmdline.txt");
-    put_file(scene, "/boot/firmware/cmdline.txt", "root=/dev/sda2\n");
-    assert_true(load(scene));
-    assert_string_equal(scene->config->cmdline_file, "/boot/firmware/cmdline.txt");
-
-    put_file(scene, ETC ".d/a.conf", "[Update]\nMode=reboot\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "needs AllowNoFallback=yes"));
-    put_file(scene, ETC ".d/b.conf", "[Boot]\nAllowNoFallback=yes\nTries=2\n");
-    assert_true(load(scene));
-    assert_true(has_problem(scene, "Tries= has no effect with Backend=rpi-cmdline"));
-}
-
-/* Each backend's file is found, or missed. */
-static void test_boot_files(void **state)
-{
-    struct scene *scene = *state;
-    static const struct {
-        const char *backend, *path, *missing;
-    } rows[] = {
-        {"grub", "/boot/grub2/grubenv", "neither /boot/grub/grubenv nor /boot/grub2/grubenv is there"},
-        {"rpi-tryboot", "/boot/autoboot.txt", "nor /boot/autoboot.txt is there: mount the first partition"},
-        {"uboot", "/etc/fw_env.config", "FwEnvConfig=/etc/fw_env.config: cannot be read"},
-        {"custom\nProgram=/usr/bin/selector", "/usr/bin/selector",
-         "Program=/usr/bin/selector: cannot be read"},
-    };
-
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        CLEANUP_FREE char *text = alloc_printf(MINIMAL "[Boot]\nBackend=%s\n", rows[i].backend);
-        put_file(scene, ETC, text);
-        assert_false(load(scene));
-        assert_true(has_problem(scene, rows[i].missing));
-        put_file(scene, rows[i].path, "\n");
-        assert_true(load(scene));
-    }
-    assert_string_equal(scene->config->boot_program, "/usr/bin/selector");
-    put_file(scene, ETC, MINIMAL "[Boot]\nBackend=custom\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "Program= is missing in [Boot]"));
-    put_file(scene, ETC, MINIMAL "[Boot]\nBackend=uboot\nTries=4\nEsp=/efi\n");
-    assert_true(load(scene));
-    assert_false(has_problem(scene, "Tries= has no effect"));
-    assert_true(has_problem(scene, "Esp= has no effect with Backend=uboot"));
-}
-
 static void test_arguments(void **state)
 {
     struct scene *scene = *state;
@@ -500,8 +227,8 @@ static void test_arguments(void **state)
         .minutes = "15",
     };
 
-    put_file(scene, "/boot/cmdline.txt", "root=/dev/mmcblk0p2\n");
-    put_file(scene, ETC, MINIMAL "[Transfer]\nConnections=2\n");
+    scene_put_file(scene, "/boot/cmdline.txt", "root=/dev/mmcblk0p2\n");
+    scene_put_file(scene, ETC, MINIMAL "[Transfer]\nConnections=2\n");
     assert_true(config_load(&request, &scene->config, &scene->problems));
     assert_string_equal(scene->config->url, "http://images/rootfs.squashfs");
     assert_string_equal(scene->config->slot_names[1], "/dev/mmcblk0p3");
@@ -511,7 +238,7 @@ static void test_arguments(void **state)
     assert_int_equal(scene->config->connections, 2);
     request.minutes = "soon";
     assert_false(config_load(&request, &scene->config, &scene->problems));
-    assert_true(has_problem(scene, "MINUTES must be a whole number"));
+    assert_true(scene_has_problem(scene, "MINUTES must be a whole number"));
 }
 
 static void test_hostile_files(void **state)
@@ -522,38 +249,39 @@ static void test_hostile_files(void **state)
     CLEANUP_FREE char *fits = alloc_printf(MINIMAL "[Update]\nCompatible=%0*d\n", 8000, 0);
     CLEANUP_FREE char *path = alloc_printf("%s" ETC, scene->root);
 
-    put_file(scene, ETC, large);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "larger than"));
-    put_file(scene, ETC, line);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, ETC ":7: this line is too long"));
-    put_file(scene, ETC, fits);
-    assert_true(load(scene));
+    scene_put_file(scene, ETC, large);
+    assert_false(scene_load(scene));
+    assert_true(scene_has_problem(scene, "larger than"));
+    scene_put_file(scene, ETC, line);
+    assert_false(scene_load(scene));
+    assert_true(scene_has_problem(scene, ETC ":7: this line is too long"));
+    scene_put_file(scene, ETC, fits);
+    assert_true(scene_load(scene));
     assert_int_equal(strlen(scene->config->compatible), 8000);
 
     FILE *stream = fopen(path, "we");
     assert_int_equal(fwrite("a\0b", 1, 3, stream), 3);
     fclose(stream);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "no text file"));
+    assert_false(scene_load(scene));
+    assert_true(scene_has_problem(scene, "no text file"));
 
     unlink(path);
     mkdir(path, 0755);
-    assert_false(load(scene));
-    assert_true(has_problem(scene, "Is a directory"));
+    assert_false(scene_load(scene));
+    assert_true(scene_has_problem(scene, "Is a directory"));
 }
 
 static void test_continued_lines(void **state)
 {
     struct scene *scene = *state;
 
-    put_file(scene, ETC, MINIMAL "[Update]\r\n  Compatible=one \\\r\n# between\n  two\\\nthree\nBad=1\n");
-    assert_false(load(scene));
-    assert_true(has_problem(scene, ETC ":11: there is no key Bad="));
-    put_file(scene, ETC,
-             "\xEF\xBB\xBF" MINIMAL "[Update]\r\n  Compatible=one \\\r\n# between\n  two\\\nthree");
-    assert_true(load(scene));
+    scene_put_file(scene, ETC,
+                   MINIMAL "[Update]\r\n  Compatible=one \\\r\n# between\n  two\\\nthree\nBad=1\n");
+    assert_false(scene_load(scene));
+    assert_true(scene_has_problem(scene, ETC ":11: there is no key Bad="));
+    scene_put_file(scene, ETC,
+                   "\xEF\xBB\xBF" MINIMAL "[Update]\r\n  Compatible=one \\\r\n# between\n  two\\\nthree");
+    assert_true(scene_load(scene));
     assert_string_equal(scene->config->compatible, "one  two three");
 }
 
@@ -563,9 +291,10 @@ static void test_print(void **state)
     char *text = NULL;
     size_t size;
 
-    put_file(scene, ETC,
-             "[Update]\nUrl=http://user:pw@host/x.img?t=pw\n[Slots]\nA=/a\nB=/b\n[Transfer]\nHeader=X: y\n");
-    assert_true(load(scene));
+    scene_put_file(
+        scene, ETC,
+        "[Update]\nUrl=http://user:pw@host/x.img?t=pw\n[Slots]\nA=/a\nB=/b\n[Transfer]\nHeader=X: y\n");
+    assert_true(scene_load(scene));
     FILE *stream = open_memstream(&text, &size);
     config_print(scene->config, stream);
     fclose(stream);
@@ -663,24 +392,16 @@ static void test_manual_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_defaults, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_all_values, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_order_of_files, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_own_file, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_stray_dropin_is_told, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_bad_lines, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_keys, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_secret_stays_out_of_messages, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_secrets_that_all_may_read_are_told, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_header_files, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_pins_need_encryption, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_together, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_rpi_cmdline, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_boot_files, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_arguments, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_hostile_files, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_continued_lines, scene_setup, scene_teardown),
-        cmocka_unit_test_setup_teardown(test_print, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_defaults, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_all_values, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_order_of_files, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_own_file, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_stray_dropin_is_told, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_lines, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_arguments, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_hostile_files, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_continued_lines, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_print, scene_set_up, scene_tear_down),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_manual_page),
