@@ -53,6 +53,7 @@ struct grub_state {
 
 /* The block taken apart. */
 struct block {
+    bool is_empty; /* the file is: what grub-editenv leaves at a power cut; to GRUB the same as a fresh one */
     bool has_variables; /* a fresh block has none; they are then what they are to grub.cfg: A, both good */
     size_t values[VARIABLE_COUNT];
     size_t begin; /* where a first line of ours would stand: before the first variable */
@@ -151,6 +152,12 @@ static bool block_parse(const struct in_place *file, struct block *ret_block, st
 {
     struct block block = {.state = {.first = SLOT_A, .slots = {{.ok = true}, {.ok = true}}}};
 
+    if (file->size == 0) {
+        block.is_empty = true;
+        block.begin = block.end = strlen(signature);
+        *ret_block = block;
+        return true;
+    }
     if (file->size != BLOCK_SIZE || !text_has_prefix(file->data, signature))
         return error_set(error, ERROR_FORMAT,
                          "%s is no environment block of GRUB's; make it with grub-editenv %s create",
@@ -221,12 +228,18 @@ static bool block_write(struct in_place *file, const struct block *block, const 
 {
     char data[BLOCK_SIZE], text[VARIABLES_TEXT_MAX];
 
-    memcpy(data, file->data, sizeof(data));
+    if (block->is_empty) {
+        memset(data, '#', sizeof(data));
+        memcpy(data, signature, strlen(signature));
+    } else {
+        memcpy(data, file->data, sizeof(data));
+    }
     if (block->has_variables)
         set_values(block, state, data);
     else if (!insert_variables(block, file->path, text, print_variables(state, text), data, error))
         return false;
-    return in_place_write(file, data, error);
+    return block->is_empty ? in_place_grow(file, data, sizeof(data), error)
+                           : in_place_write(file, data, error);
 }
 
 static bool grub_open(struct boot *boot, const struct config *config, struct error *error)
@@ -352,6 +365,11 @@ static void grub_probe(struct boot *boot, boot_finding_fn found, void *owner)
 
     if (!block_open(backend, true, &file, &block, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
+    else if (block.is_empty)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "%s is empty, as grub-editenv leaves it where the power is cut, so GRUB starts slot a; the "
+                  "next update makes it anew",
+                  backend->path);
     else if (!block.has_variables)
         boot_find(found, owner, BOOT_LEVEL_WARNING,
                   "%s has no variables of moonsinter's yet; the first update makes them, and grub.cfg has to "

@@ -115,7 +115,7 @@ bool in_place_write(struct in_place *file, const char *data, struct error *error
 
 bool in_place_grow(struct in_place *file, const char *data, size_t size, struct error *error)
 {
-    assert(size >= file->size && size <= IN_PLACE_SECTOR);
+    assert(size >= file->size && size <= (file->size ? IN_PLACE_SECTOR : IN_PLACE_SIZE_MAX));
     memcpy(file->data, data, size);
     file->data[size] = 0;
     file->size = size;

@@ -44,7 +44,7 @@ void in_place_close(struct in_place *file);
  * that the medium holds it, too: an earlier write may have failed and left it in the page cache only. */
 bool in_place_write(struct in_place *file, const char *data, struct error *error);
 
-/* Makes the file longer, up to one sector: `data` (of `size` bytes) has to mean the same to the loader as
- * what is there, also where it is cut anywhere behind the old length, for that is what a power cut may leave.
- */
+/* Makes the file longer, up to one sector, or more where it is empty: `data` (of `size` bytes) has to mean the
+ * same to the loader as what is there, also where it is cut anywhere behind the old length, for that is what a
+ * power cut may leave. */
 bool in_place_grow(struct in_place *file, const char *data, size_t size, struct error *error);

@@ -236,8 +236,33 @@ def test_too_many_other_variables(grub):
     assert grub.read_bytes(GRUBENV) == before
 
 
+def test_an_empty_block_is_made_anew(grub):
+    """What grub-editenv leaves at a power cut must not be the last that the machine hears of updates."""
+    grub.write(GRUBENV, b"")
+    grub.expect(next="a", trial="none", a="unknown", b="unknown")
+    assert any("is empty, as grub-editenv leaves it" in sentence for sentence in grub.findings("warning"))
+    assert grub.boot() == "a" and grub.read_bytes(GRUBENV) == b""
+    counted, operations = boots.power_cuts(grub, "invalidate", "b")
+    # This one write is not of one sector. What a cut in it leaves is no other state, and to GRUB what it was before.
+    assert {name.split(":")[0] for name in counted} == {"old", "new", "unreadable"}
+    assert [operation[2:] for operation in operations if operation[0] == "write"] == [(0, grub.read_bytes(GRUBENV))]
+    for data in (b"", grub.read_bytes(GRUBENV)[:512].ljust(1024, b"\0"), b"\0" * 512 + b"#" * 512):
+        grub.edit("create")
+        grub.write(GRUBENV, data)
+        assert grub.boot() == "a"
+    grub.write(GRUBENV, b"")
+    grub.call("invalidate", "b")
+    grub.expect(next="a", trial="none", a="good", b="bad")
+    assert len(grub.read_bytes(GRUBENV)) == 1024 and grub.listed() == {**A_RUNS, "moonsinter_B_ok": "0", "moonsinter_B_left": "0"}
+    grub.call("arm", "b")
+    assert [grub.boot() for _ in range(4)] == ["b", "b", "b", "a"]
+    grub.write(GRUBENV, b"")
+    grub.call("invalidate", "a")
+    assert grub.boot() == "b"
+
+
 @pytest.mark.parametrize("change, part", [
-    (lambda data: b"", "no environment block"),
+    (lambda data: data[:1], "no environment block"),
     (lambda data: data[:1023], "no environment block"),
     (lambda data: data + b"#", "over 1024"),
     (lambda data: b"!" + data[1:], "no environment block"),
@@ -293,6 +318,6 @@ def test_doctor(grub):
     assert any("has no variables of moonsinter's yet" in sentence for sentence in grub.findings("warning"))
     grub.call("invalidate", "b")
     assert grub.findings("warning") == [] and grub.findings("failure") == []
-    grub.write(GRUBENV, b"")
+    grub.write(GRUBENV, b"#" * 1024)
     with pytest.raises(boots.Refused, match="make it with grub-editenv"):
         grub.call("probe")
