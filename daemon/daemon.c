@@ -166,6 +166,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->judge_timer = evtimer_new(daemon->base, daemon_reboot_on_judge_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, daemon_reboot_on_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
+    daemon->save_timer = evtimer_new(daemon->base, daemon_save_on_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
     return daemon->processes && pool_new(daemon->base,
@@ -291,6 +292,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->reboot_timer);
     free_event(daemon->judge_timer);
     free_event(daemon->stall_timer);
+    free_event(daemon->save_timer);
     free_event(daemon->settle_event);
     if (daemon->poll_fd >= 0)
         close(daemon->poll_fd);

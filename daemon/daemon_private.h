@@ -182,6 +182,7 @@ struct daemon {
     struct event *stop_timer;
     struct event *reboot_timer;
     struct event *judge_timer; /* a reboot is held by something that passes */
+    struct event *save_timer; /* what waits for a save goes on without it */
     struct event *settle_event;
     struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[3];
@@ -416,3 +417,10 @@ void daemon_save_start(struct daemon *daemon);
 /* Saves, and calls `then` when the record as it is now is on the medium (or could not be). One waiter at a
  * time. */
 void daemon_save_then(struct daemon *daemon, daemon_saved_fn then);
+
+/* The same for what is worth more than the record: where the medium does not answer, `then` comes with an
+ * error after StallTimeout=, and the save goes on for itself. */
+void daemon_save_then_soon(struct daemon *daemon, daemon_saved_fn then);
+
+/* save_timer. */
+void daemon_save_on_timer(evutil_socket_t fd, short events, void *owner);

@@ -273,7 +273,10 @@ static bool note_asked(struct daemon *daemon)
 void daemon_reboot(struct daemon *daemon)
 {
     note_asked(daemon);
-    daemon_save_then(daemon, on_reboot_saved);
+    if (daemon->update.falling_back)
+        daemon_save_then_soon(daemon, on_reboot_saved);
+    else
+        daemon_save_then(daemon, on_reboot_saved);
 }
 
 /* systemctl and logind leave there what the kernel is to tell the firmware. A file in memory: reading it does

@@ -67,6 +67,13 @@ static void save_submit(struct daemon *daemon)
     daemon_watch_jobs(daemon);
 }
 
+static void forget_waiter(struct daemon *daemon)
+{
+    daemon->save.then = NULL;
+    daemon->save.then_covered = false;
+    event_del(daemon->save_timer);
+}
+
 static void save_done(struct pool_job *job)
 {
     struct daemon_save *save = container_of(job, struct daemon_save, job);
@@ -87,10 +94,8 @@ static void save_done(struct pool_job *job)
     if (failed && !save->complained)
         log_error("the record cannot be saved, so a restart would forget: %s", error.message);
     save->complained = failed;
-    if (then) {
-        save->then = NULL;
-        save->then_covered = false;
-    }
+    if (then)
+        forget_waiter(daemon);
     /* A failed save is not tried again by itself: the next change does. */
     if (save->dirty)
         save_submit(daemon);
@@ -111,6 +116,24 @@ void daemon_save_then(struct daemon *daemon, daemon_saved_fn then)
     assert(!daemon->save.then);
     daemon->save.then = then;
     daemon_save_start(daemon);
+}
+
+void daemon_save_then_soon(struct daemon *daemon, daemon_saved_fn then)
+{
+    daemon_save_then(daemon, then);
+    daemon_arm_timer(daemon->save_timer, daemon->config->stall_timeout_ms);
+}
+
+void daemon_save_on_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+    daemon_saved_fn then = daemon->save.then;
+    struct error error;
+
+    forget_waiter(daemon);
+    error_set(&error, ERROR_SYSTEM, "the medium of StateDirectory= does not answer");
+    log_error("the record is not saved, because %s; falling back does not wait for it", error.message);
+    then(daemon, &error);
 }
 
 /* Two daemons would each overwrite what the other one remembers. The lock ends with the process. */

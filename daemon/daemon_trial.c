@@ -401,5 +401,5 @@ void daemon_trial_reject(struct daemon *daemon)
     /* Tried again, it is told already. */
     if (!is_rejected(daemon->record, daemon->view.running))
         note_rejected(daemon);
-    daemon_save_then(daemon, on_reject_saved);
+    daemon_save_then_soon(daemon, on_reject_saved);
 }

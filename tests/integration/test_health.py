@@ -170,6 +170,26 @@ def test_the_server_is_asked_where_it_has_to_be_reachable(make_nginx, folder, fi
     assert status["last_update"]["reason"].startswith("after 2.0s the image server does not answer")
 
 
+def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, folder, release, file_slots, checks,
+                                                                         make_daemon):
+    put_check(checks, "10-app", f"while [ ! -e {folder}/go ]; do sleep 0.02; done; exit 1")
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Health={"Checks": checks},
+                         Transfer={"StallTimeout": "1s"}).start()
+    daemon.wait(lambda status: is_on_trial(status) and "10-app" in str(status["blocked_by"]), "it is on trial")
+    # The next save waits for a reader, as a medium that does not answer makes it wait.
+    record = daemon.folder / "state" / "record.json"
+    pipe = daemon.folder / "state" / "record.json.new"
+    wait_until(lambda: json.loads(record.read_text())["trial"]["stage"] == "booted" and not pipe.exists(), "all is saved")
+    os.mkfifo(pipe)
+    (folder / "go").touch()
+    daemon.wait(runs("a"), "it falls back")
+    assert "falling back does not wait for it" in daemon.log
+    # When the medium answers again, what happened is written down.
+    with open(pipe, "rb") as reader:
+        reader.read()
+    wait_until(lambda: "10-app failed" in record.read_text(), "the record is saved")
+
+
 def test_every_start_without_a_verdict_is_a_try(nginx, folder, release, file_slots, checks, make_daemon):
     put_check(checks, "10-hangs", f"echo $$ >{folder}/pid; sleep 1000")
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Boot={"Tries": 2}, Health={"Checks": checks}).start()
