@@ -4,6 +4,7 @@
  * loop's.
  *
  *   daemon.c          the loop: events in, orders out, timers, signals
+ *   daemon_arm.c      giving the target up before an installation, and arming it after
  *   daemon_boot.c     looking at the slots, and the writes of boot state
  *   daemon_check.c    asking the server, and judging what it offers
  *   daemon_health.c   the checks of a slot on trial
@@ -182,7 +183,7 @@ struct daemon {
     struct event *stop_timer;
     struct event *reboot_timer;
     struct event *judge_timer; /* a reboot is held by something that passes */
-    struct event *save_timer; /* what waits for a save goes on without it */
+    struct event *save_timer;  /* what waits for a save goes on without it */
     struct event *settle_event;
     struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[3];
@@ -329,6 +330,10 @@ const char *daemon_boot_argument(const struct daemon *daemon);
 /* Health of a slot as the status shows it: the loader's word, else the record's. */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
 
+/* daemon_arm.c: the orders of the same names. */
+void daemon_arm_invalidate(struct daemon *daemon);
+void daemon_arm_activate(struct daemon *daemon);
+
 /* daemon_trial.c */
 
 /* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
@@ -338,8 +343,6 @@ void daemon_trial_classify(struct daemon *daemon);
 void daemon_trial_read_boot_id(struct daemon *daemon);
 
 /* The orders of the same names. */
-void daemon_trial_invalidate(struct daemon *daemon);
-void daemon_trial_activate(struct daemon *daemon);
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);
 

@@ -93,7 +93,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_install_start(daemon, true);
         return;
     case UPDATE_ORDER_INVALIDATE:
-        daemon_trial_invalidate(daemon);
+        daemon_arm_invalidate(daemon);
         return;
     case UPDATE_ORDER_INSTALL:
         daemon_install_start(daemon, false);
@@ -102,7 +102,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         cancel_work(daemon);
         return;
     case UPDATE_ORDER_ACTIVATE:
-        daemon_trial_activate(daemon);
+        daemon_arm_activate(daemon);
         return;
     case UPDATE_ORDER_JUDGE_REBOOT:
         daemon_judge_reboot(daemon);

@@ -1,0 +1,147 @@
+/* The target's boot state around an installation: given up before it, armed after it: see
+ * daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <string.h>
+
+/* --- giving up the target --- */
+
+/* What is held says why. */
+static void note_refusal(struct daemon *daemon, const char *what, const struct error *error)
+{
+    if (error->kind != ERROR_REFUSED)
+        return;
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, what, error->message);
+}
+
+static void on_invalidated(struct daemon *daemon, const struct error *error)
+{
+    if (error && daemon->update.state == UPDATE_STATE_INSTALLING)
+        note_refusal(daemon, "target", error);
+    if (error)
+        daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
+    else
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
+}
+
+static void on_invalid_saved(struct daemon *daemon, const struct error *error)
+{
+    if (error)
+        on_invalidated(daemon, error);
+    else
+        daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
+}
+
+/* An operator does not want it by itself again, and what is held says why. */
+static void note_cancelled(struct daemon *daemon, const struct record_release *release)
+{
+    daemon->record->cancelled = *release;
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "cancelled",
+                     "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
+static void note_disarmed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_entry entry = {
+        .result = RECORD_RESULT_CANCELLED,
+        .time_s = daemon_now_s(),
+        .slot = daemon->target,
+        .reason = "taken back by an operator before it was booted",
+    };
+
+    note_cancelled(daemon, &record->slots[daemon->target].release);
+    memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
+    memcpy(entry.to, record->cancelled.version, sizeof(entry.to));
+    record_add_history(record, &entry);
+}
+
+static void on_slot_checked(struct daemon *daemon, const struct error *error)
+{
+    if (error) {
+        on_invalidated(daemon, error);
+        return;
+    }
+    daemon->target = slots_target(daemon->view.slots);
+    /* Nobody gives up the pending release but an operator, who does not want it again by itself. */
+    if (daemon->update.errand == UPDATE_ERRAND_DISARM)
+        note_disarmed(daemon);
+    record_set_invalid(daemon->record, daemon->target, daemon_now_s());
+    daemon_save_then(daemon, on_invalid_saved);
+}
+
+void daemon_arm_invalidate(struct daemon *daemon)
+{
+    daemon_boot_submit(daemon, DAEMON_BOOT_CHECK_SLOT, SLOT_NONE, NULL, on_slot_checked);
+}
+
+/* --- arming it --- */
+
+static void on_activated(struct daemon *daemon, const struct error *error)
+{
+    struct record *record = daemon->record;
+
+    if (error) {
+        /* The target is not open any more, so nothing is known of what it holds. */
+        record->trial.arms -= record->trial.arms > 0;
+        record_set_invalid(record, daemon->target, daemon_now_s());
+        daemon_install_remember(
+            daemon, error->kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
+            error->message);
+        note_refusal(daemon, "boot-selection", error);
+        daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
+        return;
+    }
+    record->trial.stage = RECORD_STAGE_ARMED;
+    daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
+}
+
+/* The record could not be saved: lets go of the target, which only a thread may do, and says so. */
+static void on_let_go(struct daemon *daemon, const struct error *error)
+{
+    struct error problem;
+
+    error_set(&problem, ERROR_SYSTEM, "the release is not armed, because the record cannot be saved");
+    on_activated(daemon, &problem);
+}
+
+/* The cancel came when everything was verified and only files were left to close; it was accepted, so it
+ * counts. */
+static void on_let_go_cancelled(struct daemon *daemon, const struct error *error)
+{
+    struct error problem;
+
+    note_cancelled(daemon, &daemon->installing);
+    error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
+    on_activated(daemon, &problem);
+}
+
+/* Likewise, where it may not be armed. */
+static void on_let_go_refused(struct daemon *daemon, const struct error *error)
+{
+    struct error problem = daemon->refusal;
+
+    on_activated(daemon, &problem);
+}
+
+static void on_arming_saved(struct daemon *daemon, const struct error *error)
+{
+    struct device *held = daemon->verified;
+
+    daemon->verified = NULL;
+    if (daemon->cancelled)
+        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_cancelled);
+    else if (error)
+        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
+    else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->refusal))
+        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_refused);
+}
+
+void daemon_arm_activate(struct daemon *daemon)
+{
+    record_set_arming(daemon->record, daemon->target, &daemon->installing, daemon_now_s());
+    daemon_save_then(daemon, on_arming_saved);
+}
