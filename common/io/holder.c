@@ -15,46 +15,49 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 
-/* The mount point of `device` by /proc/self/mountinfo (proc(5): third field major:minor, fifth mount point).
- */
-static char *holder_find_mount(dev_t device)
+/* The phrase for the first line of a file in /proc that `look` finds one for, or NULL. */
+static char *holder_find_line(const char *path, char *(*look)(const char *line, dev_t device), dev_t device)
 {
-    FILE *file = fopen("/proc/self/mountinfo", "re");
+    FILE *file = fopen(path, "re");
     CLEANUP_FREE char *line = NULL;
     size_t room = 0;
     char *found = NULL;
 
     if (!file)
         return NULL;
-    while (!found && getline(&line, &room, file) > 0) {
-        unsigned major_number, minor_number;
-        char point[512];
-        if (sscanf(line, "%*d %*d %u:%u %*s %511s", &major_number, &minor_number, point) == 3 &&
-            makedev(major_number, minor_number) == device)
-            found = alloc_printf("it is mounted at %s", point);
-    }
+    while (!found && getline(&line, &room, file) > 0)
+        found = look(line, device);
     fclose(file);
     return found;
 }
 
-static char *holder_find_swap(dev_t device)
+/* A line of /proc/self/mountinfo (proc(5)): its third field is major:minor, the fifth the mount point. */
+static char *holder_look_at_mount(const char *line, dev_t device)
 {
-    FILE *file = fopen("/proc/swaps", "re");
-    CLEANUP_FREE char *line = NULL;
-    size_t room = 0;
-    char *found = NULL;
+    unsigned major_number, minor_number;
+    char point[512];
 
-    if (!file)
+    if (sscanf(line, "%*d %*d %u:%u %*s %511s", &major_number, &minor_number, point) != 3 ||
+        makedev(major_number, minor_number) != device)
         return NULL;
-    while (!found && getline(&line, &room, file) > 0) {
-        char path[512];
-        struct stat status;
-        if (sscanf(line, "%511s", path) == 1 && path[0] == '/' && stat(path, &status) == 0 &&
-            S_ISBLK(status.st_mode) && status.st_rdev == device)
-            found = alloc_printf("it is in use as swap");
-    }
-    fclose(file);
-    return found;
+    return alloc_printf("it is mounted at %s", point);
+}
+
+/* A line of /proc/swaps. */
+static char *holder_look_at_swap(const char *line, dev_t device)
+{
+    char path[512];
+    struct stat status;
+
+    if (sscanf(line, "%511s", path) != 1 || path[0] != '/' || stat(path, &status) < 0 ||
+        !S_ISBLK(status.st_mode) || status.st_rdev != device)
+        return NULL;
+    return alloc_string("it is in use as swap");
+}
+
+static char *holder_find_mount(dev_t device)
+{
+    return holder_find_line("/proc/self/mountinfo", holder_look_at_mount, device);
 }
 
 /* Stacked devices (device-mapper, md, bcache) are listed in the holders folder of what they stand on. */
@@ -158,7 +161,7 @@ char *holder_describe(dev_t device)
     char *found = holder_find_mount(device);
 
     if (!found)
-        found = holder_find_swap(device);
+        found = holder_find_line("/proc/swaps", holder_look_at_swap, device);
     if (!found)
         found = holder_find_stacked(device);
     if (!found)
