@@ -34,6 +34,19 @@ void dice_fill(struct dice *dice, void *data, size_t size)
     }
 }
 
+uint8_t *noise(size_t size, uint64_t seed)
+{
+    uint8_t *data = alloc_zeroed(size + 1);
+
+    for (size_t i = 0; i < size; i++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        data[i] = (uint8_t)(seed >> 32);
+    }
+    return data;
+}
+
 char *folder_new(void)
 {
     const char *where = getenv("TMPDIR");

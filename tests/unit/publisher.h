@@ -24,6 +24,10 @@ uint32_t dice_below(struct dice *dice, uint32_t bound);
 
 void dice_fill(struct dice *dice, void *data, size_t size);
 
+/* Bytes without a pattern, the same on every machine; from another `seed` (not 0) other ones. The caller's.
+ */
+uint8_t *noise(size_t size, uint64_t seed);
+
 /* An empty folder of the test's own, owned by the caller. */
 char *folder_new(void);
 

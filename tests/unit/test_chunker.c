@@ -12,21 +12,7 @@
 
 #include "common/base/alloc.h"
 #include "common/image/chunker.h"
-
-/* Bytes without a pattern, the same on every machine. */
-static uint8_t *noise(size_t size, uint64_t seed)
-{
-    uint8_t *data = malloc(size);
-
-    assert_non_null(data);
-    for (size_t i = 0; i < size; i++) {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        data[i] = (uint8_t)(seed >> 32);
-    }
-    return data;
-}
+#include "tests/unit/publisher.h"
 
 /* docs/manifest.md word by word, and as slow. */
 static size_t cut_by_definition(const struct chunker *chunker, const uint8_t *data, size_t size)

@@ -19,6 +19,7 @@
 #include "common/image/chunk_table.h"
 #include "common/sinter/diff.h"
 #include "common/sinter/generate.h"
+#include "tests/unit/publisher.h"
 
 struct fixture {
     char folder[32];
@@ -52,21 +53,6 @@ static int tear_down(void **state)
     free(fixture->json);
     free(fixture);
     return result;
-}
-
-/* Bytes without a pattern, the same on every machine; from another `seed` other ones. */
-static uint8_t *noise(size_t size, uint64_t seed)
-{
-    uint8_t *data = malloc(size ? size : 1);
-
-    assert_non_null(data);
-    for (size_t i = 0; i < size; i++) {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        data[i] = (uint8_t)(seed >> 32);
-    }
-    return data;
 }
 
 static void write_file(const char *path, const void *data, size_t size)
