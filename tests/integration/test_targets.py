@@ -60,6 +60,19 @@ def programs_run(*command):
                    env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
 
 
+def test_a_device_that_is_swap_is_refused(nginx, small_release, loops):
+    device = loops.attach(DISK)
+    programs_run("mkswap", device)
+    try:
+        programs_run("swapon", device)
+    except subprocess.CalledProcessError:
+        pytest.skip("swap cannot be switched on here")
+    try:
+        assert_failed(moonsinter("clone", nginx.publish(small_release[0]), device), device, "swap")
+    finally:
+        programs_run("swapoff", device)
+
+
 def test_a_device_held_by_another_program_is_refused_and_the_holder_named(nginx, small_release, loops):
     device = marked(loops)
     holder = os.open(device, os.O_RDWR | os.O_EXCL)
