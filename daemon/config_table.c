@@ -80,9 +80,9 @@ const struct config_key config_keys[] = {
     {"Boot", "Program", CONFIG_TYPE_TEXT, PLACE(boot_program), .check = config_value_check_path,
      .for_backend = "custom", .summary = "The program that knows the boot loader."},
     {"Boot", "BootNameA", CONFIG_TYPE_TEXT, PLACE(boot_names[0]), "A", .check = config_value_check_boot_name,
-     .for_backend = "custom", .summary = "What the program calls slot A."},
+     .for_backend = "custom uboot", .summary = "What the program, or U-Boot's script, calls slot A."},
     {"Boot", "BootNameB", CONFIG_TYPE_TEXT, PLACE(boot_names[1]), "B", .check = config_value_check_boot_name,
-     .for_backend = "custom", .summary = "What the program calls slot B."},
+     .for_backend = "custom uboot", .summary = "What the program, or U-Boot's script, calls slot B."},
 
     {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, 32,
      .summary = "Requests under way at the same time."},

@@ -2,10 +2,11 @@
  * The `uboot` backend: variables in U-Boot's environment, all of a change set in one store. Two sets of them
  * are in use among boards; UbootVariables= names the one that the board's script goes by.
  *
- * rauc: BOOT_ORDER names the slots that may be started, BOOT_x_LEFT (hexadecimal to some and decimal to
- * others, so never over 9) how often. RAUC's script takes one at every start; ours (conf/uboot-boot.cmd) only
- * in a trial, which moonsinter_trial names, or "all" where the script had to make the environment anew. To
- * the other scripts that variable is nothing; it tells us a trial from a good slot that was merely started.
+ * rauc: BOOT_ORDER names the slots (by BootNameA= and BootNameB=) that may be started, BOOT_x_LEFT
+ * (hexadecimal to some and decimal to others, so never over 9) how often. RAUC's script takes one at every
+ * start; ours (conf/uboot-boot.cmd) only in a trial, which moonsinter_trial names, or "all" where the script
+ * had to make the environment anew. To the other scripts that variable is nothing; it tells us a trial from a
+ * good slot that was merely started.
  *
  * mender: mender_boot_part and mender_boot_part_hex name the partition, upgrade_available=1 makes U-Boot
  * count starts in bootcount, and past bootlimit it runs altbootcmd, which goes back.
@@ -95,6 +96,18 @@ static bool state_write(struct uboot_backend *backend, struct uboot_change *chan
     return !backend->doubtful;
 }
 
+/* "all" is a word of moonsinter_trial's. */
+static bool check_names(char *const *names, struct error *error)
+{
+    if (strcmp(names[SLOT_A], names[SLOT_B]) == 0)
+        return error_set(error, ERROR_REFUSED, "BootNameA= and BootNameB= are the same: %s", names[SLOT_A]);
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (strcmp(names[i], "all") == 0)
+            return error_set(error, ERROR_REFUSED, "BootName%c=all cannot be used with Backend=uboot",
+                             'A' + i);
+    return true;
+}
+
 static bool uboot_open(struct boot *boot, const struct config *config, struct error *error)
 {
     struct uboot_backend *backend = alloc_zeroed(sizeof(*backend));
@@ -106,6 +119,12 @@ static bool uboot_open(struct boot *boot, const struct config *config, struct er
     backend->tries = config->tries;
     backend->good_left = config->tries > GOOD_LEFT_MIN ? config->tries : GOOD_LEFT_MIN;
     backend->running = boot_find_running(boot, config);
+    for (int i = SLOT_A; i <= SLOT_B; i++) {
+        backend->scheme.names[i] = alloc_string(config->boot_names[i]);
+        backend->scheme.left_names[i] = alloc_printf("BOOT_%s_LEFT", config->boot_names[i]);
+    }
+    if (!check_names(config->boot_names, error))
+        return false;
     for (int i = SLOT_A; i <= SLOT_B && backend->scheme.mender; i++)
         if (!find_partition(backend, boot->root, (enum slot)i, config->slot_names[i], error))
             return false;
@@ -116,6 +135,10 @@ static void uboot_close(struct boot *boot)
 {
     struct uboot_backend *backend = boot->private;
 
+    for (int i = SLOT_A; i <= SLOT_B; i++) {
+        free(backend->scheme.names[i]);
+        free(backend->scheme.left_names[i]);
+    }
     free(backend->config);
     free(backend);
 }

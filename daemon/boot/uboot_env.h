@@ -13,7 +13,8 @@
 #include "common/base/error.h"
 
 enum {
-    UBOOT_ENV_VALUE_SIZE = 64, /* bytes with the zero; a longer value is none that we know */
+    UBOOT_ENV_VALUE_SIZE =
+        128, /* bytes with the zero, for two names of slots; a longer value is none of ours */
     UBOOT_ENV_VARIABLES_MAX = 8,
 };
 

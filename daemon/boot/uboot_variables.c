@@ -14,8 +14,8 @@ enum {
 enum rauc_variable { ORDER, A_LEFT, B_LEFT, TRIAL, RAUC_COUNT };
 enum mender_variable { PART, PART_HEX, UPGRADE, BOOTCOUNT, BOOTLIMIT, MENDER_COUNT };
 
-static const char *const rauc_names[RAUC_COUNT] = {"BOOT_ORDER", "BOOT_A_LEFT", "BOOT_B_LEFT",
-                                                   "moonsinter_trial"};
+/* Without the two that depend on the slots' names. */
+static const char *const rauc_names[RAUC_COUNT] = {[ORDER] = "BOOT_ORDER", [TRIAL] = "moonsinter_trial"};
 static const char *const mender_names[MENDER_COUNT] = {"mender_boot_part", "mender_boot_part_hex",
                                                        "upgrade_available", "bootcount", "bootlimit"};
 static const char all_on_trial[] = "all"; /* of moonsinter_trial */
@@ -26,7 +26,9 @@ void uboot_variables_name(const struct uboot_scheme *scheme, struct uboot_variab
 {
     *ret_variables = (struct uboot_variables){.count = scheme->mender ? MENDER_COUNT : RAUC_COUNT};
     for (size_t i = 0; i < ret_variables->count; i++)
-        ret_variables->list[i].name = scheme->mender ? mender_names[i] : rauc_names[i];
+        ret_variables->list[i].name = scheme->mender               ? mender_names[i]
+                                      : i == A_LEFT || i == B_LEFT ? scheme->left_names[i - A_LEFT]
+                                                                   : rauc_names[i];
 }
 
 static bool refuse_value(const struct uboot_env_variable *variable, struct error *error)
@@ -36,23 +38,24 @@ static bool refuse_value(const struct uboot_env_variable *variable, struct error
                      variable->name, variable->value);
 }
 
-static enum slot find_slot_name(const char *text, size_t length)
+static enum slot find_slot_name(const struct uboot_scheme *scheme, const char *text, size_t length)
 {
-    if (length != 1)
-        return SLOT_NONE;
-    return *text == 'A' ? SLOT_A : *text == 'B' ? SLOT_B : SLOT_NONE;
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (strlen(scheme->names[i]) == length && memcmp(text, scheme->names[i], length) == 0)
+            return (enum slot)i;
+    return SLOT_NONE;
 }
 
 /* --- RAUC's variables --- */
 
-static bool rauc_parse_order(const char *text, enum slot *ret_order)
+static bool rauc_parse_order(const struct uboot_scheme *scheme, const char *text, enum slot *ret_order)
 {
     unsigned count = 0;
 
     ret_order[0] = ret_order[1] = SLOT_NONE;
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         size_t length = strcspn(text, " ");
-        enum slot slot = find_slot_name(text, length);
+        enum slot slot = find_slot_name(scheme, text, length);
         if (slot == SLOT_NONE || count == SLOT_COUNT || ret_order[0] == slot)
             return false;
         ret_order[count++] = slot;
@@ -94,15 +97,22 @@ enum slot uboot_state_first(const struct uboot_state *state)
     return SLOT_NONE;
 }
 
-static bool rauc_parse(const struct uboot_variables *variables, struct uboot_state *ret_state,
-                       struct error *error)
+static bool rauc_parse(const struct uboot_scheme *scheme, const struct uboot_variables *variables,
+                       struct uboot_state *ret_state, struct error *error)
 {
     const struct uboot_env_variable *list = variables->list;
     struct uboot_state state = {.trial = SLOT_NONE};
 
     state.fresh = !*list[ORDER].value && !*list[A_LEFT].value && !*list[B_LEFT].value;
-    if (!rauc_parse_order(*list[ORDER].value ? list[ORDER].value : "A B", state.order))
-        return refuse_value(&list[ORDER], error);
+    if (!*list[ORDER].value) {
+        state.order[0] = SLOT_A;
+        state.order[1] = SLOT_B;
+    } else if (!rauc_parse_order(scheme, list[ORDER].value, state.order)) {
+        return error_set(error, ERROR_FORMAT,
+                         "U-Boot's environment has BOOT_ORDER=%s, which has to name %s (BootNameA=), %s "
+                         "(BootNameB=), or both; correct it with fw_setenv, or the names",
+                         list[ORDER].value, scheme->names[SLOT_A], scheme->names[SLOT_B]);
+    }
     for (int i = SLOT_A; i <= SLOT_B; i++)
         if (!rauc_parse_left(list[A_LEFT + i].value, &state.left[i]))
             return refuse_value(&list[A_LEFT + i], error);
@@ -110,17 +120,18 @@ static bool rauc_parse(const struct uboot_variables *variables, struct uboot_sta
     if (strcmp(trial, all_on_trial) == 0) {
         state.all_on_trial = true;
         state.trial = uboot_state_first(&state);
-    } else if (*trial && (state.trial = find_slot_name(trial, strlen(trial))) == SLOT_NONE) {
+    } else if (*trial && (state.trial = find_slot_name(scheme, trial, strlen(trial))) == SLOT_NONE) {
         return refuse_value(&list[TRIAL], error);
     }
     *ret_state = state;
     return true;
 }
 
-static void rauc_print(const struct uboot_state *state, struct uboot_variables *variables)
+static void rauc_print(const struct uboot_scheme *scheme, const struct uboot_state *state,
+                       struct uboot_variables *variables)
 {
     struct uboot_env_variable *list = variables->list;
-    static const char *const names[] = {"A", "B"};
+    char *const *names = scheme->names;
 
     snprintf(list[ORDER].value, UBOOT_ENV_VALUE_SIZE, "%s%s%s", names[state->order[0]],
              state->order[1] == SLOT_NONE ? "" : " ",
@@ -188,7 +199,7 @@ bool uboot_variables_parse(const struct uboot_scheme *scheme, const struct uboot
                            struct uboot_state *ret_state, struct error *error)
 {
     return scheme->mender ? mender_parse(scheme, variables, ret_state, error)
-                          : rauc_parse(variables, ret_state, error);
+                          : rauc_parse(scheme, variables, ret_state, error);
 }
 
 void uboot_variables_print(const struct uboot_scheme *scheme, const struct uboot_state *state,
@@ -197,5 +208,5 @@ void uboot_variables_print(const struct uboot_scheme *scheme, const struct uboot
     if (scheme->mender)
         mender_print(scheme, state, variables);
     else
-        rauc_print(state, variables);
+        rauc_print(scheme, state, variables);
 }

@@ -17,6 +17,8 @@ enum { UBOOT_VARIABLES_MAX = 5 };
 struct uboot_scheme {
     bool mender;                     /* else RAUC's */
     unsigned partitions[SLOT_COUNT]; /* mender: their numbers on the disk */
+    char *names[SLOT_COUNT];         /* rauc: what the script calls them */
+    char *left_names[SLOT_COUNT];    /* rauc: BOOT_x_LEFT with those */
 };
 
 struct uboot_variables {

@@ -206,6 +206,28 @@ def test_rauc_a_rejection_leaves_the_other_one_on_trial(made_anew):
             made_anew.call("reject", slot)
 
 
+def test_rauc_slots_by_other_names(tmp_path):
+    """RAUC's bootname is whatever the board's integrator chose."""
+    settings = {"UbootVariables": "rauc", "BootNameA": "system0", "BootNameB": "system-1.b"}
+    rauc = Rauc(tmp_path / "root", {"BOOT_ORDER": "system0 system-1.b", "BOOT_system0_LEFT": "3", "BOOT_system-1.b_LEFT": "3"},
+                **settings)
+    rauc.expect(next="a", trial="none", a="good", b="good")
+    rauc.call("invalidate", "b")
+    boots.assert_atomic(rauc, "arm", "b")
+    assert rauc.variables() == {"BOOT_ORDER": "system-1.b system0", "BOOT_system0_LEFT": "3", "BOOT_system-1.b_LEFT": "3",
+                                "moonsinter_trial": "system-1.b"}
+    rauc.expect(next="b", trial="b", tries_left=3, a="good", b="trial")
+    rauc.call("reject", "b")
+    assert rauc.variables()["BOOT_ORDER"] == "system0"
+    rauc.set(BOOT_ORDER="A B")
+    with pytest.raises(boots.Refused, match=r"BOOT_ORDER=A B, which has to name system0 \(BootNameA=\), system-1.b .*or the names"):
+        rauc.state()
+    for names, part in ((("x", "x"), "are the same: x"), (("all", "x"), "BootNameA=all cannot be used")):
+        rauc.configure("uboot", **{**settings, "BootNameA": names[0], "BootNameB": names[1]})
+        with pytest.raises(boots.Refused, match=part):
+            rauc.state()
+
+
 def test_rauc_without_variables(rauc):
     """A board that never saved any: the scripts' defaults."""
     for name in RAUC_FRESH:
