@@ -82,6 +82,7 @@ static void on_signal_stop(evutil_socket_t signal_number, short events, void *ow
     notify_stopping(NULL);
     daemon_arm_timer(daemon->stop_timer, STOP_TIMEOUT_MS);
     daemon_reboot_note_others(daemon);
+    daemon_trial_note_end(daemon);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_STOP},
                 signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
     daemon_settle(daemon);

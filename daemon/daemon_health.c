@@ -57,6 +57,11 @@ void daemon_health_start(struct daemon *daemon)
         .timeout_ms = config->health_timeout_ms,
     };
 
+    if (daemon_trial_is_worn(daemon)) {
+        on_verdict(daemon,
+                   &(struct health_verdict){.reason = "moonsinterd ended again and again during the trial"});
+        return;
+    }
     daemon->http_used |= config->health_server;
     daemon->health = health_start(&options, on_verdict, daemon);
 }

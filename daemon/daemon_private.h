@@ -342,6 +342,12 @@ void daemon_trial_classify(struct daemon *daemon);
 /* Which boot of the machine this is. Reads a file: before the loop runs. */
 void daemon_trial_read_boot_id(struct daemon *daemon);
 
+/* We are told to end: that start does not count against the slot on trial. */
+void daemon_trial_note_end(struct daemon *daemon);
+
+/* Whether we ended too often during this trial without being told to. */
+bool daemon_trial_is_worn(const struct daemon *daemon);
+
 /* The orders of the same names. */
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);

@@ -8,6 +8,9 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
+/* Of one boot, without a verdict. A crash may be chance, and so may a second one. */
+enum { STARTS_MAX = 3 };
+
 void daemon_trial_read_boot_id(struct daemon *daemon)
 {
     CLEANUP_FREE char *text = NULL;
@@ -128,6 +131,34 @@ static void note_armed(struct daemon *daemon)
     trial->stage = RECORD_STAGE_ARMED;
 }
 
+/* Where we are ended by a signal or a watchdog again and again, there is no verdict ever, and no end. */
+static void count_start(struct daemon *daemon)
+{
+    struct record_trial *trial = &daemon->record->trial;
+    /* Each start is a boot there, and a try. */
+    bool in_place = boot_get_abilities(daemon->boot)->in_place_reboot;
+    bool again = !in_place && trial->stage == RECORD_STAGE_BOOTED && *daemon->boot_id &&
+                 strcmp(trial->boot_id, daemon->boot_id) == 0;
+
+    trial->starts = again ? trial->starts + 1 : 1;
+    memcpy(trial->boot_id, daemon->boot_id, sizeof(trial->boot_id));
+}
+
+void daemon_trial_note_end(struct daemon *daemon)
+{
+    struct record_trial *trial = &daemon->record->trial;
+
+    if (daemon->update.state != UPDATE_STATE_TRIAL || trial->starts == 0)
+        return;
+    trial->starts--;
+    daemon_save_start(daemon);
+}
+
+bool daemon_trial_is_worn(const struct daemon *daemon)
+{
+    return daemon->record->trial.starts > STARTS_MAX;
+}
+
 static void classify_trial(struct daemon *daemon, char *reason, size_t size)
 {
     struct record_trial *trial = &daemon->record->trial;
@@ -140,7 +171,9 @@ static void classify_trial(struct daemon *daemon, char *reason, size_t size)
         trial->slot = running;
         trial->release = daemon->record->slots[running].release;
         trial->arms = 1;
+        trial->stage = RECORD_STAGE_ARMED;
     }
+    count_start(daemon);
     trial->stage = RECORD_STAGE_BOOTED;
     daemon->record->slots[running].state = BOOT_HEALTH_TRIAL;
     snprintf(reason, size, "slot %s runs on trial, %u further starts left", slot_name(running),

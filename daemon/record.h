@@ -63,8 +63,8 @@ struct record_trial {
     /* Where the firmware has to be told: somebody asked for the reboot that tries it, so that it counts. A
      * member of its own, for older versions do not understand a record with another stage in it. */
     bool reboot_asked;
-    char
-        boot_id[RECORD_BOOT_ID_SIZE]; /* REJECTED: the boot in which it was, as the kernel tells them apart */
+    char boot_id[RECORD_BOOT_ID_SIZE]; /* BOOTED, REJECTED: in this boot, as the kernel tells them apart */
+    unsigned starts; /* BOOTED: of ours in that boot, but for those that were ended in order */
 };
 
 struct record_failed {

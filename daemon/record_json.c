@@ -127,6 +127,7 @@ static void format_trial(struct json_object *root, const struct record_trial *tr
         json_object_object_add(object, "reboot_asked", json_object_new_boolean(true));
     if (*trial->boot_id)
         json_add_string(object, "boot_id", trial->boot_id);
+    json_add_u64(object, "starts", trial->starts);
     json_object_object_add(root, "trial", object);
 }
 
@@ -283,7 +284,7 @@ static void read_slots(struct reader *reader, struct json_object *root, struct r
 static void read_trial(struct reader *reader, struct json_object *root, struct record_trial *trial)
 {
     struct json_object *object = read_object(reader, root, "trial");
-    uint64_t arms = 0;
+    uint64_t arms = 0, starts = 0;
 
     if (!object)
         return;
@@ -295,6 +296,8 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
     trial->arms = (unsigned)arms;
     read_bool(reader, object, "reboot_asked", &trial->reboot_asked);
     read_text(reader, object, "boot_id", trial->boot_id, sizeof(trial->boot_id));
+    read_u64(reader, object, "starts", 1000000, &starts);
+    trial->starts = (unsigned)starts;
     if (trial->stage != RECORD_STAGE_NONE && trial->slot == SLOT_NONE)
         reader->bad = "trial";
 }

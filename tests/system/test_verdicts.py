@@ -301,6 +301,31 @@ def test_falling_back_goes_on_after_the_daemon_was_killed(make_grub_system, fold
     assert history[0]["output"] == "the camera does not answer"
 
 
+def test_a_slot_in_which_the_daemon_ends_again_and_again_is_left(make_grub_system, folder):
+    system = make_grub_system("b", "moonsinter_order=B A", "moonsinter_A_ok=1", "moonsinter_A_left=0",
+                              "moonsinter_B_ok=0", "moonsinter_B_left=2")
+    put_check(system, "10-hangs", "exec sleep 1000")
+    configure(system, "http://127.0.0.1:1/image", boot=GRUB, mode="install")
+    system.write("/etc/systemd/system/moonsinterd.service.d/51-soon.conf", "[Service]\nRestartSec=100ms\n")
+    system.run("systemctl", "start", "moonsinterd.service")
+    pid = 0
+
+    def wait_for_another():
+        status = system.wait(lambda status: status["daemon"]["pid"] != pid and "10-hangs" in str(status["blocked_by"]),
+                             "the trial goes on")
+        return status["daemon"]["pid"]
+    # Whoever restarts it says nothing against the release.
+    pid = wait_for_another()
+    system.run("systemctl", "restart", "moonsinterd.service")
+    for _ in range(3):
+        pid = wait_for_another()
+        os.kill(system.pid_here(), signal.SIGKILL)
+    assert system.wait_end() == -signal.SIGHUP
+    record = json.loads((folder / "state" / "record.json").read_text())
+    assert record["slots"]["b"]["state"] == "bad" and "moonsinter_order=A B\n" in (folder / "grub" / "grubenv").read_text()
+    assert record["history"][-1]["reason"] == "moonsinterd ended again and again during the trial"
+
+
 def test_a_slot_whose_daemon_does_not_start_is_left(system):
     """The drop-in that docs/health.md tells of, with less patience."""
     system.write("/etc/systemd/system/moonsinter-verdict.service.d/leave.conf",
