@@ -3,8 +3,14 @@
 QEMU's blklogwrites writes the log, in the format of Linux's dm-log-writes. A write is safe once a flush that began after it
 has ended; of the writes after the last flush any may have reached the medium, in any order. Judged are, before each flush
 and at the end: none of the pending writes, all of them, each one alone, and random halves. Each one alone is what finds a
-missing flush without any chance in it: the write that selects a slot is there, and nothing that it relies on is."""
+missing flush without any chance in it: the write that selects a slot is there, and nothing that it relies on is. A write
+to what selects a slot may be torn, too: its first or its last half is there.
+
+Several disks have a log each, and a flush is good for its own disk only. In which order the entries of all logs were made is
+in QEMU's trace of what it writes, the logs included; an entry is made when its write or flush is done."""
+import collections
 import random
+import re
 import struct
 
 FLUSH, FUA, DISCARD = 1, 2, 4
@@ -13,24 +19,40 @@ SECTOR = 512
 END = object()
 
 
-def logged_disk(path, log, name="disk"):
+def logged_disk(path, log, name, boot):
     """Arguments for a virtio disk of which everything is logged."""
     log.write_bytes(b"")
     return ["-drive", f"driver=blklogwrites,log-super-update-interval=1,file.driver=raw,file.file.driver=file,"
             f"file.file.filename={path},log.driver=file,log.filename={log},log-sector-size={SECTOR},if=none,id={name}",
-            "-device", f"virtio-blk-pci,drive={name},bootindex=1"]
+            "-device", f"virtio-blk-pci,drive={name}" + (",bootindex=1" if boot else "")]
+
+
+def traced(path):
+    """Arguments that have QEMU write down the order of its writes."""
+    return ["-trace", "enable=bdrv_co_pwritev_part", "-D", str(path)]
 
 
 class Write:
-    def __init__(self, offset, size, flags, place):
-        self.offset, self.size, self.flags, self.place = offset, size, flags, place
+    """A write, or where it has no size a flush. `place`: where in the log its data are."""
+
+    def __init__(self, log, offset, size, flags, place):
+        self.log, self.offset, self.size, self.flags, self.place = log, offset, size, flags, place
+
+    def data(self):
+        if self.flags & DISCARD:
+            return bytes(self.size)
+        self.log.file.seek(self.place)
+        return self.log.file.read(self.size)
+
+    def part(self, begin, end):
+        return Write(self.log, self.offset + begin, end - begin, self.flags, self.place + begin)
 
 
 class Log:
-    """The log, entry by entry; data are read when they are asked for."""
+    """The log of one disk, entry by entry; data are read when they are asked for."""
 
-    def __init__(self, path):
-        self.file, self.entries = open(path, "rb"), []
+    def __init__(self, path, disk):
+        self.file, self.disk, self.entries = open(path, "rb"), disk, []
         magic, _, _, sector = struct.unpack("<QQQI", self.file.read(28))
         assert magic == MAGIC and sector == SECTOR, "not a log of blklogwrites"
         self.file.seek(SECTOR)
@@ -38,25 +60,36 @@ class Log:
             number, count, flags, _ = struct.unpack("<QQQQ", header[:32])
             if not count and not flags:
                 break
-            self.entries.append(Write(number * SECTOR, count * SECTOR, flags, self.file.tell()))
+            self.entries.append(Write(self, number * SECTOR, count * SECTOR, flags, self.file.tell()))
             if not flags & DISCARD:
                 self.file.seek(count * SECTOR, 1)
 
-    def data(self, write):
-        if write.flags & DISCARD:
-            return bytes(write.size)
-        self.file.seek(write.place)
-        return self.file.read(write.size)
+
+def in_order(logs, trace):
+    """The entries of all logs in the order in which they were made."""
+    made = collections.defaultdict(dict)
+    for number, line in enumerate(trace.read_text(errors="replace").splitlines()):
+        if found := re.match(r"bdrv_co_pwritev_part bs (\S+) offset (\d+) bytes (\d+) ", line):
+            made[found[1]][int(found[2]), int(found[3])] = number
+    ordered = []
+    for log in logs:
+        # Header and data are one write, at a place of its own in the log.
+        wanted = [(entry.place - SECTOR, SECTOR + (0 if entry.flags & DISCARD else entry.size)) for entry in log.entries]
+        numbers = [places for places in made.values() if all(place in places for place in wanted)]
+        assert len(numbers) == 1, f"{len(numbers)} of QEMU's files were written as the log of {log.disk} was"
+        ordered += [(numbers[0][place], entry) for place, entry in zip(wanted, log.entries)]
+    return [entry for _, entry in sorted(ordered, key=lambda pair: pair[0])]
 
 
 class Region:
-    """A stretch of the disk that should hold an image: the sectors that differ from it."""
+    """A stretch of the disk that should hold an image: the sectors that differ from it. `original`: the disk as it was before
+    the first entry."""
 
-    def __init__(self, disk, offset, image):
-        self.begin, self.wrong = offset, set()
+    def __init__(self, disk, original, offset, image):
+        self.disk, self.begin, self.wrong = disk, offset, set()
         self.image = image.read_bytes()
         self.end = offset + len(self.image)
-        with open(disk, "rb") as file:
+        with open(original, "rb") as file:
             file.seek(offset)
             held = file.read(len(self.image))
         for place in range(0, len(self.image), 1 << 20):
@@ -75,15 +108,15 @@ class Region:
                 wrong.add(sector)
 
     def touches(self, write):
-        return write.offset < self.end and write.offset + write.size > self.begin
+        return write.log.disk == self.disk and write.offset < self.end and write.offset + write.size > self.begin
 
 
 class Small:
     """A few sectors that are read as they are, such as a loader's variables."""
 
-    def __init__(self, disk, offset, size):
-        self.begin, self.end = offset, offset + size
-        with open(disk, "rb") as file:
+    def __init__(self, disk, original, offset, size):
+        self.disk, self.begin, self.end = disk, offset, offset + size
+        with open(original, "rb") as file:
             file.seek(offset)
             self.bytes = bytearray(file.read(size))
 
@@ -104,45 +137,54 @@ class State:
     def copy(self):
         return State(self.regions, self.small, {name: set(sectors) for name, sectors in self.wrong.items()}, bytearray(self.held))
 
-    def apply(self, log, write):
-        if not write.size:
-            return
+    def apply(self, write):
         concerned = [name for name, region in self.regions.items() if region.touches(write)]
-        if concerned or self.small.touches(write):
-            data = log.data(write)
-            for name in concerned:
-                self.regions[name].apply(self.wrong[name], write, data)
+        data = write.data()
+        for name in concerned:
+            self.regions[name].apply(self.wrong[name], write, data)
+        if self.small.touches(write):
             self.small.apply(self.held, write, data)
+
+    def with_only(self, writes):
+        """This, and these writes."""
+        state = self.copy()
+        for write in writes:
+            state.apply(write)
+        return state
 
     def is_whole(self, name):
         return not self.wrong[name]
 
 
-def states(log, regions, small, seed=1, halves=2):
-    """Yields (number of the entry it is before, how, State) for every crash state. Writes that touch neither a region nor
+def states(entries, regions, small, seed=1):
+    """Yields (number of the entry it is before, how, State) for every crash state, once. Writes that touch neither a region nor
     `small` change nothing that is judged, so they are left out of the states with one write."""
     safe = State(regions, small, {name: set(region.wrong) for name, region in regions.items()}, bytearray(small.bytes))
-    chance, pending = random.Random(seed), []
-    watched = [*regions.values(), small]
-    for number, entry in enumerate([*log.entries, END]):
+    chance, watched = random.Random(seed), [*regions.values(), small]
+    pending, known, is_new = [], set(), True
+    for number, entry in enumerate([*entries, END]):
         if entry is END or entry.flags & FLUSH:
-            yield number, "none of the pending writes", safe
-            for write in pending:
-                alone = safe.copy()
-                alone.apply(log, write)
-                yield number, f"only the write at {write.offset}", alone
-            for _ in range(halves if len(pending) > 1 else 0):
-                half = safe.copy()
-                for write in pending:
-                    if chance.random() < 0.5:
-                        half.apply(log, write)
-                yield number, "a random half", half
-            for write in pending:
-                safe.apply(log, write)
-            pending = []
+            if is_new:
+                yield number, "none of the pending writes", safe
+            fresh = [write for write in pending if is_new or write not in known]
+            for write in fresh:
+                yield number, f"only the write at {write.offset}", safe.with_only([write])
+                if small.touches(write) and write.size > SECTOR:
+                    half = write.size // SECTOR // 2 * SECTOR
+                    yield number, f"half of the write at {write.offset}", safe.with_only([write.part(0, half)])
+                    yield number, f"the other half of the write at {write.offset}", safe.with_only([write.part(half, write.size)])
+            for _ in range(2 if fresh and len(pending) > 1 else 0):
+                yield number, "a random half", safe.with_only([write for write in pending if chance.random() < 0.5])
+            known, is_new = set(pending), False
+            if entry is END:
+                yield number, "all of it", safe.with_only(pending)
+                return
+            # The flush is good for its own disk.
+            flushed = [write for write in pending if write.log is entry.log]
+            pending = [write for write in pending if write.log is not entry.log]
+            safe, is_new = safe.with_only(flushed), bool(flushed)
         if entry is not END and entry.size and any(region.touches(entry) for region in watched):
             if entry.flags & FUA:
-                safe.apply(log, entry)
+                safe, is_new = safe.with_only([entry]), True
             else:
                 pending.append(entry)
-    yield len(log.entries), "all of it", safe

@@ -45,6 +45,10 @@ class Device:
         """Makes the disks; returns QEMU's arguments for them."""
         raise NotImplementedError
 
+    def drive(self, path, name="disk", boot=True):
+        """QEMU's arguments for one of them."""
+        return machine.disk(path, name, boot=boot)
+
     def expect_start(self, slot):
         """Until the loader says that it starts that slot."""
         raise NotImplementedError
@@ -90,9 +94,9 @@ class GrubDevice(Device):
     def make_disks(self):
         self.disk, self.boot_disk = disks.make_grub_disk(self.folder, self.images[1], None, SLOT_MIB, systems.KERNEL_OPTIONS,
                                                          self.slots_apart)
-        arguments = machine.disk(self.disk.path, boot=not self.slots_apart)
+        arguments = self.drive(self.disk.path, boot=not self.slots_apart)
         if self.slots_apart:
-            arguments += machine.disk(self.boot_disk.path, "boot")
+            arguments += self.drive(self.boot_disk.path, "boot")
         return arguments
 
     def expect_start(self, slot):
@@ -109,7 +113,7 @@ class UbootDevice(Device):
 
     def make_disks(self):
         self.disk = disks.make_uboot_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS)
-        return [*machine.disk(self.disk.path), "-bios", disks.UBOOT]
+        return [*self.drive(self.disk.path), "-bios", disks.UBOOT]
 
     def expect_start(self, slot):
         self.machine.expect(f"moonsinter: starting slot {slot.upper()}")
@@ -133,7 +137,7 @@ class SystemdBootDevice(Device):
                                                  self.guest.initrd)
         variables = self.folder / "variables.fd"
         shutil.copy(disks.OVMF / "OVMF_VARS_4M.fd", variables)
-        return [*machine.disk(self.disk.path),
+        return [*self.drive(self.disk.path),
                 "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={disks.OVMF}/OVMF_CODE_4M.fd",
                 "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
 
@@ -156,7 +160,7 @@ class TrybootDevice(Device):
     def make_disks(self):
         self.disk = self.make_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS, self.guest.kernel,
                                    self.guest.initrd)
-        return machine.disk(self.disk.path, boot=False)
+        return self.drive(self.disk.path, boot=False)
 
     def make_machine(self, make_machine, arguments):
         return make_machine(arguments, kind=raspberry.Pi, disk=self.disk)

@@ -22,6 +22,8 @@ HEALTH = {"/etc/moonsinter/health.d/50-look": "#!/bin/sh\nsleep 3\n"}
 PHASES = ["start", "download", "verify", "arm", "shut down", "load", "start on trial", "trial", "after"]
 # How long a phase takes as long as none has been seen to its end, and what "after" is.
 LENGTH_S = 2.0
+# The daemon is up before the network may be; its own next try would be minutes later.
+ASK_AGAIN_S = 20
 ON_CONSOLE = {b"reboot: Restarting system": "load", b"moonsinter: starting slot": "kernel", b" is up in slot ": "up"}
 
 
@@ -42,7 +44,7 @@ class Killer:
         self.good = self.newest = 1
         self.finished = self.failed = 0
         self.fell, self.lengths = collections.Counter(), {}
-        self.on_trial = self.asked = False
+        self.on_trial, self.ask_at = False, 0
         self.maker = maker
         self.prepare()
         self.publish()
@@ -61,7 +63,7 @@ class Killer:
         shutil.rmtree(release.parent)
         self.device.images.pop(self.newest).unlink()
         self.prepare()
-        self.on_trial = self.asked = False
+        self.on_trial, self.ask_at = False, 0
 
     # --- power --------------------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class Killer:
             held = hashlib.sha256(self.device.disk.read(f"root-{slot}", self.size)).hexdigest()
             assert held in self.known, f"slot {slot} is bootable and torn: {dict(self.fell)}"
         self.on_trial = starts in bootable and f"moonsinter_{starts.upper()}_ok=0\n".encode() in block
-        self.asked, self.stage, self.last_phase = False, "load", None
+        self.ask_at, self.stage, self.last_phase = 0, "load", None
         self.machine.start()
 
     # --- what it does -------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ class Killer:
             return
         if stage == "load":
             # What reboots by itself has armed something; and who told the status is gone.
-            self.on_trial, self.asked, self.machine.status = True, False, None
+            self.on_trial, self.ask_at, self.machine.status = True, 0, None
         if stage == "up":
             up = int(re.findall(rb"system (\d+) is up in slot", self.machine.console)[-1])
             assert up in (self.good, self.newest), f"release {up} came up\n{self.machine.tail()}"
@@ -118,13 +120,14 @@ class Killer:
         status = self.machine.status
         if self.stage != "up" or not status or status["state"] not in ("idle", "held"):
             return False
-        failed = "failed-before" in [block["what"] for block in status["blocked_by"]]
+        failed = (status["update"]["version"] == str(self.newest) and
+                  "failed-before" in [block["what"] for block in status["blocked_by"]])
         self.failed += failed
         if failed or self.note_good():
             return True
-        if not self.asked:
+        if time.monotonic() > self.ask_at:
             self.machine.post("moonsinter check >/dev/null")
-            self.asked = True
+            self.ask_at = time.monotonic() + ASK_AGAIN_S
         return False
 
     def step(self):
