@@ -43,14 +43,14 @@ def free_bytes(path):
     return info.f_bavail * info.f_frsize
 
 
-@pytest.fixture
-def folder(request):
-    """An empty folder with room for images; after a failure its small files (logs, configuration) stay."""
+def make_folder():
+    """An empty folder with room for images."""
     images.CACHE.mkdir(parents=True, exist_ok=True)
-    path = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=images.CACHE))
-    yield path
-    failed = any(getattr(request.node, f"report_{when}", None) and getattr(request.node, f"report_{when}").failed
-                 for when in ("setup", "call"))
+    return pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=images.CACHE))
+
+
+def clear_folder(path, failed):
+    """Removes it; after a failure its small files (logs, configuration) stay."""
     if not failed:
         shutil.rmtree(path)
         return
@@ -58,6 +58,19 @@ def folder(request):
         if file.is_file() and not file.is_symlink() and file.stat().st_size > 5_000_000:
             file.unlink()
     print(f"\nwhat the test left stays in {path}")
+
+
+def has_failed(node):
+    """Whether a test that comes to its end has failed so far."""
+    return any(getattr(node, f"report_{when}", None) and getattr(node, f"report_{when}").failed for when in ("setup", "call"))
+
+
+@pytest.fixture
+def folder(request):
+    """An empty folder with room for images; after a failure its small files stay."""
+    path = make_folder()
+    yield path
+    clear_folder(path, has_failed(request.node))
 
 
 @pytest.fixture(autouse=True)

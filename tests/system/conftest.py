@@ -75,3 +75,60 @@ def make_machine(folder):
     yield make
     for one in made:
         one.cut()
+
+
+class Bench:
+    """Machines of one kind, of which one goes from test to test as long as they pass: a machine has a long life, and its
+    image and disk cost more than many a test."""
+
+    def __init__(self, kind, guest, installed):
+        self.kind, self.guest, self.installed = kind, guest, installed
+        self.folder = self.nginx = self.device = None
+        self.machines = []
+
+    def make_machine(self, *arguments, kind=machine.Machine, **options):
+        self.machines.append(kind(self.folder / f"machine-{len(self.machines)}", *arguments, **options))
+        return self.machines[-1]
+
+    def take(self):
+        """A device that runs a good release and has nothing to do."""
+        if not self.folder:
+            self.folder = _shared.make_folder()
+            self.nginx = _shared.web.Nginx(self.folder / "nginx")
+            # It looks at the server at each start, without delay: what it does after a fall-back, it does by itself.
+            self.device = self.kind(self.folder, self.guest, self.installed, self.nginx, self.make_machine,
+                                    update_keys="RandomizedDelay=0\n")
+            self.device.publish_running()
+            self.device.start()
+            self.device.machine.wait_status(lambda status: status["state"] == "idle" and
+                                            (status["last_check"] or {}).get("result") == "up-to-date", "it has looked")
+        return self.device
+
+    def clear(self, failed=False):
+        """Ends it, so that the next one is new."""
+        for one in self.machines:
+            one.cut()
+        if self.nginx:
+            self.nginx.stop()
+        if self.folder:
+            _shared.clear_folder(self.folder, failed)
+        self.folder = self.nginx = self.device = None
+        self.machines = []
+
+
+@pytest.fixture(scope="module")
+def bench(request, guest, installed):
+    """For a kind of device, which the test names as its parameter."""
+    made = Bench(request.param, guest, installed)
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def device(request, bench):
+    """One that earlier tests may have used; it runs a good release (`slot`, `version`), and nothing is under way."""
+    try:
+        yield bench.take()
+    finally:
+        if _shared.has_failed(request.node):
+            bench.clear(failed=True)

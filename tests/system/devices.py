@@ -23,13 +23,15 @@ class Device:
     machine_type = "q35"
     boot_keys = "Tries=2\n"
     one_try = False
+    slot, version = "a", 1  # what runs and is good
 
-    def __init__(self, folder, guest, installed, nginx, make_machine, mode="reboot", unit_drop_in="", files=None):
+    def __init__(self, folder, guest, installed, nginx, make_machine, mode="reboot", unit_drop_in="", files=None, update_keys=""):
         if missing := machine.missing_programs(machine.QEMU, *self.needs):
             pytest.skip(f"not installed: {', '.join(missing)} (tests/packages --install system)")
         self.folder, self.nginx = folder, nginx
         self.systems = systems.Systems(folder / "systems", guest, installed, IMAGE_MIB, self.fstab, self.backend,
-                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys), unit_drop_in)
+                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys, update_keys),
+                                       unit_drop_in)
         self.guest, self.files = guest, {**self.layout(), **(files or {})}
         self.images = {1: self.systems.make(1, self.files)}
         self.machine = self.make_machine(make_machine, self.make_disks())
@@ -63,14 +65,36 @@ class Device:
         self.expect_up(1, "a")
         return self.machine.wait_status(lambda status: status["state"] == "idle", "the daemon is up")
 
+    @property
+    def other_slot(self):
+        return "b" if self.slot == "a" else "a"
+
+    def expect_old(self):
+        """Until what ran before runs again."""
+        self.expect_start(self.slot)
+        self.expect_up(self.version, self.slot)
+
+    def publish_next(self, files=None):
+        """Publishes a release that is newer than all before; returns its version."""
+        version = max(self.images) + 1
+        self.publish(version, files)
+        return version
+
     def make_release(self, version, files=None, noise_mib=0):
         """Makes a release that is not published yet; returns its path."""
         self.images[version] = self.systems.make(version, {**self.files, **(files or {})}, noise_mib)
+        return self.release(version)
+
+    def release(self, version):
         return make_release(self.folder / f"release-{version}", self.images[version], version=str(version), serial=version)
 
     def publish(self, version, files=None, noise_mib=0):
         """Publishes a release."""
         self.nginx.publish(self.make_release(version, files, noise_mib))
+
+    def publish_running(self):
+        """Publishes what the machine was delivered with."""
+        self.nginx.publish(self.release(1))
 
     def check(self):
         self.machine.api("POST", "/v1/check")

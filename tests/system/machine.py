@@ -144,6 +144,7 @@ class Machine:
         while True:
             found = look()
             if found:
+                self.log.write(f"\n=== {what}, after {time.monotonic() - deadline + timeout:.0f} s\n".encode())
                 return found
             assert time.monotonic() < deadline, f"{what}: not within {timeout} s\n{self.tail()}"
             if self.process.poll() is not None:

@@ -52,20 +52,44 @@ ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc
 UNITS = {"network.service": NETWORK, "shell.service": SHELL, "events.service": EVENTS, "up.service": UP}
 
 
-# Releases that are no good: the files that make them so, whether they come up far enough to say so themselves, and a
-# word of the reason that is told.
+class NoGood:
+    """A release that is no good: the `files` that make it so, what the console `shows` of each try, whether it `stands_still`
+    until somebody pulls the plug, and what is told afterwards: a word of the `reason`, and the `output` of a health check."""
+
+    def __init__(self, files, reason, tries=2, shows=None, output=None, stands_still=False):
+        self.files, self.reason, self.tries = files, reason, tries
+        self.shows, self.output, self.stands_still = shows, output, stands_still
+
+
+SYSTEMD = "/usr/lib/systemd/systemd"
+# systemd handles a crash of its own by standing still, and feeds the watchdog no more.
+CRASH = """[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+ExecStart=/bin/kill -SEGV 1
+"""
 NO_GOOD = {
-    # Comes up, and finds itself unfit: sent back at once.
-    "health": ({"/etc/moonsinter/health.d/50-pump": "#!/bin/sh\necho the pump does not answer\nexit 1\n"}, True,
-               "50-pump failed"),
+    # Comes up, and finds itself unfit: sent back at once, no second try.
+    "health": NoGood({"/etc/moonsinter/health.d/50-pump": "#!/bin/sh\necho asking the pump\necho the pump does not answer >&2\nexit 7\n"},
+                     "health check 50-pump failed with exit status 7", tries=1,
+                     output="asking the pump\nthe pump does not answer"),
     # PID 1 ends, and the kernel with it.
-    "panic": ({"/usr/lib/systemd/systemd": "#!/bin/sh\nexit 1\n"}, False, "never came up"),
+    "panic": NoGood({SYSTEMD: "#!/bin/sh\nexit 1\n"}, "never came up", shows="Kernel panic - not syncing: Attempted to kill init"),
+    # PID 1 hangs when the watchdog runs.
+    "hang": NoGood({"/etc/systemd/system/crash.service": CRASH,
+                    "/etc/systemd/system/sysinit.target.wants/crash.service": CRASH}, "never came up",
+                   shows="softdog: Initiating system reboot"),
+    # PID 1 hangs before anybody has opened the watchdog.
+    "stuck": NoGood({SYSTEMD: "#!/bin/sh\necho init hangs >/dev/console\nexec sleep infinity\n"}, "never came up",
+                    shows="init hangs", stands_still=True),
 }
 
 
-def settings(port, backend, mode="reboot", boot_keys=""):
+def settings(port, backend, mode="reboot", boot_keys="", update_keys=""):
     """What moonsinterd in a guest is told."""
-    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n"
+    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n{update_keys}[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n"
             f"[Boot]\nBackend={backend}\n{boot_keys}[Transfer]\nStallTimeout=60s\n")
 
 
