@@ -24,10 +24,11 @@ QEMU = "qemu-system-x86_64"
 class Machine:
     """One emulator. start() after a cut or an end starts it again on the same disks."""
 
-    def __init__(self, folder, arguments, machine="q35", memory_mib=384):
+    def __init__(self, folder, arguments, machine="q35", memory_mib=384, processors=2):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.arguments, self.machine, self.memory_mib = [str(word) for word in arguments], machine, memory_mib
+        self.processors = processors
         self.process = None
         self.console = self.shell = self.events = b""
         self.seen = self.begun = 0
@@ -44,8 +45,8 @@ class Machine:
         for name in ("console", "shell", "events"):
             serial += ["-serial", f"unix:{self.sockets}/{name},server=on,wait=off"]
         # Stopped, until somebody listens to its console.
-        command = [QEMU, "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(self.memory_mib), "-nodefaults", "-no-user-config",
-                   "-display", "none", "-M", self.machine, *serial, "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off", "-S",
+        command = [QEMU, "-accel", "tcg,thread=multi", "-smp", str(self.processors), "-m", str(self.memory_mib), "-nodefaults",
+                   "-no-user-config", "-display", "none", "-M", self.machine, *serial, "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off", "-S",
                    "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
                    # Without it, whoever asks for random numbers first waits for them.
                    "-device", "virtio-rng-pci", *self.arguments, *extra]
