@@ -110,34 +110,40 @@ static bool load_config(const struct options *options, struct config **ret_confi
     return loaded;
 }
 
-int main(int argc, char **argv)
+static int run(const struct options *options)
 {
-    struct options options = {0};
     struct config *config = NULL;
     struct daemon *daemon;
     struct error error;
-    int status = parse_options(argc, argv, &options);
-    CLEANUP_FREE char *url = options.url;
 
-    if (status >= 0)
-        return status;
-    log_init(options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, getenv("JOURNAL_STREAM") != NULL);
-    if (options.doctor)
-        return doctor_run(&options.request, isatty(STDOUT_FILENO), stdout);
-    bool loaded = load_config(&options, &config);
-    if (options.check_config && config)
+    log_init(options->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, getenv("JOURNAL_STREAM") != NULL);
+    if (options->doctor)
+        return doctor_run(&options->request, isatty(STDOUT_FILENO), stdout);
+    bool loaded = load_config(options, &config);
+    if (options->check_config && config)
         config_print(config, stdout);
-    if (!loaded || options.check_config) {
+    if (!loaded || options->check_config) {
         config_free(config);
         return loaded ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    if (!daemon_new(&options.request, config, &daemon, &error)) {
+    if (!daemon_new(&options->request, config, &daemon, &error)) {
         log_error("%s", error.message);
         notify_stopping(error.message);
         config_free(config);
         return EXIT_FAILURE;
     }
-    status = daemon_run(daemon);
+    int status = daemon_run(daemon);
     daemon_free(daemon);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    int status = parse_options(argc, argv, &options);
+
+    if (status < 0)
+        status = run(&options);
+    free(options.url);
     return status;
 }
