@@ -1,6 +1,7 @@
 """The daemon on each boot loader that goes back by itself, on the machine made of loop devices of test_rpi_cmdline: an
 update is tried and marked good, and one that never comes up is left, told of and not tried for ever. The loaders are
 played here on the files they read; tests/system boots the real ones."""
+import contextlib
 import datetime
 import os
 import shutil
@@ -9,6 +10,7 @@ import zlib
 
 import pytest
 
+import programs
 from releases import make_release
 from test_rpi_cmdline import BOOT, SIZE, Machine, make_root
 
@@ -179,9 +181,13 @@ class LoaderMachine(Machine):
         """Until the machine was told to reboot."""
         self.wait(lambda _: (self.systemd / "asked").exists(), "the reboot is asked for")
 
+    def ask_reboot(self):
+        """As an operator does it; it is refused while the server is being asked, each second."""
+        programs.wait_until(lambda: self.request("POST", "/v1/reboot")[0] == 202, "the reboot is accepted")
+
     def reboot(self):
-        """As an operator does it. What is left to do is to start it."""
-        self.post("reboot")
+        """What is left to do is to start it."""
+        self.ask_reboot()
         self.wait_asked()
         assert self.stop() == 0
 
@@ -347,16 +353,18 @@ def test_a_power_cut_before_the_reboot_costs_one_try(machine, folder, nginx):
     assert machine.power_on() == 0
     machine.wait(armed, "it is armed")
     # Without a record of it there would be no end of tries.
-    record = machine.folder / "state" / "record.json"
-    text = record.read_text()
-    record.unlink()
-    record.mkdir()
-    machine.post("reboot")
+    in_the_way = machine.folder / "state" / "record.json.new"
+
+    def put_in_the_way():
+        with contextlib.suppress(FileExistsError):  # it is being saved right now
+            in_the_way.mkdir()
+        return in_the_way.is_dir()
+    programs.wait_until(put_in_the_way, "the record cannot be saved")
+    machine.ask_reboot()
     machine.wait(lambda status: status["last_error"] and "not tried" in status["last_error"]["message"], "it is refused")
     assert not (machine.systemd / "asked").exists()
-    record.rmdir()
-    record.write_text(text)
-    machine.post("reboot")
+    in_the_way.rmdir()
+    machine.ask_reboot()
     machine.wait_asked()
     machine.kill()
     (machine.systemd / "reboot-param").unlink()
