@@ -80,6 +80,14 @@ void daemon_check_cancel(struct daemon *daemon)
     daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
 }
 
+/* Whether the reboot that was counted last is to end this boot, so that nothing is known of it yet. */
+static bool is_last_counted(const struct daemon *daemon)
+{
+    const struct record_trial *trial = &daemon->record->trial;
+
+    return trial->reboots && strcmp(trial->reboot_boot_id, daemon->boot_id) == 0;
+}
+
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
 {
     const struct record *record = daemon->record;
@@ -109,6 +117,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .falling_back = daemon->update.falling_back,
         .next_invalid =
             next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
+        .reboots_in_vain = record->trial.reboots - is_last_counted(daemon),
         .reboot_argument = daemon_boot_argument(daemon),
         .windows = daemon->config->windows,
         .window_count = daemon->config->window_count,

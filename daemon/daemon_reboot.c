@@ -270,9 +270,21 @@ static bool note_asked(struct daemon *daemon)
     return true;
 }
 
+/* Once a boot, however often it is asked for. */
+static void count_boot(struct daemon *daemon)
+{
+    struct record_trial *trial = &daemon->record->trial;
+
+    if (strcmp(trial->reboot_boot_id, daemon->boot_id) == 0)
+        return;
+    trial->reboots++;
+    memcpy(trial->reboot_boot_id, daemon->boot_id, sizeof(trial->reboot_boot_id));
+}
+
 void daemon_reboot(struct daemon *daemon)
 {
     note_asked(daemon);
+    count_boot(daemon);
     if (daemon->update.falling_back)
         daemon_save_then_soon(daemon, on_reboot_saved);
     else

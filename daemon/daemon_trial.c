@@ -113,6 +113,7 @@ static void note_good(struct daemon *daemon, enum slot slot)
         memcpy(entry.to, record->slots[slot].release.version, sizeof(entry.to));
         record_add_history(record, &entry);
     }
+    record->trial.reboots = 0;
     record_set_good(record, slot, daemon_now_s());
 }
 
@@ -174,6 +175,7 @@ static void classify_trial(struct daemon *daemon, char *reason, size_t size)
         trial->stage = RECORD_STAGE_ARMED;
     }
     count_start(daemon);
+    trial->reboots = 0;
     trial->stage = RECORD_STAGE_BOOTED;
     daemon->record->slots[running].state = BOOT_HEALTH_TRIAL;
     snprintf(reason, size, "slot %s runs on trial, %u further starts left", slot_name(running),

@@ -10,6 +10,9 @@
 #include "common/base/timestamp.h"
 #include "common/image/rollout.h"
 
+/* One or two may be somebody's doing: another entry picked from the loader's menu, say. */
+enum { REBOOTS_IN_VAIN_MAX = 3 };
+
 /* A rule returns true for "no objection"; otherwise it has filled why (and until_s where it knows). */
 struct policy_rule {
     const char *what;
@@ -196,6 +199,19 @@ static bool judge_next(const struct policy_input *input, struct policy_block *bl
                   "moonsinter reboot goes there nevertheless");
 }
 
+/* Where the loader lacks our script, say, or reads another file than the one that is written. Rebooting on
+ * and on would leave the machine good for nothing. */
+static bool judge_loader(const struct policy_input *input, struct policy_block *block)
+{
+    if (!policy_wants_reboot(input) || input->reboots_in_vain < REBOOTS_IN_VAIN_MAX || input->operator_asked)
+        return true;
+    return object(
+        block,
+        "the boot loader was to start the other slot and started this one, %u times; see that it goes by "
+        "the boot selection (docs/boot.md), then run moonsinter reboot",
+        input->reboots_in_vain);
+}
+
 static bool judge_window(const struct policy_input *input, struct policy_block *block)
 {
     uint64_t until_s;
@@ -246,10 +262,8 @@ static const struct policy_rule install_rules[] = {
 };
 
 static const struct policy_rule reboot_rules[] = {
-    {"no-fallback", judge_fall_back},
-    {"next-slot-invalid", judge_next},
-    {"reboot-window", judge_window},
-    {"reboot-argument", judge_argument},
+    {"no-fallback", judge_fall_back}, {"next-slot-invalid", judge_next},   {"loader-stays", judge_loader},
+    {"reboot-window", judge_window},  {"reboot-argument", judge_argument},
 };
 
 static void judge_all(const struct policy_rule *rules, size_t count, const struct policy_input *input,

@@ -58,6 +58,8 @@ struct policy_input {
     bool allow_no_fallback; /* AllowNoFallback=yes */
     bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
     bool next_invalid;      /* what boots next is recorded to hold no whole image */
+    unsigned
+        reboots_in_vain; /* boots that were ended for the slot that boots next, and this one runs still */
     const char *reboot_argument; /* what the firmware has to be told to try what is armed; NULL = nothing */
     const struct config_window *windows; /* in which the machine may reboot; none = at any time */
     size_t window_count;

@@ -224,6 +224,7 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     trial->release = *release;
     trial->arms++;
     trial->reboot_asked = false;
+    trial->reboots = 0;
     trial->boot_id[0] = 0;
     record->slots[slot].state = BOOT_HEALTH_TRIAL;
     record->slots[slot].release = *release;

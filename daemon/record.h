@@ -63,6 +63,10 @@ struct record_trial {
     /* Where the firmware has to be told: somebody asked for the reboot that tries it, so that it counts. A
      * member of its own, for older versions do not understand a record with another stage in it. */
     bool reboot_asked;
+    /* Boots in which we asked for a reboot since the slot that boots next last came up, and the last of them:
+     * more than a few, and the loader does not do what the boot selection says. */
+    unsigned reboots;
+    char reboot_boot_id[RECORD_BOOT_ID_SIZE];
     char boot_id[RECORD_BOOT_ID_SIZE]; /* BOOTED, REJECTED: in this boot, as the kernel tells them apart */
     unsigned starts; /* BOOTED: of ours in that boot, but for those that were ended in order */
 };

@@ -125,6 +125,9 @@ static void format_trial(struct json_object *root, const struct record_trial *tr
     json_add_u64(object, "arms", trial->arms);
     if (trial->reboot_asked)
         json_object_object_add(object, "reboot_asked", json_object_new_boolean(true));
+    json_add_u64(object, "reboots", trial->reboots);
+    if (*trial->reboot_boot_id)
+        json_add_string(object, "reboot_boot_id", trial->reboot_boot_id);
     if (*trial->boot_id)
         json_add_string(object, "boot_id", trial->boot_id);
     json_add_u64(object, "starts", trial->starts);
@@ -284,7 +287,7 @@ static void read_slots(struct reader *reader, struct json_object *root, struct r
 static void read_trial(struct reader *reader, struct json_object *root, struct record_trial *trial)
 {
     struct json_object *object = read_object(reader, root, "trial");
-    uint64_t arms = 0, starts = 0;
+    uint64_t arms = 0, starts = 0, reboots = 0;
 
     if (!object)
         return;
@@ -295,6 +298,9 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
     read_u64(reader, object, "arms", 1000000, &arms);
     trial->arms = (unsigned)arms;
     read_bool(reader, object, "reboot_asked", &trial->reboot_asked);
+    read_u64(reader, object, "reboots", 1000000, &reboots);
+    trial->reboots = (unsigned)reboots;
+    read_text(reader, object, "reboot_boot_id", trial->reboot_boot_id, sizeof(trial->reboot_boot_id));
     read_text(reader, object, "boot_id", trial->boot_id, sizeof(trial->boot_id));
     read_u64(reader, object, "starts", 1000000, &starts);
     trial->starts = (unsigned)starts;

@@ -395,3 +395,22 @@ def test_a_plain_reboot_before_the_window_is_no_try(machine, folder, nginx):
     assert machine.stop() == 0
     assert machine.power_on() == 1
     machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "it is marked good")
+
+
+@pytest.mark.parametrize("machine", [Grub], indirect=True, ids=["grub"])
+def test_a_loader_without_our_script_is_not_rebooted_for_ever(machine, folder, nginx):
+    machine.loader.start = lambda: 0
+    machine.configure("[Update]\nMode=reboot\n")
+    publish(folder, nginx, 2)
+    for _ in range(3):
+        assert machine.power_on() == 0
+        machine.wait_asked()
+        assert machine.stop() == 0
+    assert machine.power_on() == 0
+    status = machine.wait(lambda status: armed(status) and status["blocked_by"], "it is held")
+    assert list(blocks(status)) == ["loader-stays"] and not (machine.systemd / "asked").exists()
+    # Somebody mended it.
+    del machine.loader.start
+    machine.reboot()
+    assert machine.power_on() == 1
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "it is marked good")

@@ -219,6 +219,29 @@ static void test_reboot(void **state)
     assert_int_equal(verdict.count, 0);
 }
 
+/* It lacks our script, say: rebooted on and on, the machine would be good for nothing. */
+static void test_a_loader_that_starts_the_same_slot_again(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.mode = POLICY_MODE_REBOOT;
+    input.can_fall_back = true;
+    input.reboots_in_vain = 2;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+    input.reboots_in_vain = 3;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "loader-stays"));
+    assert_non_null(strstr(verdict.blocks[0].why, "3 times"));
+    input.falling_back = true;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "loader-stays"));
+    input.mode = POLICY_MODE_INSTALL;
+    policy_judge_reboot(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+}
+
 /* A Raspberry Pi's tryboot: whoever reboots has to know what the firmware is to be told. */
 static void test_a_reboot_that_needs_an_argument(void **state)
 {
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_byte_budget_needs_the_plan),
         cmocka_unit_test(test_an_operator_overrides_memory_but_not_safety),
         cmocka_unit_test(test_reboot),
+        cmocka_unit_test(test_a_loader_that_starts_the_same_slot_again),
         cmocka_unit_test(test_a_reboot_that_needs_an_argument),
         cmocka_unit_test(test_a_window_holds_what_can_wait),
         cmocka_unit_test(test_verdicts_are_compared_as_they_read),
