@@ -12,6 +12,7 @@ import collections
 import random
 import re
 import struct
+import subprocess
 
 FLUSH, FUA, DISCARD = 1, 2, 4
 MAGIC = 0x6a736677736872
@@ -129,13 +130,15 @@ class Small:
 
 
 class State:
-    """A crash state, as far as anybody looks at it: which slots are whole, and the loader's bytes."""
+    """A crash state, as far as anybody looks at it: which slots are whole, and the loader's bytes. `safe` and `extra` tell how
+    to make it: the entries that came before that one in each disk's log, and these writes."""
 
-    def __init__(self, regions, small, wrong, held):
-        self.regions, self.small, self.wrong, self.held = regions, small, wrong, held
+    def __init__(self, regions, small, wrong, held, safe, extra):
+        self.regions, self.small, self.wrong, self.held, self.safe, self.extra = regions, small, wrong, held, safe, extra
 
     def copy(self):
-        return State(self.regions, self.small, {name: set(sectors) for name, sectors in self.wrong.items()}, bytearray(self.held))
+        return State(self.regions, self.small, {name: set(sectors) for name, sectors in self.wrong.items()}, bytearray(self.held),
+                     dict(self.safe), [])
 
     def apply(self, write):
         concerned = [name for name, region in self.regions.items() if region.touches(write)]
@@ -150,6 +153,7 @@ class State:
         state = self.copy()
         for write in writes:
             state.apply(write)
+        state.extra = [*self.extra, *writes]
         return state
 
     def is_whole(self, name):
@@ -159,7 +163,7 @@ class State:
 def states(entries, regions, small, seed=1):
     """Yields (number of the entry it is before, how, State) for every crash state, once. Writes that touch neither a region nor
     `small` change nothing that is judged, so they are left out of the states with one write."""
-    safe = State(regions, small, {name: set(region.wrong) for name, region in regions.items()}, bytearray(small.bytes))
+    safe = State(regions, small, {name: set(region.wrong) for name, region in regions.items()}, bytearray(small.bytes), {}, [])
     chance, watched = random.Random(seed), [*regions.values(), small]
     pending, known, is_new = [], set(), True
     for number, entry in enumerate([*entries, END]):
@@ -183,8 +187,21 @@ def states(entries, regions, small, seed=1):
             flushed = [write for write in pending if write.log is entry.log]
             pending = [write for write in pending if write.log is not entry.log]
             safe, is_new = safe.with_only(flushed), bool(flushed)
+            safe.safe[entry.log.disk] = number
+            safe.extra = [write for write in safe.extra if write.log is not entry.log]
         if entry is not END and entry.size and any(region.touches(entry) for region in watched):
             if entry.flags & FUA:
                 safe, is_new = safe.with_only([entry]), True
             else:
                 pending.append(entry)
+
+
+def make_disks(entries, state, originals):
+    """Makes disks as they are in that state. `originals`: a disk's path -> a copy from before the first entry."""
+    for path, original in originals.items():
+        subprocess.run(["cp", "--sparse=always", original, path], check=True)
+        with open(path, "r+b") as disk:
+            for write in [*entries[:state.safe.get(path, 0)], *state.extra]:
+                if write.log.disk == path and write.size:
+                    disk.seek(write.offset)
+                    disk.write(write.data())

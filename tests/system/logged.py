@@ -1,4 +1,5 @@
 """Devices of which every write and flush is logged, and the judgement of what a power cut may leave on their disks."""
+import random
 import subprocess
 
 import crash_states
@@ -11,7 +12,7 @@ class Logged:
 
     def make_disks(self):
         # Path of a disk -> its log, and a copy of it from before the machine was ever on.
-        self.logs, self.originals = {}, {}
+        self.logs, self.originals, self.unlogged = {}, {}, {}
         self.trace = self.folder / "writes.trace"
         arguments = super().make_disks()
         for path in self.logs:
@@ -20,8 +21,11 @@ class Logged:
         return arguments + crash_states.traced(self.trace)
 
     def drive(self, path, name="disk", boot=True):
+        plain = super().drive(path, name, boot)
         self.logs[path] = self.folder / f"{name}.log"
-        return crash_states.logged_disk(path, self.logs[path], name, boot)
+        logged = crash_states.logged_disk(path, self.logs[path], name, boot)
+        self.unlogged.update(zip(logged, plain))
+        return logged
 
     def entries(self):
         return crash_states.in_order([crash_states.Log(log, path) for path, log in self.logs.items()], self.trace)
@@ -35,9 +39,17 @@ class Logged:
         disk, offset, size = self.selector()
         return crash_states.Small(disk.path, self.originals[disk.path], offset, size)
 
+    def start_as(self, entries, state):
+        """Starts the machine on disks as they are in that state, without a log."""
+        crash_states.make_disks(entries, state, self.originals)
+        self.machine.arguments = [self.unlogged.get(word, word) for word in self.machine.arguments]
+        self.machine.start()
+
 
 class LoggedGrub(Logged, GrubDevice):
     """Everything on one disk."""
+    # What an update leads through: the slot that is started, and all that might be.
+    course = [("a", "a"), ("b", "ab")]
 
     def selector(self):
         """Disk, offset and size of what selects a slot."""
@@ -54,20 +66,30 @@ class LoggedGrubTwoDisks(LoggedGrub, GrubTwoDisks):
 
 class Verdict:
     """What came of looking at every state: how many there are, a sentence for each that is not safe, the selections that were
-    met, and the last state."""
+    met, the last state, and of each kind of state (what selects a slot, and whether slot B is whole) one by chance."""
 
     def __init__(self, device):
-        self.entries = device.entries()
+        self.device, self.entries = device, device.entries()
         regions = {"a": device.region("a", 1), "b": device.region("b", 2)}
-        self.count, self.problems, self.selections = 0, [], set()
+        self.count, self.problems, self.selections, self.kinds = 0, [], set(), {}
+        chance, met = random.Random(1), {}
         for number, how, state in crash_states.states(self.entries, regions, device.small()):
             self.count += 1
-            starts, bootable = device.selection(bytes(state.held))
-            self.selections.add((starts, "".join(sorted(bootable))))
-            torn = sorted(slot for slot in bootable if not state.is_whole(slot))
+            starts, bootable = self.selection(state)
+            self.selections.add((starts, bootable))
+            torn = [slot for slot in bootable if not state.is_whole(slot)]
             if torn:
                 self.problems.append(f"before entry {number}, {how}: slot {starts} is started, and slot {torn[0]} is not whole")
+            kind = bytes(state.held), state.is_whole("b")
+            met[kind] = met.get(kind, 0) + 1
+            if chance.random() * met[kind] < 1:
+                self.kinds[kind] = state
             self.last = state
         running = [write for write in self.entries if write.size and regions["a"].touches(write)]
         if running:
             self.problems.append(f"{len(running)} writes to the slot that runs")
+
+    def selection(self, state):
+        """The slot that is started in that state, and all that might be, in one word."""
+        starts, bootable = self.device.selection(bytes(state.held))
+        return starts, "".join(sorted(bootable))
