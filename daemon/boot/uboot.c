@@ -311,6 +311,8 @@ static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "U-Boot's script had to make the environment (%s) anew, so every slot is on trial; "
                   "moonsinterd ends that when it marks the slot that runs good",
                   backend->config);
+    if (!uboot_env_can_lock(&error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
     if (!uboot_env_copies(backend->config, &copies, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (copies < 2)

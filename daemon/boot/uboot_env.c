@@ -38,18 +38,31 @@ static void environment_close(struct environment *environment)
     *environment = (struct environment){0};
 }
 
-/* libubootenv takes the lock when it opens the environment: it waits for it without end, and goes on without
- * it where it cannot be opened, so that two programs may write at the same time. Both are found out here. */
-static bool check_lock(struct error *error)
+static int lock_open(void)
+{
+    return open(lock_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+}
+
+bool uboot_env_can_lock(struct error *error)
+{
+    CLEANUP_FD int fd = lock_open();
+
+    return fd >= 0 ||
+           error_set_errno(error, errno,
+                           "cannot open %s, which keeps fw_setenv from writing at the same time; let "
+                           "moonsinterd.service write it by the drop-in for Backend=uboot (docs/boot.md)",
+                           lock_path);
+}
+
+/* libubootenv takes the lock when it opens the environment, and waits for it without end; where it cannot be
+ * opened, it goes on without, which does for reading. */
+static bool await_lock(struct error *error)
 {
     const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
-    CLEANUP_FD int fd = open(lock_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    CLEANUP_FD int fd = lock_open();
 
     if (fd < 0)
-        return error_set_errno(error, errno,
-                               "cannot open %s, which keeps fw_setenv from writing at the same time; let "
-                               "moonsinterd.service write it by the drop-in for Backend=uboot (docs/boot.md)",
-                               lock_path);
+        return true;
     for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_set_errno(error, errno, "cannot take the lock %s", lock_path);
@@ -67,7 +80,7 @@ static bool environment_open(const char *config, struct environment *ret_environ
 {
     struct environment environment = {0};
 
-    if (!check_lock(error))
+    if (!await_lock(error))
         return false;
     int result = libuboot_initialize(&environment.context, NULL);
     if (result == 0)
@@ -143,7 +156,8 @@ static bool store(const char *config, const struct uboot_env_variable *variables
     bool equal = false;
     int result = 0;
 
-    if (!environment_open(config, &environment, error))
+    /* Two programs that write at the same time leave an environment that is neither's. */
+    if (!uboot_env_can_lock(error) || !environment_open(config, &environment, error))
         return false;
     bool done = compare(&environment, config, variables, count, &equal, error);
     if (done && (always || !equal)) {

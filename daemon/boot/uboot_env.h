@@ -32,5 +32,8 @@ bool uboot_env_read(const char *config, struct uboot_env_variable *variables, si
 bool uboot_env_write(const char *config, const struct uboot_env_variable *variables, size_t count,
                      bool always, struct error *error);
 
+/* Whether there is a lock to be taken. Without it nothing is written, but read. */
+bool uboot_env_can_lock(struct error *error);
+
 /* How many copies of the environment `config` names, 1 or 2. */
 bool uboot_env_copies(const char *config, unsigned *ret_copies, struct error *error);

@@ -207,6 +207,9 @@ def make_tree(folder, packages, sources):
     (etc / "fstab").write_text("")
     (etc / "mtab").unlink(missing_ok=True)
     (etc / "mtab").symlink_to("../proc/self/mounts")
+    for name in ("lock", "run"):
+        shutil.rmtree(tree / "var" / name, ignore_errors=True)
+        (tree / "var" / name).symlink_to("/run/lock" if name == "lock" else "/run")
     # systemd-logind makes the last one itself where the root can be written.
     for path in ("boot", "data", "var/lib/moonsinter", "run", "var/tmp", "var/lib/systemd/linger"):
         (tree / path).mkdir(parents=True, exist_ok=True)

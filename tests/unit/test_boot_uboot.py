@@ -387,6 +387,21 @@ def test_the_lock(tmp_path, prepare, part):
     assert rauc.read_bytes("dev/env") == before
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces need root")
+def test_without_the_lock_it_is_read_all_the_same(tmp_path):
+    """So that moonsinterd can say what is wrong."""
+    rauc = Rauc(tmp_path / "root", RAUC_FRESH, 2, UbootVariables="rauc")
+    told = {}
+    for verb in ("read", "probe"):
+        done = subprocess.run(["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o ro none /run/lock; "$@"', "sh",
+                               *rauc.command(verb)], capture_output=True, text=True, timeout=60, check=False)
+        if "unshare" in done.stderr:
+            pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+        told[verb] = json.loads(done.stdout)
+    assert told["read"]["next"] == "a"
+    assert any("cannot open /var/lock/fw_printenv.lock" in str(finding) for finding in told["probe"]["findings"])
+
+
 def test_damaged_environments(rauc):
     size = rauc.copies * SIZE
     for data in (bytes(size), b"\xff" * size, b"x" * size):
