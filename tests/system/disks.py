@@ -3,6 +3,7 @@ kernel here has to know partitions or FAT."""
 import pathlib
 import struct
 import subprocess
+import zlib
 
 from guest_tree import run
 import programs
@@ -198,6 +199,22 @@ def make_uboot_disk(folder, slot_a, slot_mib, options):
     return made
 
 
+def uboot_selection(block):
+    """What the shipped script makes of an environment: the slot it starts, and all that it might ever start while what it
+    starts is whole."""
+    block = bytes(block)
+    found = {}
+    if struct.unpack("<I", block[:4])[0] == zlib.crc32(block[4:]):
+        lines = block[4:].split(b"\0\0")[0].decode(errors="replace").split("\0")
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+    order, trial = found.get("BOOT_ORDER", ""), found.get("moonsinter_trial", "")
+    if order not in ("A B", "B A", "A", "B"):
+        order, trial, found = "A B", "all", {}
+    bootable = [slot.lower() for slot in order.split() if (found.get(f"BOOT_{slot}_LEFT") or "3") != "0"]
+    # Made anew by the script: the second one is started only when the first one did not come up at every try.
+    return (bootable or ["a"])[0], set(bootable[:1] if trial == "all" else bootable) or {"a"}
+
+
 # --- systemd-boot -----------------------------------------------------------------------------------------------
 
 SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
@@ -231,6 +248,18 @@ def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
             "config.txt": config, "cmdline.txt": cmdline, "vmlinuz": kernel, "initrd.img": initrd})))
     return Disk(folder / "disk.img", [*partitions, Partition("root-a", slot_mib, content=slot_a),
                                       Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+
+
+def tryboot_selection(block, slots):
+    """What the firmware makes of autoboot.txt: the slot it starts, and all that it starts where it is told to try.
+    `slots`: number of a boot partition -> slot."""
+    lines, section, found = bytes(block).rstrip(b"\0").decode(errors="replace").splitlines(), "[all]", {}
+    for line in lines:
+        if line.startswith("["):
+            section = line
+        elif line.startswith("boot_partition="):
+            found[section] = slots[int(line.split("=")[1])]
+    return found["[all]"], set(found.values())
 
 
 def make_cmdline_disk(folder, slot_a, slot_mib, options, kernel, initrd):

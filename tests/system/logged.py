@@ -4,7 +4,8 @@ import subprocess
 
 import crash_states
 import disks
-from devices import GrubDevice, GrubTwoDisks
+import raspberry
+from devices import GrubDevice, GrubTwoDisks, TrybootDevice, UbootDevice
 
 
 class Logged:
@@ -62,6 +63,41 @@ class LoggedGrub(Logged, GrubDevice):
 
 class LoggedGrubTwoDisks(LoggedGrub, GrubTwoDisks):
     """What selects a slot is on another disk than the slots, as on boards with SPI flash."""
+
+
+class LoggedUboot(Logged, UbootDevice):
+    """On one disk, with one copy of the environment: one that is torn is made anew by the script, and slot A is started."""
+    course = [("a", "a"), ("b", "ab")]
+
+    def selector(self):
+        return self.disk, self.disk.at["env"].offset, disks.ENVIRONMENT_BYTES
+
+    def selection(self, held):
+        return disks.uboot_selection(held)
+
+
+class LoggedPi(raspberry.Pi):
+    """Each of its reboots starts the emulator anew, which goes on with the log."""
+
+    def start(self, extra=()):
+        started = super().start(extra)
+        # The size of its sectors is in the log.
+        self.arguments = [word.replace(f",log-sector-size={crash_states.SECTOR}", ",log-append=on") for word in self.arguments]
+        return started
+
+
+class LoggedTryboot(Logged, TrybootDevice):
+    """On one disk."""
+    course = [("a", "a"), ("a", "ab"), ("b", "b")]
+
+    def make_machine(self, make_machine, arguments):
+        return make_machine(arguments, kind=LoggedPi, disk=self.disk)
+
+    def selector(self):
+        return self.disk, disks.find_in(self.disk, "firmware", b"[all]\ntryboot_a_b=1"), 512
+
+    def selection(self, held):
+        return disks.tryboot_selection(held, {self.disk.at[f"boot-{slot}"].number: slot for slot in "ab"})
 
 
 class Verdict:

@@ -7,7 +7,7 @@ import pytest
 import broken_updater
 import programs
 from devices import GrubTwoDisks, is_settled
-from logged import LoggedGrub, LoggedGrubTwoDisks, Verdict
+from logged import LoggedGrub, LoggedGrubTwoDisks, LoggedTryboot, LoggedUboot, Verdict
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def go_through(device):
 
 
 @pytest.mark.parametrize("kind", [
-    pytest.param(LoggedGrub, id="grub"), pytest.param(LoggedGrubTwoDisks, id="grub-two-disks")])
+    pytest.param(LoggedGrub, id="grub"), pytest.param(LoggedGrubTwoDisks, id="grub-two-disks"),
+    pytest.param(LoggedUboot, id="uboot", marks=pytest.mark.full),
+    pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
 def test_every_state_of_an_update_is_safe(make_device, kind):
     device = make_device(kind)
     verdict = go_through(device)
@@ -61,13 +63,16 @@ def test_an_updater_without_a_sync_is_caught(make_device, folder):
     assert any("slot b is not whole" in problem for problem in install(device).problems)
 
 
-def test_an_updater_that_selects_before_it_writes_is_caught(make_device, folder, installed):
+@pytest.mark.parametrize("kind", [
+    pytest.param(LoggedGrub, id="grub"), pytest.param(LoggedUboot, id="uboot", marks=pytest.mark.full),
+    pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
+def test_an_updater_that_selects_before_it_writes_is_caught(make_device, folder, installed, kind):
     """The real one, but that it arms the slot where it should give it up."""
     broken = broken_updater.build(folder / "broken", "daemon/daemon_boot.c",
                                   "return boot_invalidate(work->boot, work->slot, error);",
                                   "work->task = DAEMON_BOOT_ARM;\n        return boot_arm(work->boot, work->slot, error);")
     program = next(installed.rglob("sbin/moonsinterd")).relative_to(installed)
-    device = make_device(LoggedGrub, mode="install", files={f"/{program}": broken})
+    device = make_device(kind, mode="install", files={f"/{program}": broken})
     assert any("slot b is not whole" in problem for problem in install(device).problems)
 
 
