@@ -107,6 +107,19 @@ static void test_two_circles_cost_two_fetches(void **state)
     check_fetches(&shared, 2, 2);
 }
 
+/* An image of random bytes in chunks of these sizes; the target is the caller's to fill. */
+static void init_cut(uint64_t seed, const uint32_t *sizes, uint32_t count)
+{
+    memset(&shared, 0, sizeof(shared));
+    shared.dice.state = seed;
+    for (uint32_t i = 0; i < count; i++)
+        shared.image.size += sizes[i];
+    dice_fill(&shared.dice, shared.image.data, shared.image.size);
+    shared.table = publish_table_cut(shared.image.data, sizes, count, 1024);
+    shared.index = chunk_index_new(shared.table);
+    shared.run_size_max = 512;
+}
+
 /* Chunk 0 waits for a circle but is not part of it: fetching it would not help anybody. The target's old
  * content lies so that one run of the circle reads chunk 0's place, too. */
 static void test_what_merely_waits_for_a_circle_is_not_fetched(void **state)
@@ -114,13 +127,7 @@ static void test_what_merely_waits_for_a_circle_is_not_fetched(void **state)
     static const uint32_t sizes[] = {256, 512, 512};
     uint64_t lost;
 
-    memset(&shared, 0, sizeof(shared));
-    shared.dice.state = 3;
-    shared.image.size = 1280;
-    dice_fill(&shared.dice, shared.image.data, shared.image.size);
-    shared.table = publish_table_cut(shared.image.data, sizes, 3, 1024);
-    shared.index = chunk_index_new(shared.table);
-    shared.run_size_max = 512;
+    init_cut(3, sizes, 3);
     /* Old: [0, 512) holds chunk 2, [512, 1024) holds chunk 1, [1280, 1536) holds chunk 0. Chunk 2's source
      * overlaps the places of chunks 0 and 1, chunk 1's own source overlaps the places of chunks 1 and 2. */
     memcpy(shared.target.data, shared.image.data + 768, 512);
@@ -143,13 +150,7 @@ static void test_the_smallest_run_of_a_circle_is_fetched(void **state)
     static const uint32_t sizes[] = {512, 256};
     uint64_t lost;
 
-    memset(&shared, 0, sizeof(shared));
-    shared.dice.state = 4;
-    shared.image.size = 768;
-    dice_fill(&shared.dice, shared.image.data, shared.image.size);
-    shared.table = publish_table_cut(shared.image.data, sizes, 2, 1024);
-    shared.index = chunk_index_new(shared.table);
-    shared.run_size_max = 512;
+    init_cut(4, sizes, 2);
     memcpy(shared.target.data, shared.image.data + 512, 256);
     memcpy(shared.target.data + 256, shared.image.data, 512);
     shared.target.size = 768;
