@@ -2,12 +2,14 @@
 
 #include <sys/stat.h>
 
+#include "common/base/file_status.h"
+
 #define KEYS_DEFAULT "/etc/moonsinter/keys.d"
 
 bool trust_options_add_key(struct trust_options *options, const char *path, struct error *error)
 {
     struct stat status;
-    bool is_folder = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    bool is_folder = file_status(path, &status) == 0 && S_ISDIR(status.st_mode);
     size_t before;
 
     if (!options->keys)

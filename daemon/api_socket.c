@@ -11,6 +11,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 
 /* Connections that wait for accept(). Many more than the clients we serve: a client that finds the queue full
  * gets EAGAIN or hangs in connect(), while in the queue it is our turn to choose who is served. */
@@ -52,7 +53,7 @@ static bool clear_path(const char *path, const struct sockaddr_un *address, stru
 {
     struct stat status;
 
-    if (lstat(path, &status) < 0) {
+    if (file_status_link(path, &status) < 0) {
         if (errno == ENOENT)
             return true;
         return error_set_errno(error, errno, "cannot look at %s, where the API's socket is to be", path);
@@ -90,7 +91,7 @@ static bool bind_file(int fd, const char *path, const struct sockaddr_un *addres
     if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
         return error_set_errno(error, errno, "cannot create the API's socket %s", path);
     CLEANUP_FD int file_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (file_fd < 0 || fstat(file_fd, &status) < 0) {
+    if (file_fd < 0 || file_status_fd(file_fd, &status) < 0) {
         error_set_errno(error, errno, "cannot look at the API's socket %s", path);
     } else if (group->is_set && status.st_gid != group->gid && lchown(path, (uid_t)-1, group->gid) < 0) {
         error_set_errno(error, errno, "cannot give the API's socket %s to the group of [Api] Group=", path);
@@ -153,8 +154,9 @@ void api_socket_close(struct api_socket *socket)
 {
     struct stat ours, found;
 
-    if (socket->path && fstat(socket->file_fd, &ours) == 0 && lstat(socket->path, &found) == 0 &&
-        ours.st_dev == found.st_dev && ours.st_ino == found.st_ino)
+    if (socket->path && file_status_fd(socket->file_fd, &ours) == 0 &&
+        file_status_link(socket->path, &found) == 0 && ours.st_dev == found.st_dev &&
+        ours.st_ino == found.st_ino)
         unlink(socket->path);
     file_close_pointer(&socket->file_fd);
     file_close_pointer(&socket->fd);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file_status.h"
 #include "common/io/http.h"
 
 static bool is_address(const struct config_key *key)
@@ -40,7 +41,7 @@ bool config_secret_is_open(const char *path)
 {
     struct stat info;
 
-    return stat(path, &info) == 0 && (info.st_mode & S_IROTH);
+    return file_status(path, &info) == 0 && (info.st_mode & S_IROTH);
 }
 
 char *config_secret_show(const struct config_key *key, const char *text)

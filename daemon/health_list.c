@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file_status.h"
 
 const char *health_program_name(const char *path)
 {
@@ -40,7 +41,7 @@ static bool add(const char *folder, const char *name, struct health_list *list, 
     CLEANUP_FREE char *path = alloc_printf("%s/%s", folder, name);
     struct stat info;
 
-    if (stat(path, &info) < 0)
+    if (file_status(path, &info) < 0)
         return error_set_errno(error, errno, "%s cannot be looked at", path);
     if (!S_ISREG(info.st_mode))
         return true;
@@ -75,7 +76,7 @@ bool health_list_read(const char *folder, bool optional, struct health_list *ret
         return true;
     }
     DIR *stream = opendir(folder);
-    if (!stream || fstat(dirfd(stream), &info) < 0)
+    if (!stream || file_status_fd(dirfd(stream), &info) < 0)
         done = error_set_errno(error, errno, "the folder of health checks %s cannot be read", folder);
     done = done && check_owner(folder, &info, error);
     while (done) {

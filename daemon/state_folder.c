@@ -8,13 +8,14 @@
 #include <linux/magic.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file_status.h"
 
 char *state_folder_find_objection(const char *path, const struct slots *slots)
 {
     struct statfs filesystem;
     struct stat folder;
 
-    if (statfs(path, &filesystem) < 0 || stat(path, &folder) < 0)
+    if (statfs(path, &filesystem) < 0 || file_status(path, &folder) < 0)
         return alloc_printf("%s cannot be looked at: %s", path, strerror(errno));
     if (filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC)
         return alloc_printf("%s lies in memory (tmpfs)", path);

@@ -14,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 #include "common/base/text.h"
 
 enum {
@@ -196,7 +197,7 @@ static char *path_by_tag(const char *root, const char *folder, const char *ueven
         CLEANUP_FREE char *path = alloc_printf("/dev/disk/%s/%s", folder, name);
         CLEANUP_FREE char *full = alloc_printf("%s%s", root, path);
         struct stat status;
-        if (lstat(full, &status) == 0)
+        if (file_status_link(full, &status) == 0)
             return follow_links(root, path);
     }
     char *found = uevent_key ? name_by_uevent(root, uevent_key, value) : NULL;
@@ -295,7 +296,7 @@ bool storage_find(const char *root, const char *name, struct storage *ret_storag
             error, ERROR_REFUSED,
             "%s is neither an absolute path nor PARTUUID=, PARTLABEL=, LABEL= or UUID= with a name", name);
     CLEANUP_FREE char *full = alloc_printf("%s%s", root, storage.path);
-    if (stat(full, &status) == 0) {
+    if (file_status(full, &status) == 0) {
         if (!from_stat(&status, &storage)) {
             error_set(error, ERROR_REFUSED, "%s is %s; a slot is a partition or a file", storage.path,
                       S_ISDIR(status.st_mode) ? "a folder" : "neither a block device nor a regular file");
@@ -330,7 +331,7 @@ int storage_find_fd(int fd, struct storage *ret_storage)
     struct storage storage = {0};
     struct stat status;
 
-    if (fstat(fd, &status) < 0)
+    if (file_status_fd(fd, &status) < 0)
         return -errno;
     if (!from_stat(&status, &storage))
         return -EINVAL;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file_status.h"
 
 void file_close_pointer(int *fd)
 {
@@ -85,7 +86,7 @@ bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s", path);
-    if (fstat(fd, &info) < 0)
+    if (file_status_fd(fd, &info) < 0)
         return error_set_errno(error, errno, "cannot look at %s", path);
     if (!S_ISREG(info.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is no regular file", path);

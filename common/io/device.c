@@ -14,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 #include "common/io/holder.h"
 
 struct device {
@@ -29,7 +30,7 @@ static bool device_new(const char *path, int *fd, struct device **ret_device, st
 {
     struct stat status;
 
-    if (fstat(*fd, &status) < 0)
+    if (file_status_fd(*fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at %s", path);
     if (!S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these",
@@ -74,7 +75,7 @@ static bool device_open_block_target(const char *path, dev_t number, int *ret_fd
     /* The path may lead to another device than a moment ago. */
     struct stat status;
     int read_only = 0;
-    if (fstat(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number) {
+    if (file_status_fd(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number) {
         close(fd);
         return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
     }
@@ -98,7 +99,7 @@ static bool device_open_file_target(const char *path, bool create, int *ret_fd, 
         return error_set_errno(error, errno, "cannot lock %s", path);
     }
     struct stat status;
-    if (fstat(fd, &status) < 0)
+    if (file_status_fd(fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at %s", path);
     CLEANUP_FREE char *loop = holder_describe_loop(&status);
     if (loop)
@@ -112,7 +113,7 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
 {
     struct stat status;
     CLEANUP_FD int fd = -1;
-    bool exists = stat(path, &status) == 0;
+    bool exists = file_status(path, &status) == 0;
 
     if (!exists && (errno != ENOENT || !create))
         return error_set_errno(error, errno, "cannot open %s for writing", path);
@@ -134,7 +135,7 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
     struct device *device;
     if (!device_new(path, &fd, &device, error))
         return false;
-    /* A block device that took a file's place since stat() was not opened exclusively. */
+    /* A block device that took a file's place since it was looked at was not opened exclusively. */
     if (device->is_block != is_block) {
         device_close(device);
         return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
@@ -201,7 +202,7 @@ bool device_size(const struct device *device, uint64_t *ret_bytes, struct error 
         if (ioctl(device->fd, BLKGETSIZE64, &bytes) < 0)
             return error_set_errno(error, errno, "cannot find the size of %s", device->path);
     } else {
-        if (fstat(device->fd, &status) < 0)
+        if (file_status_fd(device->fd, &status) < 0)
             return error_set_errno(error, errno, "cannot find the size of %s", device->path);
         bytes = (uint64_t)status.st_size;
     }

@@ -13,6 +13,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 #include "common/base/text.h"
 
 /* The phrase for the first line of a file in /proc that `look` finds one for, or NULL. */
@@ -49,7 +50,7 @@ static char *holder_look_at_swap(const char *line, dev_t device)
     char path[512];
     struct stat status;
 
-    if (sscanf(line, "%511s", path) != 1 || path[0] != '/' || stat(path, &status) < 0 ||
+    if (sscanf(line, "%511s", path) != 1 || path[0] != '/' || file_status(path, &status) < 0 ||
         !S_ISBLK(status.st_mode) || status.st_rdev != device)
         return NULL;
     return alloc_string("it is in use as swap");
@@ -88,7 +89,7 @@ static bool holder_has_open(const char *pid, dev_t device)
         return false;
     for (struct dirent *entry; !found && (entry = readdir(folder));) {
         struct stat status;
-        found = entry->d_name[0] != '.' && fstatat(dirfd(folder), entry->d_name, &status, 0) == 0 &&
+        found = entry->d_name[0] != '.' && file_status_at(dirfd(folder), entry->d_name, &status) == 0 &&
                 S_ISBLK(status.st_mode) && status.st_rdev == device;
     }
     closedir(folder);
@@ -133,7 +134,7 @@ static bool holder_is_backed_by(const char *name, const struct stat *file)
     if (!file_read(attribute, PATH_MAX, &path, &size, NULL))
         return false;
     path[strcspn(path, "\n")] = '\0';
-    return stat(path, &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino;
+    return file_status(path, &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino;
 }
 
 char *holder_describe_loop(const struct stat *file)
@@ -149,7 +150,7 @@ char *holder_describe_loop(const struct stat *file)
             continue;
         CLEANUP_FREE char *path = alloc_printf("/dev/%s", entry->d_name);
         CLEANUP_FREE char *mount =
-            stat(path, &loop) == 0 && S_ISBLK(loop.st_mode) ? holder_find_mount(loop.st_rdev) : NULL;
+            file_status(path, &loop) == 0 && S_ISBLK(loop.st_mode) ? holder_find_mount(loop.st_rdev) : NULL;
         found = mount ? alloc_printf("it backs %s, and %s", path, mount) : alloc_printf("it backs %s", path);
     }
     closedir(folder);

@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 #include "common/image/chunk_table.h"
 #include "common/image/chunker.h"
 #include "common/image/url.h"
@@ -328,7 +329,7 @@ bool generate_files(const struct generate_settings *settings, struct generate_re
     const char *path = settings->image_path;
 
     assert(settings->chunk_size >= 1 && settings->chunk_size <= MANIFEST_CHUNK_SIZE_MAX);
-    if (stat(path, &before) < 0)
+    if (file_status(path, &before) < 0)
         return error_set_errno(error, errno, "cannot open %s for reading", path);
     if (!S_ISREG(before.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is no regular file; copy the image into one first", path);
@@ -342,7 +343,7 @@ bool generate_files(const struct generate_settings *settings, struct generate_re
     /* By path, so that a file which took the image's place is seen as well. It explains a failed read, too.
      */
     if ((ok || (generator.device && generator.table_result == 0)) &&
-        (stat(path, &after) < 0 || !is_same_file(&before, &after)))
+        (file_status(path, &after) < 0 || !is_same_file(&before, &after)))
         ok = error_set(error, ERROR_SYSTEM,
                        "%s changed while it was read; generate again when it is complete", path);
     ok = ok && generator_write(&generator, &result, error);

@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 
 /* As much as any logical block O_DIRECT may ask for. */
 enum { READBACK_ALIGN = 4096 };
@@ -19,7 +20,7 @@ static bool read_whole(struct in_place *file, size_t size_max, struct error *err
 {
     struct stat status;
 
-    if (fstat(file->fd, &status) < 0)
+    if (file_status_fd(file->fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at %s", file->path);
     if (!S_ISREG(status.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is not a regular file", file->path);

@@ -156,6 +156,25 @@ static void test_the_same_under_other_names(void **state)
     device_close(device);
 }
 
+/* A 32-bit time_t ends in 2038, and an image dated later is an image nevertheless. */
+static void test_dates_past_2038(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP_FREE char *command = alloc_printf("touch -d 2100-01-01 %s", fixture->file);
+    struct device *device;
+    struct error error;
+    uint64_t size;
+
+    free(folder_write(fixture->folder, "file", "five!", 5));
+    assert_int_equal(system(command), 0);
+    assert_true(device_open_source(fixture->file, &device, &error));
+    assert_true(device_size(device, &size, &error));
+    assert_int_equal(size, 5);
+    device_close(device);
+    assert_true(device_open_target(fixture->file, 5, false, &device, &error));
+    device_close(device);
+}
+
 /* ---- reading and writing ---- */
 
 static void test_reading_and_writing_a_file(void **state)
@@ -416,6 +435,7 @@ int main(void)
         TEST(test_what_is_missing),
         TEST(test_a_target_is_locked),
         TEST(test_the_same_under_other_names),
+        TEST(test_dates_past_2038),
         TEST(test_reading_and_writing_a_file),
         TEST(test_files_are_read_back),
         TEST(test_a_replaced_path_is_not_read_back),

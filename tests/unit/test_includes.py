@@ -104,6 +104,17 @@ def test_slots_are_armed_in_one_place_only():
     assert sorted(calls) == ["daemon/boot/boot.c", "daemon/daemon_boot.c"]
 
 
+def test_files_are_looked_at_by_one_helper():
+    """stat() and its kin fail on files dated past 2038 where time_t has 32 bits; common/base/file_status.h does not."""
+    wrong = []
+    for path in sources():
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            call = re.search(r"\b(stat|lstat|fstat|fstatat|statx)\((?![2)])", line)
+            if call and path.stem != "file_status":
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {call[1]}(): call file_status() or its kin instead")
+    assert not wrong
+
+
 def test_nothing_unfinished_and_no_omnibus_files():
     wrong = []
     for path in sources():

@@ -407,6 +407,31 @@ static void test_file_backend(void **state)
     assert_non_null(strstr(error.message, "is not there"));
 }
 
+/* Where a board's clock was wrong at boot, its nodes are dated so; a 32-bit time_t ends in 2038. */
+static void test_dates_past_2038(void **state)
+{
+    struct scene *scene = *state;
+    CLEANUP_FREE char *node = alloc_printf("%s/dev/sda3", scene->root);
+    CLEANUP_FREE char *files = alloc_printf("touch -d 2100-01-01 %s/data/*.img", scene->root);
+    CLEANUP_FREE char *nodes = alloc_printf("touch -h -d 2100-01-01 %s/dev/sda3 %s/dev/disk/by-partlabel/*",
+                                            scene->root, scene->root);
+
+    put(scene, "/data/a.img", "a");
+    put(scene, "/data/b.img", "b");
+    assert_int_equal(system(files), 0);
+    assert_true(find(scene, "/data/a.img", "/data/b.img", SLOT_A));
+    assert_true(scene->slots->devices[SLOT_A].present && scene->slots->devices[SLOT_B].present);
+
+    put_disk(scene);
+    put_link(scene, "/dev/disk/by-partlabel/root-b", "../../sda3");
+    if (mknod(node, S_IFBLK | 0600, makedev(8, 3)) < 0)
+        skip(); /* only root may */
+    assert_int_equal(system(nodes), 0);
+    put_kernel(scene, "root=/dev/sda2", "30 1 8:2 / / rw - ext4 /dev/sda2 rw\n");
+    assert_running(scene, "/dev/sda2", "/dev/sda3", SLOT_A, "as the kernel's");
+    assert_running(scene, "/dev/sda2", "PARTLABEL=root-b", SLOT_A, "as the kernel's");
+}
+
 static void test_opened_target(void **state)
 {
     struct scene *scene = *state;
@@ -462,6 +487,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_loop_over_a_file, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_same_storage, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_file_backend, scene_setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(test_dates_past_2038, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_opened_target, scene_setup, scene_teardown),
         cmocka_unit_test(test_this_machine),
     };
