@@ -215,6 +215,16 @@ static void report_on_source_hashed(void *owner, const char *path, uint32_t xxh3
     report_hash(owner, path ? "seed" : "output", path, xxh32);
 }
 
+static void report_on_read_back_cached(void *owner, const struct error *why)
+{
+    struct report *report = owner;
+    struct json_object *event = event_line_new("read_back_cached");
+
+    json_add_string(event, "value", why->message);
+    report_event(report, event);
+    report_note(report, "%s", why->message);
+}
+
 static void report_on_read_back(void *owner, uint32_t xxh32)
 {
     struct report *report = owner;
@@ -236,6 +246,7 @@ const struct clone_events report_clone_events = {
     .pack_skipped = report_on_pack_skipped,
     .table_skipped = report_on_table_skipped,
     .source_hashed = report_on_source_hashed,
+    .read_back_cached = report_on_read_back_cached,
     .read_back = report_on_read_back,
 };
 

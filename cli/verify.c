@@ -61,6 +61,16 @@ static void verification_on_progress(void *owner, uint64_t bytes)
     meter_show(&run->meter, run->bytes, run->manifest->file_size);
 }
 
+static void verification_on_cached(void *owner, const struct error *why)
+{
+    struct verification *run = owner;
+
+    meter_clear(&run->meter);
+    event_line_write_text("read_back_cached", why->message);
+    if (!run->quiet)
+        event_line_tell("verify", why->message);
+}
+
 static void verification_on_done(void *owner, const struct error *error, uint32_t xxh32)
 {
     struct verification *run = owner;
@@ -103,8 +113,11 @@ static bool verification_load_manifest(struct verification *run, const char *pat
 static bool verification_run(struct verification *run, const char *path, const char *manifest_path,
                              struct error *error)
 {
-    static const struct verify_events events = {.progress = verification_on_progress,
-                                                .done = verification_on_done};
+    static const struct verify_events events = {
+        .progress = verification_on_progress,
+        .cached = verification_on_cached,
+        .done = verification_on_done,
+    };
 
     if (!verification_load_manifest(run, manifest_path, error) ||
         !device_open_source(path, &run->device, error) ||

@@ -83,6 +83,11 @@ static void on_table_skipped(void *owner, const struct error *error)
                 error->message);
 }
 
+static void on_read_back_cached(void *owner, const struct error *why)
+{
+    log_warning("%s", why->message);
+}
+
 /* Armed once more after somebody's plain reboot, each night maybe: the entry that is there says it all. */
 static bool is_told(const struct record *record, const struct record_entry *entry)
 {
@@ -223,6 +228,7 @@ static const struct clone_events clone_events = {
     .seed_skipped = on_seed_skipped,
     .pack_skipped = on_pack_skipped,
     .table_skipped = on_table_skipped,
+    .read_back_cached = on_read_back_cached,
     .done = on_done,
 };
 

@@ -79,7 +79,12 @@ static void look_at_holders(struct doctor *doctor, enum slot target)
                     slot_name(target), error.message);
         return;
     }
+    bool readable = device_readback_check(opened, &error);
     device_close(opened);
+    if (!readable) {
+        doctor_tell(doctor, "target", BOOT_LEVEL_FAILURE, "%s", error.message);
+        return;
+    }
     doctor_tell(doctor, "target", BOOT_LEVEL_OK,
                 "an update would be written to slot %s (%s), which nobody holds", slot_name(target), path);
 }

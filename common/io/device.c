@@ -15,15 +15,8 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "common/io/device_private.h"
 #include "common/io/holder.h"
-
-struct device {
-    int fd;
-    char *path;
-    bool is_block;
-    dev_t device; /* the block device's own number, or the file system's */
-    ino_t inode;  /* 0 for block devices, which have many names */
-};
 
 /* Takes `fd` over when it succeeds. */
 static bool device_new(const char *path, int *fd, struct device **ret_device, struct error *error)
@@ -253,87 +246,5 @@ bool device_sync(const struct device *device, struct error *error)
 {
     if (fsync(device->fd) < 0)
         return error_set_errno(error, errno, "cannot sync %s to its medium", device->path);
-    return true;
-}
-
-enum {
-    READBACK_BUFFER_SIZE = 1024 * 1024,
-    READBACK_ALIGNMENT = 4096, /* no common device has larger logical blocks */
-};
-
-struct device_readback {
-    const struct device *device;
-    int fd;
-    uint64_t offset;
-    uint8_t *buffer; /* READBACK_BUFFER_SIZE, aligned for O_DIRECT */
-    bool direct;
-};
-
-bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
-                          struct error *error)
-{
-    CLEANUP_FREE char *link = alloc_printf("/proc/self/fd/%d", device->fd);
-    bool direct = true;
-    CLEANUP_FD int fd = open(link, O_RDONLY | O_DIRECT | O_CLOEXEC);
-    CLEANUP_FREE uint8_t *buffer = aligned_alloc(READBACK_ALIGNMENT, READBACK_BUFFER_SIZE);
-
-    if (!buffer)
-        return error_set_errno(error, ENOMEM, "cannot read %s back", device->path);
-    if (fd < 0 && errno == EINVAL && !device->is_block) {
-        /* File systems such as tmpfs have no O_DIRECT. Their pages can only be dropped, after a sync. */
-        direct = false;
-        fd = open(link, O_RDONLY | O_CLOEXEC);
-    }
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot open %s to read it back", device->path);
-    if (!direct)
-        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-
-    struct device_readback *readback = alloc_zeroed(sizeof(*readback));
-    readback->device = device;
-    readback->fd = file_take_fd(&fd);
-    readback->direct = direct;
-    readback->buffer = buffer;
-    buffer = NULL;
-    *ret_readback = readback;
-    return true;
-}
-
-struct device_readback *device_readback_close(struct device_readback *readback)
-{
-    if (!readback)
-        return NULL;
-    close(readback->fd);
-    free(readback->buffer);
-    free(readback);
-    return NULL;
-}
-
-bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
-                          size_t *ret_size, struct error *error)
-{
-    uint64_t left = image_size - readback->offset;
-    size_t want = left < READBACK_BUFFER_SIZE ? (size_t)left : READBACK_BUFFER_SIZE;
-    /* O_DIRECT wants whole blocks; a file's last read may come back short, which is fine. */
-    size_t ask = (want + READBACK_ALIGNMENT - 1) / READBACK_ALIGNMENT * READBACK_ALIGNMENT;
-    size_t got = 0;
-
-    assert(readback->offset <= image_size);
-    while (got < want) {
-        ssize_t count =
-            pread(readback->fd, readback->buffer + got, ask - got, (off_t)(readback->offset + got));
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            return error_set_errno(error, count < 0 ? errno : ENODATA, "cannot read %s back at %" PRIu64,
-                                   readback->device->path, readback->offset + got);
-        got += (size_t)count;
-        if (got < want && got % READBACK_ALIGNMENT)
-            return error_set_errno(error, ENODATA, "cannot read %s back at %" PRIu64, readback->device->path,
-                                   readback->offset + got);
-    }
-    readback->offset += want;
-    *ret_data = readback->buffer;
-    *ret_size = want;
     return true;
 }

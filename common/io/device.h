@@ -63,12 +63,16 @@ bool device_set_size(const struct device *device, uint64_t bytes, struct error *
 /* Everything written is on the medium when this returns. */
 bool device_sync(const struct device *device, struct error *error);
 
-/* Reading back past the page cache: O_DIRECT on block devices; on files O_DIRECT where the file system has
- * it, else after dropping the file's cached pages. */
+/* Reading back past the page cache, through the very descriptor that was written through: always with
+ * O_DIRECT on block devices; on files where the file system has it, else after dropping the file's cached
+ * pages. */
 struct device_readback;
 
-/* Opens a second descriptor on the same opened target (through /proc/self/fd, so that a path that was
- * replaced meanwhile cannot matter). */
+/* Whether a block device can be read past the page cache, so that this need not be found out after everything
+ * was written; true for files. One block is read. Nothing else may use the device meanwhile. */
+bool device_readback_check(const struct device *device, struct error *error);
+
+/* Begins. Until it is closed nothing else may read or write the device. */
 bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
                           struct error *error);
 
@@ -79,3 +83,7 @@ struct device_readback *device_readback_close(struct device_readback *readback);
  * points into the readback's own buffer until the next call; *ret_size is 0 at the image's end. */
 bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
                           size_t *ret_size, struct error *error);
+
+/* Whether the page cache could not be passed by, so that what was read may never have reached the medium, and
+ * why. Files only; final after the first successful read, or at the end. */
+bool device_readback_is_cached(const struct device_readback *readback, struct error *ret_why);

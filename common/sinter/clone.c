@@ -106,6 +106,14 @@ static void clone_on_verify_progress(void *owner, uint64_t bytes)
     ((struct clone *)owner)->progress.bytes_verified += bytes;
 }
 
+static void clone_on_cached(void *owner, const struct error *why)
+{
+    struct clone *clone = owner;
+
+    if (clone->events->read_back_cached)
+        clone->events->read_back_cached(clone->owner, why);
+}
+
 static void clone_on_verified(void *owner, const struct error *error, uint32_t xxh32)
 {
     struct clone *clone = owner;
@@ -122,8 +130,11 @@ static void clone_on_verified(void *owner, const struct error *error, uint32_t x
 
 static void clone_synced(struct clone *clone)
 {
-    static const struct verify_events events = {.progress = clone_on_verify_progress,
-                                                .done = clone_on_verified};
+    static const struct verify_events events = {
+        .progress = clone_on_verify_progress,
+        .cached = clone_on_cached,
+        .done = clone_on_verified,
+    };
 
     clone_enter(clone, CLONE_PHASE_VERIFYING);
     if (clone->stopping) {

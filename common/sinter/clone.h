@@ -75,6 +75,8 @@ struct clone_events {
     /* A source was read to its end (only with hash_sources): path NULL is the target. xxh32 is that of its
      * first image-size bytes. */
     void (*source_hashed)(void *owner, const char *path, uint32_t xxh32);
+    /* The target is a file that cannot be read back past the page cache: a note. */
+    void (*read_back_cached)(void *owner, const struct error *why);
     /* The target was read back; equal or not, this is its XXH32. */
     void (*read_back)(void *owner, uint32_t xxh32);
     /* The end, exactly once. NULL: the target equals the image, synced and read back (or the plan is made).

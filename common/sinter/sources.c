@@ -107,6 +107,7 @@ static bool open_target(struct sources *sources, const struct sources_open *open
     } else {
         ok =
             device_open_target(target->path, open->image_size, open->create_target, device, &target->error) &&
+            device_readback_check(*device, &target->error) &&
             (!open->check_target ||
              open->check_target(open->check_owner, device_descriptor(*device), &target->error));
     }

@@ -27,6 +27,8 @@ struct verify {
     bool finished;
     bool failed;
     struct error error;
+    bool cached, cached_told;
+    struct error cached_why;
 };
 
 static bool verify_compare(struct verify *verify)
@@ -94,6 +96,8 @@ static void verify_run_slice(struct pool_job *job)
     verify->slice_bytes = 0;
     if (!verify_slice(verify))
         verify->failed = verify->finished = true;
+    if (verify->readback && !verify->cached)
+        verify->cached = device_readback_is_cached(verify->readback, &verify->cached_why);
 }
 
 static void verify_slice_done(struct pool_job *job)
@@ -101,6 +105,9 @@ static void verify_slice_done(struct pool_job *job)
     struct verify *verify = container_of(job, struct verify, job);
 
     verify->events->progress(verify->owner, verify->slice_bytes);
+    if (verify->cached && !verify->cached_told && verify->events->cached)
+        verify->events->cached(verify->owner, &verify->cached_why);
+    verify->cached_told = verify->cached;
     if (!verify->finished) {
         pool_submit(verify->pool, &verify->job);
         return;

@@ -17,6 +17,9 @@ struct verify;
 
 struct verify_events {
     void (*progress)(void *owner, uint64_t bytes); /* so many more were read and hashed */
+    /* A file on a file system that has no way past the page cache: a note, once, before `done`, that what was
+     * read need not be what is on the medium. NULL: nobody wants to know. */
+    void (*cached)(void *owner, const struct error *why);
     /* The end, exactly once. NULL: equal. ERROR_MISMATCH: read, but not equal. xxh32 is that of what was
      * read, 0 unless all of it was. verify_free() is allowed inside. */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);

@@ -58,7 +58,7 @@ static void on_done(void *owner, const struct error *error, uint32_t xxh32)
     event_base_loopbreak(fixture->base);
 }
 
-static const struct verify_events events = {on_progress, on_done};
+static const struct verify_events events = {.progress = on_progress, .done = on_done};
 
 static void setup(struct fixture *fixture, size_t size)
 {
