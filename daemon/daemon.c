@@ -13,6 +13,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
 #include "daemon/daemon_private.h"
 #include "daemon/notify.h"
 
@@ -35,7 +36,7 @@ uint64_t daemon_now_ms(void)
 
 uint64_t daemon_now_s(void)
 {
-    return (uint64_t)time(NULL);
+    return wall_clock_now_s();
 }
 
 void daemon_watch_jobs(struct daemon *daemon)

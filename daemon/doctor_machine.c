@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/base/wall_clock.h"
 #include "daemon/build_time_generated.h"
 #include "daemon/health.h"
 #include "daemon/logind.h"
@@ -31,7 +32,7 @@ enum {
  * expires would not. */
 void doctor_look_at_clock(struct doctor *doctor)
 {
-    uint64_t now_s = (uint64_t)time(NULL);
+    uint64_t now_s = wall_clock_now_s();
     char now[TIMESTAMP_TEXT_SIZE], created[TIMESTAMP_TEXT_SIZE];
     struct timex state = {.modes = 0};
 

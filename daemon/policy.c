@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/base/wall_clock.h"
 #include "common/image/rollout.h"
 
 /* One or two may be somebody's doing: another entry picked from the loader's menu, say. */
@@ -227,9 +228,8 @@ static bool judge_window(const struct policy_input *input, struct policy_block *
                       timestamp_format(now, input->now_s));
     if (window_find(input->windows, input->window_count, input->now_s, &until_s))
         return true;
-    time_t moment = (time_t)until_s;
     struct tm local;
-    if (localtime_r(&moment, &local))
+    if (wall_clock_local((int64_t)until_s, &local))
         strftime(opens, sizeof(opens), ", at %a %H:%M", &local);
     block->until_s = until_s;
     return object(block, "the machine reboots when its next window opens%s local time", opens);

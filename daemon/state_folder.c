@@ -17,9 +17,11 @@ char *state_folder_find_objection(const char *path, const struct slots *slots)
 
     if (statfs(path, &filesystem) < 0 || file_status(path, &folder) < 0)
         return alloc_printf("%s cannot be looked at: %s", path, strerror(errno));
-    if (filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC)
+    /* An int on some machines, and the numbers have 32 bits. */
+    unsigned type = (unsigned)filesystem.f_type;
+    if (type == TMPFS_MAGIC || type == RAMFS_MAGIC)
         return alloc_printf("%s lies in memory (tmpfs)", path);
-    if (filesystem.f_type == OVERLAYFS_SUPER_MAGIC)
+    if (type == OVERLAYFS_SUPER_MAGIC)
         return alloc_printf("%s lies on an overlay, whose upper layer belongs to one slot or to memory",
                             path);
 

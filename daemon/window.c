@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <time.h>
 
+#include "common/base/wall_clock.h"
+
 enum {
     MINUTE_S = 60,
     DAY_S = 24 * 60 * MINUTE_S,
@@ -19,10 +21,9 @@ struct span {
 /* Seconds by which the wall clock is ahead of UTC at this moment. */
 static int64_t offset_at(int64_t time_s)
 {
-    time_t moment = (time_t)time_s;
     struct tm local;
 
-    return localtime_r(&moment, &local) ? local.tm_gmtoff : 0;
+    return wall_clock_local(time_s, &local) ? local.tm_gmtoff : 0;
 }
 
 /* The moments at which the wall clock shows `wall_s`, counted as if it were UTC: the first and the last,

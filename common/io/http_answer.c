@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
 
 /* "HTTP/1.1 206 Partial Content" or "HTTP/2 206"; 0 for anything else. */
 static long read_status(const char *line)
@@ -48,7 +49,7 @@ static int64_t read_date(const char *value)
 
     if (!end || *end)
         return 0;
-    time_t seconds = timegm(&tm);
+    int64_t seconds = wall_clock_of_utc(&tm);
     return seconds > 0 ? seconds : 0;
 }
 

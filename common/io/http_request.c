@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/base/wall_clock.h"
 #include "common/io/http_fault.h"
 
 enum {
@@ -190,7 +191,7 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->status = answer->status;
     ret_response->etag = *answer->etag ? answer->etag : NULL;
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
-    ret_response->retry_after_ms = http_answer_retry_after_ms(answer, time(NULL));
+    ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
     ret_response->received_bytes = request->received_bytes;
     bool ok = ret_response->outcome == HTTP_OUTCOME_OK;
     if (answer->status == 206)

@@ -115,6 +115,17 @@ def test_files_are_looked_at_by_one_helper():
     assert not wrong
 
 
+def test_the_wall_clock_is_read_by_one_helper():
+    """A 32-bit time_t ends in 2038; common/base/wall_clock.h does not."""
+    wrong = []
+    for path in sources():
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            call = re.search(r"\b(time\(NULL|CLOCK_REALTIME|(localtime|gmtime)(_r)?\(|(mktime|timegm|gettimeofday)\((?!\)))", line)
+            if call and path.stem != "wall_clock":
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {call[1]}: call wall_clock_now_s() or its kin instead")
+    assert not wrong
+
+
 def test_nothing_unfinished_and_no_omnibus_files():
     wrong = []
     for path in sources():

@@ -1,0 +1,28 @@
+/* For this file alone, for the libraries that we pass times to may have been built without it. Before any
+ * header that knows time_t; nothing that has one in it leaves this file. */
+#ifndef _TIME_BITS
+#define _TIME_BITS 64
+#endif
+
+#include "common/base/wall_clock.h"
+
+uint64_t wall_clock_now_s(void)
+{
+    return (uint64_t)time(NULL);
+}
+
+bool wall_clock_local(int64_t seconds, struct tm *ret_local)
+{
+    time_t moment = (time_t)seconds;
+    struct tm local;
+
+    if (moment != seconds || !localtime_r(&moment, &local))
+        return false;
+    *ret_local = local;
+    return true;
+}
+
+int64_t wall_clock_of_utc(struct tm *date)
+{
+    return timegm(date);
+}
