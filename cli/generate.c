@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/argument.h"
@@ -299,6 +300,16 @@ static void write_base(const char *path, const struct pack_base_result *result)
     event_line_write(event);
 }
 
+static void write_warning(const char *verb, const struct generate_warning *warning)
+{
+    struct json_object *event = event_line_new("warning");
+
+    json_add_string(event, "what", warning->what);
+    json_add_string(event, "message", warning->text);
+    event_line_write(event);
+    event_line_tell(verb, warning->text);
+}
+
 /* Signing afterwards, with a key that is kept elsewhere, is usual; forgetting it would stop every device. */
 static void tell_outdated_signature(const char *verb, const char *image_path)
 {
@@ -332,6 +343,7 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     }
     event_line_write_value("chunk_size", settings->chunk_size);
+    settings->now_s = (uint64_t)time(NULL);
     meter_init(&meter, argv[0], arguments->quiet);
     settings->progress = show_progress;
     settings->owner = &meter;
@@ -341,6 +353,8 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     for (uint32_t i = 0; i < settings->base_count; i++)
         write_base(settings->base_paths[i], &result.pack.bases[i]);
+    for (uint32_t i = 0; i < result.warning_count; i++)
+        write_warning(argv[0], &result.warnings[i]);
     if (result.signature_outdated)
         tell_outdated_signature(argv[0], settings->image_path);
     write_done(settings, &result);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,32 +110,62 @@ static int file_sync_folder_of(const char *path)
     else if (slash)
         *slash = 0;
     CLEANUP_FD int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
+    if (fd < 0)
         return -errno;
-    return 0;
+    /* Shared folders of virtual machines and some FUSE file systems cannot sync a folder and say EINVAL;
+     * there is nothing that would make them. */
+    return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
 struct file_writer {
     char *path;
-    char *temporary; /* NULL once it has taken the path's place */
+    char *temporary;
+    bool committed; /* `temporary` has taken the path's place */
     int fd;
     uint64_t size;
 };
 
+/* Opens the temporary file for one writer alone. What a writer that was killed has left is taken over. The
+ * lock is on the file and not on its name: the name may have got to somebody else, or nowhere, before we had
+ * it. File systems without locks do without. */
+static int open_temporary(const char *path, mode_t mode, int *ret_fd)
+{
+    struct stat opened, named;
+
+    for (;;) {
+        CLEANUP_FD int fd =
+            open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
+        if (fd < 0 || file_status_fd(fd, &opened) < 0)
+            return -errno;
+        if (!S_ISREG(opened.st_mode))
+            return -EEXIST;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+            return -EBUSY;
+        if (file_status_link(path, &named) < 0 || named.st_ino != opened.st_ino ||
+            named.st_dev != opened.st_dev)
+            continue;
+        if (ftruncate(fd, 0) < 0)
+            return -errno;
+        *ret_fd = file_take_fd(&fd);
+        return 0;
+    }
+}
+
 bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error)
 {
-    struct file_writer *writer = alloc_zeroed(sizeof(*writer));
+    CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
+    int fd, result = open_temporary(temporary, mode, &fd);
 
-    writer->path = alloc_string(path);
-    writer->temporary = alloc_printf("%s.new", path);
-    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (writer->fd < 0) {
-        error_set_errno(error, errno, "cannot create %s", writer->temporary);
-        free(writer->path);
-        free(writer->temporary);
-        free(writer);
+    if (result == -EBUSY) {
+        error_set_errno(error, EBUSY, "another process is writing %s; wait until it has ended", temporary);
         return false;
     }
+    if (result < 0)
+        return error_set_errno(error, result, "cannot create %s", temporary);
+    struct file_writer *writer = alloc_zeroed(sizeof(*writer));
+    writer->path = alloc_string(path);
+    writer->temporary = alloc_string(temporary);
+    writer->fd = fd;
     *ret_writer = writer;
     return true;
 }
@@ -167,20 +198,24 @@ bool file_writer_commit(struct file_writer *writer, struct error *error)
         return false;
     if (rename(writer->temporary, writer->path) < 0)
         return error_set_errno(error, errno, "cannot write %s", writer->path);
-    free(writer->temporary);
-    writer->temporary = NULL;
+    writer->committed = true;
     int result = file_sync_folder_of(writer->path);
     if (result < 0)
         return error_set_errno(error, result, "cannot sync the folder of %s", writer->path);
     return true;
 }
 
+void file_writer_remove(const struct file_writer *writer)
+{
+    unlink(writer->temporary);
+}
+
 struct file_writer *file_writer_free(struct file_writer *writer)
 {
     if (!writer)
         return NULL;
-    if (writer->temporary)
-        unlink(writer->temporary);
+    if (!writer->committed)
+        file_writer_remove(writer);
     close(writer->fd);
     free(writer->temporary);
     free(writer->path);

@@ -31,14 +31,16 @@ bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t
                       struct error *error);
 
 /* Replaces `path` so that after a power cut it holds either the old or the new bytes: a temporary file beside
- * it, fsync, rename, fsync of the folder. Not for FAT, where a rename is not atomic. */
+ * it, fsync, rename, fsync of the folder (where the file system can sync one). Not for FAT, where a rename is
+ * not atomic. Of two that replace it at the same time one is refused with EBUSY. */
 bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error);
 
 /* The same for bytes that come one after another: a temporary file, which takes the path's place when all is
  * there. */
 struct file_writer;
 
-/* Creates the temporary file beside `path`. */
+/* Creates the temporary file beside `path`, `path`.new. It is locked until the writer is freed: a second
+ * writer, in this process too, is refused with EBUSY. One that was left behind is taken over. */
 bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error);
 
 /* Appends. */
@@ -52,6 +54,10 @@ bool file_writer_sync(struct file_writer *writer, struct error *error);
 
 /* fsync, rename, fsync of the folder. Nothing but freeing may follow. */
 bool file_writer_commit(struct file_writer *writer, struct error *error);
+
+/* Removes the temporary file for a process that is about to end. From any thread, also while another one
+ * appends, but not while one commits. */
+void file_writer_remove(const struct file_writer *writer);
 
 /* Frees, and removes the temporary file where it was not committed; NULL is fine. Returns NULL. */
 struct file_writer *file_writer_free(struct file_writer *writer);

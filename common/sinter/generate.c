@@ -15,6 +15,8 @@
 #include "common/image/chunker.h"
 #include "common/image/url.h"
 #include "common/io/device.h"
+#include "common/sinter/generate_warnings.h"
+#include "common/sinter/publication.h"
 
 enum {
     GENERATE_BLOCK_SIZE = 1024 * 1024, /* bytes read at once */
@@ -23,7 +25,7 @@ enum {
     GENERATE_HASH_TEXT_MAX = 9, /* eight digits and a comma */
 };
 
-struct generator {
+struct generate {
     const struct generate_settings *settings;
     struct device *device;
     uint8_t *block;
@@ -37,12 +39,13 @@ struct generator {
     struct manifest *manifest;
     uint8_t *table; /* the bytes of IMAGE.chunks */
     size_t table_size;
-    struct file_writer *pack_writer; /* NULL: no pack */
+    struct publication *publication;
+    struct stat before; /* the image, when it was opened */
 };
 
 static bool generator_add_chunk(void *owner, const uint8_t *data, size_t size)
 {
-    struct generator *generator = owner;
+    struct generate *generator = owner;
     uint8_t sha256[DIGEST_SHA256_SIZE];
 
     digest_sha256(data, size, sha256);
@@ -52,13 +55,13 @@ static bool generator_add_chunk(void *owner, const uint8_t *data, size_t size)
     return generator->table_result == 0;
 }
 
-static void generator_add_hash(struct generator *generator, uint32_t hash)
+static void generator_add_hash(struct generate *generator, uint32_t hash)
 {
     generator->manifest->chunk_hashes[generator->manifest->chunk_count++] = hash;
 }
 
 /* The ancestor's chunks. A chunk that lies whole in this block is hashed at one go. */
-static void generator_hash_fixed(struct generator *generator, const uint8_t *data, size_t size)
+static void generator_hash_fixed(struct generate *generator, const uint8_t *data, size_t size)
 {
     uint32_t chunk_size = generator->settings->chunk_size, hash;
 
@@ -84,7 +87,7 @@ static void generator_hash_fixed(struct generator *generator, const uint8_t *dat
     }
 }
 
-static bool generator_refuse_table(const struct generator *generator, struct error *error)
+static bool generator_refuse_table(const struct generate *generator, struct error *error)
 {
     const char *path = generator->settings->image_path;
 
@@ -95,7 +98,7 @@ static bool generator_refuse_table(const struct generator *generator, struct err
                      generator->settings->average);
 }
 
-static bool generator_read(struct generator *generator, uint64_t size, struct error *error)
+static bool generator_read(struct generate *generator, uint64_t size, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
 
@@ -118,31 +121,91 @@ static bool generator_read(struct generator *generator, uint64_t size, struct er
         digest_stream_final(generator->fixed, NULL, &hash);
         generator_add_hash(generator, hash);
         generator->manifest->last_chunk_size = (uint32_t)generator->fixed_done;
-    } else if (size > 0) {
+    } else {
         generator->manifest->last_chunk_size = settings->chunk_size;
     }
     digest_stream_final(generator->whole, generator->manifest->sha256, &generator->manifest->file_hash);
     return true;
 }
 
-/* Everything the run needs, sized by the image; generator_finish() frees it, half-built too. */
-static bool generator_start(struct generator *generator, const struct generate_settings *settings,
-                            uint64_t size, struct error *error)
+/* What the sizes alone forbid: before anything is read. */
+static bool check_sizes(const struct generate_settings *settings, uint64_t size,
+                        const struct chunker *chunker, struct error *error)
 {
-    struct chunker chunker;
     uint64_t count = size / settings->chunk_size + (size % settings->chunk_size != 0);
 
-    generator->settings = settings;
+    if (size == 0)
+        return error_set(
+            error, ERROR_REFUSED,
+            "%s is empty: a device would call what its slot held before by this release's name; build "
+            "the image again",
+            settings->image_path);
     if (count > (MANIFEST_SIZE_MAX - GENERATE_MANIFEST_REST_MAX) / GENERATE_HASH_TEXT_MAX)
         return error_set(error, ERROR_REFUSED,
                          "%s makes %" PRIu64 " chunks of %" PRIu32
                          " bytes, too many for one manifest; take a larger CHUNK_SIZE",
                          settings->image_path, count, settings->chunk_size);
+    if (size / chunker->maximum > (CHUNK_TABLE_SIZE_MAX - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE)
+        return error_set(error, ERROR_REFUSED,
+                         "%s has too many chunks of %" PRIu32 " bytes for one table; take a larger average",
+                         settings->image_path, settings->average);
+    return true;
+}
+
+/* The comment that is signed along with the manifest; the caller frees it. */
+static char *trusted_comment_of(const struct generate_settings *settings)
+{
+    const char *slash = strrchr(settings->image_path, '/');
+
+    return settings->trusted_comment ? alloc_string(settings->trusted_comment)
+                                     : alloc_printf("file:%s.json", slash ? slash + 1 : settings->image_path);
+}
+
+static bool check_comment(const struct generate_settings *settings, struct error *error)
+{
+    CLEANUP_FREE char *comment = trusted_comment_of(settings);
+
+    if (!settings->sign_key || minisign_check_comment(comment, error))
+        return true;
+    if (settings->trusted_comment)
+        return false;
+    return error_set(
+        error, ERROR_REFUSED,
+        "the name of %s does not fit into a signature's trusted comment, which is one line; give "
+        "--trusted-comment, or the image another name",
+        settings->image_path);
+}
+
+/* The temporary files, so that whatever keeps them from being written is known before the work. */
+static bool generator_open_publication(struct generate *generator, struct error *error)
+{
+    const struct generate_settings *settings = generator->settings;
+    const char *inputs[MANIFEST_BASES_MAX + 1] = {settings->image_path};
+    struct publication_settings publication = {.image_path = settings->image_path,
+                                               .with_pack = settings->with_pack || settings->base_count > 0,
+                                               .with_signature = settings->sign_key != NULL,
+                                               .inputs = inputs,
+                                               .input_count = settings->base_count + 1};
+
+    for (uint32_t i = 0; i < settings->base_count; i++)
+        inputs[i + 1] = settings->base_paths[i];
+    return publication_new(&publication, &generator->publication, error);
+}
+
+/* Everything the run needs, sized by the image; generate_free() frees it, half-built too. */
+static bool generator_start(struct generate *generator, struct error *error)
+{
+    const struct generate_settings *settings = generator->settings;
+    uint64_t size = (uint64_t)generator->before.st_size;
+    struct chunker chunker;
+
     if (chunker_init(&chunker, settings->average) < 0)
         return error_set(error, ERROR_REFUSED,
                          "an average of %" PRIu32 " bytes is no power of two from %d to %d",
                          settings->average, CHUNKER_AVERAGE_MIN, CHUNKER_AVERAGE_MAX);
-    if (!device_open_source(settings->image_path, &generator->device, error))
+    if (!check_sizes(settings, size, &chunker, error) || !check_comment(settings, error) ||
+        !device_open_source(settings->image_path, &generator->device, error) ||
+        !generator_open_publication(generator, error))
         return false;
 
     const struct manifest_release *release = &settings->release;
@@ -151,7 +214,8 @@ static bool generator_start(struct generator *generator, const struct generate_s
     generator->stream = chunker_stream_new(&chunker, generator_add_chunk, generator);
     generator->writer = chunk_table_writer_new(&chunker);
     generator->manifest = alloc_zeroed(sizeof(*generator->manifest));
-    generator->manifest->chunk_hashes = alloc_array((size_t)count, sizeof(uint32_t));
+    generator->manifest->chunk_hashes = alloc_array(
+        (size_t)(size / settings->chunk_size + (size % settings->chunk_size != 0)), sizeof(uint32_t));
     generator->manifest->chunk_size = settings->chunk_size;
     generator->manifest->file_size = size;
     generator->manifest->has_sha256 = true;
@@ -161,39 +225,22 @@ static bool generator_start(struct generator *generator, const struct generate_s
     return true;
 }
 
-static void generator_finish(struct generator *generator)
-{
-    device_close(generator->device);
-    free(generator->block);
-    digest_stream_free(generator->whole);
-    digest_stream_free(generator->fixed);
-    chunker_stream_free(generator->stream);
-    chunk_table_writer_free(generator->writer);
-    free(generator->table);
-    file_writer_free(generator->pack_writer);
-    manifest_free(generator->manifest);
-}
-
 /* Readers that come between the two renames find a pair that does not fit, and fetch both once more. */
-static bool generator_sign(const struct generator *generator, const char *manifest_path, const char *text,
-                           struct error *error)
+static bool generator_sign(const struct generate *generator, const char *text, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
-    const char *slash = strrchr(manifest_path, '/');
-    CLEANUP_FREE char *path = alloc_printf("%s.minisig", manifest_path);
-    CLEANUP_FREE char *comment = settings->trusted_comment
-                                     ? alloc_string(settings->trusted_comment)
-                                     : alloc_printf("file:%s", slash ? slash + 1 : manifest_path);
+    CLEANUP_FREE char *comment = trusted_comment_of(settings);
 
-    if (!minisign_check_comment(comment, error))
-        return false;
+    if (!settings->sign_key)
+        return true;
     CLEANUP_FREE char *signature = minisign_sign(settings->sign_key, text, strlen(text), comment);
-    return file_replace(path, signature, strlen(signature), 0644, error);
+    return file_writer_add(publication_writer(generator->publication, PUBLICATION_SIGNATURE), signature,
+                           strlen(signature), error);
 }
 
 /* Whether IMAGE.json.minisig, which is not made anew, is of other bytes than those that take the manifest's
  * place. The same bytes made once more leave it good. */
-static bool generator_outdates_signature(const struct generator *generator, const char *manifest_path,
+static bool generator_outdates_signature(const struct generate *generator, const char *manifest_path,
                                          const char *text)
 {
     CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", manifest_path);
@@ -207,7 +254,7 @@ static bool generator_outdates_signature(const struct generator *generator, cons
 }
 
 /* The reference to a file beside the image: the image's name with `suffix`. */
-static char *reference_beside(const struct generator *generator, const char *suffix)
+static char *reference_beside(const struct generate *generator, const char *suffix)
 {
     const char *path = generator->settings->image_path, *slash = strrchr(path, '/');
     CLEANUP_FREE char *name = alloc_printf("%s%s", slash ? slash + 1 : path, suffix);
@@ -215,7 +262,7 @@ static char *reference_beside(const struct generator *generator, const char *suf
     return url_reference_of_name(name);
 }
 
-static void generator_take_table(struct generator *generator)
+static void generator_take_table(struct generate *generator)
 {
     struct manifest_chunks *chunks = &generator->manifest->chunks;
 
@@ -229,7 +276,7 @@ static void generator_take_table(struct generator *generator)
 /* Told in bytes of the image, for that is what people know. */
 static void pass_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
-    const struct generator *generator = owner;
+    const struct generate *generator = owner;
     const struct generate_settings *settings = generator->settings;
     uint64_t size = generator->manifest->file_size;
 
@@ -239,23 +286,16 @@ static void pass_progress(void *owner, const char *stage, uint64_t done, uint64_
 }
 
 /* Writes IMAGE.pack under its temporary name. */
-static bool generator_pack(struct generator *generator, struct generate_result *result, struct error *error)
+static bool generator_pack(struct generate *generator, struct generate_result *result, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
     struct manifest *manifest = generator->manifest;
-    CLEANUP_FREE char *path = alloc_printf("%s.pack", settings->image_path);
+    struct file_writer *writer = publication_writer(generator->publication, PUBLICATION_PACK);
     struct chunk_table *table = NULL;
-    uint8_t *copy = malloc(generator->table_size);
 
-    if (!settings->with_pack && settings->base_count == 0) {
-        free(copy);
+    if (!writer)
         return true;
-    }
-    if (manifest->file_size == 0) {
-        free(copy);
-        return error_set(error, ERROR_REFUSED, "%s is empty, so there is nothing to put into a pack",
-                         settings->image_path);
-    }
+    uint8_t *copy = malloc(generator->table_size);
     if (!copy)
         return error_set_errno(error, ENOMEM, "cannot hold the table of chunks of %s", settings->image_path);
     memcpy(copy, generator->table, generator->table_size);
@@ -273,9 +313,8 @@ static bool generator_pack(struct generator *generator, struct generate_result *
                                      settings->output_max > largest ? settings->output_max : largest,
                                  .progress = pass_progress,
                                  .owner = generator};
-    bool ok = file_writer_new(path, 0644, &generator->pack_writer, error) &&
-              pack_write(&pack, generator->pack_writer, &manifest->pack, &result->pack, error) &&
-              file_writer_sync(generator->pack_writer, error);
+    bool ok =
+        pack_write(&pack, writer, &manifest->pack, &result->pack, error) && file_writer_sync(writer, error);
     chunk_table_free(table);
     if (ok) {
         manifest->pack.url = reference_beside(generator, ".pack");
@@ -284,23 +323,14 @@ static bool generator_pack(struct generator *generator, struct generate_result *
     return ok;
 }
 
-static bool generator_write(struct generator *generator, struct generate_result *result, struct error *error)
+static bool generator_write(struct generate *generator, struct generate_result *result, struct error *error)
 {
-    const char *path = generator->settings->image_path;
+    const struct generate_settings *settings = generator->settings;
+    struct publication *publication = generator->publication;
     struct manifest *manifest = generator->manifest;
-    CLEANUP_FREE char *table_path = alloc_printf("%s.chunks", path);
-    CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", path);
+    CLEANUP_FREE char *manifest_path = alloc_printf("%s.json", settings->image_path);
     CLEANUP_FREE char *text = manifest_format(manifest);
 
-    result->signature_outdated = generator_outdates_signature(generator, manifest_path, text);
-    /* Until the new manifest is there, the old one names a table and a pack of other bytes: its readers do
-     * without.
-     */
-    if ((generator->pack_writer && !file_writer_commit(generator->pack_writer, error)) ||
-        !file_replace(table_path, generator->table, generator->table_size, 0644, error) ||
-        (generator->settings->sign_key && !generator_sign(generator, manifest_path, text, error)) ||
-        !file_replace(manifest_path, text, strlen(text), 0644, error))
-        return false;
     result->file_size = manifest->file_size;
     result->file_hash = manifest->file_hash;
     memcpy(result->sha256, manifest->sha256, sizeof(result->sha256));
@@ -308,7 +338,14 @@ static bool generator_write(struct generator *generator, struct generate_result 
     result->table_count = generator->table_count;
     result->table_size_bytes = generator->table_size;
     result->manifest_size_bytes = strlen(text);
-    return true;
+    result->signature_outdated = generator_outdates_signature(generator, manifest_path, text);
+    generate_warnings_find(settings, manifest, result);
+    return file_writer_add(publication_writer(publication, PUBLICATION_TABLE), generator->table,
+                           generator->table_size, error) &&
+           generator_sign(generator, text, error) &&
+           file_writer_add(publication_writer(publication, PUBLICATION_MANIFEST), text, strlen(text),
+                           error) &&
+           publication_commit(publication, error);
 }
 
 static bool is_same_file(const struct stat *before, const struct stat *after)
@@ -320,35 +357,82 @@ static bool is_same_file(const struct stat *before, const struct stat *after)
            before->st_ctim.tv_nsec == after->st_ctim.tv_nsec;
 }
 
-bool generate_files(const struct generate_settings *settings, struct generate_result *ret_result,
-                    struct error *error)
+bool generate_new(const struct generate_settings *settings, struct generate **ret_generate,
+                  struct error *error)
 {
-    struct generator generator = {0};
-    struct generate_result result = {0};
-    struct stat before, after;
+    struct generate *generate = alloc_zeroed(sizeof(*generate));
     const char *path = settings->image_path;
+    bool ok;
 
     assert(settings->chunk_size >= 1 && settings->chunk_size <= MANIFEST_CHUNK_SIZE_MAX);
-    if (file_status(path, &before) < 0)
-        return error_set_errno(error, errno, "cannot open %s for reading", path);
-    if (!S_ISREG(before.st_mode))
-        return error_set(error, ERROR_REFUSED, "%s is no regular file; copy the image into one first", path);
+    generate->settings = settings;
+    if (file_status(path, &generate->before) < 0)
+        ok = error_set_errno(error, errno, "cannot open %s for reading", path);
+    else if (!S_ISREG(generate->before.st_mode))
+        ok = error_set(error, ERROR_REFUSED, "%s is no regular file; copy the image into one first", path);
+    else
+        ok = generator_start(generate, error);
+    if (!ok) {
+        generate_free(generate);
+        return false;
+    }
+    *ret_generate = generate;
+    return true;
+}
 
-    bool ok = generator_start(&generator, settings, (uint64_t)before.st_size, error) &&
-              generator_read(&generator, (uint64_t)before.st_size, error);
+bool generate_run(struct generate *generate, struct generate_result *ret_result, struct error *error)
+{
+    struct generate_result result = {0};
+    struct stat after;
+    const char *path = generate->settings->image_path;
+
+    bool ok = generator_read(generate, (uint64_t)generate->before.st_size, error);
     if (ok) {
-        generator_take_table(&generator);
-        ok = generator_pack(&generator, &result, error);
+        generator_take_table(generate);
+        ok = generator_pack(generate, &result, error);
     }
     /* By path, so that a file which took the image's place is seen as well. It explains a failed read, too.
      */
-    if ((ok || (generator.device && generator.table_result == 0)) &&
-        (file_status(path, &after) < 0 || !is_same_file(&before, &after)))
+    if ((ok || generate->table_result == 0) &&
+        (file_status(path, &after) < 0 || !is_same_file(&generate->before, &after)))
         ok = error_set(error, ERROR_SYSTEM,
                        "%s changed while it was read; generate again when it is complete", path);
-    ok = ok && generator_write(&generator, &result, error);
-    generator_finish(&generator);
+    ok = ok && generator_write(generate, &result, error);
     if (ok)
         *ret_result = result;
+    return ok;
+}
+
+bool generate_abandon(struct generate *generate)
+{
+    return publication_abandon(generate->publication);
+}
+
+struct generate *generate_free(struct generate *generate)
+{
+    if (!generate)
+        return NULL;
+    device_close(generate->device);
+    free(generate->block);
+    digest_stream_free(generate->whole);
+    digest_stream_free(generate->fixed);
+    chunker_stream_free(generate->stream);
+    chunk_table_writer_free(generate->writer);
+    free(generate->table);
+    manifest_free(generate->manifest);
+    publication_free(generate->publication);
+    free(generate);
+    return NULL;
+}
+
+bool generate_files(const struct generate_settings *settings, struct generate_result *ret_result,
+                    struct error *error)
+{
+    struct generate *generate;
+
+    if (!generate_new(settings, &generate, error))
+        return false;
+    bool ok = generate_run(generate, ret_result, error);
+    generate_free(generate);
     return ok;
 }

@@ -32,7 +32,10 @@ struct pack {
     struct pack_result *result;
     struct chunk_index *index;
     uint32_t *costs; /* bytes to fetch, of each chunk */
+    /* The bases without those that were given twice, and where in `result` each of them stands. */
     struct base_image *bases[MANIFEST_BASES_MAX];
+    uint32_t given_as[MANIFEST_BASES_MAX];
+    uint32_t base_count;
     struct patch_run *runs[MANIFEST_BASES_MAX];
     uint32_t run_counts[MANIFEST_BASES_MAX];
     const char *stage;
@@ -87,25 +90,72 @@ static bool write_section(struct pack *pack, const uint8_t *data, size_t size,
     return file_writer_add(pack->writer, frame, frame_size, error);
 }
 
+static bool has_rows(const struct base_image *base, const struct chunk_table *table)
+{
+    if (base->size != chunk_table_image_size(table) || base->chunk_count != chunk_table_count(table))
+        return false;
+    for (uint32_t i = 0; i < base->chunk_count; i++)
+        if (base->chunks[i].key != chunk_table_key(table, i) ||
+            base->chunks[i].size != chunk_table_size(table, i))
+            return false;
+    return true;
+}
+
+static bool are_twins(const struct base_image *one, const struct base_image *other)
+{
+    if (one->size != other->size || one->chunk_count != other->chunk_count)
+        return false;
+    for (uint32_t i = 0; i < one->chunk_count; i++)
+        if (one->chunks[i].key != other->chunks[i].key || one->chunks[i].size != other->chunks[i].size)
+            return false;
+    return true;
+}
+
+/* A base that was given twice, by a copy or a link perhaps: its patches would only be stored twice, and no
+ * device could tell the two apart. */
+static void forget_twin(struct pack *pack)
+{
+    uint32_t last = pack->base_count - 1;
+
+    for (uint32_t i = 0; i < last; i++)
+        if (are_twins(pack->bases[i], pack->bases[last])) {
+            pack->result->bases[pack->given_as[last]].twin = pack->given_as[i];
+            pack->bases[last] = base_image_free(pack->bases[last]);
+            pack->base_count = last;
+            return;
+        }
+}
+
 /* Opens the bases, cuts them, and finds what there is to do. */
 static bool read_bases(struct pack *pack, struct error *error)
 {
     const struct pack_settings *settings = pack->settings;
+    struct base_image *opened[MANIFEST_BASES_MAX] = {NULL};
     uint64_t sizes = 0;
+    bool ok = true;
 
-    for (uint32_t i = 0; i < settings->base_count; i++) {
-        if (!base_image_open(settings->base_paths[i], &pack->bases[i], error))
-            return false;
-        sizes += pack->bases[i]->size;
+    for (uint32_t i = 0; ok && i < settings->base_count; i++) {
+        ok = base_image_open(settings->base_paths[i], &opened[i], error);
+        sizes += ok ? opened[i]->size : 0;
     }
     begin_stage(pack, "comparing", sizes * WEIGHT_READ);
-    for (uint32_t i = 0; i < settings->base_count; i++) {
-        if (!base_image_cut(pack->bases[i], settings->table, on_read, pack, error))
-            return false;
+    for (uint32_t i = 0; ok && i < settings->base_count; i++) {
+        ok = base_image_cut(opened[i], settings->table, on_read, pack, error);
+        if (!ok)
+            break;
+        pack->bases[pack->base_count] = opened[i];
+        pack->given_as[pack->base_count++] = i;
+        opened[i] = NULL;
+        forget_twin(pack);
+    }
+    for (uint32_t i = 0; i < settings->base_count; i++)
+        base_image_free(opened[i]);
+    for (uint32_t i = 0; ok && i < pack->base_count; i++) {
+        pack->result->bases[pack->given_as[i]].is_image = has_rows(pack->bases[i], settings->table);
         pack->run_counts[i] = patch_runs_find(settings->table, pack->index, pack->bases[i],
                                               settings->output_max, &pack->runs[i]);
     }
-    return true;
+    return ok;
 }
 
 static uint64_t work_of(const struct pack *pack)
@@ -113,7 +163,7 @@ static uint64_t work_of(const struct pack *pack)
     uint64_t work =
         pack->settings->with_frames ? chunk_table_image_size(pack->settings->table) * WEIGHT_FRAME : 0;
 
-    for (uint32_t i = 0; i < pack->settings->base_count; i++) {
+    for (uint32_t i = 0; i < pack->base_count; i++) {
         work += pack->bases[i]->size * WEIGHT_READ;
         for (uint32_t j = 0; j < pack->run_counts[i]; j++)
             work += (uint64_t)pack->runs[i][j].size * WEIGHT_PATCH;
@@ -169,7 +219,7 @@ static bool write_index(struct pack *pack, uint32_t which, const struct pack_pat
 
 static void count_base(struct pack *pack, uint32_t which, const struct pack_patch_list *patches)
 {
-    struct pack_base_result *result = &pack->result->bases[which];
+    struct pack_base_result *result = &pack->result->bases[pack->given_as[which]];
     uint32_t next = 0; /* patch */
 
     for (uint32_t i = 0; i < chunk_table_count(pack->settings->table); i++) {
@@ -210,7 +260,7 @@ static bool write_base(struct pack *pack, uint32_t which, struct error *error)
     manifest->span_max = settings->span_max;
     manifest->output_max = settings->output_max;
     manifest->patches_offset = file_writer_size(pack->writer);
-    bool ok = base_probes_choose(pack->bases, settings->base_count, which, settings->image, settings->table,
+    bool ok = base_probes_choose(pack->bases, pack->base_count, which, settings->image, settings->table,
                                  manifest, error) &&
               base_image_sample(base, on_read, pack, error) &&
               pack_patches_write(&patches, pack->writer, &list, error) &&
@@ -220,6 +270,20 @@ static bool write_base(struct pack *pack, uint32_t which, struct error *error)
     base_image_forget_samples(base);
     pack_patch_list_finish(&list);
     return ok;
+}
+
+/* A device that holds the one holds the other. */
+static void copy_twins(struct pack *pack)
+{
+    struct pack_base_result *results = pack->result->bases;
+
+    for (uint32_t i = 0; i < pack->settings->base_count; i++) {
+        uint32_t twin = results[i].twin;
+        if (twin == PACK_NO_TWIN)
+            continue;
+        results[i] = results[twin];
+        results[i].twin = twin;
+    }
 }
 
 static bool write_all(struct pack *pack, struct error *error)
@@ -232,11 +296,12 @@ static bool write_all(struct pack *pack, struct error *error)
     begin_stage(pack, "packing", work_of(pack));
     if (settings->with_frames && !write_frames(pack, error))
         return false;
-    pack->manifest->bases = alloc_array(settings->base_count, sizeof(*pack->manifest->bases));
-    pack->manifest->base_count = settings->base_count;
-    for (uint32_t i = 0; i < settings->base_count; i++)
+    pack->manifest->bases = alloc_array(pack->base_count, sizeof(*pack->manifest->bases));
+    pack->manifest->base_count = pack->base_count;
+    for (uint32_t i = 0; i < pack->base_count; i++)
         if (!write_base(pack, i, error))
             return false;
+    copy_twins(pack);
     return true;
 }
 
@@ -256,6 +321,8 @@ bool pack_write(const struct pack_settings *settings, struct file_writer *writer
     pack.costs = alloc_array(count, sizeof(*pack.costs));
     for (uint32_t i = 0; i < count; i++)
         pack.costs[i] = chunk_table_size(settings->table, i);
+    for (uint32_t i = 0; i < MANIFEST_BASES_MAX; i++)
+        result.bases[i].twin = PACK_NO_TWIN;
 
     bool ok = write_all(&pack, error);
 

@@ -37,8 +37,12 @@ struct pack_settings {
     void *owner;
 };
 
+#define PACK_NO_TWIN UINT32_MAX
+
 /* What one base came to. */
 struct pack_base_result {
+    uint32_t twin; /* an earlier base of the same bytes, in whose place it stands; PACK_NO_TWIN for none */
+    bool is_image; /* it has the same bytes as the image */
     uint64_t patch_bytes;   /* all frames */
     uint64_t covered_bytes; /* of the image, that patches make */
     uint64_t missing_bytes; /* of chunks that the base lacks and no patch makes, as they are fetched */
@@ -51,6 +55,7 @@ struct pack_result {
     struct pack_base_result bases[MANIFEST_BASES_MAX];
 };
 
-/* Writes the pack; ret_pack->url is left to the caller, who frees it all by manifest_pack_finish(). */
+/* Writes the pack, a base that is given twice once; ret_pack->url is left to the caller, who frees it all by
+ * manifest_pack_finish(). */
 bool pack_write(const struct pack_settings *settings, struct file_writer *writer,
                 struct manifest_pack *ret_pack, struct pack_result *ret_result, struct error *error);

@@ -1,8 +1,10 @@
 """Making releases: an image with its manifest and table of chunks, ready to be published."""
+import hashlib
 import itertools
 import json
 import os
 import pathlib
+import struct
 
 import programs
 
@@ -34,6 +36,23 @@ def make_release(folder, content, name="image", version=None, serial=None, optio
         path = pathlib.Path(f"{image}{suffix}")
         if path.exists():
             os.utime(path, (second, second))
+    return image
+
+
+def make_empty_release(folder, name="image", **release):
+    """An image of 0 bytes as docs/manifest.md describes it; generate makes none. `release` is that member."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    image = folder / name
+    image.write_bytes(b"")
+    table = struct.pack("<8sIII24x", b"MSCHUNKS", 1, 32768, 0)
+    pathlib.Path(f"{image}.chunks").write_bytes(table)
+    ours = {"format": 1, "sha256": hashlib.sha256(b"").hexdigest(),
+            "chunks": {"url": f"{name}.chunks", "size": len(table), "sha256": hashlib.sha256(table).hexdigest()}}
+    if release:
+        ours["release"] = release
+    write_manifest(image, {"chunk_hashes": "", "chunk_size": 131072, "last_chunk_size": 0, "file_hash": 0x02cc5d05,
+                           "file_size": 0, "moonsinter": ours})
     return image
 
 

@@ -146,7 +146,7 @@ def test_a_report_leaves_nothing_but_itself(folder):
 
 
 @pytest.mark.sanitized
-@pytest.mark.parametrize("sizes", [(0, 0), (0, 100_000), (100_000, 0), (1, 1), (5000, 4096)])
+@pytest.mark.parametrize("sizes", [(100_000, 0), (1, 1), (5000, 4096)])
 def test_small_and_empty_images(folder, sizes):
     data = images.noise(200_000, "data")
     new, old = write_pair(folder, data[:sizes[0]], data[:sizes[1]])

@@ -81,6 +81,29 @@ static void test_replace_fails(void **state)
     assert_contents("a", "old", 3);
 }
 
+/* Two writers of one file: the second is refused while the first is at work, and harms nothing of it. */
+static void test_two_writers(void **state)
+{
+    struct file_writer *first, *second = NULL;
+    struct error error;
+
+    assert_true(file_writer_new("a", 0644, &first, &error));
+    assert_true(file_writer_add(first, "first", 5, &error));
+    assert_false(file_writer_new("a", 0644, &second, &error));
+    assert_int_equal(error.code, EBUSY);
+    assert_true(file_writer_commit(first, &error));
+    assert_contents("a", "first", 5);
+    /* Committed, and not yet freed: the name is free again. */
+    assert_true(file_writer_new("a", 0644, &second, &error));
+    file_writer_free(first);
+    assert_true(file_writer_add(second, "second", 6, &error));
+    assert_true(file_writer_commit(second, &error));
+    file_writer_free(second);
+    assert_contents("a", "second", 6);
+    assert_int_equal(mkfifo("a.new", 0600), 0);
+    assert_false(file_replace("a", "x", 1, 0644, &error));
+}
+
 static void test_read_is_bounded(void **state)
 {
     char *data = NULL;
@@ -157,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_replace_and_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replace_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_of_a_file_without_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_positions, set_up, tear_down),

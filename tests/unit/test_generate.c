@@ -151,7 +151,7 @@ static void check_image(struct fixture *fixture, size_t size, uint32_t chunk_siz
 /* Sizes around the chunk sizes and around what is read at once (1 MiB). */
 static void test_images(void **state)
 {
-    static const size_t sizes[] = {0, 1, 99999, 100000, 100001, 1048575, 1048576, 1048577, 2500000};
+    static const size_t sizes[] = {1, 99999, 100000, 100001, 1048575, 1048576, 1048577, 2500000};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         check_image(*state, sizes[i], 100000);
@@ -232,7 +232,231 @@ static void test_refused(void **state)
     assert_refused(&settings, ERROR_REFUSED, "larger CHUNK_SIZE");
     assert_int_equal(truncate(fixture->image, 3), 0);
     assert_int_equal(mkdir(fixture->json, 0755), 0);
-    assert_refused(&settings, ERROR_SYSTEM, "image.json");
+    assert_refused(&settings, ERROR_REFUSED, "image.json");
+    assert_int_equal(rmdir(fixture->json), 0);
+    /* Nobody's update: a device would go on running what its slot held before. */
+    assert_int_equal(truncate(fixture->image, 0), 0);
+    assert_refused(&settings, ERROR_REFUSED, "is empty");
+}
+
+/* From the size alone, for 3 TiB have more chunks of at most 128 KiB than a table has rows. */
+static void test_too_large_for_any_table(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+
+    write_file(fixture->image, "", 0);
+    assert_int_equal(truncate(fixture->image, (off_t)3 << 40), 0);
+    settings.chunk_size = 16 << 20;
+    settings.average = 32768;
+    assert_refused(&settings, ERROR_REFUSED, "larger average");
+}
+
+static void no_file_is_left(const struct fixture *fixture, const char *suffix)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s%s", fixture->image, suffix);
+
+    if (access(path, F_OK) == 0)
+        fail_msg("%s was left", path);
+}
+
+/* Whatever keeps the last file from its place is known before the first one takes its own. */
+static void test_no_half_publication(void **state)
+{
+    static const char *const suffixes[] = {".pack", ".chunks", ".json.minisig", ".json"};
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+    struct minisign_secret_key key = {.key = {.id = {1}}, .seed = {2}};
+
+    write_file(fixture->image, "abc", 3);
+    settings.with_pack = true;
+    settings.sign_key = &key;
+    for (size_t i = 0; i < 4; i++) {
+        CLEANUP_FREE char *path = alloc_printf("%s%s", fixture->image, suffixes[i]);
+        assert_int_equal(mkdir(path, 0755), 0);
+        assert_refused(&settings, ERROR_REFUSED, "is a folder");
+        assert_int_equal(rmdir(path), 0);
+        for (size_t j = 0; j < 4; j++) {
+            CLEANUP_FREE char *temporary = alloc_printf("%s.new", suffixes[j]);
+            no_file_is_left(fixture, suffixes[j]);
+            no_file_is_left(fixture, temporary);
+        }
+    }
+    free(fixture->image);
+    fixture->image = alloc_printf("%s/new\nline", fixture->folder);
+    settings.image_path = fixture->image;
+    write_file(fixture->image, "abc", 3);
+    assert_refused(&settings, ERROR_REFUSED, "--trusted-comment");
+    for (size_t i = 0; i < 4; i++)
+        no_file_is_left(fixture, suffixes[i]);
+}
+
+/* A second run neither touches what the first one writes nor leaves anything; when the first has ended, it
+ * can. */
+static void test_two_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture), other = settings_of(fixture);
+    struct generate_result result;
+    struct generate *first;
+    struct error error;
+
+    write_file(fixture->image, "abc", 3);
+    settings.with_pack = true;
+    assert_true(generate_new(&settings, &first, &error));
+    assert_refused(&other, ERROR_REFUSED, "another generate is at work on");
+    assert_true(generate_run(first, &result, &error));
+    generate_free(first);
+    must_generate(&other, &result);
+    /* What one that was killed has left is in nobody's way. */
+    CLEANUP_FREE char *left = alloc_printf("%s.new", fixture->json);
+    write_file(left, "half of a manifest that was longer than the whole of the new one is ever going to be",
+               80);
+    must_generate(&settings, &result);
+    manifest_free(read_manifest(fixture));
+    no_file_is_left(fixture, ".json.new");
+}
+
+static void test_abandoned(void **state)
+{
+    static const char *const suffixes[] = {".pack",     ".chunks",     ".json",
+                                           ".pack.new", ".chunks.new", ".json.new"};
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+    struct generate_result result;
+    struct generate *generate;
+    struct error error;
+
+    write_file(fixture->image, "abc", 3);
+    settings.with_pack = true;
+    assert_true(generate_new(&settings, &generate, &error));
+    assert_true(generate_abandon(generate));
+    assert_true(generate_abandon(generate));
+    assert_false(generate_run(generate, &result, &error));
+    assert_int_equal(error.kind, ERROR_CANCELLED);
+    generate_free(generate);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+        no_file_is_left(fixture, suffixes[i]);
+    /* Too late: it is in its place already. */
+    assert_true(generate_new(&settings, &generate, &error));
+    assert_true(generate_run(generate, &result, &error));
+    assert_false(generate_abandon(generate));
+    generate_free(generate);
+    manifest_free(read_manifest(fixture));
+}
+
+static void test_an_input_is_not_overwritten(void **state)
+{
+    static const char *const suffixes[] = {".pack",     ".chunks",     ".json",
+                                           ".pack.new", ".chunks.new", ".json.new"};
+    struct fixture *fixture = *state;
+
+    write_file(fixture->image, "abc", 3);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        CLEANUP_FREE char *path = alloc_printf("%s%s", fixture->image, suffixes[i]);
+        CLEANUP_FREE char *contents = NULL;
+        const char *bases[] = {path};
+        struct generate_settings settings = settings_of(fixture);
+        size_t size;
+        settings.base_paths = bases;
+        settings.base_count = 1;
+        write_file(path, "a base", 6);
+        assert_refused(&settings, ERROR_REFUSED, "would be overwritten");
+        assert_true(file_read(path, 100, &contents, &size, NULL));
+        assert_string_equal(contents, "a base");
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+static void assert_warned(const struct generate_settings *settings, const char *what)
+{
+    struct generate_result result;
+
+    must_generate(settings, &result);
+    assert_int_equal(result.warning_count, what ? 1 : 0);
+    if (what)
+        assert_string_equal(result.warnings[0].what, what);
+}
+
+static void test_warnings_of_times_and_serials(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+    struct manifest_release *release = &settings.release;
+
+    write_file(fixture->image, "abc", 3);
+    release->expires = 2000;
+    assert_warned(&settings, NULL); /* nobody said what time it is */
+    settings.now_s = 1999;
+    assert_warned(&settings, NULL);
+    settings.now_s = 2000;
+    assert_warned(&settings, "expires-past");
+    settings.now_s = 1000;
+    release->rollout =
+        (struct manifest_rollout){.present = true, .percent = 100, .start_s = 1500, .duration_s = 500};
+    assert_warned(&settings, "expires-before-rollout-ends");
+    release->rollout.duration_s = 499;
+    assert_warned(&settings, NULL);
+
+    release->has_serial = true;
+    release->serial = 7;
+    assert_warned(&settings, NULL); /* the former has none */
+    assert_warned(&settings, NULL); /* the same once more */
+    release->serial = 6;
+    assert_warned(&settings, "serial-not-above");
+    write_file(fixture->image, "abd", 3);
+    assert_warned(&settings, "serial-not-above"); /* the number of another image */
+    release->serial = 7;
+    assert_warned(&settings, NULL);
+    release->has_serial = false;
+    assert_warned(&settings, "serial-missing");
+    write_file(fixture->json, "no manifest", 11);
+    assert_warned(&settings, NULL);
+}
+
+static void test_warnings_of_bases(void **state)
+{
+    struct fixture *fixture = *state;
+    struct generate_settings settings = settings_of(fixture);
+    CLEANUP_FREE uint8_t *image = noise(300000, 1);
+    CLEANUP_FREE uint8_t *foreign = noise(300000, 2);
+    CLEANUP_FREE char *base = alloc_printf("%s/base", fixture->folder);
+    CLEANUP_FREE char *copy = alloc_printf("%s/copy", fixture->folder);
+    CLEANUP_FREE char *other = alloc_printf("%s/other", fixture->folder);
+    const char *bases[] = {base, copy};
+    struct generate_result result;
+
+    write_file(fixture->image, image, 300000);
+    write_file(other, foreign, 300000);
+    write_file(copy, image, 300000);
+    image[1000] ^= 1;
+    write_file(base, image, 300000);
+    settings.base_paths = bases;
+    settings.base_count = 1;
+    settings.span_max = PACK_SPAN_MAX_DEFAULT;
+    settings.output_max = PACK_OUTPUT_MAX_DEFAULT;
+    assert_warned(&settings, NULL);
+    bases[0] = copy;
+    assert_warned(&settings, "base-is-image");
+    bases[0] = other;
+    assert_warned(&settings, "base-useless");
+
+    /* Twice, by the same name or by a copy: stored once, and told for both. */
+    bases[0] = base;
+    must_generate(&settings, &result);
+    uint64_t once = result.pack_size_bytes;
+    write_file(copy, image, 300000);
+    settings.base_count = 2;
+    for (int i = 0; i < 2; i++) {
+        assert_warned(&settings, "base-twice");
+        must_generate(&settings, &result);
+        assert_int_equal(result.pack_size_bytes, once);
+        assert_int_equal(result.pack.bases[1].patch_count, result.pack.bases[0].patch_count);
+        struct manifest *manifest = read_manifest(fixture);
+        assert_int_equal(manifest->pack.base_count, 1);
+        manifest_free(manifest);
+        bases[1] = base;
+    }
 }
 
 /* What the progress callback does to the image once. */
@@ -460,6 +684,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reproducible_and_mode, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_odd_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_too_large_for_any_table, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_half_publication, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_abandoned, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_input_is_not_overwritten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_warnings_of_times_and_serials, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_warnings_of_bases, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_image_that_changes_while_it_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_diff_counts_as_the_ancestor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_diff_in_chunks_larger_than_a_block, set_up, tear_down),

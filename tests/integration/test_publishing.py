@@ -1,0 +1,115 @@
+"""moonsinter generate as a publisher meets it: what is refused, what is warned of, and that nothing half is ever published."""
+import os
+import signal
+
+import pytest
+
+import images
+import keys
+from programs import assert_failed, moonsinter, start_moonsinter, wait_until
+from releases import make_empty_release, make_release
+
+
+def warnings(result):
+    """The codes, each of which has a sentence on standard error, too."""
+    found = result.named("warning")
+    assert all(warning["message"] in result.stderr for warning in found), result
+    return [warning["what"] for warning in found]
+
+
+def generate(image, *options):
+    result = moonsinter("generate", image, *options)
+    assert result.status == 0, result
+    return result
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("options", [[], ["--pack"], ["--version", "3", "--serial", "3"]])
+def test_an_empty_image_is_not_published(folder, options):
+    image = folder / "image"
+    image.write_bytes(b"")
+    result = moonsinter("generate", image, *options)
+    assert_failed(result, "empty")
+    assert result.events[-1]["kind"] == "refused"
+    assert [path.name for path in folder.iterdir()] == ["image"]
+
+
+def test_an_empty_image_that_somebody_published_is_known(nginx, folder):
+    """docs/manifest.md specifies it: whoever reads manifests has to know it."""
+    image = make_empty_release(folder / "release")
+    url = nginx.publish(image)
+    (folder / "out").write_bytes(b"something")
+    assert moonsinter("plan", url, folder / "out").status == 0
+    assert moonsinter("clone", url, folder / "out").status == 0
+    assert (folder / "out").read_bytes() == b""
+    assert moonsinter("verify", folder / "out", f"{image}.json").status == 0
+
+
+def test_warnings(folder):
+    image, old = folder / "image", folder / "old"
+    old.write_bytes(images.noise(1_000_000, "old"))
+    image.write_bytes(images.changed(old.read_bytes(), "new", edits=5))
+    assert warnings(generate(image, "--serial", "7", "--expires", "2999-01-01T00:00:00Z", "--base", old)) == []
+    assert warnings(generate(image, "--serial", "7", "--expires", "2001-01-01T00:00:00Z")) == ["expires-past"]
+    assert warnings(generate(image, "--serial", "6")) == ["serial-not-above"]
+    assert warnings(generate(image)) == ["serial-missing"]
+    os.link(old, folder / "linked")
+    os.symlink(old, folder / "link")
+    for other in ("old", "linked", "link"):
+        assert warnings(generate(image, "--base", old, "--base", folder / other)) == ["base-twice"]
+    assert warnings(generate(image, "--base", image)) == ["base-is-image"]
+    old.write_bytes(images.noise(1_000_000, "foreign"))
+    assert warnings(generate(image, "--base", old)) == ["base-useless"]
+
+
+def read_files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("hindrance", ["comment", "manifest is a folder", "signature is a folder", "missing base", "full"])
+def test_no_half_publication(folder, mount, hindrance):
+    place = mount("tmpfs", "-t", "tmpfs", "-o", "size=8m") if hindrance == "full" else folder / "site"
+    place.mkdir(exist_ok=True)
+    key = keys.Key(folder / "keys")
+    image = place / ("new\nline.img" if hindrance == "comment" else "image")
+    base = folder / "base"
+    base.write_bytes(images.noise(2_000_000, "old"))
+    image.write_bytes(base.read_bytes())
+    generate(image, "--serial", "1", "--pack", *(["--sign", key.secret] if hindrance != "comment" else []))
+    image.write_bytes(images.changed(base.read_bytes(), "new"))
+    if hindrance == "manifest is a folder":
+        os.unlink(f"{image}.json")
+        os.mkdir(f"{image}.json")
+    if hindrance == "signature is a folder":
+        os.unlink(f"{image}.json.minisig")
+        os.mkdir(f"{image}.json.minisig")
+    if hindrance == "missing base":
+        base.unlink()
+    if hindrance == "full":
+        (place / "other").write_bytes(bytes(2_500_000))
+    before = read_files(place)
+    result = moonsinter("generate", image, "--serial", "2", "--pack", "--base", base, "--sign", key.secret)
+    assert_failed(result)
+    assert read_files(place) == before
+
+
+def test_the_second_generate_on_an_image_is_refused(nginx, folder):
+    image = folder / "release" / "image"
+    image.parent.mkdir()
+    image.write_bytes(images.noise(8_000_000, "new"))
+    first = start_moonsinter("generate", image, "--pack")
+    wait_until(lambda: os.path.exists(f"{image}.pack.new"), "the pack is not begun")
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        for options in (["--pack", "--average", "16K"], []):
+            assert_failed(moonsinter("generate", image, *options), "another generate is at work")
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    stdout, stderr = first.communicate()
+    assert first.returncode == 0, stderr
+    assert sorted(path.name for path in image.parent.iterdir()) == ["image", "image.chunks", "image.json", "image.pack"]
+    content = image.read_bytes()
+    url = nginx.publish(image)
+    (nginx.www / "image").unlink()
+    assert moonsinter("clone", url, folder / "out").status == 0
+    assert (folder / "out").read_bytes() == content
