@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/argument.h"
@@ -17,6 +16,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
 #include "common/image/chunker.h"
 
 static const char help[] =
@@ -343,7 +343,7 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
         return event_line_write_failure(argv[0], &error);
     }
     event_line_write_value("chunk_size", settings->chunk_size);
-    settings->now_s = (uint64_t)time(NULL);
+    settings->now_s = wall_clock_now_s();
     meter_init(&meter, argv[0], arguments->quiet);
     settings->progress = show_progress;
     settings->owner = &meter;

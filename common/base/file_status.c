@@ -51,3 +51,11 @@ int file_status_at(int folder_fd, const char *name, struct stat *ret_status)
 {
     return ask(folder_fd, name, 0, ret_status);
 }
+
+bool file_status_is_fixed(const char *path)
+{
+    struct statx wide;
+
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &wide) == 0 &&
+           (wide.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND));
+}

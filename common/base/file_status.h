@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 /* What `path` leads to, links followed. */
@@ -23,3 +24,6 @@ int file_status_fd(int fd, struct stat *ret_status);
 
 /* What `name` in the folder open as `folder_fd` leads to, links followed. */
 int file_status_at(int folder_fd, const char *name, struct stat *ret_status);
+
+/* Whether `path` itself may be neither replaced nor overwritten, by root either (chattr +i, +a). */
+bool file_status_is_fixed(const char *path);

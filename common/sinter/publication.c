@@ -1,7 +1,6 @@
 #include "common/sinter/publication.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,23 +59,22 @@ static bool check_place(const char *path, struct error *error)
 {
     CLEANUP_FREE char *folder = alloc_string(path);
     char *slash = strrchr(folder, '/');
-    struct statx place;
-    struct stat above;
+    struct stat place, above;
     uid_t user = geteuid();
 
-    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_UID, &place) < 0)
+    if (file_status_link(path, &place) < 0)
         return errno == ENOENT || error_set_errno(error, errno, "cannot look at %s", path);
-    if (S_ISDIR(place.stx_mode))
+    if (S_ISDIR(place.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is a folder, and a file is to be written there; remove it",
                          path);
-    if (place.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
+    if (file_status_is_fixed(path))
         return error_set(error, ERROR_REFUSED,
                          "%s may not be replaced; take its attributes away with chattr -ia", path);
     if (slash)
         slash[slash == folder] = 0;
     if (user == 0 || file_status(slash ? folder : ".", &above) < 0 || !(above.st_mode & S_ISVTX))
         return true;
-    return place.stx_uid == user || above.st_uid == user ||
+    return place.st_uid == user || above.st_uid == user ||
            error_set(
                error, ERROR_REFUSED,
                "%s belongs to another user, and its folder lets nobody else replace it; publish elsewhere",
