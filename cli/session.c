@@ -65,7 +65,7 @@ static const struct option options[] = {
 
 struct session {
     /* the arguments */
-    char *url;
+    struct url *url;
     const char *target;
     char **seeds; /* NULL-terminated */
     struct http_settings http;
@@ -188,18 +188,16 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     if (argc - optind < 2)
         return error_set(error, ERROR_REFUSED, "it takes URL, OUTPUT and perhaps SEEDs, and got %d arguments",
                          argc - optind);
-    session->url = http_settings_take_url_argument(argv[optind]);
+    CLEANUP_FREE char *address = http_settings_take_url_argument(argv[optind]);
     session->target = argv[optind + 1];
-    if (!url_check(session->url, error)) {
-        CLEANUP_FREE char *shown = http_url_for_display(session->url);
-        return error_prefix(error, "%.200s", shown);
-    }
+    if (!url_new(address, &session->url, error))
+        return false;
     if (!*session->target)
         return error_set(error, ERROR_REFUSED, "OUTPUT is empty; name a file or a block device");
     session->seeds = argv + optind + 2;
     session->http.proxy = session->proxy;
     session->http.headers = (const char *const *)session->headers;
-    session->http.headers_for = session->url;
+    session->http.headers_for = url_text_to_send(session->url);
     return trust_options_get(&session->trust_options, &session->trust, error);
 }
 
@@ -321,7 +319,7 @@ static bool session_run_loop(struct session *session, struct error *error)
 
 static void session_free_arguments(struct session *session)
 {
-    free(session->url);
+    url_free(session->url);
     free(session->proxy);
     http_settings_clear_headers(session->headers);
     trust_options_finish(&session->trust_options);

@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/image/url.h"
 #include "common/io/http.h"
 #include "common/sinter/trust.h"
 #include "daemon/config_files.h"
@@ -219,7 +220,7 @@ void config_get_http(const struct config *config, struct http_settings *ret_sett
         .client_key = config->client_key,
         .pinned_public_key = config->pinned_public_key,
         .headers = (const char *const *)config->header_lines,
-        .headers_for = config->url,
+        .headers_for = url_text_to_send(config->url),
     };
 }
 

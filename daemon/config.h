@@ -55,7 +55,7 @@ struct trust_keys;
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
 struct config {
     /* [Update] */
-    char *url; /* of the image; the manifest is at url + ".json" */
+    struct url *url; /* of the image; the manifest is at url + ".json" */
     uint64_t interval_ms;
     uint64_t randomized_delay_ms; /* a tenth of the interval where not set */
     enum config_mode mode;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/image/url.h"
 #include "common/sinter/trust.h"
 #include "daemon/config_files.h"
 #include "daemon/config_secret.h"
@@ -183,7 +184,7 @@ static void check_together(const struct config *config, const char *root, struct
     if (!config->client_certificate != !config->client_key)
         config_problems_add(problems, true,
                             "ClientCertificate= and ClientKey= in [Transfer] need each other");
-    if (config->pinned_public_key && config->url && strncasecmp(config->url, "http:", strlen("http:")) == 0)
+    if (config->pinned_public_key && config->url && !url_is_secure(config->url))
         config_problems_add(
             problems, true,
             "PinnedPublicKey= in [Transfer] needs a Url= that begins with https://, for plain "

@@ -5,7 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file_status.h"
-#include "common/io/http.h"
+#include "common/image/url.h"
 
 static bool is_address(const struct config_key *key)
 {
@@ -59,6 +59,6 @@ char *config_secret_show(const struct config_key *key, const char *text)
 char *config_secret_show_bad(const struct config_key *key, const char *text)
 {
     if (is_address(key))
-        return http_url_for_display(text);
+        return url_for_display(text);
     return alloc_string(config_secret_is_one(key, text) ? "..." : text);
 }

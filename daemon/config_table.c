@@ -7,6 +7,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/image/url.h"
 #include "daemon/config_value.h"
 
 #define SECOND UINT64_C(1000)
@@ -21,7 +22,7 @@ static const char *check_header(const char *text)
 }
 
 const struct config_key config_keys[] = {
-    {"Update", "Url", CONFIG_TYPE_TEXT, PLACE(url), .check = config_value_check_url,
+    {"Update", "Url", CONFIG_TYPE_URL, PLACE(url),
      .summary = "Address of the image; its manifest is looked for at the same address with .json after it."},
     {"Update", "Interval", CONFIG_TYPE_DURATION, PLACE(interval_ms), "5min", SECOND, 365 * DAY,
      .summary = "Time from one look at the server to the next."},
@@ -256,6 +257,19 @@ static const char *add_text(const struct config_key *key, struct config *config,
     return NULL;
 }
 
+static const char *set_url(const struct config_key *key, struct config *config, const char *text)
+{
+    const char *why = config_value_check_url(text);
+    struct error error;
+
+    if (why)
+        return why;
+    config_key_clear(key, config);
+    bool taken = url_new(text, place(key, config), &error);
+    assert(taken); /* by the same rules */
+    return NULL;
+}
+
 static const char *add_window(struct config *config, const char *text)
 {
     struct config_window window;
@@ -296,6 +310,8 @@ const char *config_key_set(const struct config_key *key, struct config *config, 
         config_key_clear(key, config);
         *(char **)place(key, config) = alloc_string(text);
         return NULL;
+    case CONFIG_TYPE_URL:
+        return set_url(key, config, text);
     case CONFIG_TYPE_LIST:
         return add_text(key, config, text);
     case CONFIG_TYPE_WINDOW:
@@ -320,6 +336,9 @@ void config_key_clear(const struct config_key *key, struct config *config)
     case CONFIG_TYPE_FILE:
         free(*(char **)place(key, config));
         *(char **)place(key, config) = NULL;
+        break;
+    case CONFIG_TYPE_URL:
+        *(struct url **)place(key, config) = url_free(*(struct url **)place(key, config));
         break;
     case CONFIG_TYPE_LIST:
         for (char **item = place(key, config); *item; item++) {

@@ -18,6 +18,7 @@ enum config_type {
     CONFIG_TYPE_MODE,
     CONFIG_TYPE_DEMAND,
     CONFIG_TYPE_BACKEND,
+    CONFIG_TYPE_URL,    /* struct url * */
     CONFIG_TYPE_TEXT,   /* char *, `check` decides */
     CONFIG_TYPE_FILE,   /* char *, an absolute path that must be there and readable */
     CONFIG_TYPE_LIST,   /* char *[], may stand several times, `check` decides */

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/base/text.h"
+#include "common/image/url.h"
 
 enum {
     URL_MAX = 2048, /* what servers and proxies commonly take */
@@ -18,39 +19,18 @@ bool config_value_is_printable(const char *text)
     return true;
 }
 
-/* The part of `text` that names host and port, after any "user:password@"; NULL where there is none. */
-static const char *check_host(const char *text)
-{
-    size_t length = strcspn(text, "/?#");
-    const char *host = text;
-
-    for (size_t i = 0; i < length; i++)
-        if (text[i] == '@')
-            host = text + i + 1;
-    length -= (size_t)(host - text);
-    if (length == 0 || *host == ':')
-        return "names no host";
-    return NULL;
-}
-
 const char *config_value_check_url(const char *text)
 {
-    size_t scheme = strncasecmp(text, "https://", 8) == 0 ? 8 : strncasecmp(text, "http://", 7) == 0 ? 7 : 0;
+    const char *why = url_check(text);
 
-    if (!scheme)
-        return "must begin with http:// or https://";
+    if (why)
+        return why;
     if (strlen(text) > URL_MAX)
         return "is longer than 2048 characters";
-    if (strpbrk(text, " \t\"<>\\"))
+    if (strpbrk(text, "\"<>"))
         return "holds a character that must be written as %XX in an address";
     if (strchr(text, '#'))
         return "must not have a #fragment";
-    const char *why = check_host(text + scheme);
-    if (why)
-        return why;
-    const char *path = strchr(text + scheme, '/');
-    if (!path || !path[1])
-        return "names a server but no image on it";
     return NULL;
 }
 
@@ -63,10 +43,10 @@ const char *config_value_check_proxy(const char *text)
     if (strpbrk(text, " \t"))
         return "must not hold blanks";
     if (!separator)
-        return check_host(text);
+        return url_check_authority(text);
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
         if (strncasecmp(text, schemes[i], strlen(schemes[i])) == 0)
-            return check_host(separator + 3);
+            return url_check_authority(separator + 3);
     return "has a scheme other than http, https, socks4, socks4a, socks5 or socks5h";
 }
 

@@ -292,7 +292,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
     daemon->phase = phase_name(CLONE_PHASE_PREPARING);
     if (!plan_only)
         log_notice("installing %s into slot %s (%s)",
-                   *daemon->offered.version ? daemon->offered.version : daemon->config->url,
+                   *daemon->offered.version ? daemon->offered.version : url_shown(daemon->config->url),
                    slot_name(target), settings.target_path);
     daemon->http_used = true;
     daemon->clone = clone_new(daemon->base, daemon->http, daemon->pool, &settings, &clone_events, daemon);

@@ -29,11 +29,11 @@ static void keep_text(char *kept, size_t size, const char *text)
         *kept = 0;
 }
 
-static void hash_url(const char *url, char ret_hex[DIGEST_SHA256_HEX_SIZE])
+static void hash_url(const struct url *url, char ret_hex[DIGEST_SHA256_HEX_SIZE])
 {
     uint8_t digest[DIGEST_SHA256_SIZE];
 
-    digest_sha256(url, strlen(url), digest);
+    url_get_sha256(url, digest);
     digest_sha256_to_hex(digest, ret_hex);
 }
 

@@ -72,7 +72,7 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
 struct report_texts {
     struct policy_verdict verdict;
     char trust[512];
-    const char *url; /* NULL where it is not shown */
+    const char *shown_url; /* of Url=; NULL where it is not shown */
 };
 
 /* `texts` is the caller's, and lives as long as the snapshot. */
@@ -96,7 +96,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .boot_next = view->boot.next,
         .boot_trial = view->running != SLOT_NONE && view->boot.trial == view->running,
         .boot_tries_left = view->boot.tries_left,
-        .url = texts->url,
+        .shown_url = texts->shown_url,
         .update = daemon->release ? &daemon->offered : NULL,
         .update_size_bytes = daemon->release ? daemon->release->manifest->file_size : 0,
         .next_check_s = daemon->next_s,
@@ -121,9 +121,8 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
 
 struct json_object *daemon_report_status(const struct daemon *daemon)
 {
-    CLEANUP_FREE char *url = http_url_for_display(daemon->config->url);
     struct status_snapshot snapshot;
-    struct report_texts texts = {.url = url};
+    struct report_texts texts = {.shown_url = url_shown(daemon->config->url)};
 
     fill_snapshot(daemon, &snapshot, &texts);
     return status_json(&snapshot);
@@ -134,7 +133,7 @@ struct json_object *daemon_report_status(const struct daemon *daemon)
 void daemon_report_send_status(struct daemon *daemon)
 {
     struct status_snapshot snapshot;
-    struct report_texts texts = {.url = NULL};
+    struct report_texts texts = {.shown_url = NULL};
     char sentence[512];
 
     fill_snapshot(daemon, &snapshot, &texts);
@@ -234,7 +233,7 @@ static char *api_metrics(void *owner)
 {
     const struct daemon *daemon = owner;
     struct status_snapshot snapshot;
-    struct report_texts texts = {.url = NULL};
+    struct report_texts texts = {.shown_url = NULL};
 
     fill_snapshot(daemon, &snapshot, &texts);
     return status_metrics(&snapshot);

@@ -71,7 +71,7 @@ void daemon_settings_take(struct daemon *daemon)
     daemon->http_used = false;
     if (needs_restart(daemon->fixed, daemon->config))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
-    if (strcmp(old->url, daemon->config->url) != 0)
+    if (!url_is_equal(old->url, daemon->config->url))
         daemon_offer_forget(daemon);
     if (!trust_keys_equal(old->keys, daemon->config->keys) ||
         old->require_signature != daemon->config->require_signature) {

@@ -103,8 +103,10 @@ void doctor_ask_server(struct doctor *doctor)
     release_fetch_start(server.http, doctor->pool, config->url, NULL, NULL, &trust, on_release, &server);
     wait_for_answer(&server);
     if (doctor->image_bytes) {
-        http_get_range(server.http, &(struct http_get_range){.url = config->url, .size = 1, .buffer = &byte},
-                       on_range, &server);
+        http_get_range(
+            server.http,
+            &(struct http_get_range){.url = url_text_to_send(config->url), .size = 1, .buffer = &byte},
+            on_range, &server);
         wait_for_answer(&server);
     }
     http_free(server.http);

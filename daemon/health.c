@@ -50,7 +50,7 @@ struct health_listing {
 struct health {
     struct health_options options; /* without its strings */
     char *folder;
-    char *server_url; /* or NULL */
+    struct url *server_url; /* or NULL */
     char *units[HEALTH_UNITS_MAX + 1];
     size_t unit_count;
     health_done_fn done;
@@ -376,10 +376,11 @@ struct health *health_start(const struct health_options *options, health_done_fn
                               .tv_usec = (suseconds_t)(options->timeout_ms % 1000 * 1000)};
 
     health->options = *options;
-    health->options.folder = health->options.server_url = NULL;
+    health->options.folder = NULL;
+    health->options.server_url = NULL;
     health->options.units = NULL;
     health->folder = alloc_string(options->folder);
-    health->server_url = options->server_url ? alloc_string(options->server_url) : NULL;
+    health->server_url = url_copy(options->server_url);
     take_units(health, options->units);
     health->done = done;
     health->owner = owner;
@@ -405,7 +406,7 @@ struct health *health_free(struct health *health)
     for (size_t i = 0; i < health->unit_count; i++)
         free(health->units[i]);
     free(health->folder);
-    free(health->server_url);
+    url_free(health->server_url);
     free(health);
     return NULL;
 }

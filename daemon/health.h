@@ -35,9 +35,10 @@ struct health_options {
     const char *folder;       /* of the programs */
     bool folder_optional;     /* that it is not there is fine */
     const char *const *units; /* each one unit or several with blanks between; ends with NULL */
-    const char *server_url;   /* of the image whose manifest must be had; NULL = the server is not asked */
-    struct trust trust;       /* what is asked of that manifest */
-    bool as_units;            /* the programs are started by systemd */
+    const struct url
+        *server_url;    /* of the image whose manifest must be had; NULL = the server is not asked */
+    struct trust trust; /* what is asked of that manifest */
+    bool as_units;      /* the programs are started by systemd */
     uint64_t timeout_ms;
 };
 

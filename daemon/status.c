@@ -117,7 +117,7 @@ static struct json_object *update_json(const struct status_snapshot *snapshot)
 {
     struct json_object *object = json_object_new_object();
 
-    add_text(object, "url", snapshot->url);
+    add_text(object, "url", snapshot->shown_url);
     add_release(object, snapshot->update);
     if (snapshot->update)
         json_add_u64(object, "size_bytes", snapshot->update_size_bytes);

@@ -50,7 +50,7 @@ struct status_snapshot {
     enum slot boot_next;
     bool boot_trial;
     unsigned boot_tries_left;
-    const char *url;                     /* without user and password */
+    const char *shown_url;               /* without user and password */
     const struct record_release *update; /* what is offered; NULL = nothing known */
     uint64_t update_size_bytes;
     struct status_progress progress;

@@ -11,7 +11,6 @@
 #include "common/base/utf8.h"
 #include "common/image/chunk_table.h"
 #include "common/image/manifest_member.h"
-#include "common/image/url.h"
 
 static bool parse_chunks(struct json_object *object, uint64_t file_size, struct manifest_chunks *chunks,
                          struct error *error)
@@ -277,10 +276,4 @@ char *manifest_format(const struct manifest *manifest)
     if (fclose(stream) != 0)
         abort();
     return text;
-}
-
-bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url,
-                          struct error *error)
-{
-    return url_resolve(manifest_url, reference, ret_url, error);
 }

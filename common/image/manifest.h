@@ -62,8 +62,3 @@ struct manifest *manifest_free(struct manifest *manifest);
  * where has_sha256 is set, then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input
  * gives equal bytes. */
 char *manifest_format(const struct manifest *manifest);
-
-/* Resolves `reference` (relative or absolute) against the manifest's own URL as url_resolve() does; the
- * result is owned by the caller. Refuses anything but http and https, and going from https to http. */
-bool manifest_resolve_url(const char *manifest_url, const char *reference, char **ret_url,
-                          struct error *error);

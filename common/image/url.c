@@ -7,6 +7,11 @@
 
 #include "common/base/alloc.h"
 
+struct url {
+    char *text; /* with user, password and query */
+    char *shown;
+};
+
 /* The parts of an absolute URL, as lengths from its start. */
 struct url_parts {
     bool secure;      /* https */
@@ -37,21 +42,54 @@ static size_t scheme_length(const char *text)
     return text[length] == ':' ? length + 1 : 0;
 }
 
-static bool split(const char *url, struct url_parts *ret_parts, struct error *error)
+/* Where the host begins in the `length` bytes of an authority: after "user:password@". */
+static size_t host_offset(const char *authority, size_t length)
+{
+    for (size_t i = length; i > 0; i--)
+        if (authority[i - 1] == '@')
+            return i;
+    return 0;
+}
+
+const char *url_check_authority(const char *authority)
+{
+    size_t length = strcspn(authority, "/?#"), offset = host_offset(authority, length), port;
+    const char *host = authority + offset;
+
+    length -= offset;
+    if (length == 0 || *host == ':')
+        return "names no host";
+    /* Colons within [] are an IPv6 address's. */
+    port = *host == '[' ? strcspn(host, "]") : 0;
+    port += strcspn(host + port, ":/?#");
+    if (port >= length)
+        return NULL;
+    size_t digits = strspn(host + port + 1, "0123456789");
+    if (digits != length - port - 1 || digits > 5 || atol(host + port + 1) > 65535)
+        return "has a port that is no number up to 65535; within a name or password write /, ? and # as "
+               "%2F, %3F and %23";
+    return NULL;
+}
+
+/* NULL where it is one; else half a sentence that goes on after it. */
+static const char *split(const char *url, struct url_parts *ret_parts)
 {
     size_t scheme = scheme_length(url);
     bool secure = scheme == 6 && strncasecmp(url, "https:", 6) == 0;
 
     if (!secure && !(scheme == 5 && strncasecmp(url, "http:", 5) == 0))
-        return error_set(error, ERROR_REFUSED, "a URL must begin with http:// or https://");
-    if (strncmp(url + scheme, "//", 2) != 0 || strcspn(url + scheme + 2, "/?#") == 0)
-        return error_set(error, ERROR_REFUSED, "a URL must name a host after http:// or https://");
+        return "must begin with http:// or https://";
+    if (strncmp(url + scheme, "//", 2) != 0)
+        return "names no host after http:// or https://";
+    const char *why = url_check_authority(url + scheme + 2);
+    if (why)
+        return why;
     size_t authority = scheme + 2 + strcspn(url + scheme + 2, "/?#");
     *ret_parts = (struct url_parts){.secure = secure,
                                     .scheme = scheme,
                                     .authority = authority,
                                     .path = authority + strcspn(url + authority, "?#")};
-    return true;
+    return NULL;
 }
 
 /* Takes "." and ".." segments out of a path that begins with a slash, in place; ".." above the root stays
@@ -99,64 +137,152 @@ static char *join(const char *base, const struct url_parts *parts, const char *p
     return alloc_printf("%.*s%s%s", (int)parts->authority, base, whole, query);
 }
 
-/* What holds for URLs and references alike. Neither is repeated: it may hold a password. */
-static bool check_bytes(const char *text, struct error *error)
+/* What holds for URLs and references alike; likewise half a sentence. */
+static const char *check_bytes(const char *text)
 {
     if (strnlen(text, URL_SIZE_MAX + 1) > URL_SIZE_MAX)
-        return error_set(error, ERROR_REFUSED, "a URL has more than the %d bytes allowed", URL_SIZE_MAX);
+        return "has more than the 4096 bytes allowed";
     if (!has_clean_bytes(text))
-        return error_set(error, ERROR_REFUSED,
-                         "a URL contains a blank, a backslash or a control character; write it as %%XX");
+        return "contains a blank, a backslash or a control character; write it as %XX";
+    return NULL;
+}
+
+const char *url_check(const char *text)
+{
+    struct url_parts parts;
+    const char *why = check_bytes(text);
+
+    if (!why)
+        why = split(text, &parts);
+    /* Names are made by putting ".json" after the path. After a host that would be another host's name, which
+     * would be sent the password. */
+    if (!why && parts.path <= parts.authority + 1)
+        why = "names a server but no image on it; write the image's path after the host";
+    return why;
+}
+
+/* Takes `text` over. */
+static struct url *url_take(char *text)
+{
+    struct url *url = alloc_zeroed(sizeof(*url));
+
+    url->text = text;
+    url->shown = url_for_display(text);
+    return url;
+}
+
+bool url_new(const char *text, struct url **ret_url, struct error *error)
+{
+    const char *why = url_check(text);
+
+    if (why) {
+        CLEANUP_FREE char *shown = url_for_display(text);
+        return error_set(error, ERROR_REFUSED, "the URL %.200s %s", shown, why);
+    }
+    *ret_url = url_take(alloc_string(text));
     return true;
 }
 
-bool url_check(const char *url, struct error *error)
+struct url *url_copy(const struct url *url)
+{
+    return url ? url_take(alloc_string(url->text)) : NULL;
+}
+
+struct url *url_free(struct url *url)
+{
+    if (!url)
+        return NULL;
+    free(url->text);
+    free(url->shown);
+    free(url);
+    return NULL;
+}
+
+const char *url_shown(const struct url *url)
+{
+    return url->shown;
+}
+
+const char *url_text_to_send(const struct url *url)
+{
+    return url->text;
+}
+
+bool url_is_equal(const struct url *url, const struct url *other)
+{
+    return strcmp(url->text, other->text) == 0;
+}
+
+bool url_is_secure(const struct url *url)
+{
+    return scheme_length(url->text) == strlen("https:");
+}
+
+void url_get_sha256(const struct url *url, uint8_t ret_digest[DIGEST_SHA256_SIZE])
+{
+    digest_sha256(url->text, strlen(url->text), ret_digest);
+}
+
+struct url *url_append_to_path(const struct url *url, const char *suffix)
+{
+    const char *text = url->text;
+    int path = (int)strcspn(text, "?#"), query = (int)strcspn(text + path, "#");
+
+    return url_take(alloc_printf("%.*s%s%.*s", path, text, suffix, query, text + path));
+}
+
+/* A reference that names its own host; `text` is the whole of it. NULL, or half a sentence. */
+static const char *refer_elsewhere(const char *text, bool from_secure, struct url **ret_url)
 {
     struct url_parts parts;
+    const char *why = split(text, &parts);
 
-    return check_bytes(url, error) && split(url, &parts, error);
+    if (why)
+        return why;
+    if (from_secure && !parts.secure)
+        return "leads from https to http, which is refused";
+    bool has_path = parts.path > parts.authority;
+    *ret_url = url_take(join(text, &parts, has_path ? text + parts.authority : "/",
+                             has_path ? parts.path - parts.authority : 1, text + parts.path));
+    return NULL;
 }
 
-char *url_append_to_path(const char *url, const char *suffix)
+/* A reference to a file on the base's own server, `text` is without a fragment. Only such a one may get the
+ * base's query: it stands for a token, which is that server's affair. */
+static struct url *refer_beside(const struct url *base, const struct url_parts *parts, const char *text)
 {
-    int path = (int)strcspn(url, "?#"), query = (int)strcspn(url + path, "#");
+    size_t path_length = strcspn(text, "?");
+    const char *query = base->text + parts->path;
+    CLEANUP_FREE char *inherited = alloc_printf("%.*s", (int)strcspn(query, "#"), query);
 
-    return alloc_printf("%.*s%s%.*s", path, url, suffix, query, url + path);
+    if (path_length == 0) /* "?query": the base's own path */
+        return url_take(alloc_printf("%.*s%s", (int)parts->path, base->text, text));
+    return url_take(
+        join(base->text, parts, text, path_length, text[path_length] ? text + path_length : inherited));
 }
 
-bool url_resolve(const char *base, const char *reference, char **ret_url, struct error *error)
+bool url_refer(const struct url *base, const char *reference, struct url **ret_url, struct error *error)
 {
-    struct url_parts base_parts, parts;
+    struct url_parts parts;
+    const char *why = check_bytes(reference);
 
-    if (!check_bytes(base, error) || !check_bytes(reference, error) || !split(base, &base_parts, error))
-        return false;
-
+    if (!why)
+        why = split(base->text, &parts);
+    if (why)
+        return error_set(error, ERROR_REFUSED, "a reference %s", why);
     /* A fragment is the reader's affair and is never sent. */
     CLEANUP_FREE char *text = alloc_printf("%.*s", (int)strcspn(reference, "#"), reference);
     if (!*text)
         return error_set(error, ERROR_REFUSED, "an empty reference leads nowhere");
-    CLEANUP_FREE char *absolute = NULL;
-    if (scheme_length(text) > 0)
-        absolute = alloc_string(text);
-    else if (strncmp(text, "//", 2) == 0)
-        absolute = alloc_printf("%.*s%s", (int)base_parts.scheme, base, text);
-    if (absolute) {
-        if (!split(absolute, &parts, error))
-            return false;
-        if (base_parts.secure && !parts.secure)
-            return error_set(error, ERROR_REFUSED, "a reference leads from https to http, which is refused");
-        const char *path = parts.path > parts.authority ? absolute + parts.authority : "/";
-        size_t path_length = parts.path > parts.authority ? parts.path - parts.authority : 1;
-        *ret_url = join(absolute, &parts, path, path_length, absolute + parts.path);
-        return true;
+    if (scheme_length(text) > 0) {
+        why = refer_elsewhere(text, parts.secure, ret_url);
+    } else if (strncmp(text, "//", 2) == 0) {
+        CLEANUP_FREE char *absolute = alloc_printf("%.*s%s", (int)parts.scheme, base->text, text);
+        why = refer_elsewhere(absolute, parts.secure, ret_url);
+    } else {
+        *ret_url = refer_beside(base, &parts, text);
     }
-    size_t path_length = strcspn(text, "?");
-    if (path_length == 0) /* "?query": the base's own path */
-        *ret_url = alloc_printf("%.*s%s%s", (int)base_parts.path, base,
-                                base_parts.path == base_parts.authority ? "/" : "", text);
-    else
-        *ret_url = join(base, &base_parts, text, path_length, text + path_length);
-    return true;
+    return !why || error_set(error, ERROR_REFUSED, "a reference %s", why);
 }
 
 char *url_reference_of_name(const char *name)
@@ -175,4 +301,30 @@ char *url_reference_of_name(const char *name)
         }
     }
     return reference;
+}
+
+/* Own eyes, not curl's parser: this must hold for what that parser refuses, too. curl takes one to three
+ * slashes after the scheme, and none at all without one ("user:password@host"). */
+char *url_for_display(const char *text)
+{
+    size_t scheme = strcspn(text, ":/?#@");
+    size_t slashes = text[scheme] == ':' ? strspn(text + scheme + 1, "/") : 0;
+    size_t authority = slashes ? scheme + 1 + slashes : 0;
+    size_t end = authority + strcspn(text + authority, "/?#");
+    size_t host = authority + host_offset(text + authority, end - authority);
+
+    /* What stands where a port should and is none is a password with a slash or the like in it, if an @
+     * follows. */
+    const char *last_at = strrchr(text + authority, '@');
+    if (last_at && last_at > text + end && url_check_authority(text + authority)) {
+        host = (size_t)(last_at - text) + 1;
+        end = host + strcspn(text + host, "/?#");
+    }
+    size_t shown_end = end + strcspn(text + end, "?");
+    char *shown = alloc_printf("%.*s%.*s%s", (int)authority, text, (int)(shown_end - host), text + host,
+                               text[shown_end] ? "?..." : "");
+    for (char *c = shown; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    return shown;
 }

@@ -48,10 +48,10 @@ enum http_outcome {
 /* The answer, valid only during the http_done_fn call. */
 struct http_response {
     enum http_outcome outcome;
-    struct error error; /* set unless OK or NOT_MODIFIED; names the URL as http_url_for_display() does. Its
-                           code is EKEYEXPIRED where a certificate is refused for its dates */
-    long status;        /* the last HTTP status, 0 if none came */
-    const char *etag;   /* as sent, weak ones included; NULL if none */
+    struct error error;        /* set unless OK or NOT_MODIFIED; names the URL as url_for_display() does. Its
+                                  code is EKEYEXPIRED where a certificate is refused for its dates */
+    long status;               /* the last HTTP status, 0 if none came */
+    const char *etag;          /* as sent, weak ones included; NULL if none */
     const char *last_modified; /* as sent; NULL if none */
     uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
     uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
@@ -115,7 +115,3 @@ struct http_request *http_cancel(struct http_request *request);
 
 /* All bytes received by all requests so far, bodies only. */
 uint64_t http_received_bytes(const struct http *http);
-
-/* `url` for messages: without user and password, and without its query, in which tokens and signatures stand;
- * owned by the caller. */
-char *http_url_for_display(const char *url);

@@ -6,36 +6,14 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/image/url.h"
 #include "common/io/http_answer.h"
 #include "common/io/http_transport.h"
-
-/* Own eyes, not curl's parser: this must hold for what that parser refuses, too. curl takes one to three
- * slashes after the scheme, and none at all without one ("user:password@host"). */
-char *http_url_for_display(const char *url)
-{
-    size_t scheme = strcspn(url, ":/?#@");
-    size_t slashes = url[scheme] == ':' ? strspn(url + scheme + 1, "/") : 0;
-    size_t authority = slashes ? scheme + 1 + slashes : 0;
-    size_t end = authority + strcspn(url + authority, "/?#");
-    size_t host = authority;
-
-    for (size_t i = authority; i < end; i++)
-        if (url[i] == '@')
-            host = i + 1;
-
-    size_t shown_end = end + strcspn(url + end, "?");
-    char *shown = alloc_printf("%.*s%.*s%s", (int)authority, url, (int)(shown_end - host), url + host,
-                               url[shown_end] ? "?..." : "");
-    for (char *c = shown; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
-    return shown;
-}
 
 /* For a message: without secrets, and no longer than `max` bytes. */
 static char *url_for_message(const char *url, size_t max)
 {
-    char *shown = http_url_for_display(url);
+    char *shown = url_for_display(url);
 
     if (strlen(shown) > max)
         strcpy(shown + max - strlen("..."), "...");
@@ -148,10 +126,12 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
     if (!*reason)
         reason = curl_easy_strerror(code);
 
-    /* Here curl repeats the proxy as it was given, password and all. */
     if (text_has_prefix(reason, "Unsupported proxy"))
         return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "cannot fetch ", where,
                      "the proxy's address makes no sense", "correct it");
+    /* Where curl repeats an address it does so as it was given, password and all. */
+    if (strstr(reason, "://") || strchr(reason, '@'))
+        reason = curl_easy_strerror(code);
     /* curl's codes are many and not ours: those not named here broke a transfer in a way that may not come
      * back. */
     switch ((int)code) {

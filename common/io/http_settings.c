@@ -8,7 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "common/io/http.h"
+#include "common/image/url.h"
 
 /* Whether the `length` bytes of `name` are a header that is not the user's to set: what asks for ranges, what
  * frames a message, and what would make the answer's bytes other ones than the file's. */
@@ -120,7 +120,7 @@ void http_settings_clear_headers(char **lines)
 char *http_settings_take_url_argument(char *argument)
 {
     char *copy = alloc_string(argument);
-    CLEANUP_FREE char *shown = http_url_for_display(argument);
+    CLEANUP_FREE char *shown = url_for_display(argument);
 
     /* Pads with zeroes; an argument never grows. */
     if (strcmp(shown, argument) != 0)

@@ -30,8 +30,8 @@ bool http_settings_add_headers(char **lines, const char *root, const char *text,
 /* Frees the lines and empties the list. */
 void http_settings_clear_headers(char **lines);
 
-/* A copy of `argument`, an element of argv with a URL in it; the element itself, which every user may read in the
- * list of processes, keeps what http_url_for_display() shows. Owned by the caller. */
+/* A copy of `argument`, an element of argv with a URL in it; the element itself, which every user may read in
+ * the list of processes, keeps what url_for_display() shows. Owned by the caller. */
 char *http_settings_take_url_argument(char *argument);
 
 /* Likewise for one with a header, of which the name stays; all of it where it is the name of a file. */

@@ -10,7 +10,7 @@
 
 struct fetch {
     struct http *http;
-    char *url;
+    struct url *url;
     size_t max_size;
     uint8_t *buffer; /* for a range, else NULL */
     size_t have, size;
@@ -68,9 +68,9 @@ static void fetch_on_timer(evutil_socket_t fd, short what, void *data)
 
 static void fetch_try(struct fetch *fetch)
 {
-    const struct http_get get = {.url = fetch->url, .max_size = fetch->max_size};
+    const struct http_get get = {.url = url_text_to_send(fetch->url), .max_size = fetch->max_size};
     const struct http_get_range range = {
-        .url = fetch->url,
+        .url = url_text_to_send(fetch->url),
         .offset = fetch->offset + fetch->have,
         .size = fetch->size - fetch->have,
         .buffer = fetch->buffer + fetch->have,
@@ -84,13 +84,13 @@ static void fetch_try(struct fetch *fetch)
     fetch->request = http_get(fetch->http, &get, fetch_on_response, fetch);
 }
 
-static struct fetch *fetch_new(struct event_base *base, struct http *http, const char *url,
+static struct fetch *fetch_new(struct event_base *base, struct http *http, const struct url *url,
                                uint64_t give_up_ms, const struct fetch_events *events, void *owner)
 {
     struct fetch *fetch = alloc_zeroed(sizeof(*fetch));
 
     fetch->http = http;
-    fetch->url = alloc_string(url);
+    fetch->url = url_copy(url);
     fetch->give_up_ms = give_up_ms;
     fetch->events = events;
     fetch->owner = owner;
@@ -101,7 +101,7 @@ static struct fetch *fetch_new(struct event_base *base, struct http *http, const
     return fetch;
 }
 
-struct fetch *fetch_start(struct event_base *base, struct http *http, const char *url, size_t max_size,
+struct fetch *fetch_start(struct event_base *base, struct http *http, const struct url *url, size_t max_size,
                           uint64_t give_up_ms, const struct fetch_events *events, void *owner)
 {
     struct fetch *fetch = fetch_new(base, http, url, give_up_ms, events, owner);
@@ -111,8 +111,8 @@ struct fetch *fetch_start(struct event_base *base, struct http *http, const char
     return fetch;
 }
 
-struct fetch *fetch_start_range(struct event_base *base, struct http *http, const char *url, uint64_t offset,
-                                size_t size, uint64_t total_size, uint64_t give_up_ms,
+struct fetch *fetch_start_range(struct event_base *base, struct http *http, const struct url *url,
+                                uint64_t offset, size_t size, uint64_t total_size, uint64_t give_up_ms,
                                 const struct fetch_events *events, void *owner)
 {
     uint8_t *buffer = malloc(size);
@@ -135,7 +135,7 @@ struct fetch *fetch_cancel(struct fetch *fetch)
     http_cancel(fetch->request);
     event_free(fetch->timer);
     free(fetch->buffer);
-    free(fetch->url);
+    url_free(fetch->url);
     free(fetch);
     return NULL;
 }

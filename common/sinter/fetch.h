@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/image/url.h"
 #include "common/io/http.h"
 
 struct event_base;
@@ -21,13 +22,13 @@ struct fetch_events {
 };
 
 /* Begins; gives up when it has not succeeded within give_up_ms. The URL is copied. */
-struct fetch *fetch_start(struct event_base *base, struct http *http, const char *url, size_t max_size,
+struct fetch *fetch_start(struct event_base *base, struct http *http, const struct url *url, size_t max_size,
                           uint64_t give_up_ms, const struct fetch_events *events, void *owner);
 
 /* Likewise for `size` bytes at `offset` of a file that must have total_size bytes; what came of a broken
  * answer is kept and only the rest asked for again. NULL where there is no memory for them. */
-struct fetch *fetch_start_range(struct event_base *base, struct http *http, const char *url, uint64_t offset,
-                                size_t size, uint64_t total_size, uint64_t give_up_ms,
+struct fetch *fetch_start_range(struct event_base *base, struct http *http, const struct url *url,
+                                uint64_t offset, size_t size, uint64_t total_size, uint64_t give_up_ms,
                                 const struct fetch_events *events, void *owner);
 
 /* Ends it without a callback; NULL is fine. Returns NULL. */

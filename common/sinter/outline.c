@@ -81,7 +81,7 @@ static void outline_on_fetched(void *owner, char *body, size_t size, enum http_o
 static const struct fetch_events fetch_events = {.retry = outline_on_retry, .done = outline_on_fetched};
 
 /* Fetches a range, which `fetched` gets; false, with an error, where there is no memory for it. */
-bool outline_fetch_range(struct outline *outline, const char *url, uint64_t offset, size_t size,
+bool outline_fetch_range(struct outline *outline, const struct url *url, uint64_t offset, size_t size,
                          uint64_t total_size,
                          void (*fetched)(struct outline *, uint8_t *, const struct error *),
                          struct error *error)
@@ -94,7 +94,7 @@ bool outline_fetch_range(struct outline *outline, const char *url, uint64_t offs
     outline->fetch = fetch_start_range(settings->base, settings->http, url, offset, size, total_size,
                                        settings->give_up_ms, &fetch_events, outline);
     if (!outline->fetch)
-        return error_set_errno(error, ENOMEM, "cannot hold %zu bytes of %s", size, url);
+        return error_set_errno(error, ENOMEM, "cannot hold %zu bytes of %s", size, url_shown(url));
     outline->overhead.requests++;
     return true;
 }
@@ -121,16 +121,15 @@ static void outline_begin(struct outline *outline)
         outline_skip_table(outline, NULL);
         return;
     }
-    if (!manifest_resolve_url(release->manifest_url, manifest->chunks.url, &outline->table_url, &error)) {
-        CLEANUP_FREE char *shown = http_url_for_display(release->manifest_url);
-        error_prefix(&error, "the table of chunks that %s refers to", shown);
+    if (!url_refer(release->manifest_url, manifest->chunks.url, &outline->table_url, &error)) {
+        error_prefix(&error, "the table of chunks that %s refers to", url_shown(release->manifest_url));
         outline_skip_table(outline, &error);
         return;
     }
     outline->table_data = release->stock.table;
     release->stock.table = NULL;
     if (manifest->pack.present &&
-        !manifest_resolve_url(release->manifest_url, manifest->pack.url, &outline->pack_url, &error)) {
+        !url_refer(release->manifest_url, manifest->pack.url, &outline->pack_url, &error)) {
         outline_skip_base(outline, &error);
         return;
     }
@@ -178,8 +177,8 @@ struct outline *outline_free(struct outline *outline)
         return NULL;
     fetch_cancel(outline->fetch);
     outline_stock_table(outline);
-    free(outline->table_url);
-    free(outline->pack_url);
+    url_free(outline->table_url);
+    url_free(outline->pack_url);
     free(outline->section);
     table_difference_free(outline->difference);
     free(outline->index_data);
@@ -226,7 +225,7 @@ const struct frame_index *outline_frames(const struct outline *outline)
     return outline->frames;
 }
 
-const char *outline_pack_url(const struct outline *outline)
+const struct url *outline_pack_url(const struct outline *outline)
 {
     return outline->pack_url;
 }

@@ -15,6 +15,7 @@
 #include "common/image/chunk_table.h"
 #include "common/image/frame_index.h"
 #include "common/image/patch_list.h"
+#include "common/image/url.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
 #include "common/sinter/chunk_index.h"
@@ -82,7 +83,7 @@ bool outline_has_frames(const struct outline *outline);
 const struct frame_index *outline_frames(const struct outline *outline);
 
 /* The pack's URL; NULL where nothing comes of it. */
-const char *outline_pack_url(const struct outline *outline);
+const struct url *outline_pack_url(const struct outline *outline);
 
 /* Whether the last error means that the server has another release by now. */
 bool outline_was_overtaken(const struct outline *outline);

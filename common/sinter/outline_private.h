@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "common/image/table_difference.h"
+#include "common/image/url.h"
 #include "common/io/pool.h"
 #include "common/sinter/cutting.h"
 #include "common/sinter/fetch.h"
@@ -25,7 +26,7 @@ struct outline {
     struct outline_settings settings;
     const struct outline_events *events;
     void *owner;
-    char *table_url, *pack_url;
+    struct url *table_url, *pack_url;
     struct plan_overhead overhead;
 
     /* One thing is under way at a time. */
@@ -81,7 +82,7 @@ bool outline_is_stopping(struct outline *outline);
 void outline_on_retry(void *owner, const struct error *error, uint64_t wait_ms);
 
 /* Fetches a range, which `fetched` gets; false, with an error, where there is no memory for it. */
-bool outline_fetch_range(struct outline *outline, const char *url, uint64_t offset, size_t size,
+bool outline_fetch_range(struct outline *outline, const struct url *url, uint64_t offset, size_t size,
                          uint64_t total_size,
                          void (*fetched)(struct outline *, uint8_t *, const struct error *),
                          struct error *error);

@@ -18,7 +18,7 @@ static bool parse_table(struct outline *outline, struct error *error)
     if (memcmp(sha256, manifest->chunks.sha256, sizeof(sha256)) != 0) {
         free(data);
         return error_set(error, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",
-                         outline->table_url);
+                         url_shown(outline->table_url));
     }
     return chunk_table_parse(data, size, manifest->file_size, &outline->table, error);
 }
@@ -162,7 +162,7 @@ static void outline_on_table_fetched(void *owner, char *body, size_t size, enum 
     outline->overhead.table_bytes += size;
     if (!error && size != outline_manifest(outline)->chunks.size_bytes) {
         error_set(&wrong, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",
-                  outline->table_url);
+                  url_shown(outline->table_url));
         free(body);
         body = NULL;
         error = &wrong;

@@ -5,7 +5,6 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
-#include "common/image/url.h"
 
 struct release_fetch {
     struct pool_job job;
@@ -39,8 +38,8 @@ struct release *release_free(struct release *release)
         return NULL;
     release_forget_stock(release);
     manifest_free(release->manifest);
-    free(release->image_url);
-    free(release->manifest_url);
+    url_free(release->image_url);
+    url_free(release->manifest_url);
     free(release->manifest_text);
     free(release->signature_text);
     free(release->verdict.comment);
@@ -61,11 +60,11 @@ bool release_inherit(struct release *release, struct release *earlier)
     return true;
 }
 
-static struct release *release_new(const char *image_url)
+static struct release *release_new(const struct url *image_url)
 {
     struct release *release = alloc_zeroed(sizeof(*release));
 
-    release->image_url = alloc_string(image_url);
+    release->image_url = url_copy(image_url);
     release->manifest_url = url_append_to_path(image_url, ".json");
     return release;
 }
@@ -81,15 +80,14 @@ static bool release_judge(struct release *release, const struct trust *trust, co
         .no_signature = no_signature,
     };
 
-    if (!trust_parse_manifest(trust, &input, &release->verdict, &release->manifest, ret_distrusted, error)) {
-        CLEANUP_FREE char *url = http_url_for_display(release->manifest_url);
-        return error_prefix(error, "%s", url);
-    }
+    if (!trust_parse_manifest(trust, &input, &release->verdict, &release->manifest, ret_distrusted, error))
+        return error_prefix(error, "%s", url_shown(release->manifest_url));
     return true;
 }
 
-bool release_from_text(const char *image_url, char *text, size_t size, char *signature, size_t signature_size,
-                       const struct trust *trust, struct release **ret_release, struct error *error)
+bool release_from_text(const struct url *image_url, char *text, size_t size, char *signature,
+                       size_t signature_size, const struct trust *trust, struct release **ret_release,
+                       struct error *error)
 {
     struct release *release = release_new(image_url);
     bool distrusted;
@@ -204,10 +202,11 @@ static void release_on_signature(void *owner, struct http_response *response)
 
 static void release_get_signature(struct release_fetch *fetch)
 {
-    CLEANUP_FREE char *url = url_append_to_path(fetch->release->manifest_url, ".minisig");
-    const struct http_get get = {.url = url, .max_size = MINISIGN_SIGNATURE_SIZE_MAX};
+    struct url *url = url_append_to_path(fetch->release->manifest_url, ".minisig");
+    const struct http_get get = {.url = url_text_to_send(url), .max_size = MINISIGN_SIGNATURE_SIZE_MAX};
 
     fetch->request = http_get(fetch->http, &get, release_on_signature, fetch);
+    url_free(url);
 }
 
 static void release_on_manifest(void *owner, struct http_response *response)
@@ -242,7 +241,7 @@ static void release_on_manifest(void *owner, struct http_response *response)
 static void release_get_manifest(struct release_fetch *fetch)
 {
     const struct http_get get = {
-        .url = fetch->release->manifest_url,
+        .url = url_text_to_send(fetch->release->manifest_url),
         .max_size = MANIFEST_SIZE_MAX,
         .if_none_match = fetch->etag,
         .if_modified_since = fetch->last_modified,
@@ -251,7 +250,7 @@ static void release_get_manifest(struct release_fetch *fetch)
     fetch->request = http_get(fetch->http, &get, release_on_manifest, fetch);
 }
 
-struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
+struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
                                           const char *etag, const char *last_modified,
                                           const struct trust *trust, release_done_fn done, void *owner)
 {

@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "common/image/manifest.h"
+#include "common/image/url.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
 #include "common/sinter/trust.h"
@@ -30,9 +31,9 @@ struct release_stock {
 
 /* An offered release; everything is owned by the structure. */
 struct release {
-    char *image_url;     /* as given: IMAGE */
-    char *manifest_url;  /* IMAGE.json, with IMAGE's query */
-    char *manifest_text; /* the exact bytes, zero-terminated one past manifest_size */
+    struct url *image_url;    /* as given: IMAGE */
+    struct url *manifest_url; /* IMAGE.json, with IMAGE's query */
+    char *manifest_text;      /* the exact bytes, zero-terminated one past manifest_size */
     size_t manifest_size;
     char *signature_text; /* IMAGE.json.minisig, likewise; NULL where nobody asked or there is none */
     size_t signature_size;
@@ -65,7 +66,7 @@ typedef void (*release_done_fn)(void *owner, struct release *release, bool uncha
  * uploads, so both files are fetched once more before it is an error. etag and last_modified (both may be
  * NULL) come from the release known so far, which must have been judged by the same `trust`. What that refers
  * to stays the caller's until the end. */
-struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const char *image_url,
+struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
                                           const char *etag, const char *last_modified,
                                           const struct trust *trust, release_done_fn done, void *owner);
 
@@ -75,5 +76,6 @@ struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);
 /* A release from files already at hand (kept from before, or local), judged and parsed as fetched ones are.
  * `text` and `signature` (malloc'd, the latter may be NULL) are taken over on success only. Judges on the
  * spot, so large input belongs on a pool thread. */
-bool release_from_text(const char *image_url, char *text, size_t size, char *signature, size_t signature_size,
-                       const struct trust *trust, struct release **ret_release, struct error *error);
+bool release_from_text(const struct url *image_url, char *text, size_t size, char *signature,
+                       size_t signature_size, const struct trust *trust, struct release **ret_release,
+                       struct error *error);

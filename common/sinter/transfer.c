@@ -83,7 +83,7 @@ static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
         error_set(&error, ERROR_NETWORK,
                   "nothing new arrived from %s for %" PRIu64
                   " s; what was fetched is kept, so try again later%s%s",
-                  transfer->last_asked->shown_url, transfer->settings.give_up_ms / 1000,
+                  url_shown(transfer->last_asked->url), transfer->settings.give_up_ms / 1000,
                   transfer->last_error.kind ? "; last: " : "",
                   transfer->last_error.kind ? transfer->last_error.message : "");
     transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
@@ -187,11 +187,9 @@ static void transfer_init_entities(struct transfer *transfer)
     const struct transfer_settings *settings = &transfer->settings;
 
     transfer->image.url = settings->image_url;
-    transfer->image.shown_url = http_url_for_display(settings->image_url);
     transfer->image.size = chunk_table_image_size(settings->table);
     if (settings->pack_url) {
         transfer->pack.url = settings->pack_url;
-        transfer->pack.shown_url = http_url_for_display(settings->pack_url);
         transfer->pack.size = settings->pack_size;
     }
     transfer->last_asked = &transfer->image;
@@ -252,7 +250,6 @@ void transfer_cancel(struct transfer *transfer)
 
 static void entity_finish(struct entity *entity)
 {
-    free(entity->shown_url);
     free(entity->etag);
 }
 

@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "common/image/chunk_table.h"
+#include "common/image/url.h"
 #include "common/io/device.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
@@ -56,8 +57,8 @@ struct transfer_settings {
     const struct chunk_table *table;
     struct plan *plan; /* changed as it is carried out */
     bool *kept;        /* the plan's; set for each chunk as it is written */
-    const char *image_url;
-    const char *pack_url;             /* NULL where nothing comes of a pack */
+    const struct url *image_url;
+    const struct url *pack_url;       /* NULL where nothing comes of a pack */
     uint64_t pack_size;               /* bytes */
     const struct frame_index *frames; /* the plan's */
     const struct patch_list *patches; /* the plan's */

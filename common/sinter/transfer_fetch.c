@@ -56,9 +56,9 @@ static bool lane_check_entity(struct lane *lane, const struct http_response *res
         error_set(&error, ERROR_REMOTE,
                   "%s has %" PRIu64 " bytes and its manifest says %" PRIu64
                   "; publish the image before its manifest",
-                  entity->shown_url, response->total_size, entity->size);
+                  url_shown(entity->url), response->total_size, entity->size);
     else if (entity->etag && response->etag && strcmp(entity->etag, response->etag) != 0)
-        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", entity->shown_url);
+        error_set(&error, ERROR_REMOTE, "%s was replaced during the download", url_shown(entity->url));
     else {
         if (!entity->etag && response->etag && !transfer->settings.ignore_etag)
             entity->etag = alloc_string(response->etag);
@@ -112,7 +112,7 @@ void lane_fetch(struct lane *lane)
     struct transfer *transfer = lane->transfer;
     struct entity *entity = lane_entity(lane);
     const struct http_get_range get = {
-        .url = entity->url,
+        .url = url_text_to_send(entity->url),
         .offset = lane->window_offset + lane->have,
         .size = lane->window_size - lane->have,
         .buffer = lane->buffer + lane->have,

@@ -165,7 +165,7 @@ static void lane_fetched_badly(struct lane *lane)
     error_set(&error, ERROR_MISMATCH,
               "the server's bytes for chunk %" PRIu32
               " of %s are not those the manifest names; publish the image before its manifest",
-              first_bad + 1, lane_entity(lane)->shown_url);
+              first_bad + 1, url_shown(lane_entity(lane)->url));
     if (++lane->tries >= FETCH_TRIES) {
         lane_release(lane);
         transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);

@@ -59,11 +59,10 @@ struct queue {
 
 /* What ranges are asked of. */
 struct entity {
-    const char *url;
-    char *shown_url; /* for messages: without user and password */
-    uint64_t size;   /* bytes, as the manifest says */
-    char *etag;      /* once known */
-    bool answered;   /* the server has it, and of the right size */
+    const struct url *url;
+    uint64_t size; /* bytes, as the manifest says */
+    char *etag;    /* once known */
+    bool answered; /* the server has it, and of the right size */
 };
 
 struct transfer {

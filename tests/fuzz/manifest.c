@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/image/url.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_sums(const struct manifest *manifest)
@@ -20,13 +21,16 @@ static void check_sums(const struct manifest *manifest)
 static void resolve(const struct manifest *manifest)
 {
     struct error error;
-    char *url;
+    struct url *base, *url;
 
-    if (manifest->chunks.present &&
-        manifest_resolve_url("https://host/a/b.json", manifest->chunks.url, &url, &error)) {
-        assert(strncmp(url, "https://", 8) == 0);
-        free(url);
+    if (!url_new("https://user:password@host/a/b.json?token", &base, &error))
+        abort();
+    if (manifest->chunks.present && url_refer(base, manifest->chunks.url, &url, &error)) {
+        assert(url_is_secure(url));
+        assert(!strstr(url_shown(url), "password"));
+        url_free(url);
     }
+    url_free(base);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -54,6 +54,9 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   404, 403, ...   that status, always, with a small body
   500-sometimes   500 at each second request
 
+With demand(TOKEN), requests whose query does not contain it get 403. place(PATH, URL) is where "redirect" leads.
+`asked` lists each request as it came: path with query, and Authorization.
+
 /__stats answers JSON: "requests", "bytes" (body bytes handed to the kernel), "peak" (most requests at the same
 time), "connections" (accepted), and "paths": path -> {"requests", "bytes", "ranges", "status": {code: count}}; /__reset
 clears it. A path is that of the URL, behaviour included, query excluded; these two are not counted.
@@ -121,13 +124,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.url_path in ("/__stats", "/__reset"):
             self.send_stats()
             return
+        self.server.evil.saw(self.path, self.headers.get("Authorization"))
         behaviour, name, times = self.choose()
         self.file = os.path.join(self.server.evil.root, os.path.normpath("/" + name).lstrip("/"))
         self.number = self.server.evil.begin(self.url_path, self.headers.get("Range"))
         try:
             if times is not None and self.number > times:
                 behaviour = None
-            if behaviour is None:
+            if self.server.evil.token and self.server.evil.token not in url.query:
+                self.send_status(403)
+            elif behaviour is None:
                 self.send(self.answer())
             elif behaviour.isdigit() and behaviour not in ("304", "503", "429"):
                 self.send_status(int(behaviour))
@@ -351,7 +357,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.redirect_to("/redirect-%d/%s" % (count - 1, name) if count > 1 else "/" + name)
 
     def evil_redirect(self):
-        self.redirect_to(self.query.get("to", "/" + self.url_path.split("/", 2)[2]))
+        place = self.query.get("to") or self.server.evil.places.get(self.url_path)
+        self.redirect_to(place or "/" + self.url_path.split("/", 2)[2])
 
     def evil_redirect_loop(self):
         self.redirect_to(self.url_path)
@@ -468,7 +475,7 @@ class EvilServer:
             self.tls.load_cert_chain(*tls)
         self.stopping = threading.Event()
         self.lock = threading.Condition()
-        self.rules = {}
+        self.rules, self.places, self.asked, self.token = {}, {}, [], None
         self.running = 0
         self.reset_stats()
         self.server = Server(("127.0.0.1", port), Handler)
@@ -504,6 +511,16 @@ class EvilServer:
                 return
             counted = self.paths.get("/" + path, {"requests": 0})["requests"]
             self.rules[path] = (behaviour, None if times is None else counted + times)
+
+    def demand(self, token):
+        self.token = token
+
+    def place(self, path, url):
+        self.places["/" + path.lstrip("/")] = url
+
+    def saw(self, path, authorization):
+        with self.lock:
+            self.asked.append((path, authorization))
 
     def rule(self, path):
         with self.lock:

@@ -58,7 +58,7 @@ void fixture_tear_down(struct fixture *fixture)
     free(fixture->target_path);
     for (unsigned i = 0; i < SEEDS_MAX; i++)
         free(fixture->seed_paths[i]);
-    free(fixture->url);
+    url_free(fixture->url);
     free(fixture->image);
     free(fixture->chunks);
 }

@@ -26,7 +26,7 @@ struct fixture {
     struct engine_bench bench;
     struct range_server *server;
     struct range_file *image_file, *table_file;
-    char *url;
+    struct url *url;
     uint8_t *image, *chunks;
     size_t size, chunks_size;
     struct release *release;

@@ -166,12 +166,12 @@ struct chunk_table *publish_fixed_table(const uint8_t *data, size_t size, uint32
     return chunk_table_new_fixed(hashes, count, chunk_size, last);
 }
 
-struct release *publish_release(const char *url, const uint8_t *data, size_t size, uint32_t chunk_size,
+struct release *publish_release(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
                                 const uint8_t *chunks, size_t chunks_size)
 {
     struct manifest manifest = {
         .chunk_size = chunk_size, .file_size = size, .file_hash = digest_xxh32(data, size)};
-    CLEANUP_FREE char *reference = alloc_printf("%s.chunks", strrchr(url, '/') + 1);
+    CLEANUP_FREE char *reference = alloc_printf("%s.chunks", strrchr(url_shown(url), '/') + 1);
     struct release *release;
     struct error error;
 

@@ -53,7 +53,7 @@ struct chunk_table *publish_fixed_table(const uint8_t *data, size_t size, uint32
 
 /* The release of an image at `url`, its table at `url`.chunks, or in the ancestor's form where chunks is
  * NULL. */
-struct release *publish_release(const char *url, const uint8_t *data, size_t size, uint32_t chunk_size,
+struct release *publish_release(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
                                 const uint8_t *chunks, size_t chunks_size);
 
 /* The signature of these bytes by the tests' own key, owned by the caller. */

@@ -15,6 +15,7 @@
 #include <event2/listener.h>
 
 #include "common/base/alloc.h"
+#include "common/image/url.h"
 
 enum { FILES_MAX = 8 };
 
@@ -235,7 +236,12 @@ void range_server_set_fault(struct range_server *server, range_fault_fn fault, v
     server->fault_owner = owner;
 }
 
-char *range_server_url(const struct range_server *server, const char *path)
+struct url *range_server_url(const struct range_server *server, const char *path)
 {
-    return alloc_printf("http://127.0.0.1:%u%s", server->port, path);
+    CLEANUP_FREE char *text = alloc_printf("http://127.0.0.1:%u%s", server->port, path);
+    struct url *url;
+
+    if (!url_new(text, &url, NULL))
+        abort();
+    return url;
 }

@@ -9,6 +9,7 @@
 
 struct event_base;
 struct range_server;
+struct url;
 
 enum range_fault {
     RANGE_FAULT_NONE,
@@ -44,5 +45,5 @@ struct range_file *range_server_put(struct range_server *server, const char *pat
 
 void range_server_set_fault(struct range_server *server, range_fault_fn fault, void *owner);
 
-/* Owned by the caller. */
-char *range_server_url(const struct range_server *server, const char *path);
+/* Freed by url_free(). */
+struct url *range_server_url(const struct range_server *server, const char *path);

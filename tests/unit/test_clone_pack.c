@@ -33,7 +33,7 @@ struct fixture {
     struct engine_bench bench;
     struct range_server *server;
     struct range_file *image_file, *table_file, *pack_file;
-    char *url;
+    struct url *url;
     uint8_t image[IMAGE_SIZE], old[IMAGE_SIZE];
     struct release *release;
     char *target_path, *seed_path, *other_path;
@@ -175,7 +175,7 @@ static void teardown(struct fixture *fixture)
     free(fixture->target_path);
     free(fixture->seed_path);
     free(fixture->other_path);
-    free(fixture->url);
+    url_free(fixture->url);
 }
 
 static void start(struct fixture *fixture)

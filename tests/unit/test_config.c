@@ -14,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/image/url.h"
 #include "daemon/config.h"
 #include "daemon/config_value.h"
 #include "tests/unit/config_scene.h"
@@ -39,7 +40,7 @@ static void test_defaults(void **state)
     assert_true(scene_load(scene));
     assert_int_equal(scene->problems.count, 0);
     const struct config *config = scene->config;
-    assert_string_equal(config->url, "http://host/rootfs.img");
+    assert_string_equal(url_text_to_send(config->url), "http://host/rootfs.img");
     assert_string_equal(config->slot_names[0], "/dev/sda2");
     assert_string_equal(config->slot_names[1], "/dev/sda3");
     assert_int_equal(config->interval_ms, 300000);
@@ -230,7 +231,7 @@ static void test_arguments(void **state)
     scene_put_file(scene, "/boot/cmdline.txt", "root=/dev/mmcblk0p2\n");
     scene_put_file(scene, ETC, MINIMAL "[Transfer]\nConnections=2\n");
     assert_true(config_load(&request, &scene->config, &scene->problems));
-    assert_string_equal(scene->config->url, "http://images/rootfs.squashfs");
+    assert_string_equal(url_text_to_send(scene->config->url), "http://images/rootfs.squashfs");
     assert_string_equal(scene->config->slot_names[1], "/dev/mmcblk0p3");
     assert_int_equal(scene->config->interval_ms, 15 * 60000);
     assert_int_equal(scene->config->backend, CONFIG_BACKEND_RPI_CMDLINE);

@@ -540,32 +540,6 @@ static void test_headers(void **state)
     }
 }
 
-static void test_url_for_display(void **state)
-{
-    static const struct {
-        const char *url, *shown;
-    } cases[] = {
-        {"http://host/a?b=c@d#e@f", "http://host/a?..."},
-        {"http://host?a", "http://host?..."},
-        {"http://host/a#e?f", "http://host/a#e?..."},
-        {"https://user:secret@host:8/x", "https://host:8/x"},
-        {"https://user@host", "https://host"},
-        {"https://us@er:sec@ret@host/@", "https://host/@"},
-        {"https:/user:secret@host/", "https:/host/"},
-        {"https:///user:secret@host/", "https:///host/"},
-        {"user:secret@host/a", "host/a"},
-        {"host/a://b@c", "host/a://b@c"},
-        {"http://a\r\nb\x7f/", "http://a??b?/"},
-        {"", ""},
-        {"://", "://"},
-    };
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        CLEANUP_FREE char *shown = http_url_for_display(cases[i].url);
-        assert_string_equal(shown, cases[i].shown);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -585,7 +559,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_silent_name_server_does_not_hold_the_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_senseless_urls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_headers, set_up, tear_down),
-        cmocka_unit_test(test_url_for_display),
     };
 
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);

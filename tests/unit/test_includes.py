@@ -126,6 +126,72 @@ def test_the_wall_clock_is_read_by_one_helper():
     assert not wrong
 
 
+# What people read is made by these.
+MESSAGES = re.compile(r"\b(error_set|error_set_errno|error_prefix|fault|log_\w+|printf|fprintf|snprintf|fputs|puts|"
+                      r"doctor_tell|config_problems_add|notify_\w+|report_\w+|event_line_\w+|json_add_string|"
+                      r"add_text|print_text|record_copy_\w+)\(")
+# The name of a variable or member that may be an address as it was given.
+ADDRESS = re.compile(r"\b(?!shown_)(\w+_)?(url|urls|proxy|reference|location|effective|reached)\b(?!\()")
+SHOWN = re.compile(r"\b(url_shown|url_for_display|url_for_message|config_secret_show\w*)\((?:[^()]|\([^()]*\))*\)")
+SENDERS = {"cli/session.c": 1, "common/sinter/fetch.c": 2, "common/sinter/release.c": 2,
+           "common/sinter/transfer_fetch.c": 1, "daemon/config.c": 1, "daemon/doctor_server.c": 1}
+
+
+def code_of(path):
+    """The file without comments and without what stands in quotes."""
+    text = re.sub(r"/\*.*?\*/", " ", path.read_text(), flags=re.DOTALL)
+    return re.sub(r'"(?:\\.|[^"\\\n])*"', '""', text)
+
+
+def calls(text, pattern):
+    """Each call that `pattern` finds: the function's name and what stands between the parentheses."""
+    for match in pattern.finditer(text):
+        depth, at = 1, match.end()
+        while depth and at < len(text):
+            depth += {"(": 1, ")": -1}.get(text[at], 0)
+            at += 1
+        yield match.group(1), text[match.end():at - 1]
+
+
+def test_an_address_with_its_secrets_is_for_requests_only():
+    """A struct url gives its text with password and tokens away in one function, and that one's callers hand it to
+    a request and do nothing else with it."""
+    found = {}
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("common/image/url."):
+            continue
+        uses = re.findall(r"(.*)\burl_text_to_send\(", code_of(path))
+        assert all(re.search(r"\.(url|headers_for) = $|->http\.headers_for = $", before) for before in uses), name
+        if uses:
+            found[name] = len(uses)
+    assert found == SENDERS
+
+
+def test_addresses_are_no_plain_text_above_the_requests():
+    """What holds an address is a struct url, but where it has not been judged yet: on its way in, or in a manifest."""
+    found = {path.relative_to(ROOT).as_posix() for path in sources() if path.parts[-2] != "io"
+             and re.search(r"\bchar \*(?:const )?(?!shown_)(\w+_)?url\b[^(]", code_of(path))}
+    assert found == {
+        "common/image/manifest.h", "common/image/manifest_pack.h", "common/image/manifest_member.c",
+        "common/image/url.c", "daemon/config.h", "daemon/moonsinterd.c",
+    }
+
+
+def test_addresses_reach_people_in_their_shown_form_only():
+    """Neither a message, an output nor the record is given an address as it is."""
+    wrong = []
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        for function, arguments in calls(code_of(path), MESSAGES):
+            arguments = SHOWN.sub("", arguments)
+            if path.suffix == ".c" and ADDRESS.search(arguments):
+                wrong.append(f"{name}: {function}({' '.join(arguments.split())})")
+    # The publisher's own references, in the manifest.
+    assert sorted(line for line in wrong if "json_add_string(" not in line) == []
+    assert {line.split(":")[0] for line in wrong} == {"common/image/manifest.c", "common/image/manifest_pack.c"}
+
+
 def test_nothing_unfinished_and_no_omnibus_files():
     wrong = []
     for path in sources():

@@ -343,17 +343,6 @@ static void test_bad_table_sizes(void **state)
         "moonsinter.chunks.size");
 }
 
-static void test_resolves_urls(void **state)
-{
-    char *url;
-    struct error error;
-
-    assert_true(manifest_resolve_url("https://h/d/i.json", "i.chunks", &url, &error));
-    assert_string_equal(url, "https://h/d/i.chunks");
-    free(url);
-    assert_false(manifest_resolve_url("https://h/d/i.json", "http://h/i.chunks", &url, &error));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,7 +363,6 @@ int main(void)
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_bad_ours),
         cmocka_unit_test(test_bad_table_sizes),
-        cmocka_unit_test(test_resolves_urls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

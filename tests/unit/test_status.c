@@ -37,7 +37,7 @@ static struct fixture *fixture_new(void)
         .slots = {{.device = "/dev/a", .active = true, .state = BOOT_HEALTH_GOOD}, {.device = "/dev/b"}},
         .boot_backend = "file",
         .boot_next = SLOT_A,
-        .url = "http://127.0.0.1/image",
+        .shown_url = "http://127.0.0.1/image",
         .update = &fixture->release,
         .update_size_bytes = 1234,
         .progress = {.percent = 12.34},

@@ -33,7 +33,7 @@ struct fixture {
     struct engine_bench bench;
     struct range_server *server;
     struct range_file *published;
-    char *url;
+    struct url *url;
     uint8_t image[IMAGE_SIZE];
     struct chunk_table *table;
     struct chunk_index *index;
@@ -198,7 +198,7 @@ static void teardown(struct fixture *fixture)
     device_close(fixture->seed);
     range_server_free(fixture->server);
     engine_bench_finish(&fixture->bench);
-    free(fixture->url);
+    url_free(fixture->url);
     free(fixture->target_path);
     folder_free(fixture->folder);
 }
