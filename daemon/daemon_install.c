@@ -68,7 +68,7 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
 
 static void on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
-    log_info("%s does not serve as a seed: %s", path, error->message);
+    log_info("%s does not serve as a seed, or not all of it does: %s", path, error->message);
 }
 
 static void on_pack_skipped(void *owner, const struct error *error)

@@ -34,6 +34,7 @@ static bool device_new(const char *path, int *fd, struct device **ret_device, st
     device->is_block = S_ISBLK(status.st_mode);
     device->device = device->is_block ? status.st_rdev : status.st_dev;
     device->inode = device->is_block ? 0 : status.st_ino;
+    device->damage = alloc_zeroed(sizeof(*device->damage));
     device->fd = file_take_fd(fd);
     *ret_device = device;
     return true;
@@ -160,6 +161,7 @@ struct device *device_close(struct device *device)
     if (!device)
         return NULL;
     close(device->fd);
+    free(device->damage);
     free(device->path);
     free(device);
     return NULL;
@@ -200,16 +202,6 @@ bool device_size(const struct device *device, uint64_t *ret_bytes, struct error 
         bytes = (uint64_t)status.st_size;
     }
     *ret_bytes = bytes;
-    return true;
-}
-
-bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset, struct error *error)
-{
-    int result = file_pread_full(device->fd, buffer, size, offset);
-
-    if (result < 0)
-        return error_set_errno(error, result, "cannot read %zu bytes of %s at %" PRIu64, size, device->path,
-                               offset);
     return true;
 }
 

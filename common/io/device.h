@@ -49,6 +49,17 @@ bool device_size(const struct device *device, uint64_t *ret_bytes, struct error 
 bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset,
                  struct error *error);
 
+/* Reads on past what cannot be read: *ret_good bytes from `offset` on, at most `size`, and where these are
+ * fewer *ret_bad bytes behind them that the medium does not give, which is a block of 4 KiB at most; both may
+ * be what is not 0. False where the file ends before, or the device was given up: where thousands of reads
+ * failed, or those that did took minutes, none is tried any more by any function here, so that a dead medium
+ * costs no more than that. */
+bool device_read_around(const struct device *device, void *buffer, size_t size, uint64_t offset,
+                        size_t *ret_good, size_t *ret_bad, struct error *error);
+
+/* Whether anything could not be read so far; then `ret_what` (which may be NULL) says what and how much. */
+bool device_is_damaged(const struct device *device, struct error *ret_what);
+
 /* Writes exactly `size` bytes at `offset`. */
 bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
                   struct error *error);

@@ -3,10 +3,19 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/io/device.h"
+
+/* What could not be read. Counted by all threads that read. */
+struct device_damage {
+    atomic_uint_fast64_t failures, spent_ms; /* reads that failed, and how long they took together */
+    atomic_uint_fast64_t first_offset;       /* of the first; valid once `code` is set */
+    atomic_int code;                         /* errno value of the first */
+};
 
 struct device {
     int fd;
@@ -14,4 +23,5 @@ struct device {
     bool is_block;
     dev_t device; /* the block device's own number, or the file system's */
     ino_t inode;  /* 0 for block devices, which have many names */
+    struct device_damage *damage;
 };

@@ -103,16 +103,30 @@ static const struct device *source_device(const struct assemble_settings *settin
     return is_target ? settings->target : settings->seeds[source - PLAN_SOURCE_SEED_FIRST];
 }
 
+/* Reads what a run copies. A block that cannot be read costs its chunk only: that is left as zeros, which
+ * will not prove right unless the chunk is that. */
+static void read_copied(const struct assemble_settings *settings, const struct plan_run *run, uint8_t *buffer)
+{
+    const struct chunk_table *table = settings->table;
+    const struct device *device = source_device(settings, run->source);
+    uint64_t start = chunk_table_offset(table, run->first);
+    struct error ignored;
+
+    if (device_read(device, buffer, run->size, run->source_offset, &ignored))
+        return;
+    for (uint32_t chunk = run->first; chunk < run->first + run->count; chunk++) {
+        uint64_t at = chunk_table_offset(table, chunk) - start;
+        uint32_t size = chunk_table_size(table, chunk);
+        if (!device_read(device, buffer + at, size, run->source_offset + at, &ignored))
+            memset(buffer + at, 0, size);
+    }
+}
+
 bool assemble_copy(const struct assemble_settings *settings, const struct plan_run *run, uint8_t *buffer,
                    uint8_t *ret_results, struct error *error)
 {
-    struct error ignored;
-
-    if (device_read(source_device(settings, run->source), buffer, run->size, run->source_offset, &ignored))
-        return prove_and_write(settings, run, buffer, ret_results, error);
-    /* A source that cannot be read is as good as one that has changed. */
-    memset(ret_results, ASSEMBLE_RESULT_BAD, run->count);
-    return true;
+    read_copied(settings, run, buffer);
+    return prove_and_write(settings, run, buffer, ret_results, error);
 }
 
 /* Chunks of the image lie in the window as they will stand in the target, so neighbours are written together.

@@ -235,7 +235,8 @@ struct clone *clone_free(struct clone *clone)
     free(clone->source_changed);
     free(clone->never_copy);
     free(clone->patch_failed);
-    free(clone->patch_usable);
+    free(clone->patch_sources);
+    free(clone->bases);
     free(clone);
     return NULL;
 }

@@ -1,7 +1,9 @@
 #include "common/sinter/clone_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
+#include "common/base/alloc.h"
 #include "common/base/container.h"
 
 static void clone_run_judge(struct pool_job *job)
@@ -22,15 +24,23 @@ static void clone_judged(struct clone *clone)
         return;
     }
     clone->judge = patch_judge_free(clone->judge);
+    free(clone->bases);
+    clone->bases = NULL;
     clone_make_plan(clone);
+}
+
+static void add_base(struct clone *clone, struct patch_judge_input *input, uint32_t number)
+{
+    clone->bases[input->source_count++] = (struct patch_judge_source){
+        .number = (uint8_t)number, .device = sources_device(clone->sources, number)};
+    input->sources = clone->bases;
 }
 
 void clone_judge(struct clone *clone)
 {
-    const struct patch_judge_input input = {
+    struct patch_judge_input input = {
         .index = outline_index(clone->outline),
         .patches = outline_patches(clone->outline),
-        .source = sources_device(clone->sources, clone->source_number),
         .kept = sources_kept(clone->sources),
         .places = sources_places(clone->sources),
         .never_copy = clone->never_copy,
@@ -42,7 +52,14 @@ void clone_judge(struct clone *clone)
         clone_make_plan(clone);
         return;
     }
-    clone->judge = patch_judge_new(&input, clone->patch_usable);
+    clone->bases = alloc_array(sources_count(clone->sources), sizeof(*clone->bases));
+    add_base(clone, &input, clone->source_number);
+    for (uint32_t turn = 1; turn <= sources_count(clone->sources); turn++) {
+        uint32_t number = turn % sources_count(clone->sources); /* the target last */
+        if (number != clone->source_number && sources_may_hold_base(clone->sources, number))
+            add_base(clone, &input, number);
+    }
+    clone->judge = patch_judge_new(&input, clone->patch_sources);
     clone_run_job(clone, clone_run_judge, clone_judged);
 }
 
@@ -58,8 +75,7 @@ static void clone_run_plan(struct pool_job *job)
         .never_copy = clone->never_copy,
         .frames = outline_frames(clone->outline),
         .patches = outline_patches(clone->outline),
-        .usable = clone->patch_usable,
-        .patch_source = clone->source_number,
+        .patch_sources = clone->patch_sources,
     };
     struct plan_overhead overhead = outline_overhead(clone->outline);
 

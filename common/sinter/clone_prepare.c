@@ -47,9 +47,10 @@ static void clone_on_cutting(void *owner, uint64_t total_bytes)
     struct clone *clone = owner;
 
     clone_count_scan(clone);
-    if (clone->source_number == 0)
+    if (outline_source(clone->outline) == 0)
         clone->progress.scan_total += total_bytes;
-    clone_enter(clone, CLONE_PHASE_SCANNING);
+    if (clone->phase != CLONE_PHASE_SCANNING)
+        clone_enter(clone, CLONE_PHASE_SCANNING);
 }
 
 void clone_on_scan_progress(void *owner, uint64_t bytes)
@@ -112,9 +113,14 @@ static void clone_outlined(struct clone *clone)
     clone->run_size_max = transfer_run_size_max(table, clone->settings.connections);
     clone->never_copy = alloc_array(chunk_table_count(table), sizeof(bool));
     clone->patch_failed = clone_take_failed(clone, patches);
-    clone->patch_usable = alloc_array(patches, sizeof(bool));
+    clone->source_number = outline_source(clone->outline);
+    clone->patch_sources = alloc_array(patches, sizeof(uint8_t));
     clone_count_scan(clone);
     clone_count_judging(clone);
+    /* A source that was cut is scanned all the same where some of it could not be read. */
+    if (clone->phase == CLONE_PHASE_SCANNING && clone->source_number != 0 &&
+        device_is_damaged(sources_device(clone->sources, clone->source_number), NULL))
+        clone->progress.scan_total += sources_scan_bytes(clone->sources, clone->source_number);
     if (clone->phase != CLONE_PHASE_SCANNING)
         clone_enter(clone, CLONE_PHASE_SCANNING);
     if (clone->stopping) {

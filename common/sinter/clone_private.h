@@ -41,10 +41,12 @@ struct clone {
     bool has_base;
     uint32_t base_number, source_number;
     struct outline *outline;
-    bool *never_copy;                  /* of each chunk: see plan.h */
-    bool *patch_failed, *patch_usable; /* of each patch */
-    struct patch_judge *judge;         /* under way */
-    uint64_t judged_bytes;             /* by the last slice of it */
+    bool *never_copy;                 /* of each chunk: see plan.h */
+    bool *patch_failed;               /* of each patch */
+    uint8_t *patch_sources;           /* likewise: see plan.h */
+    struct patch_judge_source *bases; /* of each source that may hold the base */
+    struct patch_judge *judge;        /* under way */
+    uint64_t judged_bytes;            /* by the last slice of it */
     uint32_t run_size_max;
     struct plan *plan;
     unsigned rounds; /* of planning and transferring */

@@ -80,17 +80,26 @@ static bool cutting_add(void *owner, const uint8_t *data, size_t size)
 static bool cutting_read(struct cutting *cutting)
 {
     uint64_t left = cutting->settings.size_bytes - cutting->read_offset;
-    size_t want = left < CUTTING_BUFFER_SIZE ? (size_t)left : CUTTING_BUFFER_SIZE;
+    size_t want = left < CUTTING_BUFFER_SIZE ? (size_t)left : CUTTING_BUFFER_SIZE, bad;
 
-    if (!device_read(cutting->settings.device, cutting->buffer, want, cutting->read_offset, &cutting->error))
+    if (!device_read_around(cutting->settings.device, cutting->buffer, want, cutting->read_offset, &want,
+                            &bad, &cutting->error))
         return false;
     if (cutting->hash && cutting->read_offset < cutting->settings.hash_bytes) {
         uint64_t hash_left = cutting->settings.hash_bytes - cutting->read_offset;
         digest_stream_update(cutting->hash, cutting->buffer, want < hash_left ? want : (size_t)hash_left);
     }
-    cutting->read_offset += want;
-    cutting->slice_bytes += want;
-    return chunker_stream_add(cutting->stream, cutting->buffer, want);
+    cutting->read_offset += want + bad;
+    cutting->slice_bytes += want + bad;
+    if (!chunker_stream_add(cutting->stream, cutting->buffer, want))
+        return false;
+    if (bad == 0)
+        return true;
+    /* The rows that it touches do not come out; behind it the cuts are soon where they were. */
+    if (!chunker_stream_end(cutting->stream))
+        return false;
+    cutting->cut_offset = cutting->read_offset;
+    return true;
 }
 
 static void cutting_run_slice(struct pool_job *job)

@@ -1,6 +1,7 @@
 /*
  * Reading a source once, from end to end, and cutting it by content into the rows of a table of chunks: what
- * a table that came as a difference is made from. Works in slices on pool threads, so that it can be stopped
+ * a table that came as a difference is made from. What cannot be read is passed over, see
+ * device_is_damaged(). Works in slices on pool threads, so that it can be stopped
  * and shows progress. The loop's thread calls everything here; nothing blocks.
  */
 #pragma once

@@ -203,10 +203,17 @@ static void outline_on_cut(void *owner, const struct error *error, uint32_t xxh3
         return;
     }
     if (failure.kind) {
-        outline_skip_base(outline, &failure);
+        uint32_t next = sources_next_base(settings->sources, settings->source_number);
+        if (next == PLAN_SOURCE_NONE) {
+            outline_skip_base(outline, &failure);
+            return;
+        }
+        outline->settings.source_number = next;
+        outline_cut(outline);
         return;
     }
-    if (settings->hash && settings->source_number != 0)
+    if (settings->hash && settings->source_number != 0 &&
+        !device_is_damaged(sources_device(settings->sources, settings->source_number), NULL))
         outline->events->hashed(outline->owner, settings->source_number, xxh32);
     outline->table_is_ours = true;
     outline_run_job(outline, outline_run_make_blocks, outline_blocks_made);

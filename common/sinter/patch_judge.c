@@ -12,17 +12,17 @@ enum {
 
 struct patch_judge {
     struct patch_judge_input input;
-    bool *usable;
+    uint8_t *from;
     uint8_t *spans; /* of the patch being looked at, joined; NULL before the first */
     uint32_t next;  /* the first that was not looked at */
 };
 
-struct patch_judge *patch_judge_new(const struct patch_judge_input *input, bool *usable)
+struct patch_judge *patch_judge_new(const struct patch_judge_input *input, uint8_t *from)
 {
     struct patch_judge *judge = alloc_zeroed(sizeof(*judge));
 
     judge->input = *input;
-    judge->usable = usable;
+    judge->from = from;
     return judge;
 }
 
@@ -69,6 +69,19 @@ static bool make_room(struct patch_judge *judge)
     return judge->spans;
 }
 
+/* The source whose bytes the patch can be used with; adds what was read to *read. */
+static uint8_t find_source(const struct patch_judge *judge, const struct patch *patch, uint64_t *read)
+{
+    const struct patch_judge_input *input = &judge->input;
+
+    for (uint32_t i = 0; i < input->source_count; i++) {
+        *read += patch->spans_size;
+        if (assemble_read_spans(input->patches, patch, input->sources[i].device, judge->spans))
+            return input->sources[i].number;
+    }
+    return PLAN_SOURCE_NONE;
+}
+
 bool patch_judge_slice(struct patch_judge *judge, uint64_t *ret_bytes)
 {
     const struct patch_judge_input *input = &judge->input;
@@ -81,11 +94,8 @@ bool patch_judge_slice(struct patch_judge *judge, uint64_t *ret_bytes)
          judge->next++) {
         const struct patch *patch = patch_list_at(input->patches, judge->next);
         bool wanted = !input->failed[judge->next] && is_needed(input, patch);
-        judge->usable[judge->next] =
-            wanted && assemble_read_spans(input->patches, patch, input->source, judge->spans);
+        judge->from[judge->next] = wanted ? find_source(judge, patch, &read) : PLAN_SOURCE_NONE;
         bytes += patch->spans_size;
-        if (wanted)
-            read += patch->spans_size;
     }
     *ret_bytes = bytes;
     return true;

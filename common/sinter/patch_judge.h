@@ -1,5 +1,5 @@
 /*
- * Which patches can be used: those that make a chunk that is missing, and whose bytes of the base the source
+ * Which patches can be used: those that make a chunk that is missing, and whose bytes of the base a source
  * really holds. Looked at before anything of a patch is fetched, so that the plan is exact. Works in slices,
  * so that on a slow medium it shows progress and can be stopped.
  */
@@ -14,11 +14,19 @@
 #include "common/sinter/chunk_index.h"
 #include "common/sinter/plan.h"
 
+struct patch_judge_source {
+    uint8_t number; /* the plan's */
+    const struct device *device;
+};
+
 /* All of it must outlive the judge and stay as it is meanwhile. */
 struct patch_judge_input {
     const struct chunk_index *index;
     const struct patch_list *patches;
-    const struct device *source;
+    /* Where the base may be, the likeliest first: the next is tried where one does not hold what a patch
+     * needs, or cannot be read there. */
+    const struct patch_judge_source *sources;
+    uint32_t source_count;
     const bool *kept;                /* see plan.h */
     const struct plan_place *places; /* likewise */
     const bool *never_copy;          /* likewise */
@@ -28,8 +36,9 @@ struct patch_judge_input {
 
 struct patch_judge;
 
-/* `usable` has an entry for each patch, which is filled slice by slice. Never blocks. */
-struct patch_judge *patch_judge_new(const struct patch_judge_input *input, bool *usable);
+/* `from` has an entry for each patch, which is filled slice by slice: the source whose bytes it can be used
+ * with, or PLAN_SOURCE_NONE. Never blocks. */
+struct patch_judge *patch_judge_new(const struct patch_judge_input *input, uint8_t *from);
 
 /* Frees; NULL is fine. Returns NULL. */
 struct patch_judge *patch_judge_free(struct patch_judge *judge);

@@ -73,7 +73,7 @@ static void draft_choose_patches(struct draft *draft)
 {
     for (uint32_t p = 0; p < patch_count(draft->input); p++) {
         const struct patch *patch = patch_list_at(draft->input->patches, p);
-        draft->patched[p] = draft->input->usable[p] && !draft->never_patch[p] &&
+        draft->patched[p] = draft->input->patch_sources[p] != PLAN_SOURCE_NONE && !draft->never_patch[p] &&
                             patch->frame_size < draft_saving(draft, p, patch);
         for (uint32_t i = 0; draft->patched[p] && i < patch->count; i++) {
             uint32_t first = chunk_index_first_alike(draft->input->index, patch->first + i);
@@ -154,7 +154,7 @@ static void plan_make_runs(struct plan *plan, struct draft *draft)
         const struct patch *patch = p < patches ? patch_list_at(input->patches, p) : NULL;
         if (patch && patch->first == chunk)
             next = (struct plan_run){.kind = PLAN_KIND_PATCH,
-                                     .source = input->patch_source,
+                                     .source = input->patch_sources[p],
                                      .first = chunk,
                                      .count = patch->count,
                                      .size = patch->output_size,
@@ -188,8 +188,9 @@ static void draft_take_back(struct draft *draft, const struct plan *plan, const 
 /* From now on no patch reads the target. */
 static void draft_forgo_target_patches(struct draft *draft)
 {
-    if (draft->input->patch_source == PLAN_SOURCE_TARGET)
-        memset(draft->never_patch, true, patch_count(draft->input) * sizeof(bool));
+    for (uint32_t p = 0; p < patch_count(draft->input); p++)
+        if (draft->input->patch_sources[p] == PLAN_SOURCE_TARGET)
+            draft->never_patch[p] = true;
 }
 
 /* Whether the runs can be put in order; if not, something was taken back. */

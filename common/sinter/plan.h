@@ -98,8 +98,8 @@ struct plan_input {
     /* Where the pack has each chunk; NULL: chunks are fetched from the image. */
     const struct frame_index *frames;
     const struct patch_list *patches; /* NULL: none */
-    const bool *usable;               /* of each patch: `patch_source` holds the bytes it needs */
-    uint32_t patch_source;
+    /* Of each patch: which source holds the bytes it needs; PLAN_SOURCE_NONE where none does. */
+    const uint8_t *patch_sources;
 };
 
 struct plan;

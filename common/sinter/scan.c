@@ -34,7 +34,8 @@ struct scan {
     uint64_t cut_offset;  /* where the next chunk by content starts */
     uint32_t place_next;  /* the next chunk to look for in place */
     uint32_t expect;      /* the chunk that probably starts at cut_offset, or CHUNK_INDEX_NONE */
-    uint64_t slice_bytes; /* read by the last slice */
+    size_t bad_size;      /* so many bytes behind the window cannot be read */
+    uint64_t slice_bytes; /* read by the last slice, or passed over */
     struct digest_stream *hash;
 
     /* what the last slice saw */
@@ -97,7 +98,7 @@ static void scan_cuts(struct scan *scan)
 {
     const struct chunk_table *table = scan->settings.table;
     const struct chunker *chunker = chunk_table_chunker(table);
-    bool last = scan_window_end(scan) == scan->settings.size_bytes;
+    bool last = scan_window_end(scan) == scan->settings.size_bytes || scan->bad_size > 0;
 
     while (scan->cut_offset < scan_window_end(scan)) {
         size_t left = (size_t)(scan_window_end(scan) - scan->cut_offset);
@@ -105,6 +106,8 @@ static void scan_cuts(struct scan *scan)
             return;
         uint32_t found = scan->expect;
         size_t size = found == CHUNK_INDEX_NONE ? 0 : chunk_table_size(table, found);
+        if (size > left && scan->bad_size > 0)
+            return; /* see scan_pass_over() */
         if (size == 0 || size > left || !scan_is_chunk(scan, found, scan->cut_offset)) {
             const uint8_t *data = scan->buffer + (scan->cut_offset - scan->window_offset);
             size = chunker_cut(chunker, data, left);
@@ -125,6 +128,27 @@ static void scan_cuts(struct scan *scan)
 static bool scan_looks_for_places(const struct scan *scan)
 {
     return scan->settings.is_target || !chunk_table_is_content_defined(scan->settings.table);
+}
+
+/* Goes on behind what cannot be read: the chunks that it touches are lost, and no others. Where the chunk
+ * that was expected there is one of them, the one after it begins where that would have ended. */
+static void scan_pass_over(struct scan *scan)
+{
+    const struct chunk_table *table = scan->settings.table;
+    uint32_t count = chunk_table_count(table);
+    uint64_t start = scan_window_end(scan) + scan->bad_size, cut_offset = scan->cut_offset;
+
+    while (scan->place_next < count && chunk_table_offset(table, scan->place_next) < start)
+        scan->place_next++;
+    for (; cut_offset < start && scan->expect != CHUNK_INDEX_NONE;) {
+        cut_offset += chunk_table_size(table, scan->expect);
+        scan->expect = scan->expect + 1 < count ? scan->expect + 1 : CHUNK_INDEX_NONE;
+    }
+    scan->cut_offset = cut_offset < start ? start : cut_offset;
+    scan->slice_bytes += scan->bad_size;
+    scan->bad_size = 0;
+    scan->window_offset = start;
+    scan->window_size = 0;
 }
 
 /* Drops what nobody looks at any more and fills the rest of the buffer. */
@@ -150,7 +174,8 @@ static bool scan_read(struct scan *scan)
         want = (size_t)left;
     assert(want > 0);
     uint8_t *end = scan->buffer + scan->window_size;
-    if (!device_read(scan->settings.device, end, want, scan_window_end(scan), &scan->error))
+    if (!device_read_around(scan->settings.device, end, want, scan_window_end(scan), &want, &scan->bad_size,
+                            &scan->error))
         return false;
     if (scan->hash) {
         uint64_t image_size = chunk_table_image_size(table), offset = scan_window_end(scan);
@@ -180,8 +205,13 @@ static void scan_run_slice(struct pool_job *job)
                 scan_places(scan);
             if (chunk_table_is_content_defined(scan->settings.table))
                 scan_cuts(scan);
+            if (scan->bad_size > 0)
+                scan_pass_over(scan);
         }
     }
+    /* All that could not be read is told at the end, in one sentence. */
+    if (scan->finished && device_is_damaged(scan->settings.device, &scan->error))
+        scan->failed = true;
 }
 
 static void scan_slice_done(struct pool_job *job)

@@ -1,8 +1,9 @@
 /*
  * Reading one source (the target or a seed) once, from end to end, to find the image's chunks in it: cut by
  * content at any offset, and for the target also in place. For the ancestor's fixed chunks both are looked
- * for at the same offset only, as it does. Works in slices on pool threads, so that it can be stopped and
- * shows progress. The loop's thread calls everything here; nothing blocks.
+ * for at the same offset only, as it does. A block that cannot be read costs the chunks that it touches and
+ * is passed over. Works in slices on pool threads, so that it can be stopped and shows progress. The loop's
+ * thread calls everything here; nothing blocks.
  */
 #pragma once
 
@@ -37,8 +38,9 @@ struct scan_settings {
 struct scan_events {
     /* Some more was read. The finds are valid during the call only. */
     void (*progress)(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count);
-    /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set (the rest of the
-     * source could not be read). xxh32 is 0 unless asked for. scan_free() is allowed inside. */
+    /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set: some of the source,
+     * or all the rest of it, could not be read. xxh32 is 0 unless asked for. scan_free() is allowed inside.
+     */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);
 };
 

@@ -17,7 +17,8 @@ struct source {
     char *path;
     uint64_t scan_bytes;
     struct scan *scan;
-    bool known;         /* what it holds was taken from rows */
+    bool known;         /* what it holds was taken from rows, all of them */
+    bool may_hold_base; /* see sources_may_hold_base() */
     struct error error; /* why it cannot be used */
 };
 
@@ -192,7 +193,17 @@ static bool probe_is_right(const struct device *device, const struct manifest_ba
     return device_read(device, data, size, probe->offset, &ignored) && digest_xxh3(data, size) == probe->xxh3;
 }
 
-bool sources_match_base(const struct sources *sources, const struct manifest_pack *pack, uint32_t *ret_base,
+/* How many of the base's probes are right in source `number`. */
+static uint32_t count_right(const struct sources *sources, uint32_t number, const struct manifest_base *base)
+{
+    uint32_t right = 0;
+
+    for (uint32_t i = 0; sources->devices[number] && i < base->probe_count; i++)
+        right += probe_is_right(sources->devices[number], base, &base->probes[i]);
+    return right;
+}
+
+bool sources_match_base(struct sources *sources, const struct manifest_pack *pack, uint32_t *ret_base,
                         uint32_t *ret_number)
 {
     uint32_t best_right = 0, best_count = 1;
@@ -202,9 +213,7 @@ bool sources_match_base(const struct sources *sources, const struct manifest_pac
         uint32_t number = turn % sources->count;
         for (uint32_t b = 0; sources->devices[number] && b < pack->base_count; b++) {
             const struct manifest_base *base = &pack->bases[b];
-            uint32_t right = 0;
-            for (uint32_t i = 0; i < base->probe_count; i++)
-                right += probe_is_right(sources->devices[number], base, &base->probes[i]);
+            uint32_t right = count_right(sources, number, base);
             /* By share, without fractions. */
             if (right * best_count > best_right * base->probe_count) {
                 best_right = right;
@@ -214,7 +223,23 @@ bool sources_match_base(const struct sources *sources, const struct manifest_pac
             }
         }
     }
+    for (uint32_t i = 0; best_right > 0 && i < sources->count; i++)
+        sources->items[i].may_hold_base = count_right(sources, i, &pack->bases[*ret_base]) > 0;
     return best_right > 0;
+}
+
+bool sources_may_hold_base(const struct sources *sources, uint32_t number)
+{
+    return sources->items[number].may_hold_base;
+}
+
+uint32_t sources_next_base(struct sources *sources, uint32_t number)
+{
+    sources->items[number].may_hold_base = false;
+    for (uint32_t turn = 1; turn <= sources->count; turn++)
+        if (sources->items[turn % sources->count].may_hold_base)
+            return turn % sources->count;
+    return PLAN_SOURCE_NONE;
 }
 
 /* ---- what they hold ---- */
@@ -253,7 +278,9 @@ void sources_add_rows(struct sources *sources, uint32_t number, const struct tab
         if (chunk != CHUNK_INDEX_NONE)
             sources_add_place(sources, number, chunk, rows->offsets[i]);
     }
-    sources->items[number].known = true;
+    /* Where some of it could not be read, a scan finds more than the cuts do, which are lost for a while
+     * behind each such place. */
+    sources->items[number].known = !device_is_damaged(sources->devices[number], NULL);
 }
 
 bool *sources_kept(const struct sources *sources)

@@ -75,15 +75,23 @@ uint64_t sources_scan_bytes(const struct sources *sources, uint32_t number);
 
 /* Which base of the pack is at hand, and in which source, by the probes' share that is right. False where
  * none is. Blocks. */
-bool sources_match_base(const struct sources *sources, const struct manifest_pack *pack, uint32_t *ret_base,
+bool sources_match_base(struct sources *sources, const struct manifest_pack *pack, uint32_t *ret_base,
                         uint32_t *ret_number);
+
+/* After that: whether any of that base's probes is right in source `number`, so that it may hold what the one
+ * that was chosen does not give. */
+bool sources_may_hold_base(const struct sources *sources, uint32_t number);
+
+/* Source `number` cannot be read after all: which other may hold that base; PLAN_SOURCE_NONE where none does.
+ */
+uint32_t sources_next_base(struct sources *sources, uint32_t number);
 
 /* Begins with an empty slate for the chunks of this table; both must outlive the sources. */
 void sources_expect(struct sources *sources, const struct chunk_table *table,
                     const struct chunk_index *index);
 
-/* Takes what cutting a seed has found, so that the scan need not read it again. Takes time in proportion to
- * the rows: on a pool thread. */
+/* Takes what cutting a seed has found, so that the scan need not read it again, unless some of it could not
+ * be read. Takes time in proportion to the rows: on a pool thread. */
 void sources_add_rows(struct sources *sources, uint32_t number, const struct table_rows *rows);
 
 /* Scans what was not taken from rows, two at a time. `prove`: take chunks in place by their proof and not by

@@ -93,3 +93,107 @@ def test_all_works_without_proc(nginx, small_release, folder, loops, kind):
     with open(output, "rb") as file:
         assert file.read(len(content)) == content
     assert without_proc("verify", output, f"{image}.json").status == 0
+
+
+# ---- what cannot be read ----
+
+BAD = 2_000_000  # lies in the middle of a chunk, most probably
+CHUNK_MAX = 128 * 1024
+
+
+def fetched(result):
+    assert result.status == 0, result
+    return result.named("plan")[0]["bytes_fetched"]
+
+
+def test_a_bad_block_of_a_seed_costs_its_chunk(nginx, folder, bad):
+    content = images.noise(8_000_000, "a bad seed")
+    url = nginx.publish(make_release(folder / "release", content))
+    seed, output = folder / "seed", folder / "output"
+    seed.write_bytes(b"moved" + content)
+    result = moonsinter("clone", url, output, seed, env=bad((seed, f"bad@{BAD}+1")))
+    assert output.read_bytes() == content
+    assert 0 < fetched(result) <= CHUNK_MAX, result
+    [note] = result.named("seed_file_hash_error")
+    assert note["seed"] == str(seed) and not result.named("seed_file_hash_end")
+
+
+def test_bad_blocks_all_over_a_seed_cost_their_chunks(nginx, folder, bad):
+    """At its begin and end, side by side, and where a stretch that is known was not yet found."""
+    content = images.noise(8_000_000, "a worse seed")
+    url = nginx.publish(make_release(folder / "release", content))
+    seed, output = folder / "seed", folder / "output"
+    seed.write_bytes(content)
+    end = len(content) // 4096 * 4096
+    for fault in ("bad@0+1", f"bad@{BAD}+100000", f"bad@{end}+1"):
+        output.unlink(missing_ok=True)
+        result = moonsinter("clone", url, output, seed, env=bad((seed, fault)))
+        assert output.read_bytes() == content
+        assert 0 < fetched(result) <= 4 * CHUNK_MAX, result
+
+
+def test_a_bad_sector_of_the_target_is_written_and_nothing_else_is(nginx, folder, bad):
+    content = images.noise(8_000_000, "a bad target")
+    url = nginx.publish(make_release(folder / "release", content))
+    output = folder / "output"
+    output.write_bytes(content)
+    result = moonsinter("clone", url, output, env=bad((output, f"bad@{BAD}+1")))
+    assert output.read_bytes() == content
+    assert 0 < fetched(result) <= 2 * CHUNK_MAX, result
+    assert len(result.named("dl_chunk")) <= 2 and not result.named("cp_chunk")
+
+
+def test_a_target_that_stays_bad_fails(nginx, folder, bad):
+    """The page cache could tell otherwise: what cannot be read is not taken for right."""
+    content = images.noise(1_000_000, "a target that stays bad")
+    output = folder / "output"
+    assert_failed(moonsinter("clone", nginx.publish(make_release(folder / "release", content)), output,
+                             env=bad((output, "dead"))), str(output), "read")
+
+
+def test_a_dead_seed_is_given_up_and_told_of_once(nginx, folder, bad):
+    content = images.noise(40_000_000, "a dead seed")
+    url = nginx.publish(make_release(folder / "release", content))
+    seed, output = folder / "seed", folder / "output"
+    seed.write_bytes(content)
+    result = moonsinter("clone", url, output, seed, env=bad((seed, "dead")))
+    assert output.read_bytes() == content
+    assert fetched(result) == len(content) and len(result.named("seed_file_hash_error")) == 1, result
+
+
+def make_upgrade(folder):
+    """An old release, and a new one with patches against it: (old, new, path of the new image)."""
+    old = images.noise(6_000_000, "old")
+    new = images.changed(old, "upgrade", edits=12) + images.noise(300_000, "more")
+    base = folder / "base"
+    base.write_bytes(old)
+    return old, new, make_release(folder / "release", new, options=["--pack", "--base", base])
+
+
+def test_another_seed_serves_for_the_base_of_a_bad_one(nginx, folder, bad):
+    old, new, release = make_upgrade(folder)
+    url = nginx.publish(release)
+    output, first, second = folder / "output", folder / "first", folder / "second"
+    for seed in (first, second):
+        seed.write_bytes(old)
+    good = moonsinter("plan", url, output, first).named("plan")[0]
+    assert good["bytes_patched"] > 100_000
+    for fault in [f"bad@{offset}+100000" for offset in range(100_000, 6_000_000, 800_000)] + ["dead"]:
+        output.unlink(missing_ok=True)
+        result = moonsinter("clone", url, output, first, second, env=bad((first, fault)))
+        assert result.status == 0 and output.read_bytes() == new, result
+        plan = result.named("plan")[0]
+        assert plan["bytes_patched"] == good["bytes_patched"] and plan["chunk_bytes"] == good["chunk_bytes"]
+        assert not result.named("pack_skipped")
+
+
+def test_a_bad_base_costs_what_is_bad_of_it(nginx, folder, bad):
+    old, new, release = make_upgrade(folder)
+    url = nginx.publish(release)
+    seed, output = folder / "seed", folder / "output"
+    seed.write_bytes(old)
+    good = moonsinter("plan", url, output, seed).named("plan")[0]
+    result = moonsinter("clone", url, output, seed, env=bad((seed, f"bad@{BAD}+1")))
+    assert result.status == 0 and output.read_bytes() == new, result
+    assert result.named("plan")[0]["download_bytes"] <= good["download_bytes"] + 4 * CHUNK_MAX
+    assert result.named("plan")[0]["bytes_patched"] > 0 and not result.named("pack_skipped")

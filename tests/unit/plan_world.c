@@ -119,8 +119,7 @@ void world_plan(struct world *world)
         .run_size_max = world->run_size_max,
         .frames = world->frames,
         .patches = world->patches,
-        .usable = world->usable,
-        .patch_source = world->patch_source,
+        .patch_sources = world->patch_sources,
     };
 
     world->before = world->target;
@@ -183,15 +182,22 @@ void world_make_patches(struct world *world)
         byte_writer_varint(&list, chunks);
         byte_writer_varint(&list, 1 + (output > 2 ? dice_below(&world->dice, output - 2) : 0));
         byte_writer_varint(&list, 2);
+        bool in_target = true;
         for (uint32_t i = 0; i < 2; i++) {
             uint32_t offset = dice_below(&world->dice, (uint32_t)source->size);
             uint32_t left = (uint32_t)source->size - offset;
+            uint32_t size = 1 + dice_below(&world->dice, left < 2000 ? left : 2000);
             byte_writer_varint(&list, offset);
-            byte_writer_varint(&list, 1 + dice_below(&world->dice, left < 2000 ? left : 2000));
+            byte_writer_varint(&list, size);
+            in_target = in_target && offset + size <= world->target.size;
         }
         byte_writer_fixed64(&list, 1);
         chunk += gap + chunks;
-        world->usable[patches++] = dice_below(&world->dice, 4) > 0;
+        /* Some have to do with another source than the others, which may be the target. */
+        uint32_t luck = dice_below(&world->dice, 8);
+        world->patch_sources[patches++] = luck < 2                 ? PLAN_SOURCE_NONE
+                                          : luck == 2 && in_target ? PLAN_SOURCE_TARGET
+                                                                   : (uint8_t)world->patch_source;
     }
     byte_writer_varint(&whole, patches);
     byte_writer_bytes(&whole, list.data, list.size);

@@ -36,7 +36,7 @@ struct world {
     /* What a pack offers; NULL: nothing. */
     struct patch_list *patches;
     struct frame_index *frames;
-    bool usable[CHUNKS_MAX];
+    uint8_t patch_sources[CHUNKS_MAX];
     uint32_t patch_source;
     struct bytes before; /* the target as it was when the plan was made */
     struct plan *plan;

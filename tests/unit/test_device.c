@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -273,6 +274,75 @@ static void test_a_replaced_path_is_not_read_back(void **state)
     device_close(device);
 }
 
+/* ---- what cannot be read ---- */
+
+enum { PAGE = 4096 };
+
+/* This process's own memory as a file: what is not mapped cannot be read. */
+static struct device *open_memory(uint8_t *memory, size_t holes_at, size_t holes_size)
+{
+    struct device *device;
+    struct error error;
+
+    if (!device_open_source("/proc/self/mem", &device, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(munmap(memory + holes_at, holes_size), 0);
+    return device;
+}
+
+static void test_what_cannot_be_read_is_passed_over(void **state)
+{
+    enum { SIZE = 64 * PAGE, HOLE = 21 * PAGE, HOLE_SIZE = 3 * PAGE, FROM = 100 };
+    uint8_t *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t back[SIZE];
+    struct dice dice = {1};
+    struct error error;
+    size_t good, bad, lost = 0;
+
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    dice_fill(&dice, memory, SIZE);
+    uint64_t start = (uint64_t)(uintptr_t)memory;
+    struct device *device = open_memory(memory, HOLE, HOLE_SIZE);
+    assert_false(device_is_damaged(device, &error));
+    for (size_t at = FROM; at < SIZE; at += good + bad) {
+        assert_true(device_read_around(device, back, SIZE - at, start + at, &good, &bad, &error));
+        assert_true(good + bad > 0 && at + good + bad <= SIZE && bad <= PAGE);
+        assert_memory_equal(back, memory + at, good);
+        if (bad > 0)
+            assert_in_range(at + good, HOLE, HOLE + HOLE_SIZE - 1);
+        lost += bad;
+    }
+    assert_int_equal(lost, HOLE_SIZE);
+    assert_true(device_is_damaged(device, &error));
+    assert_int_equal(error.code, EIO);
+    device_close(device);
+    munmap(memory, SIZE);
+}
+
+/* A dead medium may take its time for each read that fails. */
+static void test_a_dead_device_is_given_up(void **state)
+{
+    enum { PAGES = 100 * 1000 };
+    const size_t size = (size_t)PAGES * PAGE;
+    uint8_t *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), back[PAGE];
+    struct error error;
+    size_t good, bad, tries = 0;
+
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    uint64_t start = (uint64_t)(uintptr_t)memory;
+    struct device *device = open_memory(memory, 0, size - PAGE);
+    for (size_t at = 0; device_read_around(device, back, PAGE, start + at, &good, &bad, &error); at += PAGE) {
+        assert_int_equal(bad, PAGE);
+        tries++;
+    }
+    assert_in_range(tries, 1000, 10000);
+    /* What could be read is not tried any more either. */
+    check_refused(device_read(device, back, PAGE, start + size - PAGE, &error), &error, ERROR_SYSTEM,
+                  "/proc/self/mem", "");
+    device_close(device);
+    munmap(memory + size - PAGE, PAGE);
+}
+
 /* ---- block devices, by loop ---- */
 
 static bool attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags)
@@ -439,6 +509,8 @@ int main(void)
         TEST(test_reading_and_writing_a_file),
         TEST(test_files_are_read_back),
         TEST(test_a_replaced_path_is_not_read_back),
+        TEST(test_what_cannot_be_read_is_passed_over),
+        TEST(test_a_dead_device_is_given_up),
         TEST(test_a_block_device_is_opened_exclusively),
         TEST(test_a_block_device_that_is_too_small),
         TEST(test_a_block_device_that_is_read_only),

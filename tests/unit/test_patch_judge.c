@@ -21,17 +21,20 @@ enum {
     HALF = 1024 * 1024, /* a span; each patch has two */
     SPANS = 2 * HALF,
     OLD_SIZE = COUNT * 1000 + SPANS, /* patch p needs what lies from 1000 p on */
+    STARTS = 9,                      /* so many patches do with the start */
     SLICE = 8 * 1024 * 1024,
 };
 
 struct fixture {
-    char *folder, *path;
-    struct device *source;
+    char *folder, *path, *start_path;
+    struct device *source, *start; /* the old release, and one that ends in the middle of it */
     struct chunk_table *table;
     struct chunk_index *index;
     struct patch_list *patches;
     struct plan_place places[COUNT];
-    bool kept[COUNT], never_copy[COUNT], failed[COUNT], usable[COUNT];
+    bool kept[COUNT], never_copy[COUNT], failed[COUNT];
+    uint8_t from[COUNT];
+    struct patch_judge_source sources[2];
     atomic_bool stop;
     struct patch_judge *judge;
 };
@@ -85,24 +88,29 @@ static int set_up(void **state)
     fixture->never_copy[COPIED_WRONG] = true;
     fixture->folder = folder_new();
     fixture->path = folder_write(fixture->folder, "old", old, OLD_SIZE);
+    fixture->start_path = folder_write(fixture->folder, "start", old, (STARTS - 1) * 1000 + SPANS);
     fixture->table = publish_table_cut(image, sizes, COUNT, CHUNK);
     fixture->index = chunk_index_new(fixture->table);
     write_patches(&writer, old);
     if (!patch_list_parse(writer.data, writer.size, fixture->table, &base, 1000, &fixture->patches, &error) ||
-        !device_open_source(fixture->path, &fixture->source, &error))
+        !device_open_source(fixture->path, &fixture->source, &error) ||
+        !device_open_source(fixture->start_path, &fixture->start, &error))
         fail_msg("%s", error.message);
     byte_writer_finish(&writer);
+    fixture->sources[0] = (struct patch_judge_source){.number = 7, .device = fixture->start};
+    fixture->sources[1] = (struct patch_judge_source){.number = 3, .device = fixture->source};
     const struct patch_judge_input input = {
         .index = fixture->index,
         .patches = fixture->patches,
-        .source = fixture->source,
+        .sources = fixture->sources,
+        .source_count = 2,
         .kept = fixture->kept,
         .places = fixture->places,
         .never_copy = fixture->never_copy,
         .failed = fixture->failed,
         .stop = &fixture->stop,
     };
-    fixture->judge = patch_judge_new(&input, fixture->usable);
+    fixture->judge = patch_judge_new(&input, fixture->from);
     *state = fixture;
     return 0;
 }
@@ -117,8 +125,10 @@ static int tear_down(void **state)
     chunk_index_free(fixture->index);
     chunk_table_free(fixture->table);
     device_close(fixture->source);
+    device_close(fixture->start);
     folder_free(fixture->folder);
     free(fixture->path);
+    free(fixture->start_path);
     free(fixture);
     return 0;
 }
@@ -138,9 +148,10 @@ static void test_what_can_be_used(void **state)
     assert_true(slices >= 3);
     assert_int_equal(total, patch_judge_total(fixture->patches));
     assert_int_equal(total, (uint64_t)COUNT * SPANS);
-    for (uint32_t p = 0; p < COUNT; p++)
-        assert_int_equal(fixture->usable[p],
-                         p != OTHER_BYTES && p != OUTSIDE && p != FAILED && p != KEPT && p != COPIED);
+    for (uint32_t p = 0; p < COUNT; p++) {
+        bool usable = p != OTHER_BYTES && p != OUTSIDE && p != FAILED && p != KEPT && p != COPIED;
+        assert_int_equal(fixture->from[p], !usable ? PLAN_SOURCE_NONE : p < STARTS ? 7 : 3);
+    }
 }
 
 /* Between two patches, not only between two slices. */

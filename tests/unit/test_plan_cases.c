@@ -191,7 +191,7 @@ static void test_circles_that_patches_close_again_and_again(void **state)
         target[i] = (int)((i + 2) % COUNT);
         target[i + 1] = (int)i + 1;
         add_patch(&list, 0, 2, 1, (i + 2) % COUNT * 256, 256);
-        shared.usable[i / 2] = true;
+        shared.patch_sources[i / 2] = PLAN_SOURCE_TARGET;
     }
     assert_true(patch_list_parse(list.data, list.size, shared.table, &base, 1 << 20, &shared.patches, NULL));
     byte_writer_finish(&list);
@@ -208,7 +208,8 @@ static void test_patches_that_everything_waits_for(void **state)
     enum { COUNT = 4096, HALF = COUNT / 2, PATCHES = 600, SIZE = 256 };
     uint8_t *image = alloc_zeroed((size_t)COUNT * SIZE);
     uint32_t *sizes = alloc_array(COUNT, sizeof(*sizes));
-    bool *usable = alloc_array(COUNT, sizeof(bool)), *kept = alloc_array(COUNT, sizeof(bool));
+    uint8_t *patch_sources = alloc_array(COUNT, sizeof(uint8_t));
+    bool *kept = alloc_array(COUNT, sizeof(bool));
     struct plan_place *places = alloc_array(COUNT, sizeof(*places));
     struct byte_writer list = {0};
     struct manifest_base base = {
@@ -219,7 +220,7 @@ static void test_patches_that_everything_waits_for(void **state)
     for (uint32_t i = 0; i < COUNT; i++) {
         memcpy(image + (size_t)i * SIZE, &i, sizeof(i));
         sizes[i] = SIZE;
-        usable[i] = true;
+        patch_sources[i] = PLAN_SOURCE_TARGET;
         if (i < PATCHES)
             add_patch(&list, 0, 1, 1, HALF * SIZE, HALF * SIZE);
         places[i].source = i < HALF ? PLAN_SOURCE_NONE : PLAN_SOURCE_TARGET;
@@ -234,14 +235,13 @@ static void test_patches_that_everything_waits_for(void **state)
                                .places = places,
                                .run_size_max = SIZE,
                                .patches = patches,
-                               .usable = usable,
-                               .patch_source = PLAN_SOURCE_TARGET};
+                               .patch_sources = patch_sources};
     struct plan *plan = plan_new(&input);
     assert_int_equal(plan_totals(plan)->chunks_patched, 0);
     assert_int_equal(plan_totals(plan)->chunks_fetched, HALF);
     assert_int_equal(plan_totals(plan)->chunks_copied, COUNT - HALF);
     plan_free(plan);
-    input.patch_source = PLAN_SOURCE_SEED_FIRST;
+    memset(patch_sources, PLAN_SOURCE_SEED_FIRST, COUNT);
     plan = plan_new(&input);
     assert_int_equal(plan_totals(plan)->chunks_patched, PATCHES);
     plan_free(plan);
@@ -251,7 +251,7 @@ static void test_patches_that_everything_waits_for(void **state)
     byte_writer_finish(&list);
     free(image);
     free(sizes);
-    free(usable);
+    free(patch_sources);
     free(kept);
     free(places);
 }
@@ -262,7 +262,8 @@ static void test_a_batch_makes_only_so_much(void **state)
     enum { COUNT = 80, SIZE = 1024 * 1024, AVERAGE = 256 * 1024 };
     uint8_t *image = alloc_zeroed((size_t)COUNT * SIZE);
     uint32_t sizes[COUNT], batch_count;
-    bool usable[COUNT], kept[COUNT] = {0};
+    uint8_t patch_sources[COUNT];
+    bool kept[COUNT] = {0};
     struct plan_place places[COUNT];
     struct byte_writer list = {0};
     struct manifest_base base = {.size = SIZE, .patches_offset = 8, .span_max = 256, .output_max = 4 * SIZE};
@@ -272,7 +273,7 @@ static void test_a_batch_makes_only_so_much(void **state)
     for (uint32_t i = 0; i < COUNT; i++) {
         image[(size_t)i * SIZE] = (uint8_t)(i + 1);
         sizes[i] = SIZE;
-        usable[i] = true;
+        patch_sources[i] = PLAN_SOURCE_SEED_FIRST;
         places[i] = (struct plan_place){.source = PLAN_SOURCE_NONE};
         if (i % 4 == 0)
             add_patch(&list, 0, 4, 100, 0, 1);
@@ -286,8 +287,7 @@ static void test_a_batch_makes_only_so_much(void **state)
                                      .places = places,
                                      .run_size_max = SIZE,
                                      .patches = patches,
-                                     .usable = usable,
-                                     .patch_source = PLAN_SOURCE_SEED_FIRST};
+                                     .patch_sources = patch_sources};
     struct plan *plan = plan_new(&input);
     assert_int_equal(plan_totals(plan)->bytes_patched, (uint64_t)COUNT * SIZE);
     const struct plan_batch *batches = plan_batches(plan, &batch_count);
