@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/base/digest.h"
 #include "common/io/http_settings.h"
 
 enum config_mode {
@@ -91,6 +92,7 @@ struct config {
     char *pinned_public_key;
     char *headers[CONFIG_LIST_MAX + 1];                /* "Name: value" or "@FILE", NULL-terminated */
     char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
+    char tls_files_sha256[DIGEST_SHA256_HEX_SIZE];     /* of what stands in the files that are named above */
     /* [Trust] */
     enum config_demand require_signature;
     char *keys_folder;
@@ -149,6 +151,16 @@ struct config *config_free(struct config *config);
 
 /* What the settings say of the network, for http_new(); its strings stay the config's. */
 void config_get_http(const struct config *config, struct http_settings *ret_settings);
+
+/* Whether both ask the same server in the same way, so that the answer would be the same: address, proxy,
+ * headers, certificates (the contents of their files included), whom to believe. */
+bool config_asks_alike(const struct config *a, const struct config *b);
+
+/* Whether both believe the same publishers. */
+bool config_trusts_alike(const struct config *a, const struct config *b);
+
+/* Whether both let the same releases in, as far as settings decide that. */
+bool config_permits_alike(const struct config *a, const struct config *b);
 
 /* Frees what the list holds and empties it. */
 void config_problems_finish(struct config_problems *problems);

@@ -232,4 +232,5 @@ void config_complete(struct config *config, const char *root, struct config_prob
     read_headers(config, root, problems);
     check_together(config, root, problems);
     read_keys(config, root, problems);
+    config_hash_tls_files(config, root);
 }

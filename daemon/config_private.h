@@ -31,3 +31,6 @@ const struct config_origin *config_find_origin(const struct config *config, cons
 /* Fills in what the table cannot: defaults that depend on other settings or on the machine, and what lies in
  * files that settings name. Then judges what no single key can be judged by. `root` as in config_request. */
 void config_complete(struct config *config, const char *root, struct config_problems *problems);
+
+/* Fills in tls_files_sha256. Reads the files. */
+void config_hash_tls_files(struct config *config, const char *root);

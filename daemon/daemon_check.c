@@ -145,7 +145,8 @@ static const char *find_unchanged(const struct daemon *daemon)
     const struct record *record = daemon->record;
     enum slot running = daemon->view.running, other = slot_other(running);
 
-    if (running == SLOT_NONE)
+    /* A slot that was rejected is left; what it holds is not what this device is up to date with. */
+    if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD)
         return NULL;
     if (record_release_is_same(&record->slots[running].release, &daemon->offered))
         return "up-to-date";
@@ -176,16 +177,15 @@ static void remember_refusal(struct daemon *daemon)
     }
 }
 
-static void post_held(struct daemon *daemon, bool planned)
+static void post_held(struct daemon *daemon, enum update_event_kind kind, bool planned)
 {
     char reason[RECORD_TEXT_SIZE];
 
-    set_result(daemon, "update");
     snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
              *daemon->offered.version ? daemon->offered.version : "without a version",
              daemon->install_verdict.blocks[0].why);
     remember_refusal(daemon);
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = planned}, reason);
+    daemon_post(daemon, &(struct update_event){.kind = kind, .planned = planned}, reason);
 }
 
 static void on_identified(void *owner, bool equal, bool cancelled)
@@ -263,7 +263,8 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     policy_judge_install(&input, &verdict);
     if (verdict.count) {
         daemon->install_verdict = verdict;
-        post_held(daemon, planned);
+        set_result(daemon, "update");
+        post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned);
         return;
     }
     bool plan_needed = policy_needs_plan(&input);
@@ -280,6 +281,42 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
                 &(struct update_event){
                     .kind = UPDATE_EVENT_CHECK_OFFERS, .planned = planned, .plan_needed = plan_needed},
                 reason);
+}
+
+/* The result is of what is known to be offered, and of the slot that runs now. That the last look failed
+ * stays true. */
+static void set_result_anew(struct daemon *daemon, const char *result)
+{
+    if (*daemon->record->check_result && strcmp(daemon->record->check_result, "failed") != 0)
+        set_result(daemon, result);
+}
+
+void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
+{
+    static const struct update_event nothing_holds = {.kind = UPDATE_EVENT_JUDGED_FREE};
+    const char *unchanged = daemon->release ? find_unchanged(daemon) : NULL;
+    struct policy_input input;
+
+    /* Which slot runs is not known, and why is said already. */
+    if (!daemon->release && daemon->view.running == SLOT_NONE)
+        return;
+    daemon->install_verdict.count = 0;
+    set_result_anew(daemon, !daemon->release ? "" : unchanged ? unchanged : "update");
+    if (!daemon->release || unchanged) {
+        daemon_post(daemon, &nothing_holds, unchanged);
+        return;
+    }
+    daemon_policy_input(daemon, &input);
+    /* Whoever asked last did not ask for this. */
+    input.operator_asked = false;
+    policy_judge_install(&input, &daemon->install_verdict);
+    if (daemon->install_verdict.count) {
+        post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false);
+        return;
+    }
+    daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
+    if (may_look)
+        daemon_look_at_once(daemon, false);
 }
 
 void daemon_check_read_machine_id(struct daemon *daemon)

@@ -17,6 +17,9 @@ void daemon_offer_forget(struct daemon *daemon)
     memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
     daemon->image_changed = false;
     daemon->ignore_etag = false;
+    /* Nobody was asked for what is followed now. */
+    daemon->record->check_result[0] = 0;
+    daemon->record->check_time_s = 0;
 }
 
 /* What a server says is kept only where it fits and can stand in the record as it is: anything but UTF-8

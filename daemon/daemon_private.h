@@ -263,6 +263,14 @@ void daemon_post_verdict(struct daemon *daemon);
 /* Sets the timer of the next check, by what became of the last one. */
 void daemon_arm_poll(struct daemon *daemon);
 
+/* Interval= or RandomizedDelay= is another one: the next check comes earlier where that says so, never later.
+ */
+void daemon_set_interval(struct daemon *daemon);
+
+/* The next check is due at once; where no timer is set, as soon as one is. `anew`: it is asked for in another
+ * way than before, so what failed, or what the server asked for, counts no more. Else Retry-After stands. */
+void daemon_look_at_once(struct daemon *daemon, bool anew);
+
 /* daemon.c */
 
 /* CLOCK_BOOTTIME in milliseconds. */
@@ -385,6 +393,11 @@ void daemon_check_cancel(struct daemon *daemon);
 
 /* Judges what is offered now, and posts the CHECK_... event; `planned`: the plan for it is made. */
 void daemon_check_judge(struct daemon *daemon, bool planned);
+
+/* Judges what was offered last once more, without asking the server, where what it is judged by changed:
+ * settings, the running slot, what is remembered against it. Whatever was said of it before stands no more.
+ * With `may_look` the server is asked at once where nothing holds it any longer. */
+void daemon_check_judge_anew(struct daemon *daemon, bool may_look);
 
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);

@@ -50,6 +50,27 @@ static bool needs_restart(const struct config *old, const struct config *new)
     return strcmp(before, after) != 0;
 }
 
+/* What follows from what is new, and nothing where nothing is: a reload every minute, as some tools do it,
+ * must not put off the next look, nor forget what the server asked for. */
+static void take_changes(struct daemon *daemon, const struct config *old)
+{
+    const struct config *new = daemon->config;
+    bool asks_alike = config_asks_alike(old, new);
+
+    /* What is known of the server is of another one, or was judged by other keys: it has to come again,
+     * whole. */
+    if (!url_is_equal(old->url, new->url) || !config_trusts_alike(old, new))
+        daemon_offer_forget(daemon);
+    if (!config_trusts_alike(old, new))
+        daemon_trust_log(daemon);
+    if (old->interval_ms != new->interval_ms || old->randomized_delay_ms != new->randomized_delay_ms)
+        daemon_set_interval(daemon);
+    if (!asks_alike)
+        daemon_look_at_once(daemon, true);
+    if (!asks_alike || !config_permits_alike(old, new))
+        daemon_check_judge_anew(daemon, asks_alike);
+}
+
 /* Takes the settings that were read, when nothing stands on the old ones any more. */
 void daemon_settings_take(struct daemon *daemon)
 {
@@ -71,24 +92,11 @@ void daemon_settings_take(struct daemon *daemon)
     daemon->http_used = false;
     if (needs_restart(daemon->fixed, daemon->config))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
-    if (!url_is_equal(old->url, daemon->config->url))
-        daemon_offer_forget(daemon);
-    if (!trust_keys_equal(old->keys, daemon->config->keys) ||
-        old->require_signature != daemon->config->require_signature) {
-        /* What is known of the server was judged by other keys: it has to come again, whole. */
-        daemon_offer_forget(daemon);
-        daemon_trust_log(daemon);
-    }
-    schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
-    if (old != daemon->fixed)
-        config_free(old);
     log_notice("new settings are in use");
     notify_ready(NULL);
-    if (daemon->next_s) {
-        /* By the new interval from now on, not when the old one ends. */
-        daemon->next.at_ms = 0;
-        daemon_arm_poll(daemon);
-    }
+    take_changes(daemon, old);
+    if (old != daemon->fixed)
+        config_free(old);
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING)
         daemon_judge_reboot(daemon);
     daemon_report_publish(daemon, true);

@@ -36,27 +36,61 @@ static uint64_t release_hold_ms(const struct daemon *daemon)
     return wait_s * 1000;
 }
 
+/* Of all 32 bits. */
+static uint32_t draw_random(uint64_t now_ms)
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+        random = (uint32_t)now_ms * 2654435761u;
+    return random;
+}
+static void show_next(struct daemon *daemon, uint64_t now_ms)
+{
+    daemon->next_s =
+        daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
+    set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
+}
 void daemon_arm_poll(struct daemon *daemon)
 {
     uint64_t now_ms = daemon_now_ms();
-    uint32_t random = 0;
 
     /* Without anything new to schedule by, what was planned stands; where that has passed, it was not made
      * use of. */
     if (daemon->has_result || daemon->next.at_ms <= now_ms) {
-        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-            random = (uint32_t)now_ms * 2654435761u;
-        schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms, random,
-                      &daemon->next);
+        schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms,
+                      draw_random(now_ms), &daemon->next);
         schedule_bring_forward(&daemon->next, now_ms, now_ms + release_hold_ms(daemon));
         daemon->has_result = false;
         daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
         daemon->retry_after_ms = 0;
         log_info("next check %s", daemon->next.sentence);
     }
-    daemon->next_s =
-        daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
-    set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
+    show_next(daemon, now_ms);
+}
+
+void daemon_set_interval(struct daemon *daemon)
+{
+    uint64_t now_ms = daemon_now_ms();
+
+    schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
+    if (!daemon->next_s || !schedule_shorten(&daemon->schedule, &daemon->next, now_ms, draw_random(now_ms)))
+        return;
+    log_info("next check %s", daemon->next.sentence);
+    show_next(daemon, now_ms);
+}
+
+void daemon_look_at_once(struct daemon *daemon, bool anew)
+{
+    if (!anew && (!daemon->next_s || daemon->next.why == SCHEDULE_WHY_RETRY_AFTER))
+        return;
+    if (anew)
+        schedule_init(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
+    daemon->has_result = true;
+    daemon->schedule_result = SCHEDULE_RESULT_CHANGED;
+    daemon->retry_after_ms = 0;
+    if (daemon->next_s)
+        daemon_arm_poll(daemon);
 }
 
 static void disarm_poll(struct daemon *daemon)

@@ -183,7 +183,7 @@ static void classify_trial(struct daemon *daemon, char *reason, size_t size)
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_TRIAL}, reason);
 }
 
-void daemon_trial_classify(struct daemon *daemon)
+static void classify(struct daemon *daemon)
 {
     struct record_trial *trial = &daemon->record->trial;
     const struct boot_state *boot = &daemon->view.boot;
@@ -228,6 +228,13 @@ void daemon_trial_classify(struct daemon *daemon)
     }
 }
 
+void daemon_trial_classify(struct daemon *daemon)
+{
+    classify(daemon);
+    /* What was offered before may run by now, or have failed. */
+    daemon_check_judge_anew(daemon, false);
+}
+
 /* --- good or bad --- */
 
 static void on_marked_good(struct daemon *daemon, const struct error *error)
@@ -238,6 +245,7 @@ static void on_marked_good(struct daemon *daemon, const struct error *error)
     }
     note_good(daemon, daemon->view.running);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_MARKED_GOOD}, NULL);
+    daemon_check_judge_anew(daemon, false);
 }
 
 void daemon_trial_mark_good(struct daemon *daemon)
@@ -257,6 +265,7 @@ static void on_rejected(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED}, daemon->trial_reason);
+    daemon_check_judge_anew(daemon, false);
 }
 
 static void on_reject_saved(struct daemon *daemon, const struct error *error)

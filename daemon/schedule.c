@@ -51,6 +51,15 @@ static uint64_t scale_random(uint64_t bound, uint32_t random)
     return (min_u64(bound, UINT32_MAX) * random) >> 32;
 }
 
+static void say_retry_after(struct schedule_next *next, uint64_t wait_ms)
+{
+    char wait[32];
+
+    next->why = SCHEDULE_WHY_RETRY_AFTER;
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, as the server asked",
+             text_format_duration(wait, sizeof(wait), wait_ms));
+}
+
 static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms, uint64_t retry_after_ms,
                      uint32_t random, const char *what, struct schedule_next *next)
 {
@@ -58,15 +67,51 @@ static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms
     uint64_t wait_ms = backoff_next_ms(backoff, max_u64(retry_after_ms, floor_ms), random);
 
     next->at_ms = now_ms + wait_ms;
-    text_format_duration(wait, sizeof(wait), wait_ms);
     if (retry_after_ms && wait_ms == retry_after_ms) {
-        next->why = SCHEDULE_WHY_RETRY_AFTER;
-        snprintf(next->sentence, sizeof(next->sentence), "in %s, as the server asked", wait);
-    } else {
-        next->why = SCHEDULE_WHY_BACKOFF;
-        snprintf(next->sentence, sizeof(next->sentence), "in %s, after %u failed %s%s in a row", wait,
-                 backoff->failures, what, backoff->failures == 1 ? "" : "s");
+        say_retry_after(next, wait_ms);
+        return;
     }
+    next->why = SCHEDULE_WHY_BACKOFF;
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, after %u failed %s%s in a row",
+             text_format_duration(wait, sizeof(wait), wait_ms), backoff->failures, what,
+             backoff->failures == 1 ? "" : "s");
+}
+
+static void say_interval(struct schedule_next *next, uint64_t wait_ms)
+{
+    char wait[32];
+
+    next->why = SCHEDULE_WHY_INTERVAL;
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, as Interval= says",
+             text_format_duration(wait, sizeof(wait), wait_ms));
+}
+
+static void say_start(struct schedule_next *next, uint64_t wait_ms)
+{
+    char wait[32];
+
+    next->why = SCHEDULE_WHY_START;
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, the first since the start",
+             text_format_duration(wait, sizeof(wait), wait_ms));
+}
+
+bool schedule_shorten(const struct schedule *schedule, struct schedule_next *next, uint64_t now_ms,
+                      uint32_t random)
+{
+    uint64_t wait_ms = scale_random(schedule->random_delay_ms, random);
+
+    if (next->why == SCHEDULE_WHY_RETRY_AFTER)
+        return false;
+    if (next->why != SCHEDULE_WHY_START)
+        wait_ms += schedule->interval_ms;
+    if (now_ms + wait_ms >= next->at_ms)
+        return false;
+    next->at_ms = now_ms + wait_ms;
+    if (next->why == SCHEDULE_WHY_START)
+        say_start(next, wait_ms);
+    else
+        say_interval(next, wait_ms);
+    return true;
 }
 
 void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_t at_ms)
@@ -84,15 +129,12 @@ void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_
 void schedule_plan(struct schedule *schedule, enum schedule_result result, uint64_t now_ms,
                    uint64_t retry_after_ms, uint32_t random, struct schedule_next *ret_next)
 {
-    char wait[32];
     uint64_t wait_ms = scale_random(schedule->random_delay_ms, random);
 
     switch (result) {
     case SCHEDULE_RESULT_STARTED:
         ret_next->at_ms = now_ms + wait_ms;
-        ret_next->why = SCHEDULE_WHY_START;
-        text_format_duration(wait, sizeof(wait), wait_ms);
-        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "in %s, the first since the start", wait);
+        say_start(ret_next, wait_ms);
         return;
     case SCHEDULE_RESULT_SECOND_TRY:
         /* No delay, for a fleet does not come back from its trials at once, and the answer is a small one. */
@@ -100,16 +142,21 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
         ret_next->why = SCHEDULE_WHY_SECOND_TRY;
         snprintf(ret_next->sentence, sizeof(ret_next->sentence), "at once, for the second try");
         return;
+    case SCHEDULE_RESULT_CHANGED:
+        /* Somebody sits there and wants to see whether it is right now, as after a restart. */
+        ret_next->at_ms = now_ms;
+        ret_next->why = SCHEDULE_WHY_CHANGED;
+        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "at once, for the settings changed");
+        return;
     case SCHEDULE_RESULT_ANSWERED:
         backoff_reset(&schedule->check);
         backoff_reset(&schedule->install);
         wait_ms += schedule->interval_ms;
-        ret_next->why = wait_ms < retry_after_ms ? SCHEDULE_WHY_RETRY_AFTER : SCHEDULE_WHY_INTERVAL;
-        wait_ms = max_u64(wait_ms, retry_after_ms);
-        ret_next->at_ms = now_ms + wait_ms;
-        text_format_duration(wait, sizeof(wait), wait_ms);
-        snprintf(ret_next->sentence, sizeof(ret_next->sentence), "in %s, %s", wait,
-                 ret_next->why == SCHEDULE_WHY_INTERVAL ? "as Interval= says" : "as the server asked");
+        ret_next->at_ms = now_ms + max_u64(wait_ms, retry_after_ms);
+        if (wait_ms < retry_after_ms)
+            say_retry_after(ret_next, retry_after_ms);
+        else
+            say_interval(ret_next, wait_ms);
         return;
     case SCHEDULE_RESULT_CHECK_FAILED:
         back_off(&schedule->check, min_u64(CHECK_FLOOR_MS, schedule->check.first_ms), now_ms, retry_after_ms,

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/io/backoff.h"
@@ -12,6 +13,7 @@
 enum schedule_result {
     SCHEDULE_RESULT_STARTED,    /* nothing was asked yet */
     SCHEDULE_RESULT_SECOND_TRY, /* nor here; an installed release is armed once more if it is still offered */
+    SCHEDULE_RESULT_CHANGED,    /* nor here; another answer is to be had than the last one, by new settings */
     SCHEDULE_RESULT_ANSWERED,   /* the server was asked and answered, whatever came of it */
     SCHEDULE_RESULT_CHECK_FAILED,   /* it did not answer usefully */
     SCHEDULE_RESULT_INSTALL_FAILED, /* the answer was fine, installing it was not: costs far more to try again
@@ -21,6 +23,7 @@ enum schedule_result {
 enum schedule_why {
     SCHEDULE_WHY_START,
     SCHEDULE_WHY_SECOND_TRY,
+    SCHEDULE_WHY_CHANGED,
     SCHEDULE_WHY_INTERVAL,
     SCHEDULE_WHY_BACKOFF,
     SCHEDULE_WHY_RETRY_AFTER,
@@ -45,6 +48,11 @@ void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t ran
 
 /* New settings; failures counted so far stay counted. */
 void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms);
+
+/* After schedule_set(): what was planned comes earlier where the new interval says so, and never later; what
+ * the server asked for stands. Returns whether it moved. */
+bool schedule_shorten(const struct schedule *schedule, struct schedule_next *next, uint64_t now_ms,
+                      uint32_t random);
 
 /* Looks at `at_ms` already where that is before what the interval says: what holds the release ends then. A
  * wait that the server asked for, or that failures make longer, stands. */

@@ -301,14 +301,17 @@ static const char *release_name(const struct record_release *release)
 
 static void idle_sentence(char *ret_text, size_t size, const struct status_snapshot *snapshot)
 {
+    const char *result = snapshot->record->check_result;
     char time[TIMESTAMP_TEXT_SIZE] = "";
 
     if (snapshot->next_check_s)
         timestamp_format(time, snapshot->next_check_s);
-    snprintf(ret_text, size, "%s%s%s",
-             strcmp(snapshot->record->check_result, "failed") == 0 ? "Idle; the last attempt failed"
-             : *snapshot->record->check_result                     ? "Up to date"
-                                                                   : "Idle",
+    snprintf(ret_text, size, "%s%s%s%s%s",
+             strcmp(result, "failed") == 0       ? "Idle; the last attempt failed"
+             : strcmp(result, "up-to-date") == 0 ? "Up to date"
+                                                 : "Idle",
+             strcmp(result, "update") == 0 ? "; on offer: " : "",
+             strcmp(result, "update") == 0 ? release_name(snapshot->update) : "",
              *time ? "; next check " : "", time);
 }
 

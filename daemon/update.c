@@ -183,6 +183,21 @@ static void check_failed(struct update *update, const struct update_event *event
     end_check(update, update->rest, event, orders);
 }
 
+/* The timer stays as it is, for nobody was asked; what is not saved is judged again after a start. */
+static void judged_held(struct update *update, const struct update_event *event, struct update_orders *orders)
+{
+    if (update->state == UPDATE_STATE_IDLE)
+        update_enter(update, UPDATE_STATE_HELD, event);
+    order(orders, UPDATE_ORDER_PUBLISH);
+}
+
+static void judged_free(struct update *update, const struct update_event *event, struct update_orders *orders)
+{
+    if (update->state == UPDATE_STATE_HELD)
+        update_enter(update, UPDATE_STATE_IDLE, event);
+    order(orders, UPDATE_ORDER_PUBLISH);
+}
+
 /* --- installing --- */
 
 static void install(struct update *update, const struct update_event *event, struct update_orders *orders)
@@ -470,6 +485,8 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_CHECK_OFFERS]        = { pass,                check_offers,  pass,                pass,           pass,              pass,              pass,            pass },
 [UPDATE_EVENT_CHECK_HELD]          = { pass,                check_held,    pass,                pass,           pass,              pass,              pass,            pass },
 [UPDATE_EVENT_CHECK_FAILED]        = { pass,                check_failed,  pass,                pass,           pass,              pass,              pass,            pass },
+[UPDATE_EVENT_JUDGED_HELD]         = { judged_held,         pass,          judged_held,         pass,           pass,              judged_held,       judged_held,     pass },
+[UPDATE_EVENT_JUDGED_FREE]         = { judged_free,         pass,          judged_free,         pass,           pass,              judged_free,       judged_free,     pass },
 [UPDATE_EVENT_INVALIDATED]         = { pass,                pass,          pass,                install,        pass,              disarmed,          pass,            keep },
 [UPDATE_EVENT_INVALIDATE_FAILED]   = { pass,                pass,          pass,                install_failed, pass,              errand_failed,     pass,            keep },
 [UPDATE_EVENT_INSTALLED]           = { pass,                pass,          pass,                installed,      pass,              pass,              pass,            pass },

@@ -41,6 +41,9 @@ enum update_event_kind {
     UPDATE_EVENT_CHECK_OFFERS,    /* a release that may be installed */
     UPDATE_EVENT_CHECK_HELD,      /* a release that may not, see policy.h */
     UPDATE_EVENT_CHECK_FAILED,
+    UPDATE_EVENT_JUDGED_HELD, /* what was offered last was judged once more, without a check: it may not be
+                                 installed */
+    UPDATE_EVENT_JUDGED_FREE, /* ... nothing holds it any longer, or nothing is offered */
     UPDATE_EVENT_INVALIDATED, /* the target is recorded as invalid and not bootable, durably */
     UPDATE_EVENT_INVALIDATE_FAILED,
     UPDATE_EVENT_INSTALLED, /* written, synced, read back whole, and still held open */

@@ -31,6 +31,8 @@ const char *update_event_name(enum update_event_kind kind)
         [UPDATE_EVENT_CHECK_UNCHANGED] = "up to date",
         [UPDATE_EVENT_CHECK_OFFERS] = "update offered",
         [UPDATE_EVENT_CHECK_HELD] = "update held",
+        [UPDATE_EVENT_JUDGED_HELD] = "judged-held",
+        [UPDATE_EVENT_JUDGED_FREE] = "judged-free",
         [UPDATE_EVENT_CHECK_FAILED] = "check failed",
         [UPDATE_EVENT_INVALIDATED] = "target invalidated",
         [UPDATE_EVENT_INVALIDATE_FAILED] = "target could not be invalidated",

@@ -51,7 +51,7 @@ def test_a_servers_odd_etag_does_not_cost_the_record(monkeypatch, folder, releas
         daemon = make_daemon(server.url("image"), file_slots, mode="reboot").start()
         daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "release 1 runs")
         daemon.post("rollback")
-        daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "idle", "rolled back")
+        daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "held", "rolled back")
         assert daemon.stop() == 0
         record = json.loads((daemon.folder / "state" / "record.json").read_text())
         assert record["floor_serial"] == 1

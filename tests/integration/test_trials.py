@@ -68,8 +68,9 @@ def test_rolling_back_returns_and_is_remembered(nginx, folder, release, file_slo
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot").start()
     daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "release 1 runs")
     daemon.post("rollback")
-    status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "idle",
+    status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "held",
                          "slot A runs again")
+    assert whats(status) == ["failed-before"]
     assert status["slots"]["b"]["state"] == "bad" and status["last_update"]["result"] == "fell-back"
     assert "operator" in status["last_update"]["reason"]
     code, answer = daemon.request("POST", "/v1/rollback")

@@ -85,6 +85,52 @@ static void test_an_end_of_a_hold_brings_a_look_forward(void **state)
     assert_true(next.at_ms == planned_ms);
 }
 
+static void test_a_new_interval_only_makes_it_earlier(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next, planned;
+
+    schedule_init(&schedule, 60 * MINUTE_MS, 0);
+    schedule_plan(&schedule, SCHEDULE_RESULT_ANSWERED, 1000, 0, 0, &next);
+    planned = next;
+    schedule_set(&schedule, 120 * MINUTE_MS, 0);
+    assert_false(schedule_shorten(&schedule, &next, 2000, 0));
+    assert_memory_equal(&next, &planned, sizeof(next));
+    schedule_set(&schedule, 5 * MINUTE_MS, MINUTE_MS);
+    assert_true(schedule_shorten(&schedule, &next, 2000, UINT32_MAX / 2 + 1));
+    assert_int_equal(next.at_ms, 2000 + 5 * MINUTE_MS + MINUTE_MS / 2);
+    assert_int_equal(next.why, SCHEDULE_WHY_INTERVAL);
+    /* Again and again, it is never put off. */
+    assert_false(schedule_shorten(&schedule, &next, 3 * MINUTE_MS, UINT32_MAX));
+
+    /* The first one is not an interval away. */
+    schedule_set(&schedule, 60 * MINUTE_MS, 10 * MINUTE_MS);
+    schedule_plan(&schedule, SCHEDULE_RESULT_STARTED, 1000, 0, UINT32_MAX, &next);
+    schedule_set(&schedule, 60 * MINUTE_MS, MINUTE_MS);
+    assert_true(schedule_shorten(&schedule, &next, 1000, 0));
+    assert_int_equal(next.at_ms, 1000);
+    assert_int_equal(next.why, SCHEDULE_WHY_START);
+
+    /* The server's wish stands, and failures end by the interval at the latest. */
+    schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 1000, 30 * MINUTE_MS, 0, &next);
+    schedule_set(&schedule, 1000, 0);
+    assert_false(schedule_shorten(&schedule, &next, 1000, 0));
+    for (int i = 0; i < 20; i++)
+        schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 1000, 0, UINT32_MAX, &next);
+    assert_true(schedule_shorten(&schedule, &next, 1000, 0));
+    assert_int_equal(next.at_ms, 2000);
+}
+
+static void test_changed_settings_are_tried_at_once(void **state)
+{
+    struct schedule schedule;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, MINUTE_MS);
+    struct schedule_next next = plan(&schedule, SCHEDULE_RESULT_CHANGED, 0, UINT32_MAX);
+    assert_int_equal(next.at_ms, 0);
+    assert_int_equal(next.why, SCHEDULE_WHY_CHANGED);
+}
+
 static void test_backoff_grows_and_ends(void **state)
 {
     struct schedule schedule;
@@ -141,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_a_second_try_waits_for_nothing),
         cmocka_unit_test(test_interval_and_jitter),
         cmocka_unit_test(test_an_end_of_a_hold_brings_a_look_forward),
+        cmocka_unit_test(test_a_new_interval_only_makes_it_earlier),
+        cmocka_unit_test(test_changed_settings_are_tried_at_once),
         cmocka_unit_test(test_backoff_grows_and_ends),
         cmocka_unit_test(test_a_failed_check_obeys_the_server),
         cmocka_unit_test(test_installations_are_retried_far_less_often),

@@ -188,6 +188,17 @@ static void test_sentence_in_every_state(void **state)
     fixture->snapshot.state = UPDATE_STATE_HELD;
     assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot),
                         "Held: Mode=check installs only when asked");
+    /* Up to date is what runs the release on offer, and nothing else. */
+    fixture->snapshot.state = UPDATE_STATE_IDLE;
+    strcpy(fixture->record.check_result, "up-to-date");
+    assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot), "Up to date");
+    strcpy(fixture->record.check_result, "update");
+    assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot), "Idle; on offer: 2.0");
+    strcpy(fixture->record.check_result, "failed");
+    assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot),
+                        "Idle; the last attempt failed");
+    fixture->record.check_result[0] = 0;
+    assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot), "Idle");
     fixture->snapshot.stall_why = "/dev/b has not answered for 30 s";
     assert_string_equal(status_sentence(text, sizeof(text), &fixture->snapshot),
                         "Stalled: /dev/b has not answered for 30 s");

@@ -120,8 +120,13 @@ static void check_cell(enum update_state state, struct update_event event)
         for (size_t i = 0; i < orders.count; i++)
             assert_true(orders.list[i] == UPDATE_ORDER_SAVE_RECORD || orders.list[i] == UPDATE_ORDER_EXIT);
     }
-    /* Whatever rests has its timer armed, or waits for something that will arm it. */
-    if (update.state != state && (update.state == UPDATE_STATE_IDLE || update.state == UPDATE_STATE_HELD))
+    /* Whatever comes to rest has its timer armed, or waits for something that will arm it. What is only
+     * judged anew keeps the one that it has. */
+    if (event.kind == UPDATE_EVENT_JUDGED_HELD || event.kind == UPDATE_EVENT_JUDGED_FREE)
+        assert_false(has_order(&orders, UPDATE_ORDER_ARM_TIMER) ||
+                     has_order(&orders, UPDATE_ORDER_DISARM_TIMER));
+    else if (update.state != state &&
+             (update.state == UPDATE_STATE_IDLE || update.state == UPDATE_STATE_HELD))
         assert_true(has_order(&orders, UPDATE_ORDER_ARM_TIMER));
 }
 
@@ -202,6 +207,28 @@ static void test_every_cell_with_an_errand(void **state)
                                      .other_good = flags & 16,
                                      .loader_leaves = flags & 32,
                                  });
+}
+
+static void test_judged_without_a_check(void **state)
+{
+    struct update update;
+
+    update_init(&update);
+    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
+    STEP(&update, HELD, "publish", .kind = UPDATE_EVENT_JUDGED_HELD);
+    STEP(&update, HELD, "publish", .kind = UPDATE_EVENT_JUDGED_HELD);
+    STEP(&update, IDLE, "publish", .kind = UPDATE_EVENT_JUDGED_FREE);
+    STEP(&update, IDLE, "publish", .kind = UPDATE_EVENT_JUDGED_FREE);
+    /* Work under way has its own end. */
+    for (int s = 0; s < UPDATE_STATE_COUNT; s++) {
+        walk_to(&update, (enum update_state)s);
+        if (s == UPDATE_STATE_CHECKING || s == UPDATE_STATE_INSTALLING || s == UPDATE_STATE_ACTIVATING ||
+            s == UPDATE_STATE_STOPPING)
+            step(&update, &(struct update_event){.kind = UPDATE_EVENT_JUDGED_FREE}, (enum update_state)s, "");
+    }
+    /* What waits for its boot goes on waiting. */
+    walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
+    STEP(&update, REBOOT_PENDING, "publish", .kind = UPDATE_EVENT_JUDGED_HELD);
 }
 
 static void test_the_whole_way(void **state)
@@ -503,6 +530,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cell),
         cmocka_unit_test(test_every_cell_with_an_errand),
+        cmocka_unit_test(test_judged_without_a_check),
         cmocka_unit_test(test_the_whole_way),
         cmocka_unit_test(test_failed_trial_falls_back),
         cmocka_unit_test(test_falling_back_takes_no_write),
