@@ -70,7 +70,7 @@ def test_a_key_is_enough_to_demand_signatures(nginx, release, key, keys_folder, 
     assert daemon.stop() == 0
     nginx.forget()
     daemon.start()
-    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it is known")
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date" and nginx.requests("/image.json"), "it is known")
     nginx.wait_for_silence()
     assert [request.status for request in nginx.requests("/image.json")][-1:] == [304]
     assert nginx.requests("/image.json.minisig") == []
