@@ -45,6 +45,25 @@ void report_manifest_start(struct report *report)
     report_event(report, event_line_new("dl_manifest_start"));
 }
 
+/* Whatever is waited for: why, and how long. */
+static void report_wait(struct report *report, struct json_object *event, const struct error *error,
+                        uint64_t wait_ms)
+{
+    char wait[32];
+
+    json_add_string(event, "value", error->message);
+    json_add_u64(event, "retry_ms", wait_ms);
+    report_event(report, event);
+    report_note(report, "%s; trying again in %s", error->message,
+                text_format_duration(wait, sizeof(wait), wait_ms));
+}
+
+void report_manifest_retry(struct report *report, const struct error *error, uint64_t wait_ms)
+{
+    report_wait(report, event_line_new("dl_manifest_retry"), error, wait_ms);
+    report->earlier_retries++;
+}
+
 void report_manifest_end(struct report *report, const struct release *release, const struct error *error)
 {
     if (error) {
@@ -149,14 +168,9 @@ static void report_on_retry(void *owner, uint32_t chunk, const struct error *err
 {
     struct report *report = owner;
     struct json_object *event = event_line_new("dl_chunk_failed");
-    char wait[32];
 
     json_add_u64(event, "index", (uint64_t)chunk + 1);
-    json_add_string(event, "value", error->message);
-    json_add_u64(event, "retry_ms", wait_ms);
-    report_event(report, event);
-    report_note(report, "%s; trying again in %s", error->message,
-                text_format_duration(wait, sizeof(wait), wait_ms));
+    report_wait(report, event, error, wait_ms);
 }
 
 /* The target's old content is a source, too. */

@@ -85,6 +85,7 @@ struct session {
     struct event *draw;
     unsigned rounds;
     bool ignore_etag;
+    bool lacking; /* the server did not give a file that the manifest names: `error` */
     bool failed;
     struct error error;
 };
@@ -217,6 +218,8 @@ static void session_on_clone_done(void *owner, const struct error *error)
 
     if (error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone) &&
         session->rounds < SESSION_ROUNDS_MAX) {
+        session->lacking = clone_lacks_file(session->clone);
+        session->error = *error;
         report_note(&session->report, "%s; reading the manifest again", error->message);
         report_restart(&session->report, session->clone);
         session->clone = clone_free(session->clone);
@@ -262,11 +265,22 @@ static void session_on_release(void *owner, struct release *release, bool unchan
         return;
     }
     /* The same manifest as before: the server's ETags say nothing, the digests will have to. */
-    if (release_inherit(release, session->release))
-        session->ignore_etag = true;
+    bool same = release_inherit(release, session->release);
+    session->ignore_etag = session->ignore_etag || same;
     release_free(session->release);
     session->release = release;
+    if (same && session->lacking) {
+        session_end(session, &session->error);
+        return;
+    }
     session_clone(session);
+}
+
+static void session_on_manifest_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct session *session = owner;
+
+    report_manifest_retry(&session->report, error, wait_ms);
 }
 
 static void session_fetch(struct session *session)
@@ -275,6 +289,8 @@ static void session_fetch(struct session *session)
     report_manifest_start(&session->report);
     session->fetch = release_fetch_start(session->engine.http, session->engine.pool, session->url, NULL, NULL,
                                          &session->trust, session_on_release, session);
+    release_fetch_set_patience(session->fetch, session->give_up_ms ? session->give_up_ms : CLONE_GIVE_UP_MS,
+                               !session->give_up_ms, session_on_manifest_retry);
 }
 
 static void session_on_stop(void *owner)

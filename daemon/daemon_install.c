@@ -191,9 +191,11 @@ static void install_failed(struct daemon *daemon, const struct error *clone_erro
 static void on_done(void *owner, const struct error *done_error)
 {
     struct daemon *daemon = owner;
-    bool planning = daemon->planning, overtaken = clone_was_overtaken(daemon->clone);
+    bool planning = daemon->planning;
     struct error error = {0};
 
+    /* A file that is not to be had is no newer release: the next look will tell. */
+    bool overtaken = clone_was_overtaken(daemon->clone) && !clone_lacks_file(daemon->clone);
     /* The error is the clone's, which ends here. */
     if (done_error)
         error = *done_error;

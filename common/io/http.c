@@ -315,6 +315,11 @@ struct http_request *http_cancel(struct http_request *request)
     return NULL;
 }
 
+struct event_base *http_base(const struct http *http)
+{
+    return http->base;
+}
+
 uint64_t http_received_bytes(const struct http *http)
 {
     return http->transport.received_bytes;

@@ -78,6 +78,9 @@ bool http_new(struct event_base *base, const struct http_settings *settings, str
  * NULL. */
 struct http *http_free(struct http *http);
 
+/* The loop that it was set up on. */
+struct event_base *http_base(const struct http *http);
+
 /* A whole file into memory. Where the server announces neither a length nor chunks, it is whole when the
  * connection ends in order, which nobody can prove: let a digest or the content's own syntax tell. */
 struct http_get {

@@ -10,7 +10,6 @@
 
 enum {
     CLONE_CONNECTIONS = 4,
-    CLONE_GIVE_UP_MS = 2 * 60 * 1000,
 };
 
 const struct manifest *clone_manifest(const struct clone *clone)
@@ -255,6 +254,11 @@ const struct clone_progress *clone_progress(struct clone *clone)
 bool clone_was_overtaken(const struct clone *clone)
 {
     return clone->overtaken;
+}
+
+bool clone_lacks_file(const struct clone *clone)
+{
+    return clone->lacking;
 }
 
 const struct plan *clone_plan(const struct clone *clone)

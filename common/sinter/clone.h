@@ -19,6 +19,10 @@
 struct clone;
 struct event_base;
 
+enum {
+    CLONE_GIVE_UP_MS = 2 * 60 * 1000,
+};
+
 enum clone_phase {
     CLONE_PHASE_PREPARING,    /* opening, fetching the table of chunks */
     CLONE_PHASE_SCANNING,     /* reading the target and the seeds */
@@ -101,7 +105,7 @@ struct clone_settings {
      * not change until the next event. NULL: any target is right. */
     bool (*check_target)(void *owner, int fd, struct error *error);
     unsigned connections; /* ranges under way at the same time; 0 = 4 */
-    uint64_t give_up_ms;  /* fail when nothing new was verified for so long; 0 = 2 minutes */
+    uint64_t give_up_ms;  /* fail when nothing new was verified for so long; 0 = CLONE_GIVE_UP_MS */
 };
 
 /* Copies the settings' strings. Starts nothing. */
@@ -126,6 +130,10 @@ const struct clone_progress *clone_progress(struct clone *clone);
 /* After a failure: the image on the server is not (any more) the manifest's, so reading the manifest again
  * and starting over can help. */
 bool clone_was_overtaken(const struct clone *clone);
+
+/* Likewise: the server does not give a file that the manifest names. Where the manifest read again is the
+ * same, starting over cannot help. */
+bool clone_lacks_file(const struct clone *clone);
 
 /* The last plan that was made; NULL before `planned`. In between, a thread may be making another: only for
  * within `planned` and `done`. */

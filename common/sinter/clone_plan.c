@@ -189,6 +189,9 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
 
     if (error)
         clone_stop(clone, error);
+    /* With its table the pack may have been all that it takes: then it is the table that is amiss. */
+    if (outcome == TRANSFER_OUTCOME_FAILED && clone->error.kind == ERROR_REMOTE && clone->table_error.kind)
+        error_prefix(&clone->error, "%s; without the table", clone->table_error.message);
     clone->transfer = transfer_free(clone->transfer); /* with the error */
     clone->overtaken = outcome == TRANSFER_OUTCOME_OVERTAKEN;
     if (clone->stopping)

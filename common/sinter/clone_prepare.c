@@ -87,6 +87,7 @@ static void clone_on_table_skipped(void *owner, const struct error *error)
 {
     struct clone *clone = owner;
 
+    clone->table_error = *error;
     if (clone->events->table_skipped)
         clone->events->table_skipped(clone->owner, error);
 }
@@ -138,6 +139,7 @@ static void clone_on_outline(void *owner, const struct error *error)
     clone->progress.requests += outline_overhead(clone->outline).requests - clone->requests_told;
     clone->requests_told = outline_overhead(clone->outline).requests;
     clone->overtaken = outline_was_overtaken(clone->outline);
+    clone->lacking = outline_lacks_file(clone->outline);
     if (error)
         clone_stop(clone, error);
     if (clone->stopping)

@@ -54,7 +54,8 @@ struct clone {
     struct verify *verify;
 
     bool stopping; /* cancelled or failed; `done` comes when nothing is under way any more */
-    bool overtaken;
+    bool overtaken, lacking;
+    struct error table_error; /* why there is no table of chunks */
     struct error error;
 
     bool is_proved; /* by reading it back whole: the target's SHA-256 is */

@@ -1,5 +1,6 @@
 #include "common/sinter/fetch.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -12,9 +13,12 @@ struct fetch {
     struct http *http;
     struct url *url;
     size_t max_size;
-    uint8_t *buffer; /* for a range, else NULL */
+    char *etag, *last_modified; /* of what is known, or NULL */
+    uint8_t *buffer;            /* for a range, else NULL */
     size_t have, size;
     uint64_t offset, total_size;
+    bool answered; /* the server has the file that ranges are of, and of the right size */
+    bool answers_only;
     const struct fetch_events *events;
     void *owner;
     struct http_request *request;
@@ -25,21 +29,50 @@ struct fetch {
 
 static void fetch_try(struct fetch *fetch);
 
+static void fetch_end(struct fetch *fetch, char *body, size_t size, struct http_response *response,
+                      const struct error *error)
+{
+    if (fetch->events->answer)
+        fetch->events->answer(fetch->owner, response);
+    fetch->events->done(fetch->owner, body, size, response->outcome, error);
+    fetch_cancel(fetch);
+}
+
+/* Whether a part that came is of the file that was meant; of the first one nobody else has looked. */
+static bool fetch_check_total(struct fetch *fetch, struct http_response *response)
+{
+    if (!fetch->buffer || !response->total_size)
+        return true;
+    if (response->total_size == fetch->total_size) {
+        fetch->answered = true;
+        return true;
+    }
+    response->outcome = HTTP_OUTCOME_CHANGED;
+    error_set(&response->error, ERROR_REMOTE,
+              "%s has %" PRIu64 " bytes and its manifest says %" PRIu64 "; publish it before its manifest",
+              url_shown(fetch->url), response->total_size, fetch->total_size);
+    return false;
+}
+
 static void fetch_on_response(void *owner, struct http_response *response)
 {
     struct fetch *fetch = owner;
     uint32_t random = 0;
 
     fetch->request = NULL;
+    if (!fetch_check_total(fetch, response)) {
+        fetch_end(fetch, NULL, 0, response, &response->error);
+        return;
+    }
     if (fetch->buffer)
         fetch->have += response->body_size;
     if (response->outcome == HTTP_OUTCOME_OK || (fetch->buffer && fetch->have == fetch->size)) {
         char *body = fetch->buffer ? (char *)fetch->buffer : response->body;
         size_t size = fetch->buffer ? fetch->size : response->body_size;
         response->body = NULL;
+        response->outcome = HTTP_OUTCOME_OK;
         fetch->buffer = NULL;
-        fetch->events->done(fetch->owner, body, size, HTTP_OUTCOME_OK, NULL);
-        fetch_cancel(fetch);
+        fetch_end(fetch, body, size, response, NULL);
         return;
     }
     if (fetch->buffer && response->body_size)
@@ -49,9 +82,9 @@ static void fetch_on_response(void *owner, struct http_response *response)
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
-    if (response->outcome != HTTP_OUTCOME_TRANSIENT || fetch->waited_ms + wait_ms > fetch->give_up_ms) {
-        fetch->events->done(fetch->owner, NULL, 0, response->outcome, &response->error);
-        fetch_cancel(fetch);
+    if (response->outcome != HTTP_OUTCOME_TRANSIENT || (fetch->answers_only && !response->status) ||
+        fetch->waited_ms + wait_ms > fetch->give_up_ms) {
+        fetch_end(fetch, NULL, 0, response, &response->error);
         return;
     }
     fetch->waited_ms += wait_ms;
@@ -68,13 +101,17 @@ static void fetch_on_timer(evutil_socket_t fd, short what, void *data)
 
 static void fetch_try(struct fetch *fetch)
 {
-    const struct http_get get = {.url = url_text_to_send(fetch->url), .max_size = fetch->max_size};
+    const struct http_get get = {.url = url_text_to_send(fetch->url),
+                                 .max_size = fetch->max_size,
+                                 .if_none_match = fetch->etag,
+                                 .if_modified_since = fetch->last_modified};
     const struct http_get_range range = {
         .url = url_text_to_send(fetch->url),
         .offset = fetch->offset + fetch->have,
         .size = fetch->size - fetch->have,
         .buffer = fetch->buffer + fetch->have,
-        .total_size = fetch->total_size,
+        /* It is pinned by its size, but what never was there is no changed one. */
+        .total_size = fetch->answered ? fetch->total_size : 0,
     };
 
     if (fetch->buffer) {
@@ -111,6 +148,25 @@ struct fetch *fetch_start(struct event_base *base, struct http *http, const stru
     return fetch;
 }
 
+struct fetch *fetch_start_changed(struct event_base *base, struct http *http, const struct url *url,
+                                  const char *etag, const char *last_modified, size_t max_size,
+                                  const struct fetch_events *events, void *owner)
+{
+    struct fetch *fetch = fetch_new(base, http, url, 0, events, owner);
+
+    fetch->max_size = max_size;
+    fetch->etag = alloc_string(etag);
+    fetch->last_modified = alloc_string(last_modified);
+    fetch_try(fetch);
+    return fetch;
+}
+
+void fetch_set_patience(struct fetch *fetch, uint64_t give_up_ms, bool answers_only)
+{
+    fetch->give_up_ms = give_up_ms;
+    fetch->answers_only = answers_only;
+}
+
 struct fetch *fetch_start_range(struct event_base *base, struct http *http, const struct url *url,
                                 uint64_t offset, size_t size, uint64_t total_size, uint64_t give_up_ms,
                                 const struct fetch_events *events, void *owner)
@@ -136,6 +192,8 @@ struct fetch *fetch_cancel(struct fetch *fetch)
     event_free(fetch->timer);
     free(fetch->buffer);
     url_free(fetch->url);
+    free(fetch->etag);
+    free(fetch->last_modified);
     free(fetch);
     return NULL;
 }

@@ -235,6 +235,11 @@ bool outline_was_overtaken(const struct outline *outline)
     return outline->overtaken;
 }
 
+bool outline_lacks_file(const struct outline *outline)
+{
+    return outline->lacking;
+}
+
 struct plan_overhead outline_overhead(const struct outline *outline)
 {
     return outline->overhead;

@@ -88,5 +88,9 @@ const struct url *outline_pack_url(const struct outline *outline);
 /* Whether the last error means that the server has another release by now. */
 bool outline_was_overtaken(const struct outline *outline);
 
+/* Whether it rather means that the server does not give a file that the manifest names: unless the manifest
+ * is another one by now, starting over cannot help. outline_was_overtaken() is true then as well. */
+bool outline_lacks_file(const struct outline *outline);
+
 /* What was fetched so far; manifest_bytes is 0. */
 struct plan_overhead outline_overhead(const struct outline *outline);

@@ -262,8 +262,10 @@ static void outline_frames_unpacked(struct outline *outline)
 static void outline_on_frames(struct outline *outline, uint8_t *data, const struct error *error)
 {
     if (error) {
-        /* Nothing else has the chunks. Of another size, or gone, the pack is another one. */
-        outline->overtaken = outline->fetch_outcome == HTTP_OUTCOME_CHANGED;
+        /* Nothing else has the chunks. Of another size, or gone, the pack is another one; what never was
+         * there may have been the last release's. */
+        outline->lacking = outline->fetch_outcome == HTTP_OUTCOME_FAILED && error->kind == ERROR_REMOTE;
+        outline->overtaken = outline->lacking || outline->fetch_outcome == HTTP_OUTCOME_CHANGED;
         outline_end(outline, error);
         return;
     }

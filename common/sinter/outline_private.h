@@ -55,7 +55,7 @@ struct outline {
     struct chunk_index *index;
     struct patch_list *patches;
     struct frame_index *frames;
-    bool overtaken;
+    bool overtaken, lacking;
 };
 
 /* ---- outline.c: begin and end, and the steps between ---- */

@@ -104,6 +104,8 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
     outline->overtaken =
         why && outline->fetch_outcome != HTTP_OUTCOME_TRANSIENT &&
         (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE || why->kind == ERROR_REFUSED);
+    outline->lacking =
+        outline->overtaken && outline->fetch_outcome == HTTP_OUTCOME_FAILED && why->kind == ERROR_REMOTE;
     error_prefix(&error, "a signature is demanded, so nothing is done without the table of chunks");
     outline_end(outline, &error);
 }

@@ -5,13 +5,18 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/sinter/fetch.h"
 
 struct release_fetch {
     struct pool_job job;
     struct http *http;
     struct pool *pool;
     struct trust trust;
-    struct http_request *request;
+    struct fetch *file;      /* being fetched */
+    uint64_t retry_after_ms; /* the server's wish with the last answer */
+    uint64_t give_up_ms;
+    bool answers_only;
+    release_retry_fn retry;
     char *etag, *last_modified; /* of the release known so far */
     struct release *release;    /* while it is being judged, the job's */
     char *no_signature;         /* why there is none */
@@ -107,7 +112,7 @@ bool release_from_text(const struct url *image_url, char *text, size_t size, cha
 
 static void release_fetch_free(struct release_fetch *fetch)
 {
-    http_cancel(fetch->request);
+    fetch_cancel(fetch->file);
     release_free(fetch->release);
     free(fetch->no_signature);
     free(fetch->etag);
@@ -115,9 +120,9 @@ static void release_fetch_free(struct release_fetch *fetch)
     free(fetch);
 }
 
-static void release_fail(struct release_fetch *fetch, const struct error *error, uint64_t retry_after_ms)
+static void release_fail(struct release_fetch *fetch, const struct error *error)
 {
-    fetch->done(fetch->owner, NULL, false, error, retry_after_ms);
+    fetch->done(fetch->owner, NULL, false, error, fetch->retry_after_ms);
     release_fetch_free(fetch);
 }
 
@@ -175,26 +180,41 @@ static void release_submit(struct release_fetch *fetch)
     pool_submit(fetch->pool, &fetch->job);
 }
 
-static void release_on_signature(void *owner, struct http_response *response)
+static void release_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
 {
     struct release_fetch *fetch = owner;
 
-    fetch->request = NULL;
-    switch (response->outcome) {
+    if (fetch->retry)
+        fetch->retry(fetch->owner, error, wait_ms);
+}
+
+static void release_on_answer(void *owner, const struct http_response *response)
+{
+    struct release_fetch *fetch = owner;
+
+    fetch->retry_after_ms = response->retry_after_ms;
+}
+
+static void release_on_signature(void *owner, char *body, size_t size, enum http_outcome outcome,
+                                 const struct error *error)
+{
+    struct release_fetch *fetch = owner;
+
+    fetch->file = NULL;
+    switch (outcome) {
     case HTTP_OUTCOME_OK:
-        fetch->release->signature_text = response->body;
-        fetch->release->signature_size = response->body_size;
-        response->body = NULL;
+        fetch->release->signature_text = body;
+        fetch->release->signature_size = size;
         release_submit(fetch);
         return;
     case HTTP_OUTCOME_TRANSIENT:
-        release_fail(fetch, &response->error, response->retry_after_ms);
+        release_fail(fetch, error);
         return;
     case HTTP_OUTCOME_NOT_MODIFIED:
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_FAILED:
         /* Not there, or nothing of use: what that means is trust_judge()'s to say. */
-        fetch->no_signature = alloc_string(response->error.message);
+        fetch->no_signature = alloc_string(error->message);
         release_submit(fetch);
         return;
     }
@@ -202,25 +222,41 @@ static void release_on_signature(void *owner, struct http_response *response)
 
 static void release_get_signature(struct release_fetch *fetch)
 {
+    static const struct fetch_events events = {
+        .retry = release_on_retry,
+        .answer = release_on_answer,
+        .done = release_on_signature,
+    };
     struct url *url = url_append_to_path(fetch->release->manifest_url, ".minisig");
-    const struct http_get get = {.url = url_text_to_send(url), .max_size = MINISIGN_SIGNATURE_SIZE_MAX};
 
-    fetch->request = http_get(fetch->http, &get, release_on_signature, fetch);
+    fetch->file = fetch_start(http_base(fetch->http), fetch->http, url, MINISIGN_SIGNATURE_SIZE_MAX,
+                              fetch->give_up_ms, &events, fetch);
+    fetch_set_patience(fetch->file, fetch->give_up_ms, fetch->answers_only);
     url_free(url);
 }
 
-static void release_on_manifest(void *owner, struct http_response *response)
+/* Known from then on by what the server calls this state of it. */
+static void release_on_manifest_answer(void *owner, const struct http_response *response)
 {
     struct release_fetch *fetch = owner;
 
-    fetch->request = NULL;
-    switch (response->outcome) {
+    release_on_answer(owner, response);
+    if (response->outcome != HTTP_OUTCOME_OK)
+        return;
+    fetch->release->etag = alloc_string(response->etag);
+    fetch->release->last_modified = alloc_string(response->last_modified);
+}
+
+static void release_on_manifest(void *owner, char *body, size_t size, enum http_outcome outcome,
+                                const struct error *error)
+{
+    struct release_fetch *fetch = owner;
+
+    fetch->file = NULL;
+    switch (outcome) {
     case HTTP_OUTCOME_OK:
-        fetch->release->manifest_text = response->body;
-        fetch->release->manifest_size = response->body_size;
-        response->body = NULL;
-        fetch->release->etag = alloc_string(response->etag);
-        fetch->release->last_modified = alloc_string(response->last_modified);
+        fetch->release->manifest_text = body;
+        fetch->release->manifest_size = size;
         if (trust_keys_count(fetch->trust.keys) > 0)
             release_get_signature(fetch);
         else
@@ -233,21 +269,22 @@ static void release_on_manifest(void *owner, struct http_response *response)
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_TRANSIENT:
     case HTTP_OUTCOME_FAILED:
-        release_fail(fetch, &response->error, response->retry_after_ms);
+        release_fail(fetch, error);
         return;
     }
 }
 
 static void release_get_manifest(struct release_fetch *fetch)
 {
-    const struct http_get get = {
-        .url = url_text_to_send(fetch->release->manifest_url),
-        .max_size = MANIFEST_SIZE_MAX,
-        .if_none_match = fetch->etag,
-        .if_modified_since = fetch->last_modified,
+    static const struct fetch_events events = {
+        .retry = release_on_retry,
+        .answer = release_on_manifest_answer,
+        .done = release_on_manifest,
     };
 
-    fetch->request = http_get(fetch->http, &get, release_on_manifest, fetch);
+    fetch->file = fetch_start_changed(http_base(fetch->http), fetch->http, fetch->release->manifest_url,
+                                      fetch->etag, fetch->last_modified, MANIFEST_SIZE_MAX, &events, fetch);
+    fetch_set_patience(fetch->file, fetch->give_up_ms, fetch->answers_only);
 }
 
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
@@ -268,11 +305,20 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
     return fetch;
 }
 
+void release_fetch_set_patience(struct release_fetch *fetch, uint64_t give_up_ms, bool answers_only,
+                                release_retry_fn retry)
+{
+    fetch->give_up_ms = give_up_ms;
+    fetch->answers_only = answers_only;
+    fetch->retry = retry;
+    fetch_set_patience(fetch->file, give_up_ms, answers_only);
+}
+
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch)
 {
     if (!fetch)
         return NULL;
-    if (fetch->request)
+    if (fetch->file)
         release_fetch_free(fetch);
     else
         fetch->done = NULL; /* a thread has it: release_judged() or release_dropped() frees it */

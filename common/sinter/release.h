@@ -61,6 +61,8 @@ struct release_fetch;
 typedef void (*release_done_fn)(void *owner, struct release *release, bool unchanged,
                                 const struct error *error, uint64_t retry_after_ms);
 
+typedef void (*release_retry_fn)(void *owner, const struct error *error, uint64_t wait_ms);
+
 /* Fetches IMAGE.json, and IMAGE.json.minisig where trust_looks_at_signatures(). Not one byte of the manifest
  * is parsed unless the signature demanded is there; where it is not, the publisher may have been between two
  * uploads, so both files are fetched once more before it is an error. etag and last_modified (both may be
@@ -69,6 +71,12 @@ typedef void (*release_done_fn)(void *owner, struct release *release, bool uncha
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
                                           const char *etag, const char *last_modified,
                                           const struct trust *trust, release_done_fn done, void *owner);
+
+/* Asks for a file again where time may mend what is wrong, for up to give_up_ms each, instead of ending with
+ * the first such answer; `retry` (may be NULL) is told each time, with the fetch's owner. Where
+ * `answers_only`, no answer at all ends it at once nevertheless. To be called right after the start. */
+void release_fetch_set_patience(struct release_fetch *fetch, uint64_t give_up_ms, bool answers_only,
+                                release_retry_fn retry);
 
 /* Ends it without a callback, at any moment before the callback; NULL is fine. Returns NULL. */
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);

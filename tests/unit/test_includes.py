@@ -133,8 +133,8 @@ MESSAGES = re.compile(r"\b(error_set|error_set_errno|error_prefix|fault|log_\w+|
 # The name of a variable or member that may be an address as it was given.
 ADDRESS = re.compile(r"\b(?!shown_)(\w+_)?(url|urls|proxy|reference|location|effective|reached)\b(?!\()")
 SHOWN = re.compile(r"\b(url_shown|url_for_display|url_for_message|config_secret_show\w*)\((?:[^()]|\([^()]*\))*\)")
-SENDERS = {"cli/session.c": 1, "common/sinter/fetch.c": 2, "common/sinter/release.c": 2,
-           "common/sinter/transfer_fetch.c": 1, "daemon/config.c": 1, "daemon/doctor_server.c": 1}
+SENDERS = {"cli/session.c": 1, "common/sinter/fetch.c": 2, "common/sinter/transfer_fetch.c": 1,
+           "daemon/config.c": 1, "daemon/doctor_server.c": 1}
 
 
 def code_of(path):

@@ -34,6 +34,7 @@ struct fixture {
     bool unchanged, failed, cancel_in_retry;
     struct release *release;
     struct error error;
+    enum http_outcome outcome;
     char *body;
     size_t size;
 };
@@ -100,6 +101,17 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
     if (error)
         fixture->error = *error;
     event_base_loopbreak(fixture->base);
+}
+
+static void on_release_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct fixture *fixture = owner;
+
+    fixture->retries++;
+    if (fixture->cancel_in_retry) {
+        fixture->release_fetch = release_fetch_cancel(fixture->release_fetch);
+        event_base_loopbreak(fixture->base);
+    }
 }
 
 static void run_release(struct fixture *fixture, const char *etag)
@@ -308,6 +320,55 @@ static void test_signed_but_without_sha256(void **state)
     }
 }
 
+/* As ranges are: one answer of 503 for either of the files, where there is patience. */
+static void test_patience(void **state)
+{
+    static const char *const paths[] = {"/image.json", "/image.json.minisig"};
+
+    for (unsigned i = 0; i < 4; i++) {
+        bool patient = i >= 2;
+        setup_signed(&shared, NULL, true);
+        shared.fault = RANGE_FAULT_BUSY;
+        shared.fault_path = paths[i % 2];
+        shared.fault_count = 1;
+        shared.dones = shared.retries = 0;
+        shared.release_fetch = release_fetch_start(shared.http, shared.pool, shared.url, "\"none\"", NULL,
+                                                   &shared.trust, on_release, &shared);
+        if (patient)
+            release_fetch_set_patience(shared.release_fetch, 60 * 1000, true, on_release_retry);
+        assert_int_equal(event_base_dispatch(shared.base), 0);
+        assert_int_equal(shared.dones, 1);
+        assert_int_equal(shared.retries, patient);
+        assert_int_equal(shared.failed, !patient);
+        if (patient) {
+            assert_true(shared.release->verdict.is_signed);
+            assert_string_equal(shared.release->etag, "\"one\"");
+        }
+        assert_int_equal(shared.published->requests, i == 2 ? 2 : 1);
+        teardown(&shared);
+    }
+}
+
+/* A name that was mistyped is told at once. */
+static void test_patience_with_answers_only(void **state)
+{
+    for (int answers_only = 0; answers_only < 2; answers_only++) {
+        struct url *nobody;
+        setup(&shared, NULL);
+        assert_true(url_new("http://127.0.0.1:1/image", &nobody, NULL));
+        shared.cancel_in_retry = true;
+        shared.release_fetch = release_fetch_start(shared.http, shared.pool, nobody, NULL, NULL,
+                                                   &shared.trust, on_release, &shared);
+        release_fetch_set_patience(shared.release_fetch, 600 * 1000, answers_only, on_release_retry);
+        assert_int_equal(event_base_dispatch(shared.base), 0);
+        assert_int_equal(shared.dones, answers_only);
+        assert_int_equal(shared.failed, answers_only);
+        assert_int_equal(shared.retries, !answers_only);
+        url_free(nobody);
+        teardown(&shared);
+    }
+}
+
 static void test_local_files_go_through_the_same_gate(void **state)
 {
     struct release *release;
@@ -372,6 +433,7 @@ static void on_fetched(void *owner, char *body, size_t size, enum http_outcome o
     fixture->fetch = NULL;
     fixture->body = body;
     fixture->size = size;
+    fixture->outcome = outcome;
     fixture->failed = error != NULL;
     if (error)
         fixture->error = *error;
@@ -419,6 +481,40 @@ static void test_a_file_is_given_up(void **state)
     teardown(&shared);
 }
 
+static void run_fetch_range(struct fixture *fixture, uint64_t offset, size_t size, uint64_t total_size)
+{
+    static const struct fetch_events events = {.retry = on_fetch_retry, .done = on_fetched};
+    struct url *url = url_append_to_path(fixture->url, ".json");
+
+    fixture->dones = 0;
+    fixture->fetch = fetch_start_range(fixture->base, fixture->http, url, offset, size, total_size, 60 * 1000,
+                                       &events, fixture);
+    url_free(url);
+    assert_int_equal(event_base_dispatch(fixture->base), 0);
+    assert_int_equal(fixture->dones, 1);
+}
+
+/* But one that was there a moment ago is, and so is one of another size. */
+static void test_a_range_of_what_never_was_there_is_not_replaced(void **state)
+{
+    uint64_t size;
+
+    setup(&shared, NULL);
+    size = strlen(shared.text);
+    shared.fault = RANGE_FAULT_MISSING;
+    shared.fault_count = 1;
+    run_fetch_range(&shared, 2, 10, size);
+    assert_true(shared.failed);
+    assert_int_equal(shared.outcome, HTTP_OUTCOME_FAILED);
+    run_fetch_range(&shared, 2, 10, size + 1);
+    assert_true(shared.failed);
+    assert_int_equal(shared.outcome, HTTP_OUTCOME_CHANGED);
+    run_fetch_range(&shared, 2, 10, size);
+    assert_false(shared.failed);
+    assert_memory_equal(shared.body, shared.text + 2, 10);
+    teardown(&shared);
+}
+
 static void test_cancelled_within_the_retry(void **state)
 {
     setup(&shared, NULL);
@@ -445,10 +541,13 @@ int main(void)
         cmocka_unit_test(test_a_server_that_is_busy_says_nothing_of_trust),
         cmocka_unit_test(test_one_bit_of_the_manifest),
         cmocka_unit_test(test_signed_but_without_sha256),
+        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_patience_with_answers_only),
         cmocka_unit_test(test_local_files_go_through_the_same_gate),
         cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
         cmocka_unit_test(test_a_file_is_fetched_again_and_again),
         cmocka_unit_test(test_a_file_is_given_up),
+        cmocka_unit_test(test_a_range_of_what_never_was_there_is_not_replaced),
         cmocka_unit_test(test_cancelled_within_the_retry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
