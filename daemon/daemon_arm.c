@@ -2,7 +2,10 @@
  * daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "common/base/log.h"
 
 /* --- giving up the target --- */
 
@@ -42,19 +45,24 @@ static void note_cancelled(struct daemon *daemon, const struct record_release *r
                      "this release was cancelled; a newer one or moonsinter install goes on");
 }
 
-static void note_disarmed(struct daemon *daemon)
+static void note_disarmed(struct daemon *daemon, bool by_operator)
 {
     struct record *record = daemon->record;
+    const struct record_release *armed = &record->slots[daemon->target].release;
     struct record_entry entry = {
-        .result = RECORD_RESULT_CANCELLED,
-        .time_s = daemon_now_s(),
-        .slot = daemon->target,
-        .reason = "taken back by an operator before it was booted",
-    };
+        .result = RECORD_RESULT_CANCELLED, .time_s = daemon_now_s(), .slot = daemon->target};
 
-    note_cancelled(daemon, &record->slots[daemon->target].release);
+    if (by_operator) {
+        note_cancelled(daemon, armed);
+        snprintf(entry.reason, sizeof(entry.reason), "taken back by an operator before it was booted");
+    } else {
+        snprintf(entry.reason, sizeof(entry.reason),
+                 "taken back before it was booted, for the server offers release %.100s in its place",
+                 *daemon->offered.version ? daemon->offered.version : "without a version");
+        log_notice("release %s is %s", *armed->version ? armed->version : "without a version", entry.reason);
+    }
     memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
-    memcpy(entry.to, record->cancelled.version, sizeof(entry.to));
+    memcpy(entry.to, armed->version, sizeof(entry.to));
     record_add_history(record, &entry);
 }
 
@@ -65,9 +73,8 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon->target = slots_target(daemon->view.slots);
-    /* Nobody gives up the pending release but an operator, who does not want it again by itself. */
-    if (daemon->update.errand == UPDATE_ERRAND_DISARM)
-        note_disarmed(daemon);
+    if (daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
+        note_disarmed(daemon, daemon->update.errand == UPDATE_ERRAND_DISARM);
     record_set_invalid(daemon->record, daemon->target, daemon_now_s());
     daemon_save_then(daemon, on_invalid_saved);
 }

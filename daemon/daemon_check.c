@@ -88,11 +88,25 @@ static bool is_last_counted(const struct daemon *daemon)
     return trial->reboots && strcmp(trial->reboot_boot_id, daemon->boot_id) == 0;
 }
 
+/* The release that was armed here and waits for its boot; NULL where none does. Another slot that somebody
+ * else selected in the loader is his. */
+static const struct record_release *find_armed(const struct daemon *daemon)
+{
+    const struct record_trial *trial = &daemon->record->trial;
+    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+
+    if (running == SLOT_NONE || next != slot_other(running) || trial->slot != next ||
+        trial->stage != RECORD_STAGE_ARMED || daemon->update.falling_back)
+        return NULL;
+    return &daemon->record->slots[next].release;
+}
+
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
 {
     const struct record *record = daemon->record;
     const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
     enum slot running = daemon->view.running, next = daemon->view.boot.next;
+    const struct record_release *armed = find_armed(daemon);
 
     *ret_input = (struct policy_input){
         .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
@@ -111,6 +125,8 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .allow_downgrade = daemon->config->allow_downgrade,
         .has_floor = record->has_floor,
         .floor_serial = record->floor_serial,
+        .has_armed_serial = armed && armed->has_serial,
+        .armed_serial = armed ? armed->serial : 0,
         .max_bytes = daemon->config->max_bytes_per_update,
         .can_fall_back = boot_get_abilities(daemon->boot)->trial,
         .allow_no_fallback = daemon->config->allow_no_fallback,
@@ -139,23 +155,41 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->plan_bytes = plan_download_bytes(&daemon->plan) + daemon->plan.manifest_bytes;
 }
 
-/* Whether what is offered runs already, or waits for its boot already. */
-static const char *find_unchanged(const struct daemon *daemon)
+/* The slot that holds what is offered: the running one, or the one that waits for its boot already; SLOT_NONE
+ * where it would have to be installed. */
+static enum slot find_holder(const struct daemon *daemon)
 {
     const struct record *record = daemon->record;
     enum slot running = daemon->view.running, other = slot_other(running);
 
     /* A slot that was rejected is left; what it holds is not what this device is up to date with. */
     if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD)
-        return NULL;
+        return SLOT_NONE;
     if (record_release_is_same(&record->slots[running].release, &daemon->offered))
-        return "up-to-date";
+        return running;
     /* One that was armed before signatures were demanded is no better than any other. */
     if (daemon->view.boot.next == other &&
         record_release_is_same(&record->slots[other].release, &daemon->offered) &&
         (record->slots[other].release.is_signed || !daemon_trust(daemon).demanded))
-        return "pending";
-    return NULL;
+        return other;
+    return SLOT_NONE;
+}
+
+/* Whether what waits for its boot is to be taken back, because the publisher offers something newer that is
+ * not to be installed: what runs already, or what a rule holds. It may have been found to be harmful. What is
+ * newer only serials tell, for an old manifest may be replayed; without them, whoever asks by hand says so.
+ */
+static bool takes_armed_back(const struct daemon *daemon, const struct policy_input *input,
+                             const struct policy_verdict *verdict)
+{
+    const struct record_release *armed = find_armed(daemon), *offered = &daemon->offered;
+
+    if (!armed || !input->running_good || record_release_is_same(armed, offered) ||
+        policy_verdict_refuses(verdict))
+        return false;
+    if (armed->has_serial && offered->has_serial)
+        return offered->serial > armed->serial;
+    return daemon->update.purpose != UPDATE_PURPOSE_POLL;
 }
 
 /* A release that is not acceptable is an error, once; one that only has to wait is none. */
@@ -177,15 +211,62 @@ static void remember_refusal(struct daemon *daemon)
     }
 }
 
-static void post_held(struct daemon *daemon, enum update_event_kind kind, bool planned)
+static void post_held(struct daemon *daemon, enum update_event_kind kind, bool planned, bool takes_back)
 {
+    const struct policy_verdict *verdict = &daemon->install_verdict;
     char reason[RECORD_TEXT_SIZE];
 
     snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
              *daemon->offered.version ? daemon->offered.version : "without a version",
-             daemon->install_verdict.blocks[0].why);
+             verdict->blocks[0].why);
     remember_refusal(daemon);
-    daemon_post(daemon, &(struct update_event){.kind = kind, .planned = planned}, reason);
+    daemon_post(daemon, &(struct update_event){.kind = kind, .planned = planned, .takes_back = takes_back},
+                reason);
+}
+
+/* What is against an offer of what `holder` holds already, and worth telling: that nothing newer has come for
+ * too long, which a server does that keeps devices where they are; and that what waits for its boot goes on
+ * waiting. Else a device that runs what is offered is simply up to date. */
+static void find_complaints(const struct daemon *daemon, enum slot holder, struct policy_verdict *verdict)
+{
+    bool all = holder == daemon->view.running && find_armed(daemon);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < verdict->count; i++)
+        if (all || strcmp(verdict->blocks[i].what, "expired") == 0)
+            verdict->blocks[kept++] = verdict->blocks[i];
+    verdict->count = kept;
+}
+
+static const char *holder_result(const struct daemon *daemon, enum slot holder)
+{
+    return holder == daemon->view.running ? "up-to-date" : "pending";
+}
+
+/* What is offered is here already. It may have been published anew since, under a higher serial, and what is
+ * older than that is refused from then on. */
+static void judge_unchanged(struct daemon *daemon, enum slot holder, const struct policy_input *input)
+{
+    bool runs = holder == daemon->view.running;
+    struct policy_verdict verdict;
+
+    policy_judge_release(input, &verdict);
+    record_accept(daemon->record, &daemon->offered);
+    if (verdict.count == 0 && (runs ? input->running_good : daemon->offered.is_signed) &&
+        record_lend(daemon->record, holder, &daemon->offered, runs))
+        log_notice("slot %s holds what is published as release %s now", slot_name(holder),
+                   *daemon->offered.version ? daemon->offered.version : "without a version");
+    bool takes_back = takes_armed_back(daemon, input, &verdict);
+    find_complaints(daemon, holder, &verdict);
+    daemon->install_verdict = verdict;
+    set_result(daemon, holder_result(daemon, holder));
+    if (verdict.count)
+        /* As if planned: there is nothing to plan. */
+        post_held(daemon, UPDATE_EVENT_CHECK_HELD, true, takes_back);
+    else
+        daemon_post(daemon,
+                    &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED, .takes_back = takes_back},
+                    holder_result(daemon, holder));
 }
 
 static void on_identified(void *owner, bool equal, bool cancelled)
@@ -204,8 +285,8 @@ static void on_identified(void *owner, bool equal, bool cancelled)
             log_notice("slot %s, of which nothing was recorded, holds what is offered",
                        slot_name(daemon->view.running));
             running->release = daemon->offered;
-            if (running->state == BOOT_HEALTH_GOOD)
-                record_set_good(daemon->record, daemon->view.running, daemon_now_s());
+            /* Until it is judged. */
+            running->release.lent = true;
         }
         daemon_check_judge(daemon, false);
     }
@@ -235,7 +316,7 @@ static bool is_still_too_much(const struct daemon *daemon, const struct policy_i
 
 void daemon_check_judge(struct daemon *daemon, bool planned)
 {
-    const char *unchanged = find_unchanged(daemon);
+    enum slot holder = find_holder(daemon);
     struct policy_input input;
     struct policy_verdict verdict;
     char reason[RECORD_TEXT_SIZE];
@@ -249,14 +330,11 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
                            manifest->file_size, manifest->sha256, on_identified, daemon);
         return;
     }
-    if (unchanged) {
-        record_accept(daemon->record, &daemon->offered);
-        daemon->install_verdict.count = 0;
-        set_result(daemon, unchanged);
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED}, unchanged);
+    daemon_policy_input(daemon, &input);
+    if (holder != SLOT_NONE) {
+        judge_unchanged(daemon, holder, &input);
         return;
     }
-    daemon_policy_input(daemon, &input);
     /* Only this look's own plan counts: the slots may have changed since an older one. But what was too much
      * for the budget is not scanned again at each poll; whoever asks for a check gets it measured anew. */
     input.planned = input.planned && (planned || is_still_too_much(daemon, &input));
@@ -264,7 +342,7 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     if (verdict.count) {
         daemon->install_verdict = verdict;
         set_result(daemon, "update");
-        post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned);
+        post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned, takes_armed_back(daemon, &input, &verdict));
         return;
     }
     bool plan_needed = policy_needs_plan(&input);
@@ -294,24 +372,35 @@ static void set_result_anew(struct daemon *daemon, const char *result)
 void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
 {
     static const struct update_event nothing_holds = {.kind = UPDATE_EVENT_JUDGED_FREE};
-    const char *unchanged = daemon->release ? find_unchanged(daemon) : NULL;
+    enum slot holder = daemon->release ? find_holder(daemon) : SLOT_NONE;
     struct policy_input input;
 
     /* Which slot runs is not known, and why is said already. */
     if (!daemon->release && daemon->view.running == SLOT_NONE)
         return;
     daemon->install_verdict.count = 0;
-    set_result_anew(daemon, !daemon->release ? "" : unchanged ? unchanged : "update");
-    if (!daemon->release || unchanged) {
-        daemon_post(daemon, &nothing_holds, unchanged);
+    set_result_anew(daemon, !daemon->release      ? ""
+                            : holder != SLOT_NONE ? holder_result(daemon, holder)
+                                                  : "update");
+    if (!daemon->release) {
+        daemon_post(daemon, &nothing_holds, NULL);
         return;
     }
     daemon_policy_input(daemon, &input);
     /* Whoever asked last did not ask for this. */
     input.operator_asked = false;
-    policy_judge_install(&input, &daemon->install_verdict);
+    if (holder != SLOT_NONE) {
+        policy_judge_release(&input, &daemon->install_verdict);
+        find_complaints(daemon, holder, &daemon->install_verdict);
+    } else {
+        policy_judge_install(&input, &daemon->install_verdict);
+    }
     if (daemon->install_verdict.count) {
-        post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false);
+        post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false, false);
+        return;
+    }
+    if (holder != SLOT_NONE) {
+        daemon_post(daemon, &nothing_holds, holder_result(daemon, holder));
         return;
     }
     daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");

@@ -76,17 +76,23 @@ static bool judge_compatible(const struct policy_input *input, struct policy_blo
 static bool judge_serial(const struct policy_input *input, struct policy_block *block)
 {
     block->refuses = true;
-    if (!input->has_floor || input->allow_downgrade)
+    if (input->allow_downgrade)
         return true;
-    if (!input->has_serial)
+    if (input->has_floor && !input->has_serial)
         return object(block, "the release has no serial and this device ran serial %" PRIu64 " already",
                       input->floor_serial);
-    if (input->serial >= input->floor_serial)
-        return true;
-    return object(block,
-                  "serial %" PRIu64 " is older than %" PRIu64 ", which this device ran already; "
-                  "AllowDowngrade=yes permits it",
-                  input->serial, input->floor_serial);
+    if (input->has_floor && input->serial < input->floor_serial)
+        return object(block,
+                      "serial %" PRIu64 " is older than %" PRIu64 ", which this device ran already; "
+                      "AllowDowngrade=yes permits it",
+                      input->serial, input->floor_serial);
+    /* Else whoever replays the last release but one would keep a fix from its boot. */
+    if (input->has_armed_serial && (!input->has_serial || input->serial < input->armed_serial))
+        return object(block,
+                      "serial %" PRIu64 " waits for its boot and this release is older, or has no serial; "
+                      "moonsinter cancel takes the one that waits back, AllowDowngrade=yes permits this one",
+                      input->armed_serial);
+    return true;
 }
 
 static bool judge_expires(const struct policy_input *input, struct policy_block *block)
@@ -288,6 +294,25 @@ _Static_assert(RULE_COUNT(reboot_rules) < POLICY_BLOCKS_MAX, "a verdict has room
 void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict)
 {
     judge_all(install_rules, RULE_COUNT(install_rules), input, ret_verdict);
+}
+
+void policy_judge_release(const struct policy_input *input, struct policy_verdict *ret_verdict)
+{
+    struct policy_verdict all;
+
+    policy_judge_install(input, &all);
+    ret_verdict->count = 0;
+    for (size_t i = 0; i < all.count; i++)
+        if (all.blocks[i].refuses)
+            ret_verdict->blocks[ret_verdict->count++] = all.blocks[i];
+}
+
+bool policy_verdict_refuses(const struct policy_verdict *verdict)
+{
+    for (size_t i = 0; i < verdict->count; i++)
+        if (verdict->blocks[i].refuses)
+            return true;
+    return false;
 }
 
 void policy_judge_reboot(const struct policy_input *input, struct policy_verdict *ret_verdict)

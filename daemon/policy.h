@@ -36,6 +36,8 @@ struct policy_input {
     bool allow_downgrade;
     bool has_floor;
     uint64_t floor_serial;
+    bool has_armed_serial; /* a release that has one waits for its boot */
+    uint64_t armed_serial;
     uint64_t max_bytes; /* MaxBytesPerUpdate, 0 = no limit */
 
     /* the release */
@@ -81,6 +83,13 @@ struct policy_verdict {
 
 /* May this release be installed now? */
 void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict);
+
+/* Is the release itself acceptable here, whoever asks, now or later? The rules of policy_judge_install()
+ * whose blocks refuse. */
+void policy_judge_release(const struct policy_input *input, struct policy_verdict *ret_verdict);
+
+/* Whether a block of a verdict refuses the release itself. */
+bool policy_verdict_refuses(const struct policy_verdict *verdict);
 
 /* May the machine reboot now, into what is armed? */
 void policy_judge_reboot(const struct policy_input *input, struct policy_verdict *ret_verdict);

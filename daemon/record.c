@@ -182,6 +182,37 @@ void record_accept(struct record *record, const struct record_release *release)
         record->floor_s = release->created_s;
 }
 
+static void raise_floor(struct record *record, const struct record_release *release)
+{
+    if (!release->has_serial || release->lent ||
+        (record->has_floor && release->serial <= record->floor_serial))
+        return;
+    record->has_floor = true;
+    record->floor_serial = release->serial;
+}
+
+bool record_lend(struct record *record, enum slot slot, const struct record_release *offered, bool good)
+{
+    struct record_release *known = &record->slots[slot].release;
+    bool renamed = strcmp(known->version, offered->version) != 0 ||
+                   known->has_serial != offered->has_serial || known->serial != offered->serial;
+
+    if (known->is_signed && !offered->is_signed)
+        return false;
+    if (known->has_serial && (!offered->has_serial || offered->serial < known->serial))
+        return false;
+    /* The same words again do not take the floor from what was installed under them. */
+    if (renamed || known->lent || offered->is_signed) {
+        *known = *offered;
+        known->lent = !offered->is_signed;
+        if (record->trial.stage != RECORD_STAGE_NONE && record->trial.slot == slot)
+            record->trial.release = *known;
+    }
+    if (good)
+        raise_floor(record, known);
+    return renamed;
+}
+
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
 {
     struct record_slot *kept = &record->slots[slot];
@@ -189,10 +220,7 @@ void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
     if (kept->state != BOOT_HEALTH_GOOD)
         kept->time_s = now_s;
     kept->state = BOOT_HEALTH_GOOD;
-    if (kept->release.has_serial && (!record->has_floor || kept->release.serial > record->floor_serial)) {
-        record->has_floor = true;
-        record->floor_serial = kept->release.serial;
-    }
+    raise_floor(record, &kept->release);
     record_forget_failed(record, &kept->release);
     if (record->trial.slot == slot) {
         memset(&record->trial, 0, sizeof(record->trial));

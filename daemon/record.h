@@ -37,7 +37,8 @@ struct record_release {
     char sha256[DIGEST_SHA256_HEX_SIZE];          /* of the image; an ancestor's manifest has none */
     char manifest_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the manifest's bytes */
     bool is_signed;                               /* that manifest, by a key that was trusted then */
-    uint64_t created_s;                           /* Unix time as it says, 0 = it does not */
+    bool lent;          /* it was only offered under this serial, which therefore is no floor */
+    uint64_t created_s; /* Unix time as it says, 0 = it does not */
 };
 
 struct record_slot {
@@ -172,7 +173,13 @@ const struct record_entry *record_last_update(const struct record *record);
  * time. */
 void record_accept(struct record *record, const struct record_release *release);
 
-/* Slot `slot` is good: the floor rises to its serial, and its trial is over. */
+/* What slot `slot` holds is offered under another name, and nothing is against that offer: it is known by
+ * that name from now on, unless that is the older one, or unsigned in place of a signed one. The floor rises
+ * with it where the slot is good (`good`) and the offer is signed; else it is only lent, for a server that
+ * nobody vouches for could name any serial. Returns whether the name changed. */
+bool record_lend(struct record *record, enum slot slot, const struct record_release *offered, bool good);
+
+/* Slot `slot` is good: the floor rises to its serial, unless that is only lent, and its trial is over. */
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 
 /* Slot `slot` holds no whole image from now on. */

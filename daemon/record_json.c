@@ -39,6 +39,8 @@ static struct json_object *format_release(const struct record_release *release)
     add_text(object, "manifest_sha256", release->manifest_sha256);
     if (release->is_signed)
         json_object_object_add(object, "signed", json_object_new_boolean(true));
+    if (release->lent)
+        json_object_object_add(object, "lent", json_object_new_boolean(true));
     if (release->created_s)
         json_add_u64(object, "created_s", release->created_s);
     return object;
@@ -265,6 +267,7 @@ static void read_release(struct reader *reader, struct json_object *parent, cons
     read_text(reader, object, "manifest_sha256", ret_release->manifest_sha256,
               sizeof(ret_release->manifest_sha256));
     read_bool(reader, object, "signed", &ret_release->is_signed);
+    read_bool(reader, object, "lent", &ret_release->lent);
     read_u64(reader, object, "created_s", INT64_MAX, &ret_release->created_s);
 }
 

@@ -141,9 +141,17 @@ static void end_check(struct update *update, enum update_state state, const stru
 {
     bool pending = update->rest == UPDATE_STATE_REBOOT_PENDING;
 
-    /* What waits for its boot goes on waiting, whatever became of the look at the next release. */
+    /* What waits for its boot goes on waiting, whatever became of the look at the next release, unless that
+     * one takes its place. */
     update_enter(update, pending ? UPDATE_STATE_REBOOT_PENDING : state, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
+    if (pending && event->takes_back) {
+        update->errand = UPDATE_ERRAND_TAKE_BACK;
+        update->rest = state;
+        order(orders, UPDATE_ORDER_PUBLISH);
+        order(orders, UPDATE_ORDER_INVALIDATE);
+        return;
+    }
     order(orders, UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     if (pending)
@@ -251,16 +259,17 @@ static void disarm(struct update *update, const struct update_event *event, stru
         return;
     }
     update->errand = UPDATE_ERRAND_DISARM;
+    update->rest = UPDATE_STATE_HELD;
     order(orders, UPDATE_ORDER_DISARM_TIMER);
     order(orders, UPDATE_ORDER_INVALIDATE);
 }
 
 static void disarmed(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
-    if (update->errand != UPDATE_ERRAND_DISARM)
+    if (update->errand != UPDATE_ERRAND_DISARM && update->errand != UPDATE_ERRAND_TAKE_BACK)
         return;
     update->errand = UPDATE_ERRAND_NONE;
-    update_enter(update, UPDATE_STATE_HELD, event);
+    update_enter(update, update->rest, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);

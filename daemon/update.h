@@ -70,8 +70,9 @@ struct update_event {
     bool loader_leaves;    /* ... the loader leaves a slot that was not marked good by itself */
     bool planned;          /* CHECK_OFFERS, CHECK_HELD: the plan for this release is made */
     bool plan_needed;      /* CHECK_OFFERS: a rule can only be judged with the plan */
-    bool falling_back;  /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */
-    bool at_once;       /* ... and the reboot out of it was under way */
+    bool takes_back;   /* CHECK_UNCHANGED, CHECK_HELD: what waits for its boot is not to be booted any more */
+    bool falling_back; /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */
+    bool at_once;      /* ... and the reboot out of it was under way */
     bool running_known; /* MARK_..., ROLLBACK: the running slot was found */
     bool other_good;    /* MARK_BAD, ROLLBACK: the other slot is good */
 };
@@ -120,7 +121,8 @@ enum update_purpose {
 /* One write of boot state (or a reboot) that a resting state waits for; one at a time. */
 enum update_errand {
     UPDATE_ERRAND_NONE,
-    UPDATE_ERRAND_DISARM,
+    UPDATE_ERRAND_DISARM,    /* by an operator */
+    UPDATE_ERRAND_TAKE_BACK, /* by a release that took the place of the one that waits */
     UPDATE_ERRAND_MARK_GOOD,
     UPDATE_ERRAND_REJECT,
     UPDATE_ERRAND_REJECT_AND_REBOOT,
@@ -130,7 +132,8 @@ enum update_errand {
 /* Read by everybody, written by update.c only. */
 struct update {
     enum update_state state;
-    enum update_state rest; /* where a check returns to: IDLE, HELD or REBOOT_PENDING */
+    enum update_state rest; /* where a check, or taking back what is armed, leads to: IDLE, HELD or (a check
+                             * only) REBOOT_PENDING */
     enum update_purpose purpose;
     enum update_errand errand;
     bool falling_back; /* in REBOOT_PENDING: the running slot was rejected */

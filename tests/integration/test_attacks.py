@@ -170,6 +170,65 @@ def test_old_release_replayed(scene):
     scene.assert_refused(["refused"], "serial 1", "AllowDowngrade")
 
 
+def test_old_release_replayed_after_a_good_one_was_published_anew(scene):
+    """3 turned out to be harmful, and the publisher took it back by the image that runs, under a higher serial."""
+    scene.start()
+    scene.release(OLD, "4", 4)
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["slots"]["a"]["serial"] == 4, "it is known by its new name")
+    assert status["slots"]["a"]["version"] == "4" and status["last_check"]["result"] == "up-to-date"
+    scene.release(NEW, "3", 3)
+    scene.assert_refused(["refused"], "serial 3", "older than 4", "AllowDowngrade")
+
+
+def arm(scene):
+    """Release 7 is installed and waits for its boot."""
+    scene.release(NEW, "7", 7)
+    scene.daemon.post("check")
+    scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "it is armed")
+
+
+def test_armed_and_taken_back(scene):
+    """As above, where 7 waits for its boot."""
+    scene.start()
+    arm(scene)
+    scene.release(OLD, "8", 8)
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["state"] == "idle", "it is taken back")
+    assert status["last_check"]["result"] == "up-to-date" and status["slots"]["b"]["state"] == "invalid"
+    assert status["last_update"]["result"] == "cancelled" and status["last_update"]["to"] == "7"
+    assert "offers release 8" in status["last_update"]["reason"]
+    scene.release(NEW, "7", 7)
+    scene.assert_refused(["refused"], "serial 7", "older than 8")
+
+
+def test_armed_and_taken_back_by_one_that_waits(scene):
+    """What took its place is not for this device yet."""
+    scene.start()
+    arm(scene)
+    scene.release(OLD + NEW, "8", 8, "--rollout-hold")
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["state"] == "held", "it is taken back")
+    assert [block["what"] for block in status["blocked_by"]] == ["rollout"]
+    assert status["last_update"]["result"] == "cancelled"
+    scene.assert_old_slot_boots(status)
+
+
+@pytest.mark.parametrize("content", [OLD, OLD + NEW], ids=["what-runs", "another"])
+@pytest.mark.parametrize("serial", [2, 6, None])
+def test_a_replay_does_not_keep_a_fix_from_its_boot(scene, content, serial):
+    """7 is the fix: what is older neither takes it back nor its place."""
+    scene.start()
+    arm(scene)
+    scene.release(content, "replayed", serial)
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["last_error"] and status["state"] == "reboot-pending", "it is refused")
+    assert status["last_error"]["kind"] == "refused"
+    assert [block["what"] for block in status["blocked_by"]] == ["downgrade"]
+    assert status["boot"]["next"] == "b" and status["slots"]["b"]["serial"] == 7 and status["slots"]["a"]["serial"] == 2
+    assert scene.slots[1].read_bytes() == NEW
+
+
 def test_no_serial(scene):
     scene.start()
     scene.release(NEW, "3", None)

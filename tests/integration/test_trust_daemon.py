@@ -168,6 +168,76 @@ def test_expired_is_judged_again_at_each_poll(nginx, folder, key, keys_folder, f
     assert is_refused(status) and "expired" in status["last_error"]["message"]
 
 
+def test_a_frozen_server_is_noticed_by_who_runs_what_it_offers(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """Which is what a freeze makes of all devices. What runs goes on running."""
+    file_slots[0].write_bytes(ONE)
+    soon = int(time.time()) + 5
+    release = make_release(folder / "1", ONE, version="1", serial=1,
+                           options=("--sign", key.secret, "--expires", f"@{soon}"))
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}, Update={"Interval": "1s"}).start()
+    daemon.wait(lambda status: status["state"] == "idle" and status["last_check"]["result"] == "up-to-date",
+                "it runs what is offered, which has not expired")
+    status = daemon.wait(lambda status: whats(status) == ["expired"], "it has")
+    assert time.time() >= soon
+    nginx.wait_for_silence()
+    assert nginx.requests("/image.json")[-1].status == 304
+    assert is_refused(status) and status["last_check"]["result"] == "up-to-date"
+    assert status["slots"]["a"]["state"] == "good" and status["boot"]["next"] == "a"
+    # Published anew, it is well again.
+    nginx.publish(make_release(folder / "1", ONE, version="1", serial=2, options=("--sign", key.secret)))
+    daemon.wait(lambda status: status["state"] == "idle" and status["slots"]["a"]["serial"] == 2, "it is up to date")
+
+
+def test_what_is_published_anew_for_others_lends_nothing(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """The image that runs, under a higher serial: for another device, or after its time. Neither is a floor."""
+    file_slots[0].write_bytes(ONE)
+    options = "--sign", key.secret, "--compatible"
+    url = nginx.publish(make_release(folder / "1", ONE, version="1", serial=1, options=(*options, "board-1")))
+    daemon = make_daemon(url, file_slots, mode="check", Trust={"Keys": keys_folder},
+                         Update={"Compatible": "board-1"}).start()
+    daemon.wait(lambda status: status["slots"]["a"]["serial"] == 1, "it knows what it runs")
+    for more in (("board-2",), ("board-1", "--expires", "2026-01-01T00:00:00Z")):
+        nginx.publish(make_release(folder / "1", ONE, version="9", serial=9, options=(*options, *more)))
+        daemon.post("check")
+        daemon.wait(lambda status: status["update"]["serial"] == 9 and status["state"] in ("idle", "held"), "it has looked")
+        assert daemon.status()["slots"]["a"]["serial"] == 1
+        nginx.publish(make_release(folder / "1", ONE, version="1", serial=1, options=(*options, "board-1")))
+        daemon.post("check")
+        daemon.wait(lambda status: status["update"]["serial"] == 1 and status["state"] == "idle", "it has looked again")
+    nginx.publish(make_release(folder / "2", TWO, version="2", serial=2, options=(*options, "board-1")))
+    daemon.post("check")
+    daemon.wait(lambda status: whats(status) == ["mode"], "2 may be installed")
+
+
+def test_an_unsigned_offer_is_no_floor(nginx, folder, file_slots, make_daemon):
+    """Else any server could name a serial that no release ever reaches."""
+    file_slots[0].write_bytes(ONE)
+    daemon = make_daemon(nginx.publish(make_release(folder / "1", ONE, version="1", serial=2**63 - 1)), file_slots,
+                         mode="check", Trust={"Keys": folder}).start()
+    daemon.wait(lambda status: status["slots"]["a"]["serial"] == 2**63 - 1, "it knows what it runs")
+    # Nor is it one after a restart.
+    assert daemon.stop() == 0
+    nginx.publish(make_release(folder / "2", TWO, version="2", serial=2))
+    daemon.start()
+    daemon.wait(lambda status: whats(status) == ["mode"], "2 may be installed")
+
+
+def test_without_serials_only_an_operator_takes_back_what_is_armed(nginx, folder, file_slots, make_daemon):
+    file_slots[0].write_bytes(ONE)
+    one = make_release(folder / "1", ONE, version="1")
+    daemon = make_daemon(nginx.publish(one), file_slots, Trust={"Keys": folder}, Update={"Interval": "1s"}).start()
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
+    nginx.publish(make_release(folder / "2", TWO, version="2"))
+    daemon.wait(is_armed, "2 is armed")
+    nginx.publish(one)
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date" and status["state"] == "reboot-pending",
+                "a poll finds what runs")
+    daemon.wait(is_armed, "2 is armed still")
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["state"] == "idle" and status["boot"]["next"] == "a", "it is taken back")
+    assert status["last_update"]["result"] == "cancelled" and status["last_update"]["to"] == "2"
+
+
 def test_time_does_not_go_back_behind_what_was_accepted(nginx, folder, key, keys_folder, file_slots, make_daemon):
     """For machines that boot in 1970: the clock here says 2026 where the last release was made in 2050."""
     release = make_release(folder / "1", ONE, version="1", serial=1,

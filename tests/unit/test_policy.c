@@ -157,6 +157,45 @@ static void test_serial_floor(void **state)
     expect(&input, NULL);
 }
 
+/* A replay of what was published before it does not keep a fix from its boot. */
+static void test_serial_of_what_is_armed(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict;
+
+    input.has_floor = true;
+    input.floor_serial = 5;
+    input.has_serial = true;
+    input.serial = 6;
+    input.has_armed_serial = true;
+    input.armed_serial = 7;
+    input.operator_asked = true;
+    expect(&input, "downgrade");
+    input.serial = 7;
+    expect(&input, NULL);
+    input.has_serial = input.has_floor = false;
+    expect(&input, "downgrade");
+    input.allow_downgrade = true;
+    expect(&input, NULL);
+
+    /* What is against the release itself, and nothing else. */
+    input = welcome();
+    input.mode = POLICY_MODE_CHECK;
+    input.running_good = false;
+    policy_judge_release(&input, &verdict);
+    assert_int_equal(verdict.count, 0);
+    policy_judge_install(&input, &verdict);
+    assert_false(policy_verdict_refuses(&verdict));
+    input.has_armed_serial = true;
+    input.compatible = "board-1";
+    input.expires_s = 1000;
+    policy_judge_release(&input, &verdict);
+    assert_int_equal(verdict.count, 3);
+    assert_true(blocks(&verdict, "compatible") && blocks(&verdict, "downgrade") &&
+                blocks(&verdict, "expired"));
+    assert_true(policy_verdict_refuses(&verdict));
+}
+
 static void test_byte_budget_needs_the_plan(void **state)
 {
     struct policy_input input = welcome();
@@ -364,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_rollout),
         cmocka_unit_test(test_compatible),
         cmocka_unit_test(test_serial_floor),
+        cmocka_unit_test(test_serial_of_what_is_armed),
         cmocka_unit_test(test_byte_budget_needs_the_plan),
         cmocka_unit_test(test_an_operator_overrides_memory_but_not_safety),
         cmocka_unit_test(test_reboot),

@@ -33,6 +33,7 @@ static struct record *full_record(void)
 
     two.is_signed = true;
     two.created_s = 98765;
+    one.lent = true;
 
     record_init(record);
     record_set_arming(record, SLOT_A, &one, 100);
@@ -174,6 +175,62 @@ static void test_floor_rises_and_never_sinks(void **state)
     assert_int_equal(record->floor_serial, 9);
 }
 
+static void test_floor_rises_by_what_is_published(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release five = release_of("5", 5, '5'), eight = release_of("8", 8, '5');
+
+    record_init(record);
+    five.is_signed = eight.is_signed = true;
+    record->slots[SLOT_A].release = five;
+    record_set_good(record, SLOT_A, 1);
+    assert_true(record_lend(record, SLOT_A, &eight, true));
+    assert_string_equal(record->slots[SLOT_A].release.version, "8");
+    assert_int_equal(record->floor_serial, 8);
+    /* Never lower, never without a serial, never by what is not signed. */
+    assert_false(record_lend(record, SLOT_A, &five, true));
+    eight.serial = 9;
+    eight.is_signed = false;
+    assert_false(record_lend(record, SLOT_A, &eight, true));
+    eight.is_signed = true;
+    eight.has_serial = false;
+    assert_false(record_lend(record, SLOT_A, &eight, true));
+    assert_int_equal(record->slots[SLOT_A].release.serial, 8);
+    assert_int_equal(record->floor_serial, 8);
+
+    /* What waits for its boot is no floor before it is good. */
+    struct record_release armed = release_of("9", 9, '9'), anew = release_of("10", 10, '9');
+    armed.is_signed = anew.is_signed = true;
+    record_set_arming(record, SLOT_B, &armed, 2);
+    assert_true(record_lend(record, SLOT_B, &anew, false));
+    assert_int_equal(record->trial.release.serial, 10);
+    assert_int_equal(record->floor_serial, 8);
+    record_set_good(record, SLOT_B, 3);
+    assert_int_equal(record->floor_serial, 10);
+}
+
+static void test_a_serial_that_nobody_vouches_for(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release five = release_of("5", 5, '5'), huge = release_of("5", INT64_MAX, '5');
+
+    record_init(record);
+    record->slots[SLOT_A].release = five;
+    record_set_good(record, SLOT_A, 1);
+    /* The same again leaves it what was installed. */
+    assert_false(record_lend(record, SLOT_A, &five, true));
+    assert_false(record->slots[SLOT_A].release.lent);
+    assert_true(record_lend(record, SLOT_A, &huge, true));
+    assert_int_equal(record->floor_serial, 5);
+    /* Nor does the next start raise it. */
+    record_set_good(record, SLOT_A, 2);
+    assert_int_equal(record->floor_serial, 5);
+    /* A signature does. */
+    huge.is_signed = true;
+    assert_false(record_lend(record, SLOT_A, &huge, true));
+    assert_int_equal(record->floor_serial, INT64_MAX);
+}
+
 static void test_arms_are_counted_in_a_row(void **state)
 {
     CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
@@ -279,6 +336,8 @@ int main(void)
         cmocka_unit_test(test_hostile_members),
         cmocka_unit_test(test_corrupt_file_is_kept_aside),
         cmocka_unit_test(test_floor_rises_and_never_sinks),
+        cmocka_unit_test(test_floor_rises_by_what_is_published),
+        cmocka_unit_test(test_a_serial_that_nobody_vouches_for),
         cmocka_unit_test(test_arms_are_counted_in_a_row),
         cmocka_unit_test(test_failed_releases_are_bounded_and_found),
         cmocka_unit_test(test_same_release),

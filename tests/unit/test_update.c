@@ -111,6 +111,10 @@ static void check_cell(enum update_state state, struct update_event event)
     if (has_order(&orders, UPDATE_ORDER_INVALIDATE))
         assert_true((state == UPDATE_STATE_CHECKING && event.kind == UPDATE_EVENT_CHECK_OFFERS) ||
                     (state == UPDATE_STATE_REBOOT_PENDING && event.kind == UPDATE_EVENT_CANCEL_REQUESTED));
+    /* What waits for its boot and is being taken back is not booted meanwhile. */
+    if (update.errand == UPDATE_ERRAND_TAKE_BACK)
+        assert_true(update.state == UPDATE_STATE_REBOOT_PENDING && event.takes_back &&
+                    !has_order(&orders, UPDATE_ORDER_JUDGE_REBOOT));
     /* Nothing is armed but what was just read back. */
     if (has_order(&orders, UPDATE_ORDER_ACTIVATE))
         assert_true(state == UPDATE_STATE_INSTALLING && event.kind == UPDATE_EVENT_INSTALLED);
@@ -134,7 +138,7 @@ static void test_every_cell(void **state)
 {
     for (int s = 0; s < UPDATE_STATE_COUNT; s++)
         for (int kind = 0; kind < UPDATE_EVENT_COUNT; kind++)
-            for (unsigned flags = 0; flags < 128; flags++)
+            for (unsigned flags = 0; flags < 256; flags++)
                 for (int error = ERROR_NONE; error <= ERROR_CANCELLED; error++)
                     check_cell((enum update_state)s, (struct update_event){
                                                          .kind = (enum update_event_kind)kind,
@@ -146,6 +150,7 @@ static void test_every_cell(void **state)
                                                          .other_good = flags & 16,
                                                          .at_once = flags & 32,
                                                          .loader_leaves = flags & 64,
+                                                         .takes_back = flags & 128,
                                                      });
 }
 
@@ -326,6 +331,38 @@ static void test_newer_release_over_a_pending_one(void **state)
     /* The pending one is gone, so there is nothing to wait for any more. */
     STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INSTALL_FAILED,
          .error = ERROR_NETWORK);
+}
+
+/* The publisher took it back: what is offered now is newer and not to be installed. */
+static void test_a_newer_release_takes_the_pending_one_back(void **state)
+{
+    struct update update;
+
+    walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
+         .takes_back = true);
+    STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_REBOOT_DUE);
+    STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
+    STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_POLL_DUE);
+    /* It could not be; the next look tries again. */
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATE_FAILED,
+         .error = ERROR_SYSTEM);
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
+         .takes_back = true);
+    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+
+    walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_HELD,
+         .takes_back = true);
+    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+
+    /* Nothing waits, so there is nothing to take back. */
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
+         .takes_back = true);
 }
 
 static void test_plan_before_a_decision(void **state)
@@ -536,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_falling_back_takes_no_write),
         cmocka_unit_test(test_falling_back_goes_on_after_a_restart),
         cmocka_unit_test(test_newer_release_over_a_pending_one),
+        cmocka_unit_test(test_a_newer_release_takes_the_pending_one_back),
         cmocka_unit_test(test_plan_before_a_decision),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_requests_that_need_another_slot),
