@@ -1,6 +1,7 @@
 #include "tests/unit/publisher.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ void dice_fill(struct dice *dice, void *data, size_t size)
     uint8_t *bytes = data;
 
     for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
-        uint64_t value = dice_roll(dice);
+        uint64_t value = htole64(dice_roll(dice)); /* the same bytes on every machine */
         memcpy(bytes + i, &value, size - i < sizeof(value) ? size - i : sizeof(value));
     }
 }

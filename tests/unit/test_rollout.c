@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,9 @@ enum { FLEET = 10000, ONE_PERCENT = FLEET / 100 };
 
 static void make_image(unsigned number, uint8_t ret_sha256[DIGEST_SHA256_SIZE])
 {
-    digest_sha256(&number, sizeof(number), ret_sha256);
+    uint32_t bytes = htole32(number); /* the same fleets on every machine */
+
+    digest_sha256(&bytes, sizeof(bytes), ret_sha256);
 }
 
 /* Machine-ids that differ in nothing but their last digits: the least random fleet there can be. */
