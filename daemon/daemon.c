@@ -167,6 +167,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->judge_timer = evtimer_new(daemon->base, daemon_reboot_on_judge_timer, daemon);
     daemon->reboot_timer = evtimer_new(daemon->base, daemon_reboot_on_timer, daemon);
+    daemon->look_timer = evtimer_new(daemon->base, daemon_boot_on_look_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->save_timer = evtimer_new(daemon->base, daemon_save_on_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
@@ -215,7 +216,6 @@ static bool open_all(struct daemon *daemon, struct error *error)
         return false;
     /* From within the service's sandbox, which doctor is not in, and before an update meets it. */
     boot_probe(daemon->boot, log_failure, NULL);
-    daemon_check_read_machine_id(daemon);
     daemon_trial_read_boot_id(daemon);
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
@@ -249,6 +249,8 @@ int daemon_run(struct daemon *daemon)
 {
     log_notice("moonsinterd %s, slot %s runs (%s)", MOONSINTER_VERSION, slot_name(daemon->view.running),
                daemon->view.slots->why);
+    if (daemon->view.slots->name_why)
+        log_warning("nothing is installed: %s", daemon->view.slots->name_why);
     daemon_trial_classify(daemon);
     notify_ready(NULL);
     daemon_report_send_status(daemon);
@@ -293,6 +295,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->stop_timer);
     free_event(daemon->reboot_timer);
     free_event(daemon->judge_timer);
+    free_event(daemon->look_timer);
     free_event(daemon->stall_timer);
     free_event(daemon->save_timer);
     free_event(daemon->settle_event);

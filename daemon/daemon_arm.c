@@ -21,7 +21,7 @@ static void note_refusal(struct daemon *daemon, const char *what, const struct e
 static void on_invalidated(struct daemon *daemon, const struct error *error)
 {
     if (error && daemon->update.state == UPDATE_STATE_INSTALLING)
-        note_refusal(daemon, "target", error);
+        note_refusal(daemon, daemon->view.slots->name_why ? "slot-name" : "target", error);
     if (error)
         daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
     else

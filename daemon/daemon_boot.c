@@ -5,13 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <stdio.h>
+
+#include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
 #include "daemon/boot/kernel_modules.h"
 #include "daemon/state_folder.h"
+
+enum {
+    MACHINE_ID_FILE_MAX = 4096,
+    /* What comes late, a name of udev's say, comes within seconds, or by somebody's hand. */
+    LATE_WAIT_MIN_MS = 1000,
+    LATE_WAIT_MAX_MS = 64 * 1000,
+    PENDING_WAIT_MS = 60 * 1000,
+    ASKED_WAIT_MS = 5 * 1000, /* between two looks because of others' questions */
+};
 
 void daemon_view_finish(struct daemon_view *view)
 {
     slots_free(view->slots);
+    free(view->loader_why);
     free(view->storage_why);
     memset(view, 0, sizeof(*view));
 }
@@ -34,6 +49,26 @@ static uint64_t find_slot_bytes(const struct slots *slots)
     return bytes;
 }
 
+/* Who this machine is in a rollout. */
+static void read_machine_id(struct daemon_view *view)
+{
+    static const char path[] = "/etc/machine-id";
+    CLEANUP_FREE char *text = NULL;
+    struct error error;
+    size_t size;
+
+    if (!file_read(path, MACHINE_ID_FILE_MAX, &text, &size, &error)) {
+        snprintf(view->machine_id_why, sizeof(view->machine_id_why), "%.200s", error.message);
+        return;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    if (rollout_is_machine_id(text))
+        memcpy(view->machine_id, text, sizeof(view->machine_id));
+    else
+        snprintf(view->machine_id_why, sizeof(view->machine_id_why),
+                 "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
+}
+
 bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct config *config,
                       struct error *error)
 {
@@ -44,11 +79,14 @@ bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct 
     struct slots_request request = {
         .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
         .selected = seen.boot.running,
+        .judge_names = true,
+        .names_by_content = config->backend == CONFIG_BACKEND_FILE,
     };
     if (!slots_find(&request, &seen.slots, error))
         return false;
     seen.running = seen.slots->running;
     seen.slot_bytes = find_slot_bytes(seen.slots);
+    read_machine_id(&seen);
     /* The `file` backend's slots are no file systems that this machine boots. */
     if (config->backend != CONFIG_BACKEND_FILE)
         seen.storage_why = state_folder_find_objection(config->state_directory, seen.slots);
@@ -150,13 +188,41 @@ static void boot_run(struct pool_job *job)
 {
     struct daemon_boot *work = container_of(job, struct daemon_boot, job);
     bool done = run_task(work);
-    struct error error;
-    bool seen = daemon_view_look(&work->view, work->boot, work->config, &error);
+    bool seen = daemon_view_look(&work->view, work->boot, work->config, &work->look_error);
 
     if (done && !seen)
-        work->error = error;
+        work->error = work->look_error;
     work->failed = !done || !seen || !check_task(work);
     work->held = device_close(work->held);
+}
+
+static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot, struct device *held,
+                   void (*then)(struct daemon *daemon, const struct error *error));
+
+/* What was seen is what is shown from now on. Where nothing could be seen, that is. */
+static void take_view(struct daemon *daemon, struct daemon_boot *work)
+{
+    const struct boot_state *before = &daemon->view.boot, *now = &work->view.boot;
+    char why[sizeof(daemon->look_why)] = "";
+
+    daemon->look_ms = daemon_now_ms();
+    if (!work->view.slots)
+        record_copy_text(why, sizeof(why), work->look_error.message);
+    if (*why && strcmp(why, daemon->look_why) != 0)
+        log_warning("%s", why);
+    daemon->look_changed = strcmp(why, daemon->look_why) != 0;
+    memcpy(daemon->look_why, why, sizeof(why));
+    if (!work->view.slots)
+        return;
+    const char *name_why = work->view.slots->name_why, *old_why = daemon->view.slots->name_why;
+    if (name_why && (!old_why || strcmp(name_why, old_why) != 0))
+        log_warning("nothing is installed: %s", name_why);
+    if (work->task == DAEMON_BOOT_LOOK && before->next != now->next)
+        log_warning("another program changed the boot selection: slot %s boots next, and it was slot %s",
+                    slot_name(now->next), slot_name(before->next));
+    daemon_view_finish(&daemon->view);
+    daemon->view = work->view;
+    memset(&work->view, 0, sizeof(work->view));
 }
 
 static void boot_done(struct pool_job *job)
@@ -168,21 +234,20 @@ static void boot_done(struct pool_job *job)
 
     work->busy = false;
     daemon_watch_jobs(daemon);
-    if (work->view.slots) {
-        daemon_view_finish(&daemon->view);
-        daemon->view = work->view;
-        memset(&work->view, 0, sizeof(work->view));
-    }
-    work->then(daemon, failed ? &error : NULL);
+    take_view(daemon, work);
+    /* A task that waited looks again when it is done, so nothing is lost. */
+    if (work->next.waits)
+        submit(daemon, work->next.task, work->next.slot, work->next.held, work->next.then);
+    else
+        work->then(daemon, failed ? &error : NULL);
     daemon_settle(daemon);
 }
 
-void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
-                        struct device *held, void (*then)(struct daemon *daemon, const struct error *error))
+static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot, struct device *held,
+                   void (*then)(struct daemon *daemon, const struct error *error))
 {
     struct daemon_boot *work = &daemon->boot_work;
 
-    assert(!work->busy);
     *work = (struct daemon_boot){
         .job = {.run = boot_run, .done = boot_done},
         .busy = true,
@@ -195,6 +260,97 @@ void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum 
     };
     pool_submit(daemon->pool, &work->job);
     daemon_watch_jobs(daemon);
+}
+
+void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
+                        struct device *held, void (*then)(struct daemon *daemon, const struct error *error))
+{
+    struct daemon_boot *work = &daemon->boot_work;
+
+    if (!work->busy) {
+        submit(daemon, task, slot, held, then);
+        return;
+    }
+    assert(work->by_itself && !work->next.waits);
+    work->next =
+        (struct daemon_boot_next){.waits = true, .task = task, .slot = slot, .held = held, .then = then};
+}
+
+/* --- looking again, by itself --- */
+
+void daemon_boot_note_view(struct daemon *daemon)
+{
+    const struct update *update = &daemon->update;
+    enum slot running = daemon->view.running;
+    bool pending = update->state == UPDATE_STATE_REBOOT_PENDING ||
+                   (update->state == UPDATE_STATE_CHECKING && update->rest == UPDATE_STATE_REBOOT_PENDING);
+
+    if (*daemon->look_why)
+        return;
+    if (daemon->unclassified && running != SLOT_NONE) {
+        log_notice("which slot runs is known now: slot %s (%s)", slot_name(running), daemon->view.slots->why);
+        if (update->state != UPDATE_STATE_CHECKING) {
+            daemon->has_result = true;
+            daemon->schedule_result = SCHEDULE_RESULT_STARTED;
+        }
+        daemon_trial_classify(daemon);
+    } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
+               daemon->view.boot.next != slot_other(running)) {
+        daemon_trial_note_disarmed(daemon);
+    }
+}
+
+static void on_looked_again(struct daemon *daemon, const struct error *error)
+{
+    daemon_boot_note_view(daemon);
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && daemon->look_changed)
+        daemon_judge_reboot(daemon);
+    daemon_report_publish(daemon, false);
+    daemon_boot_plan_look(daemon);
+}
+
+void daemon_boot_look_again(struct daemon *daemon)
+{
+    enum update_state state = daemon->update.state;
+    bool resting =
+        state == UPDATE_STATE_IDLE || state == UPDATE_STATE_HELD || state == UPDATE_STATE_REBOOT_PENDING;
+
+    /* A clone stands on the view as it is. */
+    if (daemon->boot_work.busy || daemon->clone || !resting || daemon->update.errand != UPDATE_ERRAND_NONE)
+        return;
+    submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, NULL, on_looked_again);
+    daemon->boot_work.by_itself = true;
+}
+
+void daemon_boot_look_if_asked(struct daemon *daemon)
+{
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING &&
+        daemon_now_ms() - daemon->look_ms >= ASKED_WAIT_MS)
+        daemon_boot_look_again(daemon);
+}
+
+void daemon_boot_plan_look(struct daemon *daemon)
+{
+    bool pending = daemon->update.state == UPDATE_STATE_REBOOT_PENDING;
+
+    if ((!daemon->unclassified && !pending) || evtimer_pending(daemon->look_timer, NULL))
+        return;
+    uint64_t wait_ms = daemon->look_wait_ms * 2;
+    wait_ms = wait_ms < LATE_WAIT_MIN_MS   ? LATE_WAIT_MIN_MS
+              : wait_ms > LATE_WAIT_MAX_MS ? LATE_WAIT_MAX_MS
+                                           : wait_ms;
+    if (daemon->unclassified)
+        daemon->look_wait_ms = wait_ms;
+    daemon_arm_timer(daemon->look_timer, daemon->unclassified ? wait_ms : PENDING_WAIT_MS);
+}
+
+void daemon_boot_on_look_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+
+    daemon_boot_look_again(daemon);
+    if (!daemon->boot_work.busy)
+        daemon_boot_plan_look(daemon);
 }
 
 const char *daemon_boot_argument(const struct daemon *daemon)

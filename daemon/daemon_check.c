@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/alloc.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "daemon/build_time_generated.h"
 
@@ -57,7 +55,7 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     daemon_settle(daemon);
 }
 
-void daemon_check_start(struct daemon *daemon)
+static void ask_server(struct daemon *daemon)
 {
     const struct release *known = daemon->image_changed ? NULL : daemon->release;
     struct trust trust = daemon_trust(daemon);
@@ -68,16 +66,41 @@ void daemon_check_start(struct daemon *daemon)
                             known ? known->last_modified : NULL, &trust, on_fetched, daemon);
 }
 
-void daemon_check_cancel(struct daemon *daemon)
+static void post_cancelled(struct daemon *daemon)
 {
     struct error error;
 
+    error_set(&error, ERROR_CANCELLED, "the check was cancelled");
+    daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+}
+
+/* What cannot be seen now is told by a rule; that is no reason not to ask. */
+static void on_looked(struct daemon *daemon, const struct error *error)
+{
+    daemon->check_looks = false;
+    daemon_boot_note_view(daemon);
+    if (daemon->check_cancelled)
+        post_cancelled(daemon);
+    else if (daemon->update.state == UPDATE_STATE_CHECKING)
+        ask_server(daemon);
+}
+
+/* Names may lead elsewhere than at the start, and what was not there then may have come. */
+void daemon_check_start(struct daemon *daemon)
+{
+    daemon->check_looks = true;
+    daemon->check_cancelled = false;
+    daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, NULL, on_looked);
+}
+
+void daemon_check_cancel(struct daemon *daemon)
+{
+    daemon->check_cancelled |= daemon->check_looks;
     identify_cancel(daemon->identify);
     if (!daemon->fetch)
         return;
     daemon->fetch = release_fetch_cancel(daemon->fetch);
-    error_set(&error, ERROR_CANCELLED, "the check was cancelled");
-    daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+    post_cancelled(daemon);
 }
 
 /* Whether the reboot that was counted last is to end this boot, so that nothing is known of it yet. */
@@ -119,6 +142,9 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .running_known = running != SLOT_NONE,
         .running_why = daemon->view.slots->why,
         .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
+        .name_why = daemon->view.slots->name_why,
+        .loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why,
+        .look_why = *daemon->look_why ? daemon->look_why : NULL,
         .storage_why = daemon->view.storage_why,
         .slot_bytes = daemon->view.slot_bytes,
         .compatible = daemon->config->compatible,
@@ -147,8 +173,8 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->expires_s = manifest->release.expires;
     ret_input->created_s = manifest->release.created;
     ret_input->rollout = manifest->release.rollout;
-    ret_input->rollout_why = *daemon->machine_id ? NULL : daemon->machine_id_why;
-    ret_input->rollout_position = rollout_position(daemon->machine_id, manifest->sha256);
+    ret_input->rollout_why = *daemon->view.machine_id ? NULL : daemon->view.machine_id_why;
+    ret_input->rollout_position = rollout_position(daemon->view.machine_id, manifest->sha256);
     ret_input->failed_why = record_find_failed(record, &daemon->offered);
     ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
     ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
@@ -406,23 +432,4 @@ void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
     daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
     if (may_look)
         daemon_look_at_once(daemon, false);
-}
-
-void daemon_check_read_machine_id(struct daemon *daemon)
-{
-    static const char path[] = "/etc/machine-id";
-    CLEANUP_FREE char *text = NULL;
-    struct error error;
-    size_t size;
-
-    if (!file_read(path, 4096, &text, &size, &error)) {
-        snprintf(daemon->machine_id_why, sizeof(daemon->machine_id_why), "%.200s", error.message);
-        return;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    if (rollout_is_machine_id(text))
-        memcpy(daemon->machine_id, text, sizeof(daemon->machine_id));
-    else
-        snprintf(daemon->machine_id_why, sizeof(daemon->machine_id_why),
-                 "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
 }

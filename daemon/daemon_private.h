@@ -79,7 +79,10 @@ struct daemon_view {
     struct boot_state boot;
     enum slot running;   /* SLOT_NONE = not known */
     uint64_t slot_bytes; /* of the target where it is a partition; 0 = not known or not limited */
+    char *loader_why;    /* why the target could not be armed; NULL = it could, as far as is known */
     char *storage_why;   /* why the state folder does not outlive a change of slot; NULL = it does */
+    char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1]; /* "" = none, and machine_id_why says why */
+    char machine_id_why[256];
 };
 
 enum daemon_boot_task {
@@ -92,10 +95,21 @@ enum daemon_boot_task {
     DAEMON_BOOT_START, /* boot in place */
 };
 
+/* A task that waits until a look of ours (daemon_boot_look_again()) is over. */
+struct daemon_boot_next {
+    bool waits;
+    enum daemon_boot_task task;
+    enum slot slot;
+    struct device *held;
+    void (*then)(struct daemon *daemon, const struct error *error);
+};
+
 /* A job on the boot selection; one at a time, and each looks again when it is done. */
 struct daemon_boot {
     struct pool_job job;
     bool busy;
+    bool by_itself; /* a look that nobody waits for, and that lets others wait */
+    struct daemon_boot_next next;
     void (*then)(struct daemon *daemon, const struct error *error);
     /* The job's own: */
     enum daemon_boot_task task;
@@ -107,6 +121,7 @@ struct daemon_boot {
     bool failed;
     struct error error;
     struct daemon_view view;
+    struct error look_error; /* where view.slots is NULL */
 };
 
 /* Reading the settings anew; one at a time. */
@@ -156,6 +171,11 @@ struct daemon {
     struct daemon_reload reload;
     struct boot *boot;
     struct daemon_view view;
+    char look_why[RECORD_TEXT_SIZE]; /* why the last look showed nothing, so that `view` is older; "" = it did
+                                      */
+    bool look_changed;               /* ... is another reason, or none, than before */
+    bool unclassified;               /* the running slot was not known at the start, nor since */
+    uint64_t look_ms, look_wait_ms;  /* the last look; until the next one by itself, while one is needed */
     struct record *record;
 
     struct update update;
@@ -185,6 +205,7 @@ struct daemon {
     struct event *judge_timer; /* a reboot is held by something that passes */
     struct event *save_timer;  /* what waits for a save goes on without it */
     struct event *settle_event;
+    struct event *look_timer;  /* to look again at what may change or come late */
     struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[3];
 
@@ -192,10 +213,10 @@ struct daemon {
     struct release *release;       /* what the server offered last; NULL = nothing is known */
     struct record_release offered; /* of it */
     struct release_fetch *fetch;
-    struct identify *identify;                    /* whether what runs is what is offered */
-    char identified[DIGEST_SHA256_HEX_SIZE];      /* the image that what runs was compared with last */
-    char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1]; /* "" = none, and machine_id_why says why */
-    char machine_id_why[256];
+    struct identify *identify;               /* whether what runs is what is offered */
+    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that what runs was compared with last */
+    bool check_looks;                        /* before it asks: at the slots and the boot selection */
+    bool check_cancelled;                    /* while it looked */
     struct policy_verdict install_verdict;
     struct policy_verdict reboot_verdict;
     bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
@@ -332,6 +353,23 @@ void daemon_view_finish(struct daemon_view *view);
 void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
                         struct device *held, void (*then)(struct daemon *daemon, const struct error *error));
 
+/* Looks anew without being asked by the state machine: soon, by a thread, unless something is under way that
+ * looks anyway or stands on what was seen. Others' tasks wait for it. */
+void daemon_boot_look_again(struct daemon *daemon);
+
+/* Likewise where somebody asks for the status of what waits for its boot, but not each time. */
+void daemon_boot_look_if_asked(struct daemon *daemon);
+
+/* After a look: tells of what others changed, and where the running slot is known at last, what this boot is.
+ */
+void daemon_boot_note_view(struct daemon *daemon);
+
+/* Sets look_timer where looks are needed and none is planned. */
+void daemon_boot_plan_look(struct daemon *daemon);
+
+/* look_timer. */
+void daemon_boot_on_look_timer(evutil_socket_t fd, short events, void *owner);
+
 /* What the firmware has to be told at the reboot that tries what is armed; NULL where a plain one does. */
 const char *daemon_boot_argument(const struct daemon *daemon);
 
@@ -355,6 +393,10 @@ void daemon_trial_note_end(struct daemon *daemon);
 
 /* Whether we ended too often during this trial without being told to. */
 bool daemon_trial_is_worn(const struct daemon *daemon);
+
+/* What waits for its boot does not any more, because another program changed the boot selection: nothing is
+ * held against the release, and it is not armed again by itself. */
+void daemon_trial_note_disarmed(struct daemon *daemon);
 
 /* The orders of the same names. */
 void daemon_trial_mark_good(struct daemon *daemon);
@@ -401,9 +443,6 @@ void daemon_check_judge_anew(struct daemon *daemon, bool may_look);
 
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
-
-/* Who this machine is in a rollout. Reads a file: before the loop runs. */
-void daemon_check_read_machine_id(struct daemon *daemon);
 
 /* daemon_offer.c */
 /* Forgets what is known of the server's manifest. */

@@ -163,6 +163,7 @@ void daemon_report_publish(struct daemon *daemon, bool state_changed)
 
 static struct json_object *api_status(void *owner)
 {
+    daemon_boot_look_if_asked(owner);
     return daemon_report_status(owner);
 }
 

@@ -203,6 +203,7 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
     }
     for (size_t i = 0; i < ret_orders->count; i++)
         carry_out(daemon, ret_orders->list[i], changed);
+    daemon_boot_plan_look(daemon);
     return true;
 }
 

@@ -190,11 +190,13 @@ static void classify(struct daemon *daemon)
     enum slot running = daemon->view.running;
     char reason[RECORD_TEXT_SIZE];
 
+    daemon->unclassified = running == SLOT_NONE;
     if (running == SLOT_NONE) {
         log_warning("which slot runs cannot be determined: %s", daemon->view.slots->why);
-        policy_judge_install(
-            &(struct policy_input){.mode = POLICY_MODE_INSTALL, .running_why = daemon->view.slots->why},
-            &daemon->install_verdict);
+        policy_judge_install(&(struct policy_input){.mode = POLICY_MODE_INSTALL,
+                                                    .running_why = daemon->view.slots->why,
+                                                    .name_why = daemon->view.slots->name_why},
+                             &daemon->install_verdict);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_UNKNOWN},
                     "which slot runs cannot be determined");
         return;
@@ -233,6 +235,29 @@ void daemon_trial_classify(struct daemon *daemon)
     classify(daemon);
     /* What was offered before may run by now, or have failed. */
     daemon_check_judge_anew(daemon, false);
+}
+
+void daemon_trial_note_disarmed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    struct record_trial *trial = &record->trial;
+    enum slot running = daemon->view.running, other = slot_other(running);
+    struct record_entry entry = {.result = RECORD_RESULT_CANCELLED, .time_s = daemon_now_s(), .slot = other};
+    char why[RECORD_TEXT_SIZE];
+
+    snprintf(why, sizeof(why), "another program changed the boot selection, which had slot %s boot next",
+             slot_name(other));
+    if (trial->stage == RECORD_STAGE_ARMED && trial->slot == other && running != SLOT_NONE) {
+        record->cancelled = trial->release;
+        memcpy(entry.from, record->slots[running].release.version, sizeof(entry.from));
+        memcpy(entry.to, trial->release.version, sizeof(entry.to));
+        memcpy(entry.reason, why, sizeof(entry.reason));
+        record_add_history(record, &entry);
+        note_no_try(record);
+    }
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "boot-selection", why);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_DISARMED}, why);
 }
 
 /* --- good or bad --- */

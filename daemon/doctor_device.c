@@ -89,6 +89,22 @@ static void look_at_holders(struct doctor *doctor, enum slot target)
                 "an update would be written to slot %s (%s), which nobody holds", slot_name(target), path);
 }
 
+static void look_at_names(struct doctor *doctor)
+{
+    const struct slots *slots = doctor->slots;
+    CLEANUP_FREE char *a = storage_find_disk("", &slots->devices[SLOT_A]);
+    CLEANUP_FREE char *b = storage_find_disk("", &slots->devices[SLOT_B]);
+
+    if (slots->name_why)
+        doctor_tell(doctor, "slot-names", BOOT_LEVEL_FAILURE, "every update would be held: %s",
+                    slots->name_why);
+    if (a && b && strcmp(a, b) != 0)
+        doctor_tell(doctor, "slot-disks", BOOT_LEVEL_WARNING,
+                    "slot a (%s) is on the disk %s and slot b (%s) on %s: where that is not meant, A= or B= "
+                    "leads to a stick or a cloned disk",
+                    slots->devices[SLOT_A].path, a, slots->devices[SLOT_B].path, b);
+}
+
 void doctor_look_at_slots(struct doctor *doctor)
 {
     struct boot_state boot = {.running = SLOT_NONE};
@@ -97,13 +113,16 @@ void doctor_look_at_slots(struct doctor *doctor)
     if (doctor->boot && !boot_read(doctor->boot, &boot, &error))
         boot.running = SLOT_NONE;
     struct slots_request request = {.names = {doctor->config->slot_names[0], doctor->config->slot_names[1]},
-                                    .selected = boot.running};
+                                    .selected = boot.running,
+                                    .judge_names = true,
+                                    .names_by_content = doctor->config->backend == CONFIG_BACKEND_FILE};
     if (!slots_find(&request, &doctor->slots, &error)) {
         doctor_tell(doctor, "slots", BOOT_LEVEL_FAILURE, "%s", error.message);
         return;
     }
     look_at_slot(doctor, SLOT_A);
     look_at_slot(doctor, SLOT_B);
+    look_at_names(doctor);
     enum slot target = slots_target(doctor->slots);
     if (target == SLOT_NONE) {
         doctor_tell(doctor, "running-slot", BOOT_LEVEL_FAILURE,

@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 #include "daemon/doctor.h"
 #include "daemon/notify.h"
+#include "daemon/slots.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -110,6 +111,30 @@ static bool load_config(const struct options *options, struct config **ret_confi
     return loaded;
 }
 
+/* What the daemon would hold every update for, or not begin with. */
+static bool check_slots(const struct options *options, const struct config *config)
+{
+    struct slots_request request = {
+        .root = options->request.root,
+        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .selected = SLOT_NONE,
+        .judge_names = true,
+        .names_by_content = config->backend == CONFIG_BACKEND_FILE,
+    };
+    struct slots *slots;
+    struct error error;
+
+    if (!slots_find(&request, &slots, &error)) {
+        log_error("%s", error.message);
+        return false;
+    }
+    bool well = !slots->name_why;
+    if (!well)
+        log_error("every update would be held (slot-name): %s", slots->name_why);
+    slots_free(slots);
+    return well;
+}
+
 static int run(const struct options *options)
 {
     struct config *config = NULL;
@@ -120,8 +145,10 @@ static int run(const struct options *options)
     if (options->doctor)
         return doctor_run(&options->request, isatty(STDOUT_FILENO), stdout);
     bool loaded = load_config(options, &config);
-    if (options->check_config && config)
+    if (options->check_config && config) {
         config_print(config, stdout);
+        loaded &= !config->slot_names[SLOT_A] || !config->slot_names[SLOT_B] || check_slots(options, config);
+    }
     if (!loaded || options->check_config) {
         config_free(config);
         return loaded ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -45,6 +45,17 @@ static bool judge_running_good(const struct policy_input *input, struct policy_b
     return object(block, "the running slot is not marked good, so the other slot may be the only good one");
 }
 
+static bool judge_slot_name(const struct policy_input *input, struct policy_block *block)
+{
+    return !input->name_why || object(block, "%s", input->name_why);
+}
+
+/* Before the download, which would be in vain. */
+static bool judge_arming(const struct policy_input *input, struct policy_block *block)
+{
+    return !input->loader_why || object(block, "%s", input->loader_why);
+}
+
 static bool judge_storage(const struct policy_input *input, struct policy_block *block)
 {
     if (!input->storage_why)
@@ -252,9 +263,19 @@ static bool judge_argument(const struct policy_input *input, struct policy_block
                   input->reboot_argument);
 }
 
+/* Where the machine would go is not known then. */
+static bool judge_selection(const struct policy_input *input, struct policy_block *block)
+{
+    if (!policy_wants_reboot(input) || !input->look_why || input->operator_asked || input->falling_back)
+        return true;
+    return object(block, "what boots next is not known: %s", input->look_why);
+}
+
 static const struct policy_rule install_rules[] = {
     {"running-slot-unknown", judge_running_known},
     {"running-slot-not-good", judge_running_good},
+    {"slot-name", judge_slot_name},
+    {"boot-selection", judge_arming},
     {"state-not-shared", judge_storage},
     {"mode", judge_mode},
     {"compatible", judge_compatible},
@@ -268,7 +289,8 @@ static const struct policy_rule install_rules[] = {
 };
 
 static const struct policy_rule reboot_rules[] = {
-    {"no-fallback", judge_fall_back}, {"next-slot-invalid", judge_next},   {"loader-stays", judge_loader},
+    {"no-fallback", judge_fall_back}, {"next-slot-invalid", judge_next},
+    {"loader-stays", judge_loader},   {"boot-selection", judge_selection},
     {"reboot-window", judge_window},  {"reboot-argument", judge_argument},
 };
 

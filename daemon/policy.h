@@ -30,6 +30,10 @@ struct policy_input {
     bool running_known;
     const char *running_why; /* why it is not known */
     bool running_good;       /* not on trial, not rejected */
+    const char *name_why;    /* why a slot's name cannot be relied on; NULL = both can */
+    const char *loader_why;  /* why the target could not be armed, or the boot selection not read; NULL = all
+                                is  well */
+    const char *look_why;    /* why the boot selection cannot be read now; NULL = it can */
     const char *storage_why; /* why the state folder does not outlive a change of slot; NULL = it does */
     uint64_t slot_bytes;     /* of the target, 0 = not known */
     const char *compatible;  /* NULL or "" = whatever is offered */
@@ -70,7 +74,7 @@ struct policy_input {
 struct policy_block {
     const char *what; /* static, kebab-case: "mode", "compatible", ... */
     bool refuses;     /* the release itself is not acceptable, and waiting does not change that */
-    char why[256];    /* a sentence */
+    char why[480];    /* a sentence */
     uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
 };
 

@@ -99,6 +99,7 @@ void root_device_by_cmdline(const char *root, struct root_device *ret_device)
                 device.found = true;
                 snprintf(device.what, sizeof(device.what), "root=%.80s, %.80s", value, storage.path);
                 storage_set_add(&device.below, root, &storage);
+                storage_set_add_only(&device.on, &storage);
             } else {
                 device_missing(&device, "root=%.80s leads to no device here", value);
             }
@@ -251,6 +252,7 @@ static void add_storage(struct root_device *device, const char *root, const stru
         snprintf(device->what, sizeof(device->what), "%.150s", storage->path);
     device->found = true;
     storage_set_add(&device->below, root, storage);
+    storage_set_add_only(&device->on, storage);
 }
 
 static void add_mount(struct root_device *device, const char *root, const struct mounts *mounts,
@@ -303,4 +305,5 @@ void root_device_by_mounts(const char *root, struct root_device *ret_device)
 void root_device_finish(struct root_device *device)
 {
     storage_set_finish(&device->below);
+    storage_set_finish(&device->on);
 }

@@ -15,6 +15,7 @@ struct root_device {
     char what[200]; /* the device and how it was found; or why it was not: a half sentence either way */
     struct storage_set
         below; /* all that it stands on, itself included: members, a loop device's file, the disk */
+    struct storage_set on; /* itself alone; several under an overlay */
 };
 
 /* By root= (the last one counts). */

@@ -10,6 +10,7 @@
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 #include "daemon/root_device.h"
+#include "daemon/slot_name.h"
 
 /* What one way of finding the root file system says of the slots. */
 enum verdict {
@@ -112,7 +113,7 @@ static enum slot decide(const struct root_device *cmdline, enum verdict by_cmdli
     return hint != SLOT_NONE && hint != slot ? SLOT_NONE : slot;
 }
 
-/* Neither slot may be, or lie on, the other. */
+/* Neither slot may be, or lie on, the other, nor may both lie on the same. */
 static bool check_distinct(const struct slots *slots, const struct slots_request *request, const char *root,
                            struct error *error)
 {
@@ -120,13 +121,21 @@ static bool check_distinct(const struct slots *slots, const struct slots_request
         struct storage_set below = {0};
         const struct storage *other = &slots->devices[slot_other((enum slot)i)];
         storage_set_add(&below, root, &slots->devices[i]);
-        bool shared = storage_set_has(&below, other);
+        bool shared = storage_set_has(&below, other) || storage_overlaps(root, &slots->devices[i], other);
         storage_set_finish(&below);
         if (shared)
             return error_set(error, ERROR_REFUSED, "A=%s and B=%s in [Slots] are the same storage (%s)",
                              request->names[SLOT_A], request->names[SLOT_B], other->path);
     }
     return true;
+}
+
+static bool shares_storage(const struct root_device *device, const char *root, const struct storage *slot)
+{
+    for (size_t i = 0; i < device->on.count; i++)
+        if (storage_overlaps(root, &device->on.items[i], slot))
+            return true;
+    return false;
 }
 
 static void find_running(struct slots *slots, const char *root, enum slot selected)
@@ -146,7 +155,8 @@ static void find_running(struct slots *slots, const char *root, enum slot select
     for (int i = SLOT_A; i <= SLOT_B; i++) {
         enum verdict mine = i == SLOT_A ? VERDICT_A : VERDICT_B;
         slots->is_root[i] = by_cmdline == mine || by_mounts == mine || by_cmdline == VERDICT_BOTH ||
-                            by_mounts == VERDICT_BOTH;
+                            by_mounts == VERDICT_BOTH || shares_storage(&cmdline, root, &slots->devices[i]) ||
+                            shares_storage(&mounts, root, &slots->devices[i]);
     }
     for (size_t i = 0; i < mounts.below.count; i++)
         storage_set_add(&slots->in_use, root, &mounts.below.items[i]);
@@ -156,6 +166,20 @@ static void find_running(struct slots *slots, const char *root, enum slot select
         storage_set_add(&slots->in_use, root, &slots->devices[slots->running]);
     root_device_finish(&cmdline);
     root_device_finish(&mounts);
+}
+
+static void judge_names(struct slots *slots, const struct slots_request *request, const char *root)
+{
+    for (int i = SLOT_A; i <= SLOT_B; i++) {
+        CLEANUP_FREE char *objection =
+            slot_name_find_objection(root, request->names[i], request->names_by_content);
+        if (!objection)
+            continue;
+        char *before = slots->name_why;
+        slots->name_why = alloc_printf("%s%sslot %s: %s", before ? before : "", before ? "; " : "",
+                                       slot_name((enum slot)i), objection);
+        free(before);
+    }
 }
 
 bool slots_find(const struct slots_request *request, struct slots **ret_slots, struct error *error)
@@ -173,6 +197,8 @@ bool slots_find(const struct slots_request *request, struct slots **ret_slots, s
         return false;
     }
     find_running(slots, root, request->selected);
+    if (request->judge_names)
+        judge_names(slots, request, root);
     *ret_slots = slots;
     return true;
 }
@@ -184,6 +210,7 @@ struct slots *slots_free(struct slots *slots)
     storage_finish(&slots->devices[SLOT_A]);
     storage_finish(&slots->devices[SLOT_B]);
     storage_set_finish(&slots->in_use);
+    free(slots->name_why);
     free(slots);
     return NULL;
 }
@@ -197,6 +224,8 @@ bool slots_target_check(const struct slots *slots, enum slot target, struct erro
 {
     const struct storage *device = &slots->devices[target];
 
+    if (slots->name_why)
+        return error_set(error, ERROR_REFUSED, "%s", slots->name_why);
     if (slots->running == SLOT_NONE)
         return error_set(error, ERROR_REFUSED, "nothing is written while the running slot is not known: %s",
                          slots->why);

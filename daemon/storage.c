@@ -18,7 +18,6 @@
 #include "common/base/text.h"
 
 enum {
-    LINKS_MAX = 16, /* symbolic links followed for one name */
     SYSFS_FILE_MAX = 8192,
 };
 
@@ -103,24 +102,30 @@ static void normalize(char *path)
     *out = 0;
 }
 
+char *storage_follow_link(const char *root, const char *path)
+{
+    CLEANUP_FREE char *full = alloc_printf("%s%s", root, path);
+    char target[PATH_MAX];
+    ssize_t length = readlink(full, target, sizeof(target) - 1);
+
+    if (length <= 0)
+        return NULL;
+    target[length] = 0;
+    const char *slash = strrchr(path, '/');
+    char *next = *target == '/' ? alloc_string(target)
+                                : alloc_printf("%.*s/%s", slash ? (int)(slash - path) : 0, path, target);
+    normalize(next);
+    return next;
+}
+
 /* Follows the links that `path` itself is, below `root`; owned by the caller. */
 static char *follow_links(const char *root, const char *path)
 {
-    char *at = alloc_string(path);
-    char target[PATH_MAX];
+    char *at = alloc_string(path), *next;
 
-    for (int i = 0; i < LINKS_MAX; i++) {
-        CLEANUP_FREE char *full = alloc_printf("%s%s", root, at);
-        ssize_t length = readlink(full, target, sizeof(target) - 1);
-        if (length <= 0)
-            break;
-        target[length] = 0;
-        char *slash = strrchr(at, '/');
-        char *next = *target == '/' ? alloc_string(target)
-                                    : alloc_printf("%.*s/%s", slash ? (int)(slash - at) : 0, at, target);
+    for (int i = 0; i < STORAGE_LINKS_MAX && (next = storage_follow_link(root, at)); i++) {
         free(at);
         at = next;
-        normalize(at);
     }
     return at;
 }
@@ -140,6 +145,22 @@ static char *encode_name(const char *name)
             out += sprintf(out, "\\x%02x", *at);
     }
     return encoded;
+}
+
+void storage_decode_name(char *name)
+{
+    char *out = name;
+    unsigned byte;
+
+    for (const char *at = name; *at;) {
+        if (at[0] == '\\' && at[1] == 'x' && sscanf(at + 2, "%2x", &byte) == 1 && byte) {
+            *out++ = (char)byte;
+            at += 4;
+        } else {
+            *out++ = *at++;
+        }
+    }
+    *out = 0;
 }
 
 static char *change_case(const char *name, int (*change)(int))

@@ -13,6 +13,8 @@
 
 #include "common/base/error.h"
 
+enum { STORAGE_LINKS_MAX = 16 /* symbolic links followed for one name */ };
+
 struct storage {
     char *path; /* to open: symbolic links and TAG= names resolved; for an absent one the best guess */
     bool present;
@@ -36,8 +38,17 @@ bool storage_find(const char *root, const char *name, struct storage *ret_storag
 /* What the kernel calls number; false where it knows no such block device. */
 bool storage_find_number(const char *root, dev_t number, struct storage *ret_storage);
 
+/* The disk that a partition is on, by its path; NULL for what is no partition. Owned by the caller. */
+char *storage_find_disk(const char *root, const struct storage *storage);
+
 /* What an open descriptor is; the path stays NULL. Returns 0 or -errno. */
 int storage_find_fd(int fd, struct storage *ret_storage);
+
+/* What the symbolic link at `path` leads to, one step of it; NULL where it is none. Owned by the caller. */
+char *storage_follow_link(const char *root, const char *path);
+
+/* Takes udev's \xNN for blanks and other letters back, in place. */
+void storage_decode_name(char *name);
 
 /* Frees what it holds. */
 void storage_finish(struct storage *storage);
@@ -48,7 +59,16 @@ bool storage_equal(const struct storage *storage, const struct storage *other);
 /* Adds `storage` and everything below it to the set (bounded in depth and number). */
 void storage_set_add(struct storage_set *set, const char *root, const struct storage *storage);
 
+/* Adds `storage` alone. */
+void storage_set_add_only(struct storage_set *set, const struct storage *storage);
+
 bool storage_set_has(const struct storage_set *set, const struct storage *storage);
+
+/* Whether they end in the same bytes of a disk or a file, so that what is written to one changes the other:
+ * two loop devices over one file, a partition and a loop device over its part of the disk. Looks through
+ * partitions, loop devices, RAID, dm-crypt, dm-verity and multipath; what else device-mapper makes (LVM) has
+ * parts of its own of what lies below it, and is taken at its word. */
+bool storage_overlaps(const char *root, const struct storage *storage, const struct storage *other);
 
 /* Frees what it holds and empties it. */
 void storage_set_finish(struct storage_set *set);

@@ -32,6 +32,18 @@ void storage_set_finish(struct storage_set *set)
     *set = (struct storage_set){0};
 }
 
+void storage_set_add_only(struct storage_set *set, const struct storage *storage)
+{
+    if (set->count == SET_MAX || storage_set_has(set, storage))
+        return;
+    struct storage *items = reallocarray(set->items, set->count + 1, sizeof(*items));
+    if (!items)
+        abort();
+    set->items = items;
+    items[set->count] = *storage;
+    items[set->count++].path = alloc_string(storage->path);
+}
+
 static void set_add_deep(struct storage_set *set, const char *root, const struct storage *storage, int depth);
 
 static void set_add_named(struct storage_set *set, const char *root, const char *path, int depth)
@@ -74,29 +86,34 @@ static void set_add_slaves(struct storage_set *set, const char *root, const char
         closedir(folder);
 }
 
-/* The disk that a partition is on: the folder above its own in sysfs. */
-static void set_add_disk(struct storage_set *set, const char *root, const char *device, int depth)
+/* The folder above its own in sysfs. */
+char *storage_find_disk(const char *root, const struct storage *storage)
 {
+    CLEANUP_FREE char *device =
+        alloc_printf("%s/sys/dev/block/%u:%u", root, major(storage->number), minor(storage->number));
     CLEANUP_FREE char *mark = alloc_printf("%s/partition", device);
-    CLEANUP_FREE char *real = access(mark, F_OK) == 0 ? realpath(device, NULL) : NULL;
+    bool is_partition = storage->present && storage->is_block && access(mark, F_OK) == 0;
+    CLEANUP_FREE char *real = is_partition ? realpath(device, NULL) : NULL;
 
     if (!real)
-        return;
+        return NULL;
     *strrchr(real, '/') = 0;
-    CLEANUP_FREE char *path = alloc_printf("/dev/%s", strrchr(real, '/') + 1);
-    set_add_named(set, root, path, depth);
+    return alloc_printf("/dev/%s", strrchr(real, '/') + 1);
+}
+
+static void set_add_disk(struct storage_set *set, const char *root, const struct storage *storage, int depth)
+{
+    CLEANUP_FREE char *path = storage_find_disk(root, storage);
+
+    if (path)
+        set_add_named(set, root, path, depth);
 }
 
 static void set_add_deep(struct storage_set *set, const char *root, const struct storage *storage, int depth)
 {
     if (depth > DEPTH_MAX || set->count == SET_MAX || storage_set_has(set, storage))
         return;
-    struct storage *items = reallocarray(set->items, set->count + 1, sizeof(*items));
-    if (!items)
-        abort();
-    set->items = items;
-    items[set->count] = *storage;
-    items[set->count++].path = alloc_string(storage->path);
+    storage_set_add_only(set, storage);
     if (!storage->present || !storage->is_block)
         return;
 
@@ -104,7 +121,7 @@ static void set_add_deep(struct storage_set *set, const char *root, const struct
     CLEANUP_FREE char *device = alloc_printf("%s/sys/dev/block/%s", root, number);
     set_add_loop_file(set, root, device, depth + 1);
     set_add_slaves(set, root, device, depth + 1);
-    set_add_disk(set, root, device, depth + 1);
+    set_add_disk(set, root, storage, depth + 1);
 }
 
 void storage_set_add(struct storage_set *set, const char *root, const struct storage *storage)

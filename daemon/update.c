@@ -88,6 +88,25 @@ static void boot_unknown(struct update *update, const struct update_event *event
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
+/* Which slot runs became known while the server is asked, or before it is: what waits is known, too, and
+ * whatever is more urgent than a check ends it. */
+static void boot_late(struct update *update, const struct update_event *event, struct update_orders *orders)
+{
+    if (event->kind == UPDATE_EVENT_BOOTED_TRIAL ||
+        (event->kind == UPDATE_EVENT_BOOTED_PENDING && event->falling_back)) {
+        order(orders, UPDATE_ORDER_CANCEL);
+        if (event->kind == UPDATE_EVENT_BOOTED_TRIAL)
+            boot_trial(update, event, orders);
+        else
+            boot_pending(update, event, orders);
+        return;
+    }
+    update->rest =
+        event->kind == UPDATE_EVENT_BOOTED_PENDING ? UPDATE_STATE_REBOOT_PENDING : UPDATE_STATE_IDLE;
+    order(orders, UPDATE_ORDER_SAVE_RECORD);
+    order(orders, UPDATE_ORDER_PUBLISH);
+}
+
 /* --- checking --- */
 
 static void begin_check(struct update *update, enum update_purpose purpose, const struct update_event *event,
@@ -270,6 +289,23 @@ static void disarmed(struct update *update, const struct update_event *event, st
         return;
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, update->rest, event);
+    order(orders, UPDATE_ORDER_SAVE_RECORD);
+    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_PUBLISH);
+}
+
+/* The loader is believed: what waited for its boot does not any more. */
+static void disarmed_by_others(struct update *update, const struct update_event *event,
+                               struct update_orders *orders)
+{
+    if (update->errand != UPDATE_ERRAND_NONE || update->falling_back)
+        return;
+    if (update->state == UPDATE_STATE_CHECKING) {
+        if (update->rest == UPDATE_STATE_REBOOT_PENDING)
+            update->rest = UPDATE_STATE_HELD;
+        return;
+    }
+    update_enter(update, UPDATE_STATE_HELD, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
@@ -474,13 +510,14 @@ static void refuse_stopping(struct update *update, const struct update_event *ev
     refuse(orders, "the daemon is stopping");
 }
 
-/* Every state answers every event. BOOTED_... comes once at the start, and at the end of a boot in place. */
+/* Every state answers every event. BOOTED_... comes once at the start, when which slot runs is
+ * known at last, and at the end of a boot in place. */
 /* clang-format off */
 static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT] = {
 /*                                      idle                 checking       held                 installing      activating         reboot-pending     trial            stopping */
-[UPDATE_EVENT_BOOTED_GOOD]         = { boot_good,           pass,          boot_good,           pass,           pass,              boot_good,         pass,            keep },
-[UPDATE_EVENT_BOOTED_TRIAL]        = { boot_trial,          pass,          boot_trial,          pass,           pass,              boot_trial,        pass,            keep },
-[UPDATE_EVENT_BOOTED_PENDING]      = { boot_pending,        pass,          boot_pending,        pass,           pass,              boot_pending,      pass,            keep },
+[UPDATE_EVENT_BOOTED_GOOD]         = { boot_good,           boot_late,     boot_good,           pass,           pass,              boot_good,         pass,            keep },
+[UPDATE_EVENT_BOOTED_TRIAL]        = { boot_trial,          boot_late,     boot_trial,          pass,           pass,              boot_trial,        pass,            keep },
+[UPDATE_EVENT_BOOTED_PENDING]      = { boot_pending,        boot_late,     boot_pending,        pass,           pass,              boot_pending,      pass,            keep },
 [UPDATE_EVENT_BOOTED_UNKNOWN]      = { boot_unknown,        pass,          boot_unknown,        pass,           pass,              boot_unknown,      pass,            keep },
 [UPDATE_EVENT_POLL_DUE]            = { poll,                pass,          poll,                pass,           pass,              poll,              pass,            pass },
 [UPDATE_EVENT_CHECK_REQUESTED]     = { request_check,       raise_purpose, request_check,       refuse_working, refuse_activating, request_check,     refuse_trial,    refuse_stopping },
@@ -502,6 +539,7 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_INSTALL_FAILED]      = { pass,                pass,          pass,                install_failed, pass,              pass,              pass,            keep },
 [UPDATE_EVENT_ACTIVATED]           = { pass,                pass,          pass,                pass,           activated,         pass,              pass,            keep },
 [UPDATE_EVENT_ACTIVATE_FAILED]     = { pass,                pass,          pass,                pass,           install_failed,    pass,              pass,            keep },
+[UPDATE_EVENT_DISARMED]            = { pass,                disarmed_by_others,pass,            pass,           pass,              disarmed_by_others,pass,            pass },
 [UPDATE_EVENT_REBOOT_DUE]          = { pass,                pass,          pass,                pass,           pass,              reboot,            pass,            pass },
 [UPDATE_EVENT_REBOOT_FAILED]       = { pass,                pass,          pass,                pass,           pass,              errand_failed,     pass,            keep },
 [UPDATE_EVENT_VERDICT_GOOD]        = { pass,                pass,          pass,                pass,           pass,              pass,              begin_mark_good, pass },

@@ -50,6 +50,7 @@ enum update_event_kind {
     UPDATE_EVENT_INSTALL_FAILED,
     UPDATE_EVENT_ACTIVATED, /* armed for the next boot, read back */
     UPDATE_EVENT_ACTIVATE_FAILED,
+    UPDATE_EVENT_DISARMED,   /* another program had the other slot not boot next any more */
     UPDATE_EVENT_REBOOT_DUE, /* policy lets the machine reboot now */
     UPDATE_EVENT_REBOOT_FAILED,
     UPDATE_EVENT_VERDICT_GOOD, /* the trial's health checks passed */

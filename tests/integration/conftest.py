@@ -142,6 +142,24 @@ def loops(folder):
 
 
 @pytest.fixture
+def disks(folder):
+    """disks(name, size) gives a loops.Disk, its partitions of `size` bytes; all are pulled out at the end."""
+    for tool in ("sfdisk", "partx"):
+        if os.getuid() != 0 or not shutil.which(tool, path=loop_devices.PATH):
+            pytest.skip(f"disks need root and {tool}")
+    made = []
+
+    def make(name, size):
+        disk = loop_devices.Disk(folder, name, size)
+        made.append(disk)
+        disk.plug_in()
+        return disk
+    yield make
+    for disk in made:
+        disk.pull_out()
+
+
+@pytest.fixture
 def mount(folder):
     """mount(source, *options) mounts below the test's folder and returns where."""
     if os.getuid() != 0:

@@ -1,4 +1,5 @@
 """Loop devices: block devices backed by files, so that slots are what they are on a real machine."""
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -6,9 +7,20 @@ import subprocess
 import pytest
 
 
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+PARTITIONS = {"a": 1, "b": 2}  # of a Disk, by slot
+
+
+def system(*command, **options):
+    """A program of the system's, also where only root's PATH has it."""
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=options.pop("check", False),
+                          env={**os.environ, "PATH": PATH}, **options)
+
+
 def losetup(*arguments):
-    return subprocess.run(["losetup", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False, env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})
+    return system("losetup", *arguments)
 
 
 class Loops:
@@ -44,3 +56,45 @@ class Loops:
                 problems.append(done.stderr.strip())
         self.attached = []
         assert not problems, problems
+
+
+def seeing_links(links):
+    """What goes in front of a command that is to find the links of this folder in /dev/disk."""
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+            'mkdir -p /dev/disk\nmount --bind "$1" /dev/disk\nshift\nexec "$@"\n', "sh", str(links)]
+
+
+class Disk:
+    """A disk with a GPT and a partition for each slot, root-a and root-b, that the kernel knows."""
+
+    def __init__(self, folder, name, size):
+        self.backing = folder / name
+        with open(self.backing, "wb") as file:
+            file.truncate(2 * size + (8 << 20))
+        label = "label: gpt\n" + "".join(f'size={size >> 20}MiB, name="root-{slot}"\n' for slot in PARTITIONS)
+        system("sfdisk", "-q", self.backing, input=label, check=True)
+        self.device = None
+
+    def plug_in(self):
+        done = losetup("--find", "--show", self.backing)
+        if done.returncode != 0:
+            pytest.skip(f"this machine gives no loop device: {done.stderr.strip()}")
+        self.device = done.stdout.strip()
+        # The kernel reads the table itself where it can; partx tells it where it cannot.
+        system("partx", "--add", self.device)
+        if not os.path.exists(self.part("b")):
+            self.pull_out()
+            pytest.skip("this kernel knows no partitions of loop devices")
+
+    def pull_out(self):
+        if self.device:
+            system("partx", "--delete", self.device)
+            assert losetup("--detach", self.device).returncode == 0
+            self.device = None
+
+    def part(self, slot):
+        return f"{self.device}p{PARTITIONS[slot]}"
+
+    def digest(self, slot):
+        with open(self.part(slot), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()

@@ -4,14 +4,17 @@ import hashlib
 import json
 import shutil
 import struct
+import subprocess
 
 import pytest
 import xxhash
 
 import images
+import programs
 from evil_server import EvilServer
 from fleet import Authority
 from keys import Key
+from loops import seeing_links
 from releases import make_release
 
 OLD = images.noise(400_000, "attacks: old")
@@ -396,3 +399,68 @@ def test_a_redirect_to_plain_http(scene, folder):
         assert status["last_error"]["kind"] == "refused", status["last_error"]
         assert "https to plain http" in status["last_error"]["message"]
         scene.assert_old_slot_boots(scene.daemon.status())
+
+
+# --- what is plugged into the device ---
+
+class NamedSlot:
+    """Slot B is the partition root-b of a disk, by that name; udev's link is the test's."""
+
+    def __init__(self, scene, disk, links):
+        self.scene, self.disk, self.links = scene, disk, links
+        (links / "by-partlabel").mkdir(parents=True)
+        self.link(disk)
+        scene.release(OLD, "2", 2)
+        scene.server.start()
+        scene.daemon = scene.make_daemon(scene.server.url("image"), (scene.slots[0], "PARTLABEL=root-b"),
+                                         Trust={"Keys": scene.trusted}, Update={"Compatible": "board-7"})
+        scene.daemon.start(prefix=seeing_links(links))
+        scene.daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
+
+    def link(self, disk):
+        path = self.links / "by-partlabel" / "root-b"
+        path.unlink(missing_ok=True)
+        path.symlink_to(disk.part("b"))
+
+
+def held(status):
+    return [block["why"] for block in status["blocked_by"] if block["what"] == "slot-name"]
+
+
+def test_a_stick_that_bears_the_name_of_a_slot(scene, folder, disks):
+    """Plugged in after the start, so that the name leads to it: nothing is written, and the next look after it is gone
+    goes on."""
+    slot = NamedSlot(scene, disks("internal", 1 << 20), folder / "links")
+    stick = disks("stick", 1 << 20)
+    before = stick.digest("b"), slot.disk.digest("b")
+    scene.release(NEW, "3", 3)
+    for last in (stick, slot.disk):
+        slot.link(last)
+        scene.daemon.post("install")
+        status = scene.daemon.wait(lambda status: held(status) and status["state"] == "held", "it is held")
+        assert stick.part("b") in held(status)[0] and slot.disk.part("b") in held(status)[0]
+        assert (stick.digest("b"), slot.disk.digest("b")) == before
+    stick.pull_out()
+    scene.daemon.post("install")
+    scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "it is installed")
+
+
+def test_a_label_that_an_image_brings_along(folder):
+    """LABEL= and UUID= are what whoever makes images says; the partition's own names are not. (The `file` backend takes
+    them; the machine of test_slot_names has another one.)"""
+    config = folder / "label.conf"
+    config.write_text("[Update]\nUrl=http://127.0.0.1/image\n[Slots]\nA=LABEL=root-a\nB=UUID=1234\n"
+                      "[Boot]\nBackend=grub\nGrubenvFile=/dev/null\n")
+    done = subprocess.run([programs.MOONSINTERD, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "slot-name" in done.stderr
+
+
+def test_a_slot_that_is_the_running_one_by_another_name(scene, folder, loops):
+    """Two loop devices over one file."""
+    first, second = (loops.attach(1 << 20, "shared") for _ in range(2))
+    scene.release(OLD, "2", 2)
+    scene.server.start()
+    scene.daemon = scene.make_daemon(scene.server.url("image"), (first, second), Trust={"Keys": scene.trusted}).start(wait=False)
+    assert scene.daemon.process.wait() == 1
+    scene.daemon.process = None
+    assert "the same storage" in scene.daemon.log and loops.backing(first).read_bytes() == bytes(1 << 20)

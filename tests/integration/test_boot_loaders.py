@@ -177,6 +177,10 @@ class LoaderMachine(Machine):
             f"[Boot]\n{lines}[Api]\nSocket=/run/moonsinter/moonsinterd.sock\n"
             f"[Storage]\nStateDirectory=/var/lib/moonsinter\n{more}")
 
+    def binds(self):
+        """Lines of the script that sets the machine up, for tests that need more of it."""
+        return ""
+
     def wait_asked(self):
         """Until the machine was told to reboot."""
         self.wait(lambda _: (self.systemd / "asked").exists(), "the reboot is asked for")
@@ -202,7 +206,7 @@ class LoaderMachine(Machine):
         (self.folder / "cmdline").write_text(f"root={self.slots[slot]} rootwait\n")
         (self.folder / "boot_id").write_text(f"{self.boots:08x}-9a12-4de0-a9d1-8e49da1b1e5f\n")
         script = self.folder / "boot.sh"
-        script.write_text((BOOT % " ".join(self.borrowed)).replace("exec chroot", BINDS + "exec chroot"))
+        script.write_text((BOOT % " ".join(self.borrowed)).replace("exec chroot", BINDS + self.binds() + "exec chroot"))
         self.start(prefix=["unshare", "--mount", "--propagation", "private", "sh", str(script), str(self.folder / "root"),
                            self.slots[slot], str(self.folder)], arguments=["--config", f"{ROOT}/moonsinterd.conf"],
                    env={**os.environ, "PATH": f"{ROOT}:{os.environ['PATH']}"})
