@@ -128,7 +128,7 @@ static void end_plan(struct daemon *daemon, const struct error *error, bool over
     daemon->has_result = true;
     daemon->schedule_result =
         error->kind == ERROR_CANCELLED ? SCHEDULE_RESULT_ANSWERED : SCHEDULE_RESULT_CHECK_FAILED;
-    daemon->retry_after_ms = 0;
+    daemon->retry_after_ms = error->kind == ERROR_CANCELLED ? 0 : http_wish_ms(daemon->http);
     if (error->kind != ERROR_CANCELLED)
         snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "failed");
     daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
@@ -156,14 +156,14 @@ static void install_failed(struct daemon *daemon, const struct error *clone_erro
 
     explain_cancel(daemon, &error);
     daemon->has_result = true;
-    daemon->retry_after_ms = 0;
+    daemon->retry_after_ms = error.kind == ERROR_CANCELLED ? 0 : http_wish_ms(daemon->http);
     daemon->schedule_result = SCHEDULE_RESULT_INSTALL_FAILED;
     if (error.kind == ERROR_MISMATCH)
         daemon->keep_verified_only = true;
     if (overtaken) {
         /* The server has something newer; looking again is all it takes. */
         daemon->image_changed = true;
-        daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
+        daemon->schedule_result = SCHEDULE_RESULT_OVERTAKEN;
     }
     if (error.kind == ERROR_CANCELLED) {
         daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;

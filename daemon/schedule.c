@@ -30,6 +30,7 @@ void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t ran
 {
     schedule->check.failures = 0;
     schedule->install.failures = 0;
+    schedule->overtaken.failures = 0;
     schedule_set(schedule, interval_ms, random_delay_ms);
 }
 
@@ -41,6 +42,8 @@ void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t rand
      * waits no longer than a day. */
     schedule->check.first_ms = min_u64(CHECK_FIRST_MS, schedule->interval_ms);
     schedule->check.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), CHECK_MAX_MS);
+    schedule->overtaken.first_ms = schedule->check.first_ms;
+    schedule->overtaken.max_ms = schedule->check.max_ms;
     schedule->install.first_ms = min_u64(INSTALL_FIRST_MS, schedule->interval_ms);
     schedule->install.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), INSTALL_MAX_MS);
 }
@@ -60,8 +63,9 @@ static void say_retry_after(struct schedule_next *next, uint64_t wait_ms)
              text_format_duration(wait, sizeof(wait), wait_ms));
 }
 
+/* `before` more of the kind have failed, counted elsewhere. */
 static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms, uint64_t retry_after_ms,
-                     uint32_t random, const char *what, struct schedule_next *next)
+                     uint32_t random, const char *what, unsigned before, struct schedule_next *next)
 {
     char wait[32];
     uint64_t wait_ms = backoff_next_ms(backoff, max_u64(retry_after_ms, floor_ms), random);
@@ -71,10 +75,10 @@ static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms
         say_retry_after(next, wait_ms);
         return;
     }
+    unsigned failures = backoff->failures + before;
     next->why = SCHEDULE_WHY_BACKOFF;
     snprintf(next->sentence, sizeof(next->sentence), "in %s, after %u failed %s%s in a row",
-             text_format_duration(wait, sizeof(wait), wait_ms), backoff->failures, what,
-             backoff->failures == 1 ? "" : "s");
+             text_format_duration(wait, sizeof(wait), wait_ms), failures, what, failures == 1 ? "" : "s");
 }
 
 static void say_interval(struct schedule_next *next, uint64_t wait_ms)
@@ -151,6 +155,7 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
     case SCHEDULE_RESULT_ANSWERED:
         backoff_reset(&schedule->check);
         backoff_reset(&schedule->install);
+        backoff_reset(&schedule->overtaken);
         wait_ms += schedule->interval_ms;
         ret_next->at_ms = now_ms + max_u64(wait_ms, retry_after_ms);
         if (wait_ms < retry_after_ms)
@@ -160,12 +165,17 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
         return;
     case SCHEDULE_RESULT_CHECK_FAILED:
         back_off(&schedule->check, min_u64(CHECK_FLOOR_MS, schedule->check.first_ms), now_ms, retry_after_ms,
-                 random, "check", ret_next);
+                 random, "check", 0, ret_next);
         return;
     case SCHEDULE_RESULT_INSTALL_FAILED:
         backoff_reset(&schedule->check);
         back_off(&schedule->install, min_u64(INSTALL_FLOOR_MS, schedule->install.first_ms), now_ms,
-                 retry_after_ms, random, "installation", ret_next);
+                 retry_after_ms, random, "installation", schedule->overtaken.failures, ret_next);
+        return;
+    case SCHEDULE_RESULT_OVERTAKEN:
+        backoff_reset(&schedule->check);
+        back_off(&schedule->overtaken, min_u64(CHECK_FLOOR_MS, schedule->overtaken.first_ms), now_ms,
+                 retry_after_ms, random, "installation", schedule->install.failures, ret_next);
         return;
     }
 }

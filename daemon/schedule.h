@@ -18,6 +18,8 @@ enum schedule_result {
     SCHEDULE_RESULT_CHECK_FAILED,   /* it did not answer usefully */
     SCHEDULE_RESULT_INSTALL_FAILED, /* the answer was fine, installing it was not: costs far more to try again
                                      */
+    SCHEDULE_RESULT_OVERTAKEN, /* likewise, for the server has another release by now: looking is all it takes
+                                */
 };
 
 enum schedule_why {
@@ -35,6 +37,7 @@ struct schedule {
     uint64_t random_delay_ms; /* a check comes up to so much later, so that a fleet does not come at once */
     struct backoff check;
     struct backoff install;
+    struct backoff overtaken; /* installations, too */
 };
 
 struct schedule_next {

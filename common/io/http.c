@@ -23,6 +23,7 @@ struct http {
     bool in_curl;                 /* curl is on the stack: nothing may be added to it or removed */
     bool busy;    /* turn() or settle() is on the stack: http_free() and new requests are left to it */
     bool closing; /* http_free() was called meanwhile */
+    uint64_t wish_until_ns; /* the server does not want to be asked before, 0 = it did not say so */
 };
 
 /* ---- the requests ---- */
@@ -49,6 +50,10 @@ static void finish(struct http *http, struct http_request *request, CURLcode cod
     TAILQ_REMOVE(&http->requests, request, entry);
     http->active--;
     request->state = HTTP_REQUEST_STATE_DONE;
+    if (response.retry_after_ms)
+        http->wish_until_ns = http_transport_now_ns() + response.retry_after_ms * 1000000;
+    else if (response.outcome == HTTP_OUTCOME_OK || response.outcome == HTTP_OUTCOME_NOT_MODIFIED)
+        http->wish_until_ns = 0;
     request->done(request->owner, &response);
     free(response.body);
     http_request_free(request);
@@ -318,6 +323,13 @@ struct http_request *http_cancel(struct http_request *request)
 struct event_base *http_base(const struct http *http)
 {
     return http->base;
+}
+
+uint64_t http_wish_ms(const struct http *http)
+{
+    uint64_t now_ns = http_transport_now_ns();
+
+    return http->wish_until_ns > now_ns ? (http->wish_until_ns - now_ns) / 1000000 : 0;
 }
 
 uint64_t http_received_bytes(const struct http *http)

@@ -116,5 +116,9 @@ struct http_request *http_get_range(struct http *http, const struct http_get_ran
  * NULL. */
 struct http_request *http_cancel(struct http_request *request);
 
+/* How long the server still wishes not to be asked, milliseconds: by Retry-After of the last answer that had
+ * one, unless another request was answered as it should since. At most one hour. */
+uint64_t http_wish_ms(const struct http *http);
+
 /* All bytes received by all requests so far, bodies only. */
 uint64_t http_received_bytes(const struct http *http);

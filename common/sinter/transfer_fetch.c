@@ -8,6 +8,7 @@
 #include <event2/event.h>
 
 #include "common/base/alloc.h"
+#include "common/base/text.h"
 
 enum {
     /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
@@ -17,6 +18,17 @@ enum {
 struct entity *lane_entity(const struct lane *lane)
 {
     return lane_batch(lane)->from_pack ? &lane->transfer->pack : &lane->transfer->image;
+}
+
+/* It would be given up before the server wants to be asked again, so that waiting is no use. */
+static void lane_give_up(struct transfer *transfer, const struct error *error, uint64_t retry_after_ms)
+{
+    char wait[32];
+    struct error told;
+
+    error_set(&told, error->kind, "%s; it asks not to be asked again for %s, which is longer than is waited",
+              error->message, text_format_duration(wait, sizeof(wait), retry_after_ms));
+    transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &told);
 }
 
 void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms)
@@ -31,6 +43,10 @@ void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_
         random = UINT32_MAX;
     transfer->last_error = *error;
     lane_enter(lane, LANE_BACKING_OFF);
+    if (retry_after_ms > transfer->settings.give_up_ms) {
+        lane_give_up(transfer, error, retry_after_ms);
+        return;
+    }
     uint64_t wait_ms = transfer_set_time(&time, backoff_next_ms(&lane->backoff, retry_after_ms, random));
     evtimer_add(lane->timer, &time);
     transfer->events->retry(transfer->owner, lane_batch_run(lane, 0, NULL)->first, error, wait_ms);

@@ -1,4 +1,5 @@
 """What a server has not got now: what is waited for, for how long, what is said meanwhile and at the end."""
+import datetime
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ import images
 import web
 from evil_server import EvilServer
 from keys import Key
-from programs import assert_failed, moonsinter
+from programs import assert_failed, installed, moonsinter
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
@@ -103,3 +104,50 @@ def test_a_pack_that_went_with_its_release_is_no_end(server, folder, key):
     result = moonsinter("clone", server.url("image"), folder / "out", "--json")
     assert result.status == 0, result
     assert (folder / "out").read_bytes() == CONTENT
+
+
+# --- how long a server wants to be left alone ---------------------------------------------------------------------
+
+def seconds_of(time):
+    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
+
+
+@pytest.mark.parametrize("wish, least, most", [(600, 600, 600), (86400, 3600, 3600)])
+def test_what_a_server_wishes_on_ranges_reaches_the_schedule(server, key, file_slots, make_daemon, wish, least, most):
+    """And not only on the manifest: bounded as there. The answer ends the installation, for it is not waited so long."""
+    publish(server, key)
+    server.behave("image", "503")
+    daemon = make_daemon(server.url(f"image?retry={wish}"), file_slots, Update={"Interval": "5min"}).start()
+    status = daemon.wait(lambda status: status["last_error"], "it fails")
+    assert status["last_error"]["kind"] == "remote" and "not to be asked again" in status["last_error"]["message"]
+    status = daemon.wait(lambda status: status["last_check"]["next"], "it is scheduled")
+    wait_s = seconds_of(status["last_check"]["next"]) - seconds_of(status["last_error"]["time"])
+    assert least - 2 <= wait_s <= most + 2, status
+    assert status["last_check"]["why"].endswith("as the server asked")
+    assert status["last_check"]["result"] == "update"
+
+
+def test_a_wish_that_was_granted_is_none_any_more(server, key, file_slots, make_daemon):
+    publish(server, key)
+    server.behave("image", "503", times=1)
+    daemon = make_daemon(server.url("image"), file_slots, Update={"Interval": "5min"}).start()
+    daemon.wait(installed("1"), "installed")
+    assert daemon.status()["last_error"] is None
+
+
+def test_clone_ends_where_the_server_wishes_more_than_it_waits(server, folder, key):
+    publish(server, key)
+    server.behave("image", "503")
+    result = moonsinter("clone", server.url("image?retry=600"), folder / "out", "--retry-for", "300s", "--json")
+    assert_failed(result, "503", "10min")
+    assert requests(server, "image") <= 4
+
+
+def test_a_failed_installation_is_no_failed_check(server, key, file_slots, make_daemon):
+    """Also where the server has another image than its manifest says, so that looking again is what helps."""
+    image = publish(server, key)
+    image.write_bytes(images.noise(len(CONTENT), "another"))
+    daemon = make_daemon(server.url("image"), file_slots).start()
+    status = daemon.wait(lambda status: status["last_error"] and status["last_check"]["next"], "it fails")
+    assert status["last_check"]["result"] == "update" and status["last_update"]["result"] == "failed"
+    assert "failed installation" in status["last_check"]["why"], status

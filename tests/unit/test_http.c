@@ -336,6 +336,12 @@ static void test_retry_after(void **state)
 
     expect(&result, HTTP_OUTCOME_TRANSIENT, NULL);
     assert_int_equal(result.retry_after_ms, 7000);
+    /* It stands until something is answered as it should be. */
+    assert_in_range(http_wish_ms(http), 1, 7000);
+    get("404/image");
+    assert_in_range(http_wish_ms(http), 1, 7000);
+    get("image");
+    assert_int_equal(http_wish_ms(http), 0);
 }
 
 /* Four at the same time, each a second long. */

@@ -170,6 +170,35 @@ static void test_installations_are_retried_far_less_often(void **state)
     assert_true(plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 0, 0).at_ms >= 10000);
 }
 
+/* Where the server has another release by now, it is looked at soon; but it was installations that failed. */
+static void test_what_failed_is_what_is_said(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next;
+
+    schedule_init(&schedule, 60 * MINUTE_MS, 0);
+    plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 0, 0);
+    next = plan(&schedule, SCHEDULE_RESULT_OVERTAKEN, 0, UINT32_MAX);
+    assert_true(next.at_ms < MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_BACKOFF);
+    assert_non_null(strstr(next.sentence, "1 failed installation in a row"));
+    next = plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 0, 0);
+    assert_non_null(strstr(next.sentence, "2 failed installations in a row"));
+    next = plan(&schedule, SCHEDULE_RESULT_OVERTAKEN, 0, 0);
+    assert_non_null(strstr(next.sentence, "3 failed installations in a row"));
+    next = plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 0, 0);
+    assert_non_null(strstr(next.sentence, "1 failed check in a row"));
+    plan(&schedule, SCHEDULE_RESULT_ANSWERED, 0, 0);
+    next = plan(&schedule, SCHEDULE_RESULT_OVERTAKEN, 0, 0);
+    assert_non_null(strstr(next.sentence, "1 failed installation in a row"));
+    /* The server's wish counts there, too. */
+    next = plan(&schedule, SCHEDULE_RESULT_OVERTAKEN, 10 * MINUTE_MS, 0);
+    assert_int_equal(next.at_ms, 10 * MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_RETRY_AFTER);
+    next = plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 10 * MINUTE_MS, 0);
+    assert_int_equal(next.at_ms, 10 * MINUTE_MS);
+}
+
 static void test_a_short_interval_is_a_short_backoff(void **state)
 {
     struct schedule schedule;
@@ -192,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_backoff_grows_and_ends),
         cmocka_unit_test(test_a_failed_check_obeys_the_server),
         cmocka_unit_test(test_installations_are_retried_far_less_often),
+        cmocka_unit_test(test_what_failed_is_what_is_said),
         cmocka_unit_test(test_a_short_interval_is_a_short_backoff),
     };
 
