@@ -60,9 +60,22 @@ bool device_read_around(const struct device *device, void *buffer, size_t size, 
 /* Whether anything could not be read so far; then `ret_what` (which may be NULL) says what and how much. */
 bool device_is_damaged(const struct device *device, struct error *ret_what);
 
+/* The first byte from `offset` on, at most `end`, that may be anything but zero: what lies before is a hole,
+ * as far as the file system tells. `offset` itself on block devices. */
+uint64_t device_find_data(const struct device *device, uint64_t offset, uint64_t end);
+
+/* How far to read for `bytes` of data, holes not counted; at most the file's end. `bytes` itself, or the end,
+ * on block devices. */
+bool device_measure_data(const struct device *device, uint64_t bytes, uint64_t *ret_end, struct error *error);
+
 /* Writes exactly `size` bytes at `offset`. */
 bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
                   struct error *error);
+
+/* The same, but that a file's holes stay holes: where `data` has a run of zeros and the file reads as zeros
+ * already, nothing is written. The file is as long afterwards as if all had been. */
+bool device_write_sparse(const struct device *device, const uint8_t *data, size_t size, uint64_t offset,
+                         struct error *error);
 
 /* Starts writing a range back without waiting for the medium, so that the final sync is not one giant flush;
  * a hint only. */

@@ -67,7 +67,7 @@ static bool write_proved(const struct assemble_settings *settings, const uint8_t
 {
     if (size == 0)
         return true;
-    if (!device_write(settings->target, data, (size_t)size, offset, error))
+    if (!device_write_sparse(settings->target, data, (size_t)size, offset, error))
         return false;
     device_start_writeback(settings->target, offset, size);
     return true;

@@ -223,13 +223,16 @@ static void outline_cut(struct outline *outline)
 {
     static const struct cutting_events events = {.progress = outline_on_cut_progress, .done = outline_on_cut};
     const struct outline_settings *settings = &outline->settings;
+    uint64_t image_size = outline_manifest(outline)->file_size, base_size = outline_base(outline)->size;
+    uint64_t scan_bytes = sources_scan_bytes(settings->sources, settings->source_number);
+    /* A file that is mostly holes may be many times longer than anything of use in it. */
+    uint64_t most = base_size > image_size ? base_size : image_size;
     const struct cutting_settings cutting = {
         .device = sources_device(settings->sources, settings->source_number),
-        .size_bytes = sources_scan_bytes(settings->sources, settings->source_number),
+        .size_bytes = scan_bytes / 2 > most ? most * 2 : scan_bytes,
         .average = table_difference_average(outline->difference),
         .rows_max = 2 * table_difference_count(outline->difference) + ROWS_SLACK,
-        .hash_bytes =
-            settings->hash && settings->source_number != 0 ? outline_manifest(outline)->file_size : 0,
+        .hash_bytes = settings->hash && settings->source_number != 0 ? image_size : 0,
     };
 
     outline->events->cutting(outline->owner, cutting.size_bytes);

@@ -16,6 +16,9 @@ enum {
     /* Or as soon as so many finds wait to be told: where chunks are tiny they cost more memory than the
      * buffer, and the loop's time. */
     SCAN_SLICE_FINDS = 4096,
+    /* Of a hole, at once: the chunks of zeros in it are told one by one, too. */
+    SCAN_HOLE_MAX = 64 * 1024 * 1024,
+    SCAN_ZEROS_SIZE_MIN = 64 * 1024,
 };
 
 struct scan {
@@ -37,6 +40,11 @@ struct scan {
     size_t bad_size;      /* so many bytes behind the window cannot be read */
     uint64_t slice_bytes; /* read by the last slice, or passed over */
     struct digest_stream *hash;
+    /* of holes: zeros, as many as the largest chunk has at least, and what chunks of zeros are like */
+    uint8_t *zeros;
+    size_t zeros_size, zeros_cut;
+    uint32_t zero_key_size; /* of the chunk whose key zero_key is; 0: of none yet */
+    uint64_t zero_key;
 
     /* what the last slice saw */
     struct scan_find *finds;
@@ -151,18 +159,100 @@ static void scan_pass_over(struct scan *scan)
     scan->window_size = 0;
 }
 
-/* Drops what nobody looks at any more and fills the rest of the buffer. */
-static bool scan_read(struct scan *scan)
+/* The first byte that is looked at again, at most `end`. */
+static uint64_t scan_needed(const struct scan *scan, uint64_t end)
 {
     const struct chunk_table *table = scan->settings.table;
-    uint64_t needed = scan_window_end(scan);
+    uint64_t needed = end;
 
     if (scan_looks_for_places(scan) && scan->place_next < chunk_table_count(table) &&
         chunk_table_offset(table, scan->place_next) < needed)
         needed = chunk_table_offset(table, scan->place_next);
     if (chunk_table_is_content_defined(table) && scan->cut_offset < needed)
         needed = scan->cut_offset;
+    return needed;
+}
 
+/* Of the image's bytes at `offset`, for the ancestor's events. */
+static void scan_hash(struct scan *scan, const uint8_t *data, size_t size, uint64_t offset)
+{
+    uint64_t image_size = chunk_table_image_size(scan->settings.table);
+    uint64_t of_image = offset < image_size ? image_size - offset : 0;
+
+    if (scan->hash)
+        digest_stream_update(scan->hash, data, of_image < size ? (size_t)of_image : size);
+}
+
+static bool scan_is_zeros(struct scan *scan, uint32_t chunk)
+{
+    const struct chunk_table *table = scan->settings.table;
+    uint32_t size = chunk_table_size(table, chunk);
+
+    if (size != scan->zero_key_size)
+        scan->zero_key = chunk_table_key_of(table, scan->zeros, size);
+    scan->zero_key_size = size;
+    return chunk_table_key(table, chunk) == scan->zero_key;
+}
+
+/* All from scan_needed() up to `end` is zeros. Cutting them gives the same chunk again and again, so it is
+ * done once, and the cuts behind are where they would be. */
+static void scan_zeros(struct scan *scan, uint64_t end)
+{
+    const struct chunk_table *table = scan->settings.table;
+    uint32_t count = chunk_table_count(table);
+
+    for (; scan_looks_for_places(scan) && scan->place_next < count; scan->place_next++) {
+        uint64_t offset = chunk_table_offset(table, scan->place_next);
+        if (offset + chunk_table_size(table, scan->place_next) > end)
+            break;
+        if (scan_is_zeros(scan, scan->place_next))
+            scan_add_find(scan, scan->place_next, scan->settings.is_target, offset);
+    }
+    if (!chunk_table_is_content_defined(table))
+        return;
+    uint32_t found =
+        chunk_index_find(scan->settings.index, chunk_table_key_of(table, scan->zeros, scan->zeros_cut),
+                         (uint32_t)scan->zeros_cut);
+    if (found != CHUNK_INDEX_NONE)
+        scan_add_find(scan, chunk_index_first_alike(scan->settings.index, found), false, scan->cut_offset);
+    scan->cut_offset += (end - scan->cut_offset) / scan->zeros_cut * scan->zeros_cut;
+    scan->expect = CHUNK_INDEX_NONE;
+}
+
+/* Where all that comes is a hole, jumps close to its end without reading it. Not where chunks in place have
+ * to be proved: that is asked for after a verification failed, and then only what was read counts. Returns
+ * whether it did. */
+static bool scan_skip_hole(struct scan *scan)
+{
+    uint64_t size = scan->settings.size_bytes, needed = scan_needed(scan, scan_window_end(scan));
+
+    if (scan->settings.is_target && scan->settings.prove)
+        return false;
+    uint64_t end = device_find_data(scan->settings.device, needed, size);
+    /* So that the end that is left lies behind the window, whatever is in that. */
+    uint64_t least = 2 * (uint64_t)scan->buffer_size, most = least < SCAN_HOLE_MAX ? SCAN_HOLE_MAX : least;
+    if (end - needed < least)
+        return false;
+    if (end - needed > most && scan_looks_for_places(scan) &&
+        scan->place_next < chunk_table_count(scan->settings.table))
+        end = needed + most;
+    scan_zeros(scan, end);
+    uint64_t start = scan_needed(scan, end), image_size = chunk_table_image_size(scan->settings.table);
+    uint64_t hash_end = start < image_size ? start : image_size;
+    for (uint64_t at = scan_window_end(scan), piece; at < hash_end; at += piece) {
+        piece = hash_end - at < scan->zeros_size ? hash_end - at : scan->zeros_size;
+        scan_hash(scan, scan->zeros, (size_t)piece, at);
+    }
+    scan->slice_bytes += start - scan_window_end(scan);
+    scan->window_offset = start;
+    scan->window_size = 0;
+    return true;
+}
+
+/* Drops what nobody looks at any more and fills the rest of the buffer. */
+static bool scan_read(struct scan *scan)
+{
+    uint64_t needed = scan_needed(scan, scan_window_end(scan));
     size_t drop = (size_t)(needed - scan->window_offset);
     memmove(scan->buffer, scan->buffer + drop, scan->window_size - drop);
     scan->window_offset += drop;
@@ -177,11 +267,7 @@ static bool scan_read(struct scan *scan)
     if (!device_read_around(scan->settings.device, end, want, scan_window_end(scan), &want, &scan->bad_size,
                             &scan->error))
         return false;
-    if (scan->hash) {
-        uint64_t image_size = chunk_table_image_size(table), offset = scan_window_end(scan);
-        uint64_t of_image = offset < image_size ? image_size - offset : 0;
-        digest_stream_update(scan->hash, end, of_image < want ? (size_t)of_image : want);
-    }
+    scan_hash(scan, end, want, scan_window_end(scan));
     scan->window_size += want;
     scan->slice_bytes += want;
     return true;
@@ -198,6 +284,8 @@ static void scan_run_slice(struct pool_job *job)
             scan->finished = true;
         } else if (scan_window_end(scan) == scan->settings.size_bytes) {
             scan->finished = true;
+        } else if (scan_skip_hole(scan)) {
+            continue;
         } else if (!scan_read(scan)) {
             scan->failed = scan->finished = true;
         } else {
@@ -247,6 +335,10 @@ struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
                            : chunk_table_size_max(settings->table);
     scan->buffer_size = (size_t)largest * 2 > SCAN_BUFFER_SIZE ? (size_t)largest * 2 : SCAN_BUFFER_SIZE;
     scan->buffer = alloc_zeroed(scan->buffer_size);
+    scan->zeros_size = largest > SCAN_ZEROS_SIZE_MIN ? largest : SCAN_ZEROS_SIZE_MIN;
+    scan->zeros = alloc_zeroed(scan->zeros_size);
+    if (chunk_table_is_content_defined(settings->table))
+        scan->zeros_cut = chunker_cut(chunk_table_chunker(settings->table), scan->zeros, largest);
     if (settings->hash)
         scan->hash = digest_stream_new(false, true);
     pool_submit(pool, &scan->job);
@@ -265,6 +357,7 @@ struct scan *scan_free(struct scan *scan)
     digest_stream_free(scan->hash);
     free(scan->finds);
     free(scan->buffer);
+    free(scan->zeros);
     free(scan);
     return NULL;
 }

@@ -81,18 +81,13 @@ struct sources *sources_free(struct sources *sources)
     return NULL;
 }
 
-/* How much of a source is worth reading: files whole, partitions up to twice the image, for what an image
- * left behind further out is rarely worth the reading. */
+/* How much of a source is worth reading: twice the image, for what an image left behind further out is rarely
+ * worth it. A file's holes are not read and do not count. */
 static bool source_measure(struct source *source, const struct device *device, uint64_t image_size)
 {
-    uint64_t size;
+    uint64_t budget = image_size <= UINT64_MAX / 2 ? image_size * 2 : UINT64_MAX;
 
-    if (!device_size(device, &size, &source->error))
-        return false;
-    if (device_is_block(device) && size / 2 > image_size)
-        size = image_size * 2;
-    source->scan_bytes = size;
-    return true;
+    return device_measure_data(device, budget, &source->scan_bytes, &source->error);
 }
 
 static bool open_target(struct sources *sources, const struct sources_open *open)

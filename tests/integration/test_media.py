@@ -197,3 +197,77 @@ def test_a_bad_base_costs_what_is_bad_of_it(nginx, folder, bad):
     assert result.status == 0 and output.read_bytes() == new, result
     assert result.named("plan")[0]["download_bytes"] <= good["download_bytes"] + 4 * CHUNK_MAX
     assert result.named("plan")[0]["bytes_patched"] > 0 and not result.named("pack_skipped")
+
+
+# ---- holes ----
+
+TEBIBYTE = 1 << 40
+
+
+def allocated(path):
+    os.sync()
+    return os.stat(path).st_blocks * 512
+
+
+def write_sparse(path, size, pieces):
+    with open(path, "wb") as file:
+        for offset, data in pieces:
+            file.seek(offset)
+            file.write(data)
+        file.truncate(size)
+
+
+def test_a_seed_and_an_output_that_are_mostly_holes_are_not_read_whole(nginx, folder):
+    content = images.noise(3_000_000, "first") + bytes(6_000_000) + images.noise(3_000_000, "second")
+    url = nginx.publish(make_release(folder / "release", content))
+    seed, output = folder / "seed", folder / "output"
+    write_sparse(seed, TEBIBYTE, [(TEBIBYTE // 2, content[:3_000_000]), (TEBIBYTE - 5_000_000, content[9_000_000:])])
+    write_sparse(output, TEBIBYTE, [(TEBIBYTE // 3, images.noise(1_000_000, "something else"))])
+    result = moonsinter("clone", url, output, seed)
+    assert result.status == 0 and output.read_bytes() == content
+    assert fetched(result) <= 3 * CHUNK_MAX, "but for where noise and zeros meet"
+
+
+def test_a_large_file_is_read_as_far_as_twice_the_image(nginx, folder):
+    content = images.noise(1_000_000, "small")
+    url = nginx.publish(make_release(folder / "release", content))
+    seed, output = folder / "seed", folder / "output"
+    images.write_noise(seed, 1 << 28, "large")
+    with open(seed, "r+b") as file:
+        file.seek(900_000)
+        file.write(content)
+    assert fetched(moonsinter("clone", url, output, seed)) <= CHUNK_MAX
+    trace = folder / "trace"
+    done = subprocess.run(["strace", "-f", "-qq", "-e", "trace=pread64", "-o", trace, MOONSINTER, "plan", url, output, seed],
+                          capture_output=True, text=True, check=False)
+    if "PTRACE" in done.stderr:
+        pytest.skip("no strace here")
+    offsets = [int(line.rsplit(")", 1)[0].rsplit(", ", 1)[1]) for line in trace.read_text().splitlines() if ") = " in line]
+    assert offsets and max(offsets) <= 2 * len(content)
+
+
+@pytest.mark.parametrize("before", ("nothing", "noise", "a hole"))
+def test_runs_of_zeros_stay_holes(nginx, folder, before):
+    block = images.noise(4096, "the only block")
+    content = bytes(20_000_000) + block + bytes(43_000_000)
+    url = nginx.publish(make_release(folder / "release", content))
+    output = folder / "output"
+    if before == "noise":
+        output.write_bytes(images.noise(1_000_000, "what stood there"))
+    if before == "a hole":
+        write_sparse(output, 70_000_000, [])
+    result = moonsinter("clone", url, output)
+    assert result.status == 0 and output.read_bytes() == content
+    assert allocated(output) <= 2_500_000
+    if before == "a hole":
+        assert fetched(result) <= CHUNK_MAX
+
+
+def test_what_a_block_device_reads_as_zeros_is_not_written(nginx, folder, loops):
+    """A device that was discarded: its backing file stays a hole."""
+    content = bytes(8 << 20) + images.noise(4096, "the only block") + bytes(8 << 20)
+    url = nginx.publish(make_release(folder / "release", content))
+    device = loops.attach(20 << 20)
+    assert moonsinter("clone", url, device).status == 0
+    assert loops.backing(device).read_bytes()[:len(content)] == content
+    assert allocated(loops.backing(device)) <= 1 << 20

@@ -210,6 +210,81 @@ static void test_reading_and_writing_a_file(void **state)
     device_close(device);
 }
 
+/* Of what the file takes on its medium. */
+static uint64_t allocated_bytes(const struct device *device)
+{
+    struct stat status;
+
+    assert_int_equal(fsync(device_descriptor(device)), 0);
+    assert_int_equal(fstat(device_descriptor(device), &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* Whatever stood there before, what is read is what was written, and what read as zeros is not written. */
+static void test_zeros_leave_holes_where_nothing_else_stands(void **state)
+{
+    enum { SIZE = 600 * 1000, BEFORE = 300 * 1000, AT = 1234, RUN = 100 * 1000, END = 16 * 4096 };
+    struct fixture *fixture = *state;
+    static uint8_t data[SIZE], back[SIZE], expected[AT + SIZE];
+    struct dice dice = {1};
+    struct device *device;
+    struct error error;
+    uint64_t size;
+
+    for (unsigned before = 0; before < 3; before++) {
+        /* Nothing, noise, or a hole that is longer than what is written. */
+        dice_fill(&dice, expected, sizeof(expected));
+        free(folder_write(fixture->folder, "file", expected, before == 1 ? BEFORE : 0));
+        assert_true(device_open_target(fixture->file, 0, false, &device, &error));
+        if (before == 2)
+            assert_true(device_set_size(device, 2 * SIZE, &error));
+        dice_fill(&dice, data, SIZE);
+        memset(data + 50 * 1000, 0, RUN);  /* upon the old content */
+        memset(data + 290 * 1000, 0, RUN); /* in and behind it */
+        memset(data + 450 * 1000, 0, 9000);
+        memset(data + SIZE - END - 1000, 0, END + 1000); /* at the end */
+        if (before != 1)
+            memset(expected, 0, sizeof(expected));
+        memcpy(expected + AT, data, SIZE);
+        assert_true(device_write_sparse(device, data, SIZE, AT, &error));
+        assert_true(device_size(device, &size, &error));
+        assert_int_equal(size, before == 2 ? 2 * SIZE : AT + SIZE);
+        assert_true(device_read(device, back, SIZE, AT, &error));
+        assert_memory_equal(back, data, SIZE);
+        assert_true(device_read(device, back, AT, 0, &error));
+        assert_memory_equal(back, expected, AT);
+        uint64_t all = SIZE - (before == 1 ? 0 : RUN) - RUN - END;
+        assert_true(allocated_bytes(device) <= all + 8 * 4096 + (before == 1 ? RUN : 0));
+        device_close(device);
+    }
+}
+
+static void test_data_between_holes_is_measured(void **state)
+{
+    struct fixture *fixture = *state;
+    const uint64_t far = UINT64_C(1) << 40;
+    struct device *device;
+    struct error error;
+    uint64_t end;
+
+    assert_true(device_open_target(fixture->file, 0, true, &device, &error));
+    assert_true(device_measure_data(device, 100, &end, &error));
+    assert_int_equal(end, 0);
+    assert_true(device_write(device, "here", 4, 0, &error));
+    assert_true(device_write(device, "far away", 8, far, &error));
+    assert_true(device_set_size(device, 2 * far, &error));
+    uint64_t data = device_find_data(device, 1 << 20, 2 * far);
+    assert_true(data > far - (1 << 20) && data <= far);
+    assert_int_equal(device_find_data(device, far + (1 << 20), 2 * far), 2 * far);
+    assert_int_equal(device_find_data(device, 1 << 20, 2 << 20), 2 << 20);
+    assert_int_equal(device_find_data(device, 2, 2 * far), 2);
+    assert_true(device_measure_data(device, 1 << 20, &end, &error));
+    assert_int_equal(end, 2 * far);
+    assert_true(device_measure_data(device, 2, &end, &error));
+    assert_int_equal(end, 2);
+    device_close(device);
+}
+
 /* Reads a device back whole, in order; false with the error set where that fails. */
 static bool read_back(const struct device *device, uint64_t size, uint8_t *ret_data, struct error *error)
 {
@@ -507,6 +582,8 @@ int main(void)
         TEST(test_the_same_under_other_names),
         TEST(test_dates_past_2038),
         TEST(test_reading_and_writing_a_file),
+        TEST(test_zeros_leave_holes_where_nothing_else_stands),
+        TEST(test_data_between_holes_is_measured),
         TEST(test_files_are_read_back),
         TEST(test_a_replaced_path_is_not_read_back),
         TEST(test_what_cannot_be_read_is_passed_over),

@@ -1,5 +1,6 @@
 #include "common/sinter/scan.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <event2/event.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/io/pool.h"
 #include "tests/unit/publisher.h"
 
@@ -39,6 +41,7 @@ struct fixture {
     struct error error;
     uint32_t xxh32;
     unsigned stop_at; /* progress at which to stop; 0 = never */
+    bool sparse;      /* the source's zeros are holes */
 };
 
 static struct fixture shared;
@@ -114,9 +117,25 @@ static void source_add(struct fixture *fixture, const uint8_t *data, size_t size
     fixture->source_size += size;
 }
 
+/* Makes holes of whole blocks of zeros; where the file system has none, nothing is lost but the test's sense.
+ */
+static void punch_holes(const struct fixture *fixture)
+{
+    enum { BLOCK = 64 * 1024 };
+    static const uint8_t zeros[BLOCK];
+    CLEANUP_FD int fd = open(fixture->path, O_RDWR | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    for (size_t at = 0; at + BLOCK <= fixture->source_size; at += BLOCK)
+        if (memcmp(fixture->source + at, zeros, BLOCK) == 0)
+            fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, BLOCK);
+}
+
 static void start(struct fixture *fixture)
 {
     fixture->path = folder_write(fixture->folder, "source", fixture->source, fixture->source_size);
+    if (fixture->sparse)
+        punch_holes(fixture);
     assert_true(device_open_source(fixture->path, &fixture->device, NULL));
     fixture->settings.device = fixture->device;
     fixture->settings.size_bytes = fixture->source_size;
@@ -280,6 +299,59 @@ static void test_chunks_that_occur_often(void **state)
     teardown(&shared);
 }
 
+/* Runs of zeros of all lengths, each behind some noise. */
+static void add_zeros(struct fixture *fixture)
+{
+    static const size_t runs[] = {100 * 1000, 5 * MIB, 3 * MIB + 12345, 0, 9 * MIB - 1, 70 * 1000};
+    size_t at = 0;
+
+    for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        at += 300 * 1000 + dice_below(&fixture->dice, 100 * 1000);
+        assert_true(at + runs[i] <= fixture->image_size);
+        memset(fixture->image + at, 0, runs[i]);
+        at += runs[i];
+    }
+    /* The last one goes up to the end. */
+    at += 300 * 1000;
+    memset(fixture->image + at, 0, fixture->image_size - at);
+}
+
+/* Whether zeros are read, or not for being holes, the same is found. */
+static void test_holes_are_zeros(void **state)
+{
+    static const uint32_t averages[] = {1024, 32 * 1024, 256 * 1024, 0};
+
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t found[2];
+        uint32_t hash[2];
+        for (unsigned sparse = 0; sparse < 2; sparse++) {
+            setup(&shared, 26 * MIB + 777, 80 * MIB);
+            add_zeros(&shared);
+            setup_table(&shared,
+                        averages[i % 4]
+                            ? publish_table(shared.image, shared.image_size, averages[i % 4], NULL, NULL)
+                            : publish_fixed_table(shared.image, shared.image_size, 131072));
+            shared.sparse = sparse;
+            shared.settings.is_target = i & 4;
+            shared.settings.prove = i % 3 == 0;
+            shared.settings.hash = true;
+            memset(shared.source, 7, i & 8 ? 5000 : 0);
+            shared.source_size = i & 8 ? 5000 : 0;
+            source_add(&shared, shared.image, shared.image_size);
+            shared.source_size += 20 * MIB; /* and more zeros than the image has */
+            start(&shared);
+            finish(&shared);
+            assert_false(shared.failed);
+            check_finds(&shared);
+            found[sparse] = found_bytes(&shared);
+            hash[sparse] = shared.xxh32;
+            teardown(&shared);
+        }
+        assert_int_equal(found[0], found[1]);
+        assert_int_equal(hash[0], hash[1]);
+    }
+}
+
 static void test_short_and_empty_sources(void **state)
 {
     static const size_t sizes[] = {0, 1, 63, 256, 1000, 4097};
@@ -435,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_edited_sources_of_all_averages),
         cmocka_unit_test(test_the_image_itself_at_any_shift),
         cmocka_unit_test(test_chunks_that_occur_often),
+        cmocka_unit_test(test_holes_are_zeros),
         cmocka_unit_test(test_short_and_empty_sources),
         cmocka_unit_test(test_an_empty_image),
         cmocka_unit_test(test_fixed_chunks),
