@@ -332,6 +332,11 @@ uint64_t http_wish_ms(const struct http *http)
     return http->wish_until_ns > now_ns ? (http->wish_until_ns - now_ns) / 1000000 : 0;
 }
 
+uint64_t http_deadline_ms(const struct http *http, uint64_t bytes)
+{
+    return http_transport_deadline_ms(&http->transport, bytes);
+}
+
 uint64_t http_received_bytes(const struct http *http)
 {
     return http->transport.received_bytes;

@@ -22,7 +22,7 @@ struct http_settings {
     uint64_t rate_limit_bytes_s; /* of all downloads together, taking turns; default no limit */
     uint64_t stall_timeout_ms; /* a request slower than 100 bytes/s for so long has failed (in whole seconds,
                                   by curl's average over five); a connection not made in that time, or 30 s,
-                                  too; default 30 s */
+                                  too; default 30 s. See http_deadline_ms() for requests as a whole */
     const char *proxy;         /* default: curl's environment variables */
     const char *ca_file;       /* PEM, instead of the system's */
     const char *client_certificate; /* PEM; shown to servers that ask for one */
@@ -55,7 +55,7 @@ struct http_response {
     const char *last_modified; /* as sent; NULL if none */
     uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
     uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
-    uint64_t received_bytes;   /* body bytes that came, good or not */
+    uint64_t received_bytes;   /* body bytes that came, good or not, those of redirects included */
     char *body;       /* http_get(): the body, zero-terminated one past body_size; the callback may take it by
                          setting it to NULL. http_get_range(): NULL, the caller has the buffer */
     size_t body_size; /* bytes of the body; of a range that ended TRANSIENT, those already in the buffer,
@@ -81,8 +81,9 @@ struct http *http_free(struct http *http);
 /* The loop that it was set up on. */
 struct event_base *http_base(const struct http *http);
 
-/* A whole file into memory. Where the server announces neither a length nor chunks, it is whole when the
- * connection ends in order, which nobody can prove: let a digest or the content's own syntax tell. */
+/* A whole file into memory, within http_deadline_ms(). Where the server announces neither a length nor
+ * chunks, it is whole when the connection ends in order, which nobody can prove: let a digest or the
+ * content's own syntax tell. */
 struct http_get {
     const char *url;
     size_t max_size;               /* a longer body is FAILED as soon as it is known, unread */
@@ -104,6 +105,7 @@ struct http_get_range {
     const char *etag; /* pins the entity: sent as If-Range where strong, and compared with the answer's; NULL
                          = not known yet */
     uint64_t total_size; /* the entity's size where known, compared with Content-Range's; 0 = not known */
+    bool deadline;       /* it has one as a whole, as http_get() has: see http_deadline_ms() */
     http_progress_fn progress;
 };
 
@@ -120,5 +122,11 @@ struct http_request *http_cancel(struct http_request *request);
  * one, unless another request was answered as it should since. At most one hour. */
 uint64_t http_wish_ms(const struct http *http);
 
-/* All bytes received by all requests so far, bodies only. */
+/* How long what has brought `bytes` so far may have taken, milliseconds: four stall timeouts, and the time
+ * that the bytes take at 1 KiB/s, or at a share of a rate limit that is lower. So a server that sends one
+ * byte after the other just fast enough not to stall ends after two minutes, and a slow line has its time.
+ * For files of moderate size, on which somebody waits; not counted while a request waits for its turn. */
+uint64_t http_deadline_ms(const struct http *http, uint64_t bytes);
+
+/* All bytes received by all requests so far, bodies only, those of redirects included. */
 uint64_t http_received_bytes(const struct http *http);

@@ -14,7 +14,7 @@
 
 enum {
     URL_MAX = 8 * 1024,      /* what common servers accept; curl itself would take 8 MB */
-    DISCARD_MAX = 16 * 1024, /* of an error page, so that its connection can be used again */
+    DISCARD_MAX = 16 * 1024, /* of an error page or a redirect, so that its connection can be used again */
     BODY_FIRST = 4 * 1024,   /* first allocation for a body of unknown length */
 };
 
@@ -31,6 +31,7 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
 {
     struct http_request *request = arg;
     const char *url = NULL;
+    bool was_complete = request->answer.complete;
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
         return 0;
@@ -38,7 +39,7 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
         request->too_long = true;
         return 0;
     }
-    if (!request->answer.complete)
+    if (!request->answer.complete || was_complete)
         return size;
 
     curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
@@ -46,6 +47,8 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
         request->https_only = true;
         HTTP_TRANSPORT_SET(request->easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     }
+    request->told_bytes = request->passed_bytes = 0;
+    request->earlier_bytes = request->curl_bytes;
     request->body_welcome = is_body_welcome(request);
     /* A success that is not the one asked for is not worth a byte of its body. */
     bool success = request->answer.status >= 200 && request->answer.status < 300;
@@ -95,6 +98,7 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
         return 0;
     if (!pass_rate_limit(request, size))
         return CURL_WRITEFUNC_PAUSE;
+    request->told_bytes += size;
     request->received_bytes += size;
     request->transport->received_bytes += size;
     if (!request->body_welcome)
@@ -113,6 +117,43 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
     if (request->progress)
         request->progress(request->owner, size);
     return request->state == HTTP_REQUEST_STATE_ACTIVE ? size : 0;
+}
+
+/* The body of a redirect that it follows curl reads to its end by itself, so that the connection can be used
+ * again, and tells nobody. `now` is its own count of the body under way, and that of the one before until the
+ * first byte comes. */
+static bool take_passed_over(struct http_request *request, curl_off_t now)
+{
+    uint64_t bytes = now > 0 ? (uint64_t)now : 0;
+
+    request->curl_bytes = bytes;
+    if (bytes != request->earlier_bytes)
+        request->earlier_bytes = 0;
+    if (!request->answer.complete || request->told_bytes || request->paused ||
+        bytes == request->earlier_bytes || bytes <= request->passed_bytes)
+        return true;
+    request->received_bytes += bytes - request->passed_bytes;
+    request->transport->received_bytes += bytes - request->passed_bytes;
+    request->passed_bytes = bytes;
+    request->passed_too_long = bytes > DISCARD_MAX;
+    return !request->passed_too_long;
+}
+
+/* Called by curl whenever something came, and once a second. Other than 0 ends the transfer. */
+static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t upload_total,
+                   curl_off_t upload_now)
+{
+    struct http_request *request = arg;
+    uint64_t now_ns = http_transport_now_ns();
+
+    if (request->state != HTTP_REQUEST_STATE_ACTIVE || !take_passed_over(request, now))
+        return 1;
+    if (!request->begun_ns)
+        request->begun_ns = now_ns;
+    request->too_slow =
+        request->has_deadline && (now_ns - request->begun_ns) / 1000000 >
+                                     http_transport_deadline_ms(request->transport, request->body_size);
+    return request->too_slow;
 }
 
 /* ---- the answer, as a whole ---- */
@@ -137,6 +178,19 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
 
     if (request->no_memory) {
         error_set(error, ERROR_SYSTEM, "there is no memory for %s; free some and try again", where);
+        return HTTP_OUTCOME_TRANSIENT;
+    }
+    if (request->passed_too_long) {
+        error_set(error, ERROR_REMOTE,
+                  "the redirect at %s has a body of more than %d bytes; check the server's redirects", where,
+                  DISCARD_MAX);
+        return HTTP_OUTCOME_FAILED;
+    }
+    if (request->too_slow) {
+        error_set(error, ERROR_NETWORK,
+                  "timeout for %s: only %zu bytes came within %" PRIu64
+                  " s; check the network and the server, or try again later",
+                  where, request->body_size, (http_transport_now_ns() - request->begun_ns) / 1000000000);
         return HTTP_OUTCOME_TRANSIENT;
     }
     /* curl's word for a single header line of more than 100 KB, too. */
@@ -255,6 +309,9 @@ static struct http_request *request_new(struct http_transport *transport, const 
     HTTP_TRANSPORT_SET(easy, CURLOPT_PREREQDATA, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEDATA, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_XFERINFOFUNCTION, on_turn);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_XFERINFODATA, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_NOPROGRESS, 0L);
     http_transport_apply(transport, easy, request->https_only);
     return request;
 }
@@ -265,6 +322,7 @@ struct http_request *http_request_new_get(struct http_transport *transport, cons
 
     assert(get->max_size < SIZE_MAX);
     request->question.size = get->max_size;
+    request->has_deadline = true;
     request->progress = get->progress;
     if (get->if_none_match && http_transport_is_field_text(get->if_none_match)) {
         add_field(request, "If-None-Match", get->if_none_match);
@@ -289,6 +347,7 @@ struct http_request *http_request_new_range(struct http_transport *transport,
     question->size = get->size;
     question->total_size = get->total_size;
     question->etag = alloc_string(get->etag);
+    request->has_deadline = get->deadline;
     request->body = (char *)get->buffer;
     request->progress = get->progress;
     snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, get->offset, get->offset + get->size - 1);

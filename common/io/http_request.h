@@ -42,8 +42,15 @@ struct http_request {
     bool https_only;   /* some hop was encrypted, or a key is pinned, so that none from here on may not be */
     bool body_welcome; /* the header is complete, and that of the body asked for */
     bool too_long;     /* the body, or the header */
+    bool passed_too_long; /* the body of a redirect */
+    bool too_slow;        /* as a whole: see http_deadline_ms() */
     bool no_memory;
-    uint64_t paused; /* by the rate limit: the number of the pause, 0 = not paused */
+    uint64_t paused;   /* by the rate limit: the number of the pause, 0 = not paused */
+    uint64_t begun_ns; /* when curl began with it, 0 = not yet */
+    bool has_deadline;
+    uint64_t told_bytes;                /* of the newest answer's body, which on_body() was given */
+    uint64_t passed_bytes;              /* of the newest answer's body, which curl kept to itself */
+    uint64_t curl_bytes, earlier_bytes; /* curl's own count, and what it was before the newest answer */
     uint64_t received_bytes;
     char *body; /* the caller's buffer for a range, else ours */
     size_t body_size, body_capacity;

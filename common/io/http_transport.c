@@ -15,6 +15,9 @@ enum {
     STALL_MAX_MS = 24 * 3600 * 1000, /* curl counts in long */
     CONNECT_MAX_MS = 30 * 1000,      /* names, TCP, proxy and TLS; the stall timeout where that is shorter */
     STALL_BYTES_S = 100,
+    DEADLINE_STALLS = 4, /* as many stall timeouts has a small file for its beginning */
+    DEADLINE_BYTES_S =
+        1024, /* and this rate, on the average, for its bytes: a poor GPRS line has twice as much */
     RECEIVE_BUFFER = 64 * 1024, /* one for each request under way */
     RECEIVE_BUFFER_MIN = 1024,  /* curl's own lower bound */
 };
@@ -144,6 +147,15 @@ static void set_speed(const struct http_transport *transport, CURL *easy)
     HTTP_TRANSPORT_SET(
         easy, CURLOPT_CONNECTTIMEOUT_MS,
         (long)(transport->stall_timeout_ms < CONNECT_MAX_MS ? transport->stall_timeout_ms : CONNECT_MAX_MS));
+}
+
+uint64_t http_transport_deadline_ms(const struct http_transport *transport, uint64_t bytes)
+{
+    uint64_t rate = transport->rate_limit.rate_bytes_s / transport->connections / 2;
+
+    if (!transport->rate_limit.rate_bytes_s || rate > DEADLINE_BYTES_S)
+        rate = DEADLINE_BYTES_S;
+    return DEADLINE_STALLS * transport->stall_timeout_ms + bytes / (rate ? rate : 1) * 1000;
 }
 
 /* curl's own sockets would be inherited by every program the daemon starts. */

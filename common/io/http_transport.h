@@ -46,7 +46,10 @@ void http_transport_finish(struct http_transport *transport);
 /* Gives a request's handle what all have in common; `secure` where its URL is https. */
 void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure);
 
-/* The clock of the rate limit. */
+/* See http_deadline_ms(). */
+uint64_t http_transport_deadline_ms(const struct http_transport *transport, uint64_t bytes);
+
+/* The clock of the rate limit and of deadlines. */
 uint64_t http_transport_now_ns(void);
 
 /* Appends one "Name: value" line; aborts where there is no memory. */

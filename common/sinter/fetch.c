@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include <event2/event.h>
 
@@ -24,7 +25,7 @@ struct fetch {
     struct http_request *request;
     struct event *timer;
     struct backoff backoff;
-    uint64_t waited_ms, give_up_ms;
+    uint64_t begun_ms, give_up_ms;
 };
 
 static void fetch_try(struct fetch *fetch);
@@ -52,6 +53,24 @@ static bool fetch_check_total(struct fetch *fetch, struct http_response *respons
               "%s has %" PRIu64 " bytes and its manifest says %" PRIu64 "; publish it before its manifest",
               url_shown(fetch->url), response->total_size, fetch->total_size);
     return false;
+}
+
+static uint64_t fetch_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Whether it may go on in `wait_ms`. Attempts count and not only the waits between them: else a server that
+ * sends little and breaks off, again and again, would hold it for hours. What came has its time, as it has in
+ * each request. */
+static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
+{
+    uint64_t for_bytes_ms = http_deadline_ms(fetch->http, fetch->have) - http_deadline_ms(fetch->http, 0);
+
+    return fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
 static void fetch_on_response(void *owner, struct http_response *response)
@@ -83,11 +102,10 @@ static void fetch_on_response(void *owner, struct http_response *response)
         random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
     if (response->outcome != HTTP_OUTCOME_TRANSIENT || (fetch->answers_only && !response->status) ||
-        fetch->waited_ms + wait_ms > fetch->give_up_ms) {
+        !fetch_has_time(fetch, wait_ms)) {
         fetch_end(fetch, NULL, 0, response, &response->error);
         return;
     }
-    fetch->waited_ms += wait_ms;
     struct timeval time = {.tv_sec = (time_t)(wait_ms / 1000),
                            .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
     evtimer_add(fetch->timer, &time);
@@ -105,6 +123,11 @@ static void fetch_try(struct fetch *fetch)
                                  .max_size = fetch->max_size,
                                  .if_none_match = fetch->etag,
                                  .if_modified_since = fetch->last_modified};
+
+    if (!fetch->buffer) {
+        fetch->request = http_get(fetch->http, &get, fetch_on_response, fetch);
+        return;
+    }
     const struct http_get_range range = {
         .url = url_text_to_send(fetch->url),
         .offset = fetch->offset + fetch->have,
@@ -112,13 +135,9 @@ static void fetch_try(struct fetch *fetch)
         .buffer = fetch->buffer + fetch->have,
         /* It is pinned by its size, but what never was there is no changed one. */
         .total_size = fetch->answered ? fetch->total_size : 0,
+        .deadline = true,
     };
-
-    if (fetch->buffer) {
-        fetch->request = http_get_range(fetch->http, &range, fetch_on_response, fetch);
-        return;
-    }
-    fetch->request = http_get(fetch->http, &get, fetch_on_response, fetch);
+    fetch->request = http_get_range(fetch->http, &range, fetch_on_response, fetch);
 }
 
 static struct fetch *fetch_new(struct event_base *base, struct http *http, const struct url *url,
@@ -128,6 +147,7 @@ static struct fetch *fetch_new(struct event_base *base, struct http *http, const
 
     fetch->http = http;
     fetch->url = url_copy(url);
+    fetch->begun_ms = fetch_now_ms();
     fetch->give_up_ms = give_up_ms;
     fetch->events = events;
     fetch->owner = owner;

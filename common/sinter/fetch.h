@@ -25,7 +25,8 @@ struct fetch_events {
     void (*done)(void *owner, char *body, size_t size, enum http_outcome outcome, const struct error *error);
 };
 
-/* Begins; gives up when it has not succeeded within give_up_ms. The URL is copied. */
+/* Begins; after a failure it gives up where it has not succeeded within give_up_ms, and the time that the
+ * bytes at hand may take (see http_deadline_ms()). The URL is copied. */
 struct fetch *fetch_start(struct event_base *base, struct http *http, const struct url *url, size_t max_size,
                           uint64_t give_up_ms, const struct fetch_events *events, void *owner);
 

@@ -39,6 +39,10 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   redirect-file   302 to file:///etc/hostname
   redirect-nowhere  302 without Location
   redirect-N      N redirects, then the file
+  redirect-endless  302 to the same file, served correctly, with a body without end (1 GiB), in chunks
+  redirect-huge   likewise, with the Content-Length of 10^12
+  redirect-drip   likewise, 128 bytes each fifth of a second
+  drip            128 bytes each fifth of a second, of a body announced as whole or as the largest manifest
   reset           half the body, then a TCP reset
   reset-now       a TCP reset instead of an answer
   slow            one byte a second
@@ -368,6 +372,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_redirect_nowhere(self):
         self.send_status(302)
+
+    def redirect_with_body(self, **headers):
+        self.send_head(self.status_answer(302).set(Location=self.url_path + "?times=0", **{"Content_Length": None, **headers}))
+
+    def evil_redirect_endless(self):
+        self.redirect_with_body(Transfer_Encoding="chunked")
+        self.send_endless(b"%x\r\n%s\r\n" % (PIECE, b"r" * PIECE), ENDLESS_BODY, True)
+
+    def evil_redirect_huge(self):
+        self.redirect_with_body(Content_Length=10 ** 12)
+        self.send_endless(b"r" * PIECE, ENDLESS_BODY, True)
+
+    def evil_redirect_drip(self):
+        self.redirect_with_body(Content_Length=10 ** 12)
+        self.send_drops(10 ** 12)
+
+    def evil_drip(self):
+        answer = self.answer()
+        size = max(len(answer.body), 12 << 20) if answer.status == 200 else len(answer.body)
+        self.send_head(answer.set(Content_Length=size))
+        self.send_drops(size)
+
+    def send_drops(self, size):
+        self.close_connection = True
+        while size > 0 and not self.server.evil.stopping.wait(0.2):
+            self.send_body(b" " * min(size, 128))
+            size -= 128
 
     def evil_reset(self):
         answer = self.answer()

@@ -65,13 +65,13 @@ class Scene:
         self.file(".json").write_text(json.dumps(manifest))
         self.key.sign(self.file(".json"))
 
-    def assert_refused(self, kinds, *words):
+    def assert_refused(self, kinds, *words, timeout=30):
         """Asks for the update; it fails for this reason, and the old slot boots."""
         before = self.daemon.status()["last_error"]
         assert before is None
         self.daemon.post("install")
         status = self.daemon.wait(lambda status: status["last_error"] and status["state"] in ("idle", "held"),
-                                  "an error", timeout=30)
+                                  "an error", timeout=timeout)
         error = status["last_error"]
         assert error["kind"] in kinds, error
         for word in words:
@@ -361,6 +361,30 @@ def test_endless_chunk(scene):
     scene.release(NEW, "3", 3)
     scene.server.behave("image", "endless")
     scene.assert_refused(["mismatch"], "/image", "sent more", "asked for")
+
+
+@pytest.mark.parametrize("file", ["image.json", "image.json.minisig", "image.chunks", "image"])
+@pytest.mark.parametrize("body", ["endless", "huge"])
+def test_a_redirect_with_an_endless_body(scene, file, body):
+    """Of which curl tells nobody."""
+    scene.start()
+    scene.release(NEW, "3", 3)
+    scene.server.behave(file, f"redirect-{body}")
+    kinds = {"image.json.minisig": ["refused"]}.get(file, ["remote"])
+    scene.assert_refused(kinds, file, "redirect at", "has a body of more than 16384 bytes")
+    assert scene.server.stats()["paths"][f"/{file}"]["bytes"] < 64 << 20
+
+
+@pytest.mark.parametrize("file, behaviour", [("image.json", "redirect-drip"), ("image.json.minisig", "redirect-drip"),
+                                             ("image.chunks", "redirect-drip"), ("image", "redirect-drip"), ("image.json", "drip")])
+def test_an_answer_that_drips(scene, file, behaviour):
+    """Fast enough not to stall: a small file has a deadline as a whole, and a redirect little to say. A range of the image
+    takes its time, for a slow line is not a dead one."""
+    scene.start(Transfer={"StallTimeout": "1s"})
+    scene.release(NEW, "3", 3)
+    scene.server.behave(file, behaviour)
+    kinds = ["remote"] if file == "image" else ["network"]
+    scene.assert_refused(kinds, file, "has a body" if file == "image" else "timeout", timeout=300)
 
 
 # --- what lies on the device ---

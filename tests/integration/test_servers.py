@@ -201,6 +201,26 @@ def test_one_byte_a_second_does_not_hold_it_for_ever(evil, folder):
     assert time.monotonic() - begin < 30 * programs.PATIENCE
 
 
+@pytest.mark.parametrize("file", ["image.json", "image.chunks", "image"])
+@pytest.mark.parametrize("body", ["endless", "huge", "drip"])
+def test_the_body_of_a_redirect_has_an_end(evil, folder, file, body):
+    """It is nothing that anybody asked for, and curl reads it for as long as it comes."""
+    evil.behave(file, f"redirect-{body}")
+    # Nothing new within --retry-for, or more than a redirect may have, whichever comes first.
+    result = moonsinter("clone", evil.url("image"), folder / "out", "--stall-timeout", "1s", "--retry-for", "5min", timeout=600)
+    if file == "image.chunks":
+        assert_whole(result, folder)
+        assert result.named("table_skipped"), result
+    else:
+        assert_failed(result, file, "timeout" if (file, body) == ("image.json", "drip") else "redirect")
+    assert evil.stats()["paths"][f"/{file}"]["bytes"] < 64 << 20
+
+
+def test_a_manifest_that_drips_ends(evil, folder):
+    evil.behave("image.json", "drip")
+    assert_failed(clone(evil, folder), "timeout", "image.json")
+
+
 def test_requests_at_a_time_are_bounded(folder):
     root = folder / "www"
     make_release(root, images.noise(20_000_000, "bounded"))

@@ -283,6 +283,8 @@ static void test_behaviours(void **state)
         {"redirect-file/image", failed, failed, "only http and https"},
         {"redirect/image?to=ftp://127.0.0.1/x", failed, failed, "only http and https"},
         {"redirect-nowhere/image", failed, failed, "no place to go"},
+        {"redirect-endless/image", failed, failed, "more than 16384 bytes"},
+        {"redirect-huge/image", failed, failed, "more than 16384 bytes"},
         {"reset/image", transient, transient, "reset"},
         {"reset-now/image", transient, transient, "reset"},
         {"endless/image", failed, failed, "more"},
@@ -328,6 +330,59 @@ static void test_what_came_of_a_broken_range_is_counted(void **state)
     assert_memory_equal(buffer, image + OFFSET, SIZE / 2);
     result = get_range("long/image", NULL, 0);
     assert_int_equal(result.body_size, 0);
+}
+
+/* curl tells nobody of the body of a redirect that it follows; it counts nevertheless. */
+static void test_bodies_of_redirects_are_counted(void **state)
+{
+    static const char *const endless[] = {"redirect-endless/image", "redirect-huge/image"};
+    uint64_t before = http_received_bytes(http);
+    struct web_result result = get("redirect/image");
+
+    /* "status 302\n", and the file. */
+    expect(&result, HTTP_OUTCOME_OK, NULL);
+    assert_int_equal(result.received_bytes, IMAGE_SIZE + strlen("status 302\n"));
+    assert_int_equal(http_received_bytes(http) - before, result.received_bytes);
+    assert_int_equal(result.progress_bytes, IMAGE_SIZE);
+    free(result.body);
+    result = get_range("redirect-5/image", NULL, 0);
+    expect(&result, HTTP_OUTCOME_OK, NULL);
+    assert_in_range(result.received_bytes, SIZE + strlen("status 302\n"), SIZE + 5 * strlen("status 302\n"));
+    for (size_t i = 0; i < sizeof(endless) / sizeof(endless[0]); i++) {
+        before = http_received_bytes(http);
+        result = get_range(endless[i], NULL, 0);
+        assert_in_range(result.received_bytes, 16 * 1024 + 1, 16 * 1024 * 1024);
+        assert_int_equal(http_received_bytes(http) - before, result.received_bytes);
+        assert_int_equal(result.body_size, 0);
+    }
+}
+
+/* Fast enough not to stall. What was asked for with a deadline does not last longer than its bytes may take.
+ */
+static void test_deadlines(void **state)
+{
+    CLEANUP_FREE char *url = web_server_url(&server, "drip/image");
+    struct web_result results[2] = {0};
+    struct http_get get = {.url = url, .max_size = 12 * 1024 * 1024};
+    struct http_get_range range = {
+        .url = url, .offset = OFFSET, .size = SIZE, .buffer = buffer, .deadline = true};
+
+    http_get(http, &get, web_result_set, &results[0]);
+    http_get_range(http, &range, web_result_set, &results[1]);
+    for (size_t i = 0; i < 2; i++) {
+        web_wait(base, &results[i].done);
+        expect(&results[i], HTTP_OUTCOME_TRANSIENT, "timeout");
+        assert_int_equal(results[i].kind, ERROR_NETWORK);
+        assert_true(results[i].received_bytes > 0);
+    }
+    /* What came of the range is worth keeping. */
+    assert_int_equal(results[1].body_size, results[1].received_bytes);
+    assert_int_equal(http_deadline_ms(http, 0), 4000);
+    assert_int_equal(http_deadline_ms(http, 10 * 1024), 14000);
+
+    struct http_settings slow = {.connections = 2, .rate_limit_bytes_s = 400};
+    set_up_with(&slow);
+    assert_int_equal(http_deadline_ms(http, 1000), 4 * 30000 + 10000);
 }
 
 static void test_retry_after(void **state)
@@ -556,6 +611,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_whole_file_as_a_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_behaviours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_came_of_a_broken_range_is_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bodies_of_redirects_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_deadlines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retry_after, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stalls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue, set_up, tear_down),
