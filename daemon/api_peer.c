@@ -44,14 +44,16 @@ static bool read_groups(int fd, gid_t **ret_groups, size_t *ret_count)
     return true;
 }
 
-bool api_peer_may_change(int fd, const struct api_peer_group *group)
+bool api_peer_may_change(int fd, const struct api_peer_group *group, uid_t *ret_uid)
 {
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
 
+    *ret_uid = (uid_t)-1;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0 || size != sizeof(credentials))
         return false;
     struct api_peer peer = {.uid = credentials.uid, .gid = credentials.gid};
+    *ret_uid = peer.uid;
     if (api_peer_judge(&peer, geteuid(), group))
         return true;
     if (!group->is_set)

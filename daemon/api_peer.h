@@ -27,9 +27,9 @@ struct api_peer_group {
 /* The rule itself: pure. */
 bool api_peer_judge(const struct api_peer *peer, uid_t own_uid, const struct api_peer_group *group);
 
-/* Asks the kernel (SO_PEERCRED, SO_PEERGROUPS) about a connected socket and judges; false where it cannot
- * tell. */
-bool api_peer_may_change(int fd, const struct api_peer_group *group);
+/* Asks the kernel (SO_PEERCRED, SO_PEERGROUPS) about a connected socket and judges; false, and a user that
+ * nobody is, where it cannot tell. */
+bool api_peer_may_change(int fd, const struct api_peer_group *group, uid_t *ret_uid);
 
 /* Resolves a group's name or number; NULL and "" mean none. May block on the name service: at start only. */
 bool api_peer_find_group(const char *name, struct api_peer_group *ret_group, struct error *error);

@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "daemon/api_peer.h"
+#include "daemon/api_room.h"
 #include "daemon/api_server_client.h"
 #include "daemon/api_socket.h"
 
@@ -76,17 +77,14 @@ static void set_finish(struct api_client_set *set)
     event_free(set->reap);
 }
 
-/* Makes room by dropping who has been waiting longest without a request; false where nobody is. */
-static bool evict(struct api_client_set *set)
+/* Makes room for a client of this user; false where nobody has to go for him. */
+static bool evict(struct api_client_set *set, uid_t newcomer)
 {
-    struct api_client *client;
+    struct api_client *victim = api_room_find(set, newcomer);
 
-    TAILQ_FOREACH(client, &set->open, link)
-    if (client->state == API_CLIENT_READING || client->state == API_CLIENT_LINGERING) {
-        api_client_close(client);
-        return true;
-    }
-    return false;
+    if (victim)
+        api_client_close(victim);
+    return victim != NULL;
 }
 
 /* One attempt, and the client is gone whatever becomes of it. */
@@ -108,9 +106,11 @@ static void refuse_connection(int fd)
 static void admit(struct api_server *server, int fd)
 {
     struct api_client_set *set = &server->clients;
+    uid_t uid;
+    bool may_change = api_peer_may_change(fd, &server->group, &uid);
 
-    if (set->open_count < set->limits.max_clients || evict(set))
-        api_client_start(set, fd, api_peer_may_change(fd, &server->group));
+    if (set->open_count < set->limits.max_clients || evict(set, uid))
+        api_client_start(set, fd, uid, may_change);
     else
         refuse_connection(fd);
 }
@@ -141,7 +141,7 @@ static void on_connections(evutil_socket_t listen_fd, short what, void *owner)
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            evict(&server->clients);
+            evict(&server->clients, 0);
             pause_accepting(server);
         }
         /* EAGAIN is the end of the queue; whatever else befell one connection, the next turn takes the next.

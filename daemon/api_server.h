@@ -24,7 +24,7 @@ struct api_server;
 /* Zero takes the default in brackets. */
 struct api_server_limits {
     unsigned max_clients;  /* [32] connections at a time, half of them event streams. One more takes the place
-                              of  whoever has been longest without sending a request, or is answered 503 */
+                              of  another (daemon/api_room.h), or is answered 503 */
     size_t max_head_bytes; /* [8 KiB] request line and headers: 413 */
     size_t max_body_bytes; /* [64 KiB] request body: 413 */
     size_t max_unread_bytes;     /* [256 KiB] output waiting for one client */

@@ -12,6 +12,7 @@
 
 #include "common/base/alloc.h"
 #include "daemon/api_http.h"
+#include "daemon/api_room.h"
 
 enum {
     /* After a refusal: how long, and for how many bytes, we listen to what the client still says, so that it
@@ -65,6 +66,12 @@ static void client_discard_input(struct api_client *client)
         api_client_close(client);
 }
 
+static void client_stand_last(struct api_client *client)
+{
+    TAILQ_REMOVE(&client->set->open, client, link);
+    TAILQ_INSERT_TAIL(&client->set->open, client, link);
+}
+
 /* Waits for the next request, which has its full time from now on. */
 static void client_await_request(struct api_client *client)
 {
@@ -72,8 +79,7 @@ static void client_await_request(struct api_client *client)
 
     client->state = API_CLIENT_READING;
     client->is_continue_sent = false;
-    TAILQ_REMOVE(&set->open, client, link);
-    TAILQ_INSERT_TAIL(&set->open, client, link);
+    client_stand_last(client);
     client_set_deadline(client, set->limits.request_timeout_ms);
     bufferevent_enable(client->bufferevent, EV_READ);
     client_advance(client);
@@ -120,6 +126,7 @@ static void client_expect_reply_sent(struct api_client *client)
     if (client->state == API_CLIENT_STREAMING)
         client->set->stream_count--;
     client->state = API_CLIENT_REPLYING;
+    client_stand_last(client);
     bufferevent_disable(client->bufferevent, EV_READ);
     client_set_deadline(client, client->set->limits.request_timeout_ms);
 }
@@ -146,10 +153,21 @@ static void client_start_stream(struct api_client *client, const struct api_repl
         api_client_write_line(client, reply->body, reply->body_size);
 }
 
+/* Half of the clients may be streams. */
+static bool make_room_for_stream(const struct api_client *client)
+{
+    if (client->set->stream_count < (client->set->limits.max_clients + 1) / 2)
+        return true;
+    struct api_client *victim = api_room_find_stream(client->set, client->uid);
+    if (victim)
+        api_client_close(victim);
+    return victim != NULL;
+}
+
 /* Sends and releases the reply. */
 static void client_reply(struct api_client *client, struct api_reply *reply, bool has_body)
 {
-    if (reply->is_stream && client->set->stream_count >= (client->set->limits.max_clients + 1) / 2) {
+    if (reply->is_stream && !make_room_for_stream(client)) {
         api_reply_finish(reply);
         api_reply_error(reply, 503, "too-many-streams",
                         "too many clients watch events already; close one of them, or poll GET /v1/status");
@@ -304,10 +322,11 @@ static void client_on_deadline(evutil_socket_t fd, short what, void *owner)
         api_client_close(client);
 }
 
-void api_client_start(struct api_client_set *set, int fd, bool may_change)
+void api_client_start(struct api_client_set *set, int fd, uid_t uid, bool may_change)
 {
     struct api_client *client = alloc_zeroed(sizeof(*client));
     client->set = set;
+    client->uid = uid;
     client->may_change = may_change;
     client->bufferevent = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
     client->deadline = evtimer_new(set->base, client_on_deadline, client);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "daemon/api.h"
 #include "daemon/api_server.h"
@@ -30,6 +31,7 @@ struct api_client {
     struct bufferevent *bufferevent;
     struct event *deadline;
     enum api_client_state state;
+    uid_t uid; /* of whoever connected */
     bool may_change;
     bool keep_alive;
     bool is_http_1_0;
@@ -44,7 +46,7 @@ struct api_client_set {
     struct event_base *base;
     const struct api_backend *backend;
     struct api_server_limits limits; /* each is set */
-    struct api_client_list open;     /* who began to wait first stands first */
+    struct api_client_list open;     /* who began first to wait, or to be answered, stands first */
     struct api_client_list closed;
     struct event *reap; /* frees the closed, since a client may be closed in the middle of its own callback */
     unsigned open_count;
@@ -52,7 +54,7 @@ struct api_client_set {
 };
 
 /* Takes over a connected, non-blocking `fd` and reads its first request; the client enters set->open. */
-void api_client_start(struct api_client_set *set, int fd, bool may_change);
+void api_client_start(struct api_client_set *set, int fd, uid_t uid, bool may_change);
 
 /* Sends a line to a client in API_CLIENT_STREAMING; one that has left too much unread is closed instead. */
 void api_client_write_line(struct api_client *client, const char *line, size_t size);

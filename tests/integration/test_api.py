@@ -1,4 +1,5 @@
 """The API over its Unix socket: answers, errors, and clients that do not behave."""
+import http.client
 import json
 import os
 import re
@@ -193,6 +194,61 @@ def test_too_many_clients_do_not_shut_out_the_rest_for_ever(daemon):
         except (OSError, AssertionError):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+HOG = """
+import socket, sys, time
+path, clients = sys.argv[1], [None] * 60
+requests = b"GET /v1/history HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" * 2000
+streams = b"GET /v1/events HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+print("ready", flush=True)
+while True:
+    for number, client in enumerate(clients):
+        try:
+            if not client:
+                clients[number] = client = socket.socket(socket.AF_UNIX)
+                client.connect(path)
+                client.setblocking(False)
+            client.send(streams if number % 3 == 0 else requests)
+        except BlockingIOError:
+            pass
+        except OSError:
+            client.close()
+            clients[number] = None
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("user", [None, pytest.param(65534, marks=pytest.mark.skipif(
+    os.getuid() != 0, reason="needs root to become another user"))])
+def test_one_process_keeps_nobody_out(daemon, user):
+    """60 connections that ask on and on and never read, and come back at once when they are dropped."""
+    os.chmod(daemon.socket_folder, 0o755)
+    os.chmod(daemon.socket, 0o666)
+    hog = subprocess.Popen(["/usr/bin/python3", "-c", HOG, daemon.socket], user=user, stdout=subprocess.PIPE)
+    try:
+        assert hog.stdout.readline() == b"ready\n"
+        quiet = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        programs.wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) > quiet + 20, "the server is full")
+        answered = attempts = 0
+        while answered < 60:
+            attempts += 1
+            try:
+                code, _ = daemon.request("GET", "/v1/status", timeout=60)
+            except (OSError, http.client.HTTPException):
+                # Connections of one user are alike: one that is slow to ask may make room for the next.
+                code = None
+            answered += code == 200
+            assert code != 503
+            assert code == 200 or user is None, "another user's process has taken the place"
+            assert attempts < 600, f"{answered} of {attempts} were answered"
+        if user is not None:
+            # Nor from the events, which half of the clients may watch.
+            assert next(daemon.events())["state"] == "held"
+    finally:
+        hog.kill()
+        hog.wait()
+        hog.stdout.close()
 
 
 @pytest.mark.slow
