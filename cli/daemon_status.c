@@ -93,9 +93,23 @@ static void print_boot(FILE *stream, struct json_object *boot)
     fputc('\n', stream);
 }
 
-static void print_update(FILE *stream, struct json_object *update)
+void daemon_status_print_waiting(FILE *stream, struct json_object *status, const char *before)
 {
-    struct json_object *progress = member(update, "progress");
+    struct json_object *waiting = member(member(status, "update"), "waiting");
+
+    if (!waiting)
+        return;
+    fputs(before, stream);
+    print_text(stream, "", waiting, "why", "");
+    print_text(stream, " (", waiting, "kind", ")");
+    print_text(stream, ", since ", waiting, "since", "");
+    print_text(stream, "; tried again at ", waiting, "until", "");
+    fputc('\n', stream);
+}
+
+static void print_update(FILE *stream, struct json_object *status)
+{
+    struct json_object *update = member(status, "update"), *progress = member(update, "progress");
     char text[16];
 
     if (!update)
@@ -119,6 +133,7 @@ static void print_update(FILE *stream, struct json_object *update)
         fprintf(stream, ", %s written\n",
                 text_format_bytes(text, sizeof(text), number(progress, "bytes_written")));
     }
+    daemon_status_print_waiting(stream, status, "Waiting:     ");
 }
 
 static void print_blocks(FILE *stream, struct json_object *status, const char *before)
@@ -213,7 +228,7 @@ void daemon_status_print(FILE *stream, struct json_object *status)
     print_slot(stream, "a", member(slots, "a"));
     print_slot(stream, "b", member(slots, "b"));
     print_boot(stream, member(status, "boot"));
-    print_update(stream, member(status, "update"));
+    print_update(stream, status);
     print_trust(stream, status);
     if (last_check && json_object_object_length(last_check)) {
         print_text(stream, "Last check:  ", last_check, "result", "");
@@ -264,6 +279,7 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
     fputc('\n', stream);
     print_blocks(stream, status, "It is held: ");
     print_text(stream, "It is stalled: ", status, "stalled", "\n");
+    daemon_status_print_waiting(stream, status, "It waits: ");
     print_text(stream, "The last check found: ", last_check, "result", "\n");
     print_text(stream, "It looks again at ", last_check, "next", "");
     print_text(stream, ": ", last_check, "why", "");

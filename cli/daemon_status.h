@@ -18,6 +18,9 @@ char *daemon_status_text(char ret_text[DAEMON_STATUS_TEXT_SIZE], struct json_obj
 /* The whole status, a line for each matter. */
 void daemon_status_print(FILE *stream, struct json_object *status);
 
+/* What a transfer under way waits for, a line after `before`; nothing where it does not wait. */
+void daemon_status_print_waiting(FILE *stream, struct json_object *status, const char *before);
+
 /* Why nothing is being installed, or the last thing went wrong. */
 void daemon_status_print_reasons(FILE *stream, struct json_object *status);
 

@@ -41,7 +41,8 @@ struct watch {
     struct daemon_options options;
     struct progress progress;
     bool for_people;
-    char state[DAEMON_STATUS_TEXT_SIZE]; /* shown last */
+    char state[DAEMON_STATUS_TEXT_SIZE];   /* shown last */
+    char waiting[DAEMON_STATUS_TEXT_SIZE]; /* why, shown last; "" = nothing is waited for */
 };
 
 /* Ctrl-C is how watching ends, not a failure. Only what a signal handler may do happens here. */
@@ -60,6 +61,22 @@ static uint64_t number(struct json_object *object, const char *name)
     return value;
 }
 
+/* A line of its own for each reason, above the progress. */
+static void show_waiting(struct watch *watch, struct json_object *status)
+{
+    struct json_object *update, *waiting;
+    char why[DAEMON_STATUS_TEXT_SIZE] = "";
+
+    if (json_get_object(status, "update", &update) == JSON_MEMBER_OK &&
+        json_get_object(update, "waiting", &waiting) == JSON_MEMBER_OK)
+        daemon_status_text(why, waiting, "why");
+    if (*why && strcmp(why, watch->waiting) != 0 && watch->progress.shown) {
+        progress_clear(&watch->progress);
+        daemon_status_print_waiting(stderr, status, "waiting: ");
+    }
+    memcpy(watch->waiting, why, sizeof(why));
+}
+
 static void draw(struct watch *watch, struct json_object *status)
 {
     struct json_object *update, *progress, *percent;
@@ -72,7 +89,9 @@ static void draw(struct watch *watch, struct json_object *status)
     /* The phases are short words; whatever else comes must not fill the line. */
     phase[16] = '\0';
     struct progress_view view = {
-        .phase = *phase ? phase : watch->state,
+        .phase = *watch->waiting ? "waiting"
+                 : *phase        ? phase
+                                 : watch->state,
         .bytes_done = number(progress, "bytes_downloaded"),
         .bytes_total = number(progress, "bytes_to_download"),
         .rate_bytes_s = number(progress, "rate_bytes_per_s"),
@@ -103,6 +122,7 @@ static void show(struct watch *watch, struct json_object *status)
         memcpy(watch->state, state, sizeof(state));
         watch->state[sizeof(state) - 1] = '\0';
     }
+    show_waiting(watch, status);
     if (strcmp(state, "installing") == 0)
         draw(watch, status);
 }

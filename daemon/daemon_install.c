@@ -59,10 +59,28 @@ static void on_planned(void *owner, const struct plan *plan)
              text_format_bytes(fetched, sizeof(fetched), plan_download_bytes(&daemon->plan)));
 }
 
+/* All that ever moves in a clone: what does not grow stands still. */
+static uint64_t count_moved(const struct clone_progress *progress)
+{
+    return progress->scan_bytes + progress->bytes_kept + progress->bytes_copied + progress->bytes_received +
+           progress->bytes_written + progress->bytes_verified;
+}
+
 static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
 {
+    struct daemon *daemon = owner;
+    struct status_waiting *waiting = &daemon->waiting;
+    uint64_t now_s = daemon_now_s();
     char wait[32];
 
+    /* Others may wait already. The last answer says most, and the first to try again ends it. */
+    if (!waiting->kind)
+        *waiting = (struct status_waiting){.since_s = now_s, .until_s = UINT64_MAX};
+    waiting->kind = error->kind;
+    if (waiting->until_s <= now_s || now_s + wait_ms / 1000 < waiting->until_s)
+        waiting->until_s = now_s + wait_ms / 1000;
+    record_copy_text(waiting->why, sizeof(waiting->why), error->message);
+    daemon->waiting_moved = count_moved(clone_progress(daemon->clone));
     log_debug("tried again in %s: %s", text_format_duration(wait, sizeof(wait), wait_ms), error->message);
 }
 
@@ -202,6 +220,7 @@ static void on_done(void *owner, const struct error *done_error)
     daemon->progress = *clone_progress(daemon->clone);
     daemon->phase = NULL;
     daemon->stall_why[0] = 0;
+    daemon->waiting.kind = ERROR_NONE;
     event_del(daemon->progress_timer);
     if (!done_error && !planning) {
         uint8_t sha256[DIGEST_SHA256_SIZE];
@@ -250,6 +269,7 @@ static void reset_progress(struct daemon *daemon)
     daemon->begun_ms = daemon->rate_ms = daemon->moved_ms = daemon_now_ms();
     daemon->moved = 0;
     daemon->stall_why[0] = 0;
+    daemon->waiting.kind = ERROR_NONE;
 }
 
 void daemon_install_start(struct daemon *daemon, bool plan_only)
@@ -341,10 +361,11 @@ static void update_percent(struct daemon *daemon)
 static void watch_for_stall(struct daemon *daemon, uint64_t now_ms)
 {
     const struct clone_progress *progress = &daemon->progress;
-    uint64_t moved = progress->scan_bytes + progress->bytes_kept + progress->bytes_copied +
-                     progress->bytes_received + progress->bytes_written + progress->bytes_verified;
+    uint64_t moved = count_moved(progress);
     char waited[32];
 
+    if (moved != daemon->waiting_moved)
+        daemon->waiting.kind = ERROR_NONE;
     if (moved != daemon->moved) {
         daemon->moved = moved;
         daemon->moved_ms = now_ms;
@@ -354,12 +375,14 @@ static void watch_for_stall(struct daemon *daemon, uint64_t now_ms)
     if (now_ms - daemon->moved_ms < daemon->config->stall_timeout_ms)
         return;
     if (!daemon->stall_why[0])
-        log_warning("%s: nothing was read, written or received for %s",
+        log_warning("%s: nothing was read, written or received for %s%s%s",
                     daemon->phase ? daemon->phase : "installing",
-                    text_format_duration(waited, sizeof(waited), now_ms - daemon->moved_ms));
+                    text_format_duration(waited, sizeof(waited), now_ms - daemon->moved_ms),
+                    daemon->waiting.kind ? ": " : "", daemon->waiting.kind ? daemon->waiting.why : "");
     snprintf(daemon->stall_why, sizeof(daemon->stall_why),
-             "nothing was read, written or received for %s; the medium or the server does not answer",
-             text_format_duration(waited, sizeof(waited), now_ms - daemon->moved_ms));
+             "nothing was read, written or received for %s; %.400s",
+             text_format_duration(waited, sizeof(waited), now_ms - daemon->moved_ms),
+             daemon->waiting.kind ? daemon->waiting.why : "the medium or the server does not answer");
 }
 
 void daemon_install_tick(struct daemon *daemon)

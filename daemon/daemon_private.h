@@ -242,8 +242,10 @@ struct daemon {
     uint64_t begun_ms;
     double percent;
     uint64_t rate_bytes_per_s, rate_bytes, rate_ms;
-    uint64_t moved, moved_ms; /* the last change of anything, for the stall */
-    char stall_why[256];      /* "" = all is well */
+    uint64_t moved, moved_ms;      /* the last change of anything, for the stall */
+    char stall_why[512];           /* "" = all is well */
+    struct status_waiting waiting; /* of `kind` ERROR_NONE where nothing is waited for */
+    uint64_t waiting_moved;        /* what had moved by then */
 
     struct daemon_save save;
     struct daemon_boot boot_work;

@@ -107,6 +107,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .key_id = signature && signature->is_signed ? signature->key_id : NULL,
         .trusted_comment = signature ? signature->comment : NULL,
         .record = daemon->record,
+        .waiting = daemon->waiting.kind ? &daemon->waiting : NULL,
         .stall_why = *daemon->stall_why ? daemon->stall_why : NULL,
     };
     for (int i = 0; i < SLOT_COUNT; i++)

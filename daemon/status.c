@@ -113,6 +113,19 @@ static struct json_object *progress_json(const struct status_progress *progress)
     return object;
 }
 
+static struct json_object *waiting_json(const struct status_waiting *waiting)
+{
+    if (!waiting)
+        return NULL;
+
+    struct json_object *object = json_object_new_object();
+    add_time(object, "since", waiting->since_s);
+    add_time(object, "until", waiting->until_s);
+    json_add_string(object, "kind", error_kind_name(waiting->kind));
+    add_text(object, "why", waiting->why);
+    return object;
+}
+
 static struct json_object *update_json(const struct status_snapshot *snapshot)
 {
     struct json_object *object = json_object_new_object();
@@ -126,6 +139,7 @@ static struct json_object *update_json(const struct status_snapshot *snapshot)
     add_text(object, "signed_by", snapshot->key_id);
     add_text(object, "trusted_comment", snapshot->trusted_comment);
     json_object_object_add(object, "progress", progress_json(&snapshot->progress));
+    json_object_object_add(object, "waiting", waiting_json(snapshot->waiting));
     return object;
 }
 
@@ -284,6 +298,9 @@ char *status_metrics(const struct status_snapshot *snapshot)
                last && last->result == RECORD_RESULT_INSTALLED);
     put_number(stream, "last_update_downloaded_bytes", "gauge", "What the last update downloaded.",
                last ? last->bytes_downloaded : 0);
+    put_number(stream, "update_waiting", "gauge",
+               "1 while nothing of an update arrives and a request waits to be tried again.",
+               snapshot->waiting != NULL);
     put_number(stream, "medium_stalled", "gauge", "1 while reading or writing a slot does not return.",
                snapshot->stall_why != NULL);
     fclose(stream);
@@ -364,6 +381,8 @@ char *status_sentence(char *ret_text, size_t size, const struct status_snapshot 
         text[0] = 0;
         break;
     }
+    if (snapshot->waiting)
+        snprintf(text, sizeof(text), "Waiting: %.400s", snapshot->waiting->why);
     if (snapshot->stall_why)
         snprintf(text, sizeof(text), "Stalled: %.400s", snapshot->stall_why);
     record_copy_text(ret_text, size, text);

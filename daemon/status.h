@@ -37,6 +37,13 @@ struct status_progress {
     uint64_t retries;
 };
 
+/* Nothing arrives, and why; a request is tried again. */
+struct status_waiting {
+    uint64_t since_s, until_s; /* Unix time: since nothing arrived, and of the next try */
+    enum error_kind kind;      /* ERROR_NONE = nothing is waited for */
+    char why[RECORD_TEXT_SIZE];
+};
+
 struct status_snapshot {
     const char *daemon_version;
     int pid;
@@ -54,7 +61,8 @@ struct status_snapshot {
     const struct record_release *update; /* what is offered; NULL = nothing known */
     uint64_t update_size_bytes;
     struct status_progress progress;
-    uint64_t next_check_s; /* Unix time, 0 = not set */
+    const struct status_waiting *waiting; /* NULL = nothing is waited for */
+    uint64_t next_check_s;                /* Unix time, 0 = not set */
     const char *next_check_why;
     bool signature_required;
     size_t key_count;

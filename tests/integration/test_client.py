@@ -144,6 +144,21 @@ def test_status_speaks_on_a_terminal():
 
 
 @sanitized
+def test_what_a_transfer_waits_for_is_shown_on_a_terminal():
+    waits = installing(40.0)
+    waits["update"]["waiting"] = {"since": "2026-01-02T00:00:00Z", "until": "2026-01-02T00:00:30Z", "kind": "remote",
+                                  "why": "the server answered 503 Service Unavailable"}
+    for verb in ("status", "why"):
+        with serving(answer(waits)) as (path, _):
+            code, drawn = on_terminal(verb, "--socket", path)
+            assert code == 0 and "the server answered 503" in drawn and "2026-01-02T00:00:30Z" in drawn
+    with serving(stream(installing(40.0), waits, waits, installing(41.0), status(state="idle", blocked_by=[]))) as (path, _):
+        code, drawn = on_terminal("watch", "--until", "idle", "--socket", path)
+        assert code == 0 and drawn.count("the server answered 503") == 1
+        assert "\rwaiting " in drawn and "\rtransferring " in drawn
+
+
+@sanitized
 @pytest.mark.parametrize("verb", [["status"], ["status", "--json"], ["why"], ["history"], ["watch", "--until", "idle"],
                                   ["watch", "--json", "--until", "idle"], ["check"]])
 def test_hostile_text_does_not_steer_the_terminal(verb):

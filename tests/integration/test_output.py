@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import programs
+from evil_server import EvilServer
 from programs import moonsinter
 
 pytestmark = pytest.mark.sanitized
@@ -51,6 +52,16 @@ def test_a_clone_of_which_nobody_hears_is_made_and_no_success(nginx, small_relea
     result = shell(script, "clone", nginx.publish(image), folder / "out")
     assert (folder / "out").read_bytes() == content
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "standard output" in result.stderr, result
+
+
+@pytest.mark.parametrize("name", ["image", "image.json", "image.chunks"])
+def test_a_terminal_is_told_what_is_waited_for(small_release, folder, name):
+    image, content = small_release
+    with EvilServer(image.parent) as server:
+        server.behave(name, "503", times=1)
+        status, seen = on_a_terminal("clone", server.url("image"), folder / "out")
+    assert status == 0 and (folder / "out").read_bytes() == content
+    assert "503" in seen and "trying again in" in seen, seen
 
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&- 2>&-", "2>&-"])

@@ -1,5 +1,6 @@
 """What a server has not got now: what is waited for, for how long, what is said meanwhile and at the end."""
 import datetime
+import re
 import shutil
 
 import pytest
@@ -151,3 +152,33 @@ def test_a_failed_installation_is_no_failed_check(server, key, file_slots, make_
     status = daemon.wait(lambda status: status["last_error"] and status["last_check"]["next"], "it fails")
     assert status["last_check"]["result"] == "update" and status["last_update"]["result"] == "failed"
     assert "failed installation" in status["last_check"]["why"], status
+
+
+# --- why it waits, while it waits ---------------------------------------------------------------------------------
+
+FAULTS = {"busy": ("503", "remote", "503"), "no answer": ("reset-now", "network", "broke off")}
+
+
+@pytest.mark.parametrize("name", ["image", "image.chunks"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_transfer_that_waits_says_why(server, key, file_slots, make_daemon, fault, name):
+    behaviour, kind, words = FAULTS[fault]
+    publish(server, key)
+    server.behave(name, behaviour)
+    # So short that the stall is told of, too.
+    daemon = make_daemon(server.url("image?retry=2"), file_slots, Transfer={"StallTimeout": "1s"}).start()
+    status = daemon.wait(lambda status: status["update"]["waiting"], "it waits")
+    assert status["state"] == "installing" and status["last_error"] is None
+    waiting = status["update"]["waiting"]
+    assert waiting["kind"] == kind and words in waiting["why"]
+    assert waiting["since"] <= waiting["until"]
+    for verb in ("status", "why"):
+        told = moonsinter(verb, "--socket", daemon.socket, "--json")
+        assert waiting["kind"] in told.stdout
+    status = daemon.wait(lambda status: status.get("stalled"), "it stalls")
+    assert words in status["stalled"], "it blames the medium"
+    assert re.search(rf"nothing was read, written or received for .*{words}", daemon.log), daemon.log
+    assert "\nmoonsinter_update_waiting 1\n" in daemon.request("GET", "/metrics")[1]
+    server.behave(name, None)
+    status = daemon.wait(installed("1"), "installed")
+    assert status["update"]["waiting"] is None and status["last_error"] is None

@@ -98,6 +98,7 @@ static void test_every_key_is_there(void **state)
         "update/progress/eta_s",
         "update/progress/requests",
         "update/progress/retries",
+        "update/waiting",
         "last_check/time",
         "last_check/result",
         "last_check/next",
@@ -120,6 +121,31 @@ static void test_every_key_is_there(void **state)
     assert_null(at(block, "until"));
     assert_non_null(at(block, "why"));
     json_object_put(status);
+    free(fixture);
+}
+
+static void test_waiting(void **state)
+{
+    static const struct status_waiting waiting = {
+        .since_s = 1700000000, .until_s = 1700000030, .kind = ERROR_REMOTE, .why = "the server is busy"};
+    struct fixture *fixture = fixture_new();
+    char sentence[512];
+
+    struct json_object *status = status_json(&fixture->snapshot);
+    assert_null(at(status, "update/waiting"));
+    json_object_put(status);
+    fixture->snapshot.waiting = &waiting;
+    fixture->snapshot.state = UPDATE_STATE_INSTALLING;
+    status = status_json(&fixture->snapshot);
+    assert_string_equal(json_object_get_string(at(status, "update/waiting/since")), "2023-11-14T22:13:20Z");
+    assert_string_equal(json_object_get_string(at(status, "update/waiting/until")), "2023-11-14T22:13:50Z");
+    assert_string_equal(json_object_get_string(at(status, "update/waiting/kind")), "remote");
+    assert_string_equal(json_object_get_string(at(status, "update/waiting/why")), "the server is busy");
+    json_object_put(status);
+    assert_non_null(
+        strstr(status_sentence(sentence, sizeof(sentence), &fixture->snapshot), "the server is busy"));
+    CLEANUP_FREE char *metrics = status_metrics(&fixture->snapshot);
+    assert_non_null(strstr(metrics, "\nmoonsinter_update_waiting 1\n"));
     free(fixture);
 }
 
@@ -208,9 +234,8 @@ static void test_sentence_in_every_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_key_is_there),
-        cmocka_unit_test(test_last_update_and_error),
-        cmocka_unit_test(test_metrics_are_well_formed),
+        cmocka_unit_test(test_every_key_is_there),      cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_last_update_and_error),   cmocka_unit_test(test_metrics_are_well_formed),
         cmocka_unit_test(test_sentence_in_every_state),
     };
 
