@@ -68,6 +68,8 @@ struct daemon_save {
     size_t manifest_size;
     char *signature_path, *signature_text; /* of the manifest; text NULL = it has none */
     size_t signature_size;
+    char *demand_path; /* the file that says once more that signatures are demanded */
+    bool demands_signatures;
     bool failed;
     struct error error;
     bool complained; /* once in a row is enough */

@@ -24,6 +24,24 @@ static bool save_signature(struct daemon_save *save)
     return true;
 }
 
+/* Whether it is there; one that cannot be looked at may be. */
+static bool may_exist(const char *path)
+{
+    return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+/* That signatures are demanded from now on is told by the record, and once more beside it: whatever becomes
+ * of one of the two, the other one is there, at the next start and at the one after. */
+static bool save_demand(struct daemon_save *save)
+{
+    static const char text[] =
+        "A signed release was accepted here, so signatures are demanded from then on.\n";
+
+    if (!save->demands_signatures || access(save->demand_path, F_OK) == 0)
+        return true;
+    return file_replace(save->demand_path, text, strlen(text), 0644, &save->error);
+}
+
 /* On a thread. The manifest first: a record that names a manifest which is not there only costs one more
  * request, but it would be asked for conditionally and never come. */
 static void save_run(struct pool_job *job)
@@ -31,6 +49,7 @@ static void save_run(struct pool_job *job)
     struct daemon_save *save = container_of(job, struct daemon_save, job);
 
     save->failed =
+        !save_demand(save) ||
         (save->manifest_text &&
          (!file_replace(save->manifest_path, save->manifest_text, save->manifest_size, 0644, &save->error) ||
           !save_signature(save))) ||
@@ -54,6 +73,7 @@ static void save_submit(struct daemon *daemon)
     save->dirty = false;
     save->then_covered = save->then != NULL;
     save->record_text = record_format(daemon->record);
+    save->demands_signatures = daemon->record->signed_accepted;
     if (save->manifest_dirty && daemon->release) {
         const struct release *release = daemon->release;
         save->manifest_dirty = false;
@@ -152,6 +172,34 @@ static bool lock_folder(struct daemon *daemon, struct error *error)
     return error_set_errno(error, errno, "cannot lock StateDirectory=%s", path);
 }
 
+/* A record that is lost is said, at every start until there is another one. */
+static void note_loss(struct daemon *daemon, const char *complaint)
+{
+    struct error loss;
+
+    log_error("%s", complaint);
+    error_set(&loss, ERROR_FORMAT, "%s", complaint);
+    record_set_error(daemon->record, &loss, daemon_now_s());
+}
+
+/* Trust must not go with one file, whichever that is: what was kept signed was accepted by a key, too. Asked
+ * at each start, for the one that set a broken record aside may have ended before it saved anything. */
+static void load_demand(struct daemon *daemon, bool had_record)
+{
+    struct daemon_save *save = &daemon->save;
+    CLEANUP_FREE char *aside = alloc_printf("%s.bad", save->record_path);
+    bool demanded = may_exist(save->demand_path) || may_exist(save->signature_path);
+
+    daemon->record->signed_accepted = daemon->record->signed_accepted || demanded;
+    if (!had_record && (demanded || may_exist(save->manifest_path) || may_exist(aside))) {
+        CLEANUP_FREE char *complaint = alloc_printf(
+            "%s is not there, although moonsinterd ran with this folder before; the serial floor and the "
+            "failed releases it held are forgotten",
+            save->record_path);
+        note_loss(daemon, complaint);
+    }
+}
+
 bool daemon_save_init(struct daemon *daemon, struct error *error)
 {
     struct daemon_save *save = &daemon->save;
@@ -168,17 +216,14 @@ bool daemon_save_init(struct daemon *daemon, struct error *error)
     save->record_path = alloc_printf("%s/record.json", daemon->fixed->state_directory);
     save->manifest_path = alloc_printf("%s/manifest.json", daemon->fixed->state_directory);
     save->signature_path = alloc_printf("%s.minisig", save->manifest_path);
+    save->demand_path = alloc_printf("%s/signatures-demanded", daemon->fixed->state_directory);
     daemon->record = alloc_zeroed(sizeof(*daemon->record));
+    bool had_record = may_exist(save->record_path);
     if (!record_load(save->record_path, daemon->record, &complaint, error))
         return false;
-    if (complaint) {
-        struct error loss;
-        log_error("%s", complaint);
-        error_set(&loss, ERROR_FORMAT, "%s", complaint);
-        record_set_error(daemon->record, &loss, daemon_now_s());
-        /* Trust must not go with it: what was kept signed was accepted by a key. */
-        daemon->record->signed_accepted = access(save->signature_path, F_OK) == 0;
-    }
+    if (complaint)
+        note_loss(daemon, complaint);
+    load_demand(daemon, had_record);
     return true;
 }
 
@@ -190,6 +235,7 @@ void daemon_save_finish(struct daemon *daemon)
     free(daemon->save.manifest_path);
     free(daemon->save.signature_text);
     free(daemon->save.signature_path);
+    free(daemon->save.demand_path);
     free(daemon->record);
     if (daemon->save.folder)
         closedir(daemon->save.folder);

@@ -111,7 +111,8 @@ struct record_manifest {
 struct record {
     bool has_floor;
     uint64_t floor_serial;
-    bool signed_accepted; /* a signed release was: signatures are demanded from then on */
+    bool signed_accepted; /* a signed release was: signatures are demanded from then on; daemon_save.c keeps
+                             it beside the record, too */
     uint64_t floor_s;     /* Unix time before which it cannot be: signed and accepted; 0 = not known */
     struct record_slot slots[SLOT_COUNT];
     struct record_trial trial;

@@ -408,6 +408,32 @@ def test_the_manifest_kept_from_before(scene):
     scene.assert_old_slot_boots(scene.daemon.status())
 
 
+@pytest.mark.parametrize("lost", ["damaged", "missing"])
+def test_a_record_that_is_lost_and_a_start_that_fails(scene, lost):
+    """The release that runs brings no key, and the start after the loss ends before it saved anything."""
+    scene.start()
+    assert scene.daemon.stop() == 0
+    (scene.trusted / "publisher.pub").unlink()
+    state = scene.daemon.folder / "state"
+    if lost == "damaged":
+        (state / "record.json").write_bytes(b"\0" + (state / "record.json").read_bytes()[1:])
+    else:
+        (state / "record.json").unlink()
+    selection = next(path for path in state.iterdir() if "boot" in path.name)
+    good = selection.read_bytes()
+    selection.write_bytes(b"unreadable")
+    scene.daemon.start(wait=False)
+    assert scene.daemon.process.wait(60) != 0
+    selection.write_bytes(good)
+    scene.release(NEW, "1", 1)
+    scene.file(".json.minisig").unlink()
+    scene.daemon.start()
+    status = scene.daemon.wait(lambda status: status["last_error"] and status["last_error"]["kind"] == "refused", "it is refused")
+    assert status["trust"]["signature_required"] and "no key is trusted here" in status["last_error"]["message"]
+    assert scene.daemon.log.count("record.json") >= 2, "the loss is said at each start"
+    scene.assert_old_slot_boots(status)
+
+
 def test_a_redirect_to_plain_http(scene, folder):
     authority = Authority(folder / "authority")
     scene.start()

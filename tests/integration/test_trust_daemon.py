@@ -1,6 +1,9 @@
 """moonsinterd: whom it trusts, that trust does not fail open, and that time does not go back."""
+import contextlib
 import os
+import pathlib
 import shutil
+import signal
 import time
 
 import pytest
@@ -9,7 +12,7 @@ import images
 from evil_server import EvilServer
 from fleet import Authority
 from keys import Key
-from programs import moonsinter
+from programs import PATIENCE, SANITIZED, moonsinter, wait_until
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
@@ -104,6 +107,80 @@ def test_trust_does_not_fail_open(nginx, folder, release, key, keys_folder, file
     daemon.start()
     daemon.wait(lambda status: status["slots"]["a"]["version"] == "2", "it is installed")
     assert "RequireSignature=no" in daemon.status()["trust"]["why"]
+
+
+STATE_FILES = "record.json", "record.json.bad", "manifest.json", "manifest.json.minisig", "signatures-demanded"
+
+
+def injured_states_of(folder, kept):
+    """Copies of a state folder of which one file is gone or damaged."""
+    for name in STATE_FILES:
+        for how in ("gone", "damaged"):
+            state = folder.with_name(f"state-{kept}-{name}-{how}")
+            shutil.copytree(folder, state)
+            if how == "gone":
+                (state / name).unlink(missing_ok=True)
+            else:
+                (state / name).write_bytes(b"\0damaged")
+            yield state
+
+
+def start_until(daemon, state, fault):
+    """A start during which the N-th call that touches a file of the state folder ends in `fault`, then an end in order.
+    Returns whether there was an N-th call."""
+    paths = [option for name in STATE_FILES for file in (name, f"{name}.new") for option in ("-P", state / file)]
+    trace = state.with_name("trace")
+    pathlib.Path(daemon.socket).unlink(missing_ok=True)
+    daemon.start(wait=False, prefix=["strace", "-f", "-qq", "-o", str(trace), *map(str, paths), "-e", f"inject={fault}"])
+    wait_until(lambda: daemon.process.poll() is not None or os.path.exists(daemon.socket), "it ends or listens")
+    # strace hands no SIGTERM on; its one child is the daemon.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+        os.kill(int(pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()[0]), signal.SIGTERM)
+    daemon.process.wait(20 * PATIENCE)
+    daemon.process = None
+    return "INJECTED" in trace.read_text() or "killed by SIGKILL" in trace.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SANITIZED, reason="strace and the leak sanitizer do not go together")
+def test_trust_outlives_any_one_file(nginx, release, keys_folder, file_slots, make_daemon):
+    """Rule 9, whatever becomes of one file of the state folder, and at whatever moment a start ends after that."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    file_slots[0].write_bytes(ONE)
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="check", Trust={"Keys": keys_folder}).start()
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
+    assert daemon.stop() == 0
+    for file in keys_folder.iterdir():
+        file.unlink()
+    # Once, somebody switched it off, and took what was not signed: no signature is kept that could speak for it.
+    for kept in ("signed", "unsigned"):
+        if kept == "unsigned":
+            daemon.settings["Trust"]["RequireSignature"] = "no"
+            nginx.publish(make_release(release.parent, ONE, version="1 anew", serial=2))
+            daemon.settings["Storage"]["StateDirectory"] = daemon.folder / "state"
+            daemon.write_config()
+            daemon.start()
+            daemon.wait(lambda status: not (daemon.folder / "state" / "manifest.json.minisig").exists(), "it is taken")
+            assert daemon.stop() == 0
+            del daemon.settings["Trust"]["RequireSignature"]
+        faults = [f"all:{fault}:when={{}}" for fault in (["signal=KILL", "error=EIO"] if kept == "signed" else ["signal=KILL"])]
+        whole = daemon.folder / "state"
+        (whole / "record.json.bad").touch()
+        for injured in injured_states_of(whole, kept):
+            for fault in faults:
+                for step in range(1, 100):
+                    state = daemon.folder / "state-under-test"
+                    shutil.rmtree(state, ignore_errors=True)
+                    shutil.copytree(injured, state)
+                    daemon.settings["Storage"]["StateDirectory"] = state
+                    daemon.write_config()
+                    met = start_until(daemon, state, fault.format(step))
+                    daemon.start()
+                    assert daemon.status()["trust"]["signature_required"], f"{injured.name}, {fault.format(step)}"
+                    daemon.kill()
+                    if not met:
+                        break
 
 
 def test_a_signature_that_nobody_demands(nginx, folder, release, keys_folder, file_slots, make_daemon):
