@@ -58,16 +58,6 @@ void daemon_arm_timer(struct event *timer, uint64_t delay_ms)
 
 /* --- signals and timers --- */
 
-static void on_poll(evutil_socket_t fd, short events, void *owner)
-{
-    struct daemon *daemon = owner;
-    uint64_t expirations;
-
-    if (read(fd, &expirations, sizeof(expirations)) != sizeof(expirations))
-        return;
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_POLL_DUE}, NULL);
-}
-
 static void on_stop_timer(evutil_socket_t fd, short events, void *owner)
 {
     log_error("leaving although a job on the medium does not return");
@@ -155,11 +145,8 @@ static bool open_loop(struct daemon *daemon, struct error *error)
         daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].handle, daemon);
         event_add(daemon->signals[i], NULL);
     }
-    daemon->poll_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (daemon->poll_fd < 0)
-        return error_set_errno(error, errno, "the timer of the next check cannot be made");
-    daemon->poll_event = event_new(daemon->base, daemon->poll_fd, EV_READ | EV_PERSIST, on_poll, daemon);
-    event_add(daemon->poll_event, NULL);
+    if (!daemon_poll_init(daemon, error))
+        return false;
     daemon->progress_timer = evtimer_new(daemon->base, on_progress_timer, daemon);
     daemon->status_timer = evtimer_new(daemon->base, on_status_timer, daemon);
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
@@ -229,7 +216,7 @@ bool daemon_new(const struct config_request *request, struct config *config, str
 
     daemon->request = request;
     daemon->config = daemon->fixed = config;
-    daemon->poll_fd = -1;
+    daemon->poll_fd = daemon->clock_fd = -1;
     daemon->started_s = daemon->since_s = daemon_now_s();
     daemon->target = SLOT_NONE;
     daemon->has_result = true;
@@ -287,7 +274,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon_save_finish(daemon);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         free_event(daemon->signals[i]);
-    free_event(daemon->poll_event);
+    daemon_poll_finish(daemon);
     free_event(daemon->progress_timer);
     free_event(daemon->status_timer);
     free_event(daemon->watchdog_timer);
@@ -299,8 +286,6 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->stall_timer);
     free_event(daemon->save_timer);
     free_event(daemon->settle_event);
-    if (daemon->poll_fd >= 0)
-        close(daemon->poll_fd);
     if (daemon->base)
         event_base_free(daemon->base);
     config_free(daemon->config_next);

@@ -399,6 +399,7 @@ void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
 {
     static const struct update_event nothing_holds = {.kind = UPDATE_EVENT_JUDGED_FREE};
     enum slot holder = daemon->release ? find_holder(daemon) : SLOT_NONE;
+    bool was_held = daemon->update.state == UPDATE_STATE_HELD;
     struct policy_input input;
 
     /* Which slot runs is not known, and why is said already. */
@@ -423,6 +424,7 @@ void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
     }
     if (daemon->install_verdict.count) {
         post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false, false);
+        daemon_follow_hold(daemon);
         return;
     }
     if (holder != SLOT_NONE) {
@@ -430,6 +432,21 @@ void daemon_check_judge_anew(struct daemon *daemon, bool may_look)
         return;
     }
     daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
-    if (may_look)
+    /* Where nothing held it before, it waits for its time: after a failure, say. */
+    if (may_look && was_held)
         daemon_look_at_once(daemon, false);
+}
+
+void daemon_check_clock_was_set(struct daemon *daemon)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    enum update_state state = daemon->update.state;
+
+    if (!daemon->release || (state != UPDATE_STATE_IDLE && state != UPDATE_STATE_HELD))
+        return;
+    /* What no rule found was found by trying (a target in use, say), and ends likewise. */
+    for (size_t i = 0; i < verdict->count; i++)
+        if (verdict->blocks[i].elsewhere)
+            return;
+    daemon_check_judge_anew(daemon, true);
 }

@@ -10,6 +10,7 @@
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
  *   daemon_offer.c    the release that the server offers, and what is kept of it
+ *   daemon_poll.c     when the server is asked next
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
  *   daemon_save.c     the record on the medium
@@ -43,6 +44,7 @@
 #include "daemon/policy.h"
 #include "daemon/process.h"
 #include "daemon/record.h"
+#include "daemon/route_watch.h"
 #include "daemon/schedule.h"
 #include "daemon/slots.h"
 #include "daemon/status.h"
@@ -198,6 +200,12 @@ struct daemon {
     uint64_t retry_after_ms;
     int poll_fd; /* timerfd of CLOCK_BOOTTIME: libevent's timers stand still while the machine sleeps */
     struct event *poll_event;
+    int clock_fd; /* timerfd that tells when the clock is set */
+    struct event *clock_event;
+    struct route_watch *routes; /* NULL where the kernel does not tell */
+    struct event *wake_timer;
+    bool woken;                   /* a route or the clock came since the last look began */
+    enum error_kind failure_kind; /* of what failed last */
     struct event *progress_timer;
     struct event *status_timer;
     struct event *watchdog_timer;
@@ -285,17 +293,6 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
 /* Posts the verdict on the running slot once more. */
 void daemon_post_verdict(struct daemon *daemon);
 
-/* Sets the timer of the next check, by what became of the last one. */
-void daemon_arm_poll(struct daemon *daemon);
-
-/* Interval= or RandomizedDelay= is another one: the next check comes earlier where that says so, never later.
- */
-void daemon_set_interval(struct daemon *daemon);
-
-/* The next check is due at once; where no timer is set, as soon as one is. `anew`: it is asked for in another
- * way than before, so what failed, or what the server asked for, counts no more. Else Retry-After stands. */
-void daemon_look_at_once(struct daemon *daemon, bool anew);
-
 /* daemon.c */
 
 /* CLOCK_BOOTTIME in milliseconds. */
@@ -309,6 +306,29 @@ void daemon_watch_jobs(struct daemon *daemon);
 
 /* One-shot timers. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
+
+/* daemon_poll.c */
+
+/* The timer, and what wakes it before its time. */
+bool daemon_poll_init(struct daemon *daemon, struct error *error);
+void daemon_poll_finish(struct daemon *daemon);
+
+/* Sets the timer of the next check, by what became of the last one. */
+void daemon_arm_poll(struct daemon *daemon);
+
+/* Interval= or RandomizedDelay= is another one: the next check comes earlier where that says so, never later.
+ */
+void daemon_set_interval(struct daemon *daemon);
+
+/* The next check is due at once; where no timer is set, as soon as one is. `anew`: it is asked for in another
+ * way than before, so what failed, or what the server asked for, counts no more. Else Retry-After stands. */
+void daemon_look_at_once(struct daemon *daemon, bool anew);
+
+/* No check until it is armed again. */
+void daemon_disarm_poll(struct daemon *daemon);
+
+/* What holds the release ends at another time than before: it is looked for then. */
+void daemon_follow_hold(struct daemon *daemon);
 
 /* daemon_trust.c */
 
@@ -444,6 +464,9 @@ void daemon_check_judge(struct daemon *daemon, bool planned);
  * settings, the running slot, what is remembered against it. Whatever was said of it before stands no more.
  * With `may_look` the server is asked at once where nothing holds it any longer. */
 void daemon_check_judge_anew(struct daemon *daemon, bool may_look);
+
+/* Another time of day: judges anew what goes by it. */
+void daemon_check_clock_was_set(struct daemon *daemon);
 
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);

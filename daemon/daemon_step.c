@@ -2,102 +2,11 @@
 #include "daemon/daemon_private.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/timerfd.h>
 
 #include "common/base/log.h"
 
 enum { TRIAL_RETRY_MS = 30 * 1000 };
-
-/* --- the timer of the next check --- */
-
-static void set_poll_timer(struct daemon *daemon, uint64_t at_ms)
-{
-    /* All zeroes disarm; a moment that has passed fires at once. */
-    struct itimerspec when = {
-        .it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000 * 1000000)},
-    };
-
-    if (timerfd_settime(daemon->poll_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
-        log_error("the timer of the next check cannot be set: %s", strerror(errno));
-}
-
-/* Milliseconds until the first of what holds the release ends by itself; ages where nothing does. */
-static uint64_t release_hold_ms(const struct daemon *daemon)
-{
-    const struct policy_verdict *verdict = &daemon->install_verdict;
-    uint64_t now_s = daemon_now_s(), wait_s = UINT64_MAX / 2000;
-
-    for (size_t i = 0; i < verdict->count; i++)
-        if (verdict->blocks[i].until_s > now_s && verdict->blocks[i].until_s - now_s < wait_s)
-            wait_s = verdict->blocks[i].until_s - now_s;
-    return wait_s * 1000;
-}
-
-/* Of all 32 bits. */
-static uint32_t draw_random(uint64_t now_ms)
-{
-    uint32_t random = 0;
-
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-        random = (uint32_t)now_ms * 2654435761u;
-    return random;
-}
-static void show_next(struct daemon *daemon, uint64_t now_ms)
-{
-    daemon->next_s =
-        daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
-    set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
-}
-void daemon_arm_poll(struct daemon *daemon)
-{
-    uint64_t now_ms = daemon_now_ms();
-
-    /* Without anything new to schedule by, what was planned stands; where that has passed, it was not made
-     * use of. */
-    if (daemon->has_result || daemon->next.at_ms <= now_ms) {
-        schedule_plan(&daemon->schedule, daemon->schedule_result, now_ms, daemon->retry_after_ms,
-                      draw_random(now_ms), &daemon->next);
-        schedule_bring_forward(&daemon->next, now_ms, now_ms + release_hold_ms(daemon));
-        daemon->has_result = false;
-        daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
-        daemon->retry_after_ms = 0;
-        log_info("next check %s", daemon->next.sentence);
-    }
-    show_next(daemon, now_ms);
-}
-
-void daemon_set_interval(struct daemon *daemon)
-{
-    uint64_t now_ms = daemon_now_ms();
-
-    schedule_set(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
-    if (!daemon->next_s || !schedule_shorten(&daemon->schedule, &daemon->next, now_ms, draw_random(now_ms)))
-        return;
-    log_info("next check %s", daemon->next.sentence);
-    show_next(daemon, now_ms);
-}
-
-void daemon_look_at_once(struct daemon *daemon, bool anew)
-{
-    if (!anew && (!daemon->next_s || daemon->next.why == SCHEDULE_WHY_RETRY_AFTER))
-        return;
-    if (anew)
-        schedule_init(&daemon->schedule, daemon->config->interval_ms, daemon->config->randomized_delay_ms);
-    daemon->has_result = true;
-    daemon->schedule_result = SCHEDULE_RESULT_CHANGED;
-    daemon->retry_after_ms = 0;
-    if (daemon->next_s)
-        daemon_arm_poll(daemon);
-}
-
-static void disarm_poll(struct daemon *daemon)
-{
-    daemon->next_s = 0;
-    set_poll_timer(daemon, 0);
-}
 
 /* --- orders --- */
 
@@ -120,6 +29,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
 {
     switch (order) {
     case UPDATE_ORDER_CHECK:
+        daemon->woken = false;
         daemon->cancelled = daemon->over_budget = false;
         daemon_check_start(daemon);
         return;
@@ -165,7 +75,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_arm_poll(daemon);
         return;
     case UPDATE_ORDER_DISARM_TIMER:
-        disarm_poll(daemon);
+        daemon_disarm_poll(daemon);
         return;
     case UPDATE_ORDER_SAVE_RECORD:
         daemon_save_start(daemon);
@@ -238,6 +148,7 @@ void daemon_post(struct daemon *daemon, const struct update_event *event, const 
 
 void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error)
 {
+    daemon->failure_kind = error->kind;
     if (error->kind == ERROR_CANCELLED) {
         log_notice("%s", error->message);
     } else {

@@ -350,6 +350,7 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
     struct policy_block *block = &verdict->blocks[verdict->count++];
     memset(block, 0, sizeof(*block));
     block->what = what;
+    block->elsewhere = true;
     snprintf(block->why, sizeof(block->why), "%s", why);
 }
 

@@ -75,6 +75,7 @@ struct policy_block {
     const char *what; /* static, kebab-case: "mode", "compatible", ... */
     bool refuses;     /* the release itself is not acceptable, and waiting does not change that */
     char why[480];    /* a sentence */
+    bool elsewhere;   /* not by a rule: policy_add_block() */
     uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
 };
 

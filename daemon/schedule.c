@@ -14,6 +14,11 @@ enum {
     INSTALL_FIRST_MS = 60 * 1000,
     INSTALL_FLOOR_MS = 10 * 1000,
     INSTALL_MAX_MS = 6 * 60 * 60 * 1000,
+    /* Devices behind one router get their route back together. */
+    WAKE_SPREAD_MS = 50 * 1000,
+    WAKE_GAP_MS = 5 * 60 * 1000,
+    /* The first address comes before the name server does, and both before the proxy. */
+    WAKE_BURST = 4,
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -31,6 +36,7 @@ void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t ran
     schedule->check.failures = 0;
     schedule->install.failures = 0;
     schedule->overtaken.failures = 0;
+    schedule->woken_until_ms = 0;
     schedule_set(schedule, interval_ms, random_delay_ms);
 }
 
@@ -118,6 +124,25 @@ bool schedule_shorten(const struct schedule *schedule, struct schedule_next *nex
     return true;
 }
 
+bool schedule_wake(struct schedule *schedule, struct schedule_next *next, uint64_t now_ms, uint32_t random)
+{
+    uint64_t gap_ms = min_u64(WAKE_GAP_MS, schedule->interval_ms), burst_ms = (WAKE_BURST - 1) * gap_ms;
+    uint64_t free_ms = schedule->woken_until_ms > burst_ms ? schedule->woken_until_ms - burst_ms : 0;
+    uint64_t at_ms =
+        max_u64(now_ms, free_ms) + scale_random(min_u64(WAKE_SPREAD_MS, schedule->interval_ms), random);
+    char wait[32];
+
+    if (!next->may_wake || at_ms >= next->at_ms)
+        return false;
+    schedule->woken_until_ms = max_u64(schedule->woken_until_ms, now_ms) + gap_ms;
+    next->at_ms = at_ms;
+    next->why = SCHEDULE_WHY_WOKEN;
+    next->may_wake = false;
+    snprintf(next->sentence, sizeof(next->sentence), "in %s, for a route or the clock came",
+             text_format_duration(wait, sizeof(wait), at_ms - now_ms));
+    return true;
+}
+
 void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_t at_ms)
 {
     char wait[32];
@@ -135,6 +160,7 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
 {
     uint64_t wait_ms = scale_random(schedule->random_delay_ms, random);
 
+    ret_next->may_wake = false;
     switch (result) {
     case SCHEDULE_RESULT_STARTED:
         ret_next->at_ms = now_ms + wait_ms;
@@ -166,6 +192,7 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
     case SCHEDULE_RESULT_CHECK_FAILED:
         back_off(&schedule->check, min_u64(CHECK_FLOOR_MS, schedule->check.first_ms), now_ms, retry_after_ms,
                  random, "check", 0, ret_next);
+        ret_next->may_wake = ret_next->why == SCHEDULE_WHY_BACKOFF;
         return;
     case SCHEDULE_RESULT_INSTALL_FAILED:
         backoff_reset(&schedule->check);

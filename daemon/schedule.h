@@ -26,6 +26,7 @@ enum schedule_why {
     SCHEDULE_WHY_START,
     SCHEDULE_WHY_SECOND_TRY,
     SCHEDULE_WHY_CHANGED,
+    SCHEDULE_WHY_WOKEN,
     SCHEDULE_WHY_INTERVAL,
     SCHEDULE_WHY_BACKOFF,
     SCHEDULE_WHY_RETRY_AFTER,
@@ -38,11 +39,13 @@ struct schedule {
     struct backoff check;
     struct backoff install;
     struct backoff overtaken; /* installations, too */
+    uint64_t woken_until_ms;  /* CLOCK_BOOTTIME: when all looks that were brought forward are paid for */
 };
 
 struct schedule_next {
     uint64_t at_ms; /* CLOCK_BOOTTIME */
     enum schedule_why why;
+    bool may_wake; /* what failed may go as soon as there is a route, or a clock that is right */
     char sentence[128];
 };
 
@@ -60,6 +63,11 @@ bool schedule_shorten(const struct schedule *schedule, struct schedule_next *nex
 /* Looks at `at_ms` already where that is before what the interval says: what holds the release ends then. A
  * wait that the server asked for, or that failures make longer, stands. */
 void schedule_bring_forward(struct schedule_next *next, uint64_t now_ms, uint64_t at_ms);
+
+/* A route or the clock came: where the next look waits after a failure that may be over now, it comes within
+ * the next minute, `random` of it. A few times in a row, then once in an interval (5 minutes at most): a
+ * route that flaps must not turn this device into a burden. Returns whether it moved. */
+bool schedule_wake(struct schedule *schedule, struct schedule_next *next, uint64_t now_ms, uint32_t random);
 
 /* Counts `result` and says when the next check is due. retry_after_ms is the server's wish, 0 = none; it is
  * obeyed also where the server answered. `random` is uniform over all 32 bits. */

@@ -131,6 +131,86 @@ static void test_changed_settings_are_tried_at_once(void **state)
     assert_int_equal(next.why, SCHEDULE_WHY_CHANGED);
 }
 
+/* After so many failures that the next look is about an hour away. */
+static void fail_for_a_night(struct schedule *schedule, uint64_t now_ms, struct schedule_next *next)
+{
+    for (int i = 0; i < 100; i++)
+        schedule_plan(schedule, SCHEDULE_RESULT_CHECK_FAILED, now_ms, 0, UINT32_MAX, next);
+}
+
+static void test_a_route_ends_the_wait_within_a_minute(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    fail_for_a_night(&schedule, 1000, &next);
+    assert_true(next.at_ms > 50 * MINUTE_MS);
+    assert_true(schedule_wake(&schedule, &next, 1000, UINT32_MAX));
+    assert_true(next.at_ms > 1000 && next.at_ms < 1000 + MINUTE_MS);
+    assert_int_equal(next.why, SCHEDULE_WHY_WOKEN);
+    /* It is on its way already. */
+    assert_false(schedule_wake(&schedule, &next, 1000, 0));
+
+    /* Each device at its own moment, and none sooner than one that looks every second looks anyway. */
+    fail_for_a_night(&schedule, 1000, &next);
+    assert_true(schedule_wake(&schedule, &next, 1000, 0));
+    assert_int_equal(next.at_ms, 1000);
+    schedule_init(&schedule, 1000, 0);
+    fail_for_a_night(&schedule, 1000, &next);
+    assert_true(schedule_wake(&schedule, &next, 1000, UINT32_MAX));
+    assert_true(next.at_ms <= 2000);
+}
+
+static void test_only_a_failure_is_woken(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next;
+
+    schedule_init(&schedule, 60 * MINUTE_MS, 0);
+    schedule_plan(&schedule, SCHEDULE_RESULT_ANSWERED, 1000, 0, 0, &next);
+    assert_false(schedule_wake(&schedule, &next, 1000, 0));
+    schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 1000, 30 * MINUTE_MS, 0, &next);
+    assert_int_equal(next.why, SCHEDULE_WHY_RETRY_AFTER);
+    assert_false(schedule_wake(&schedule, &next, 1000, 0));
+    for (int i = 0; i < 20; i++)
+        schedule_plan(&schedule, SCHEDULE_RESULT_INSTALL_FAILED, 1000, 0, UINT32_MAX, &next);
+    assert_false(schedule_wake(&schedule, &next, 1000, 0));
+    /* Unless the caller knows that the network was at fault. */
+    next.may_wake = true;
+    assert_true(schedule_wake(&schedule, &next, 1000, 0));
+    /* What is due sooner stays. */
+    schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, 1000, 0, 0, &next);
+    schedule_set(&schedule, 60 * MINUTE_MS, 0);
+    next.at_ms = 1001;
+    assert_false(schedule_wake(&schedule, &next, 1000, UINT32_MAX));
+}
+
+/* A cable with a loose contact, all night: every failing look is followed by another route. */
+static void test_a_route_that_flaps_is_bounded(void **state)
+{
+    struct schedule schedule;
+    struct schedule_next next;
+    unsigned looks = 0;
+    uint64_t now_ms = 1000, end_ms = now_ms + 8 * 60 * MINUTE_MS;
+
+    schedule_init(&schedule, 5 * MINUTE_MS, 0);
+    fail_for_a_night(&schedule, now_ms, &next);
+    while (now_ms < end_ms) {
+        schedule_wake(&schedule, &next, now_ms, 0);
+        now_ms = next.at_ms;
+        schedule_plan(&schedule, SCHEDULE_RESULT_CHECK_FAILED, now_ms, 0, UINT32_MAX, &next);
+        looks++;
+    }
+    /* A burst, and then no more than Interval= would have it. */
+    assert_true(looks <= 8 * 60 / 5 + 8);
+    /* And what comes after a quiet while is followed within a minute again. */
+    now_ms += 20 * MINUTE_MS;
+    fail_for_a_night(&schedule, now_ms, &next);
+    assert_true(schedule_wake(&schedule, &next, now_ms, UINT32_MAX));
+    assert_true(next.at_ms < now_ms + MINUTE_MS);
+}
+
 static void test_backoff_grows_and_ends(void **state)
 {
     struct schedule schedule;
@@ -218,6 +298,9 @@ int main(void)
         cmocka_unit_test(test_an_end_of_a_hold_brings_a_look_forward),
         cmocka_unit_test(test_a_new_interval_only_makes_it_earlier),
         cmocka_unit_test(test_changed_settings_are_tried_at_once),
+        cmocka_unit_test(test_a_route_ends_the_wait_within_a_minute),
+        cmocka_unit_test(test_only_a_failure_is_woken),
+        cmocka_unit_test(test_a_route_that_flaps_is_bounded),
         cmocka_unit_test(test_backoff_grows_and_ends),
         cmocka_unit_test(test_a_failed_check_obeys_the_server),
         cmocka_unit_test(test_installations_are_retried_far_less_often),
