@@ -7,11 +7,14 @@
 #include <unistd.h>
 
 #include "cli/argument.h"
+#include "cli/diff_output.h"
 #include "cli/diff_report.h"
 #include "cli/diff_scratch.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
+#include "cli/work.h"
+#include "common/base/file_status.h"
 #include "common/image/chunker.h"
 #include "common/image/manifest.h"
 
@@ -26,7 +29,8 @@ static const char help[] =
     "                      1K to 256K (default 32K)\n"
     "  --report FILE       publish NEW with a pack and patches against OLD in a temporary\n"
     "                      folder beside FILE, and write all that can be said of the\n"
-    "                      update into FILE, an HTML page\n"
+    "                      update into FILE, an HTML page; - is standard output, and has\n"
+    "                      the page alone\n"
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
@@ -88,11 +92,6 @@ static bool check_access(const char *path, struct error *error)
     return false;
 }
 
-static void show_progress(void *owner, uint64_t done, uint64_t total)
-{
-    meter_show(owner, done, total);
-}
-
 /* A double as the ancestor prints it, with 14 digits. */
 static void add_percentage(struct json_object *event, const char *name, double value)
 {
@@ -124,26 +123,87 @@ static void write_done(const struct diff_result *result)
     event_line_write(event);
 }
 
-/* All of the report: the page, and its figures as events. */
-static bool make_report(const char *verb, const struct arguments *arguments, struct meter *meter,
-                        struct diff_result *ret_result, struct error *error)
+/* Before the long work: NEW has to be what generate takes. */
+static bool check_new(const char *path, struct error *error)
+{
+    struct stat status;
+
+    if (file_status(path, &status) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(error, ERROR_REFUSED,
+                         "%s is no regular file, and a report publishes it; copy the image into one first",
+                         path);
+    return status.st_size > 0 ||
+           error_set(error, ERROR_REFUSED,
+                     "%s is empty, and no image of 0 bytes is published; there is nothing to report", path);
+}
+
+/* All of the report: the page, and its figures as events, where the page is not on standard output itself. */
+static int run_report(const char *verb, const struct arguments *arguments, struct meter *meter)
 {
     const struct diff_settings *diff = &arguments->settings;
-    struct diff_report_names names = {
-        .new_path = diff->new_path, .old_path = diff->old_path, .chunk_size = diff->chunk_size};
+    const char *const images[2] = {diff->new_path, diff->old_path};
+    struct diff_output output;
     struct diff_report report;
+    struct error error;
+    int status = 0;
 
-    if (!diff_scratch_make_report(verb, diff, arguments->report_path, meter, &report, error))
-        return false;
-    bool ok = diff_report_write_page(&report, &names, arguments->report_path, error);
-    if (ok) {
-        meter_clear(meter);
-        diff_report_write_events(&report);
-        *ret_result = report.diff;
-        ret_result->chunk_list = NULL;
+    bool ok = diff_output_init(&output, arguments->report_path, images, &error) &&
+              check_new(diff->new_path, &error);
+    bool tell = output.kind != DIFF_OUTPUT_STDOUT;
+    if (ok && tell)
+        event_line_write_value("chunk_size", diff->chunk_size);
+    ok = ok && diff_scratch_make_report(verb, diff, &output, meter, &report, &error);
+    diff_output_finish(&output);
+    if (!ok) {
+        status = event_line_write_failure(verb, &error);
+    } else {
+        if (tell) {
+            diff_report_write_events(&report);
+            write_done(&report.diff);
+        }
+        diff_report_finish(&report);
     }
-    diff_report_finish(&report);
-    return ok;
+    return status;
+}
+
+struct comparison {
+    struct diff_settings settings;
+    struct work *work;
+    struct diff_result result;
+};
+
+static void on_progress(void *owner, uint64_t done, uint64_t total)
+{
+    const struct comparison *comparison = owner;
+
+    work_progress(comparison->work, "diff", done, total);
+}
+
+static bool compare(void *owner, struct work *work, struct error *error)
+{
+    struct comparison *comparison = owner;
+
+    comparison->work = work;
+    return diff_files(&comparison->settings, &comparison->result, error);
+}
+
+static int run_comparison(const char *verb, const struct diff_settings *settings, struct meter *meter)
+{
+    struct comparison comparison = {.settings = *settings};
+    const struct work_settings work = {
+        .verb = verb, .what = "the comparison", .meter = meter, .run = compare, .owner = &comparison};
+    struct error error;
+
+    comparison.settings.progress = on_progress;
+    comparison.settings.owner = &comparison;
+    event_line_write_value("chunk_size", settings->chunk_size);
+    if (!work_run(&work, &error))
+        return event_line_write_failure(verb, &error);
+    write_done(&comparison.result);
+    diff_result_finish(&comparison.result);
+    return 0;
 }
 
 static int run_diff(int argc, char **argv)
@@ -151,7 +211,6 @@ static int run_diff(int argc, char **argv)
     struct arguments arguments = {
         .settings = {.chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT, .average = CHUNKER_AVERAGE_DEFAULT}};
     struct diff_settings *settings = &arguments.settings;
-    struct diff_result result;
     struct error error = {0};
     struct meter meter;
 
@@ -163,18 +222,9 @@ static int run_diff(int argc, char **argv)
     }
     if (!check_access(settings->new_path, &error) || !check_access(settings->old_path, &error))
         return event_line_write_failure(argv[0], &error);
-    event_line_write_value("chunk_size", settings->chunk_size);
     meter_init(&meter, argv[0], arguments.quiet);
-    settings->progress = show_progress;
-    settings->owner = &meter;
-    bool ok = arguments.report_path ? make_report(argv[0], &arguments, &meter, &result, &error)
-                                    : diff_files(settings, &result, &error);
-    meter_clear(&meter);
-    if (!ok)
-        return event_line_write_failure(argv[0], &error);
-    write_done(&result);
-    diff_result_finish(&result);
-    return 0;
+    return arguments.report_path ? run_report(argv[0], &arguments, &meter)
+                                 : run_comparison(argv[0], settings, &meter);
 }
 
 const struct verb verb_diff = {

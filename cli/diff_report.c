@@ -8,7 +8,6 @@
 #include "cli/diff_map.h"
 #include "cli/event_line.h"
 #include "cli/html.h"
-#include "common/base/file.h"
 #include "common/base/text.h"
 
 /* Colours pass 3:1 against their background, and differ in lightness as well as in hue. */
@@ -185,20 +184,18 @@ static void write_page(FILE *out, const struct diff_report *report, const struct
           out);
 }
 
-bool diff_report_write_page(const struct diff_report *report, const struct diff_report_names *names,
-                            const char *path, struct error *error)
+bool diff_report_make_page(const struct diff_report *report, const struct diff_report_names *names,
+                           char **ret_page, size_t *ret_size, struct error *error)
 {
-    char *page = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&page, &size);
+    FILE *out = open_memstream(ret_page, ret_size);
 
     if (!out)
         return error_set(error, ERROR_SYSTEM, "there is no memory for the report");
     write_page(out, report, names);
-    bool ok = fclose(out) == 0 || error_set(error, ERROR_SYSTEM, "there is no memory for the report");
-    ok = ok && file_replace(path, page, size, 0644, error);
-    free(page);
-    return ok;
+    if (fclose(out) == 0)
+        return true;
+    free(*ret_page);
+    return error_set(error, ERROR_SYSTEM, "there is no memory for the report");
 }
 
 void diff_report_write_events(const struct diff_report *report)

@@ -18,9 +18,9 @@ struct diff_report_names {
     uint32_t chunk_size; /* bytes of the fixed chunks that were counted */
 };
 
-/* Replaces `path` by the page. Blocks on the medium. */
-bool diff_report_write_page(const struct diff_report *report, const struct diff_report_names *names,
-                            const char *path, struct error *error);
+/* Makes the page, which the caller frees. Pure, but for memory that may be short. */
+bool diff_report_make_page(const struct diff_report *report, const struct diff_report_names *names,
+                           char **ret_page, size_t *ret_size, struct error *error);
 
 /* Writes `fates`, `way` and `advice` to stdout. */
 void diff_report_write_events(const struct diff_report *report);

@@ -2,32 +2,20 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
-#include "cli/engine.h"
-#include "cli/event_line.h"
+#include "cli/work.h"
 #include "common/base/alloc.h"
-#include "common/base/container.h"
-
-enum { DRAW_INTERVAL_MS = 100 };
 
 struct scratch {
-    const char *verb;
     char *folder;
-    struct engine engine;
-    struct event *draw;
-    struct meter *meter;
-    atomic_uint_least64_t done, total; /* progress, told by the thread */
+    struct work *work;
     struct diff_report_settings settings;
-    /* the job */
-    struct pool_job job;
+    struct diff_output *output;
     struct diff_report *report;
-    bool ok;
-    struct error error;
+    char *page;
+    size_t page_size;
 };
 
 /* Whatever lies in it. Until the folder itself is gone the work can still add to it, so once may not do. */
@@ -44,85 +32,94 @@ static void remove_folder(const char *path)
     }
 }
 
-/* A piece of the work may take seconds, which somebody who presses Ctrl-C does not want to wait for; nothing
- * but the folder outlives the process. */
-static void on_stop(void *owner)
-{
-    struct scratch *scratch = owner;
-    struct error error;
-
-    meter_clear(scratch->meter);
-    remove_folder(scratch->folder);
-    error_set(&error, ERROR_CANCELLED, "the report was cancelled");
-    _exit(event_line_finish(event_line_write_failure(scratch->verb, &error)));
-}
-
 static void on_progress(void *owner, uint64_t done, uint64_t total)
 {
-    struct scratch *scratch = owner;
+    const struct scratch *scratch = owner;
 
-    atomic_store_explicit(&scratch->total, total, memory_order_relaxed);
-    atomic_store_explicit(&scratch->done, done, memory_order_relaxed);
+    work_progress(scratch->work, "diff", done, total);
 }
 
-static void on_draw(evutil_socket_t fd, short what, void *owner)
+static bool prepare(void *owner, struct error *error)
 {
     struct scratch *scratch = owner;
 
-    meter_show(scratch->meter, atomic_load_explicit(&scratch->done, memory_order_relaxed),
-               atomic_load_explicit(&scratch->total, memory_order_relaxed));
+    if (!diff_output_begin(scratch->output, error))
+        return false;
+    if (mkdtemp(scratch->folder))
+        return true;
+    error_set_errno(error, errno, "cannot make the temporary folder %s", scratch->folder);
+    diff_output_remove(scratch->output);
+    return false;
 }
 
-static void run_make(struct pool_job *job)
+static bool stop(void *owner)
 {
-    struct scratch *scratch = container_of(job, struct scratch, job);
+    struct scratch *scratch = owner;
 
-    scratch->ok = diff_report_make(&scratch->settings, scratch->report, &scratch->error);
+    diff_output_remove(scratch->output);
+    remove_folder(scratch->folder);
+    return true;
 }
 
-static void on_made(struct pool_job *job)
+static bool make(struct scratch *scratch, struct error *error)
 {
-    engine_end(&container_of(job, struct scratch, job)->engine);
+    const struct diff_settings *diff = &scratch->settings.diff;
+    const struct diff_report_names names = {
+        .new_path = diff->new_path, .old_path = diff->old_path, .chunk_size = diff->chunk_size};
+
+    if (!diff_report_make(&scratch->settings, scratch->report, error))
+        return false;
+    bool ok = diff_report_make_page(scratch->report, &names, &scratch->page, &scratch->page_size, error);
+    if (ok && scratch->output->kind == DIFF_OUTPUT_FILE)
+        ok = diff_output_write(scratch->output, scratch->page, scratch->page_size, error);
+    if (!ok)
+        diff_report_finish(scratch->report);
+    return ok;
 }
 
-static bool make_report(struct scratch *scratch, struct error *error)
+static bool run(void *owner, struct work *work, struct error *error)
 {
-    const struct timeval often = {.tv_usec = DRAW_INTERVAL_MS * 1000};
+    struct scratch *scratch = owner;
 
-    if (meter_is_shown(scratch->meter)) {
-        scratch->draw = event_new(scratch->engine.base, -1, EV_PERSIST, on_draw, scratch);
-        if (!scratch->draw)
-            abort();
-        evtimer_add(scratch->draw, &often);
-    }
-    scratch->job = (struct pool_job){.run = run_make, .done = on_made};
-    pool_submit(scratch->engine.pool, &scratch->job);
-    engine_run(&scratch->engine);
-    if (!scratch->ok)
-        *error = scratch->error;
-    return scratch->ok;
+    scratch->work = work;
+    bool ok = make(scratch, error);
+    remove_folder(scratch->folder);
+    if (!ok)
+        diff_output_remove(scratch->output);
+    return ok;
 }
 
-bool diff_scratch_make_report(const char *verb, const struct diff_settings *diff, const char *beside,
+static char *folder_for(const struct diff_output *output)
+{
+    const char *shared = getenv("TMPDIR");
+
+    if (output->kind == DIFF_OUTPUT_FILE)
+        return alloc_printf("%s.XXXXXX", output->path);
+    return alloc_printf("%s/moonsinter-diff.XXXXXX", shared && *shared ? shared : "/tmp");
+}
+
+bool diff_scratch_make_report(const char *verb, const struct diff_settings *diff, struct diff_output *output,
                               struct meter *meter, struct diff_report *ret_report, struct error *error)
 {
-    CLEANUP_FREE char *folder = alloc_printf("%s.XXXXXX", beside);
-    struct scratch scratch = {.verb = verb, .meter = meter, .report = ret_report};
+    CLEANUP_FREE char *folder = folder_for(output);
+    struct scratch scratch = {.folder = folder, .output = output, .report = ret_report};
+    const struct work_settings work = {.verb = verb,
+                                       .what = "the report",
+                                       .meter = meter,
+                                       .prepare = prepare,
+                                       .run = run,
+                                       .stop = stop,
+                                       .owner = &scratch};
 
-    scratch.folder = folder;
     scratch.settings = (struct diff_report_settings){.diff = *diff, .scratch_folder = folder};
     scratch.settings.diff.progress = on_progress;
     scratch.settings.diff.owner = &scratch;
-    /* Signals first, so that none comes between the folder and whoever removes it. */
-    bool ok = engine_init(&scratch.engine, NULL, on_stop, &scratch, error);
-    if (ok && !mkdtemp(folder))
-        ok = error_set_errno(error, errno, "cannot make a temporary folder beside %s", beside);
-    if (ok) {
-        ok = make_report(&scratch, error);
-        remove_folder(folder);
+    bool ok = work_run(&work, error);
+    if (ok && output->kind != DIFF_OUTPUT_FILE) {
+        ok = diff_output_write(output, scratch.page, scratch.page_size, error);
+        if (!ok)
+            diff_report_finish(ret_report);
     }
-    if (scratch.draw)
-        event_free(scratch.draw);
-    engine_finish(&scratch.engine);
+    free(scratch.page);
     return ok;
 }

@@ -2,23 +2,46 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <event2/event.h>
+
+#include "cli/event_line.h"
+#include "cli/output.h"
 
 /* Two threads hash and write while a third waits for the medium. */
 enum { ENGINE_THREADS = 3 };
 
-static void engine_on_signal(evutil_socket_t signal, short what, void *data)
+static void engine_on_signal(evutil_socket_t number, short what, void *data)
 {
     struct engine *engine = data;
 
+    /* Whoever asks twice does not want to wait for whatever the first one waits for. */
+    if (engine->signal)
+        _exit(EVENT_LINE_BY_SIGNAL + (int)number);
+    engine->signal = (int)number;
     engine->stop(engine->owner);
+}
+
+static bool engine_take_signal(struct engine *engine, int number, struct event **ret_event)
+{
+    struct sigaction action;
+
+    /* As nohup and shells without job control want it. */
+    if (number != SIGTERM && sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+        return true;
+    *ret_event = evsignal_new(engine->base, number, engine_on_signal, engine);
+    if (!*ret_event || event_add(*ret_event, NULL) < 0 || sigaction(number, NULL, &action) < 0)
+        return false;
+    /* Whatever the main thread waits in comes back, so that the loop gets to see the signal. */
+    action.sa_flags &= ~SA_RESTART;
+    return sigaction(number, &action, NULL) == 0;
 }
 
 bool engine_init(struct engine *engine, const struct http_settings *settings, void (*stop)(void *owner),
                  void *owner, struct error *error)
 {
-    static const int signals[] = {SIGINT, SIGTERM};
+    static const int signals[ENGINE_SIGNALS] = {SIGHUP, SIGINT, SIGTERM};
 
     memset(engine, 0, sizeof(*engine));
     engine->stop = stop;
@@ -26,11 +49,10 @@ bool engine_init(struct engine *engine, const struct http_settings *settings, vo
     engine->base = event_base_new();
     if (!engine->base)
         return error_set(error, ERROR_SYSTEM, "cannot set up an event loop");
-    for (int i = 0; i < 2; i++) {
-        engine->signals[i] = evsignal_new(engine->base, signals[i], engine_on_signal, engine);
-        if (!engine->signals[i] || event_add(engine->signals[i], NULL) < 0)
+    for (int i = 0; i < ENGINE_SIGNALS; i++)
+        if (!engine_take_signal(engine, signals[i], &engine->signals[i]))
             return error_set(error, ERROR_SYSTEM, "cannot watch for signals");
-    }
+    output_watch(engine->base);
     return (!settings || http_new(engine->base, settings, &engine->http, error)) &&
            pool_new(engine->base, ENGINE_THREADS, &engine->pool, error);
 }
@@ -39,9 +61,10 @@ void engine_finish(struct engine *engine)
 {
     http_free(engine->http);
     pool_free(engine->pool);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < ENGINE_SIGNALS; i++)
         if (engine->signals[i])
             event_free(engine->signals[i]);
+    output_watch(NULL);
     if (engine->base)
         event_base_free(engine->base);
 }
@@ -54,4 +77,9 @@ void engine_run(struct engine *engine)
 void engine_end(struct engine *engine)
 {
     event_base_loopbreak(engine->base);
+}
+
+int engine_exit_status(const struct engine *engine, int exit_status)
+{
+    return exit_status && engine->signal ? EVENT_LINE_BY_SIGNAL + engine->signal : exit_status;
 }

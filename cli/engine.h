@@ -1,6 +1,8 @@
 /*
- * What a verb of the command needs to run the sintering engine: a loop, a pool of threads, an HTTP client,
- * and SIGINT and SIGTERM turned into a request to stop. The command's own thread only.
+ * What a verb of the command needs to run the sintering engine: a loop that also writes what waits for
+ * standard output, a pool of threads, an HTTP client, and SIGHUP, SIGINT and SIGTERM turned into a request to
+ * stop (HUP and INT not where whoever started us ignores them). A second signal ends the process as it
+ * stands. The command's own thread only.
  */
 #pragma once
 
@@ -13,12 +15,15 @@
 struct event_base;
 struct event;
 
+enum { ENGINE_SIGNALS = 3 };
+
 struct engine {
     struct event_base *base;
     struct http *http; /* NULL where no settings were given */
     struct pool *pool;
-    struct event *signals[2];
-    void (*stop)(void *owner); /* called at SIGINT or SIGTERM */
+    struct event *signals[ENGINE_SIGNALS];
+    int signal;                /* the one that came, or 0 */
+    void (*stop)(void *owner); /* called at a signal */
     void *owner;
 };
 
@@ -34,3 +39,7 @@ void engine_run(struct engine *engine);
 
 /* Ends engine_run() after the callback under way. */
 void engine_end(struct engine *engine);
+
+/* The exit status of a verb that failed with `exit_status`: a signal's where one came. Also after
+ * engine_finish(). */
+int engine_exit_status(const struct engine *engine, int exit_status);

@@ -1,9 +1,12 @@
 #include "cli/event_line.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "cli/output.h"
 #include "cli/plain_text.h"
+#include "common/base/alloc.h"
 
 struct json_object *event_line_new(const char *name)
 {
@@ -16,15 +19,16 @@ struct json_object *event_line_new(const char *name)
 void event_line_write(struct json_object *event)
 {
     const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-
     const char *text = json_object_to_json_string_ext(event, flags);
+    size_t size = strlen(text) + 2; /* what is not to be shown gets shorter, never longer */
+    CLEANUP_FREE char *line = alloc_zeroed(size);
 
     if (isatty(STDOUT_FILENO))
-        plain_text_print(stdout, text);
+        plain_text_copy(line, size - 1, text);
     else
-        fputs(text, stdout);
-    putchar('\n');
-    fflush(stdout);
+        memcpy(line, text, size - 2);
+    strcat(line, "\n");
+    output_write(line, strlen(line));
     json_object_put(event);
 }
 
@@ -86,7 +90,11 @@ int event_line_write_usage(const char *verb, const struct error *error)
 
 int event_line_finish(int exit_status)
 {
-    if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != 0)
+    /* Whoever ended it by a signal does not want to wait for somebody else who reads. */
+    bool is_told = fflush(stdout) == 0 && !ferror(stdout);
+
+    is_told = output_finish(exit_status < EVENT_LINE_BY_SIGNAL) && is_told;
+    if (is_told || exit_status != 0)
         return exit_status;
     fputs(
         "moonsinter: the work is done, but standard output is closed or full and lacks some of what was to be said; "

@@ -1,7 +1,7 @@
 /*
- * What the command tells a parent process: one JSON object a line on stdout, written out at once. And how a
- * verb ends that fails: a sentence for people on stderr, and a last event. The main thread only; may block as
- * stdout may.
+ * What the command tells a parent process: one JSON object a line on stdout, written out as soon as it is
+ * taken (see cli/output.h). And how a verb ends that fails: a sentence for people on stderr, and a last
+ * event. The main thread only; blocks in event_line_finish() alone.
  */
 #pragma once
 
@@ -9,6 +9,9 @@
 
 #include "common/base/error.h"
 #include "common/base/json.h"
+
+/* A signal ends the command with this and its number, as shells count: 130 for SIGINT. */
+enum { EVENT_LINE_BY_SIGNAL = 128 };
 
 /* {"event": name}, to be filled with json_add_...() and given to event_line_write(). */
 struct json_object *event_line_new(const char *name);
@@ -36,5 +39,6 @@ int event_line_write_failure(const char *verb, const struct error *error);
  * none. Returns 2. */
 int event_line_write_usage(const char *verb, const struct error *error);
 
-/* What becomes of `exit_status` at the very end: a success of which stdout could not be told is none. */
+/* What becomes of `exit_status` at the very end: a success of which stdout could not be told is none. Waits
+ * until everything has been read, but not after a signal. */
 int event_line_finish(int exit_status);

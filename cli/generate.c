@@ -13,6 +13,7 @@
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
+#include "cli/work.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
@@ -253,12 +254,43 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     return true;
 }
 
-static void show_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
-{
-    struct meter *meter = owner;
+struct run {
+    struct generate_settings *settings;
+    struct work *work;
+    struct generate *generate;
+    struct generate_result result;
+};
 
-    meter->label = stage;
-    meter_show(meter, done, total);
+static void on_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
+{
+    const struct run *run = owner;
+
+    work_progress(run->work, stage, done, total);
+}
+
+static bool prepare(void *owner, struct error *error)
+{
+    struct run *run = owner;
+
+    return generate_new(run->settings, &run->generate, error);
+}
+
+static bool do_run(void *owner, struct work *work, struct error *error)
+{
+    struct run *run = owner;
+
+    run->work = work;
+    if (generate_run(run->generate, &run->result, error))
+        return true;
+    generate_abandon(run->generate); /* here, where a signal does not come between */
+    return false;
+}
+
+static bool stop(void *owner)
+{
+    const struct run *run = owner;
+
+    return generate_abandon(run->generate);
 }
 
 static void write_done(const struct generate_settings *settings, const struct generate_result *result)
@@ -324,10 +356,22 @@ static void tell_outdated_signature(const char *verb, const char *image_path)
     event_line_tell(verb, text);
 }
 
+static void write_result(const char *verb, const struct generate_settings *settings,
+                         const struct generate_result *result)
+{
+    for (uint32_t i = 0; i < settings->base_count; i++)
+        write_base(settings->base_paths[i], &result->pack.bases[i]);
+    for (uint32_t i = 0; i < result->warning_count; i++)
+        write_warning(verb, &result->warnings[i]);
+    if (result->signature_outdated)
+        tell_outdated_signature(verb, settings->image_path);
+    write_done(settings, result);
+}
+
 static int run_with(struct arguments *arguments, int argc, char **argv)
 {
     struct generate_settings *settings = &arguments->settings;
-    struct generate_result result;
+    struct run run = {.settings = settings};
     struct error error = {0};
     struct meter meter;
 
@@ -345,19 +389,20 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
     event_line_write_value("chunk_size", settings->chunk_size);
     settings->now_s = wall_clock_now_s();
     meter_init(&meter, argv[0], arguments->quiet);
-    settings->progress = show_progress;
-    settings->owner = &meter;
-    bool ok = generate_files(settings, &result, &error);
-    meter_clear(&meter);
+    settings->progress = on_progress;
+    settings->owner = &run;
+    const struct work_settings work = {.verb = argv[0],
+                                       .what = "generate",
+                                       .meter = &meter,
+                                       .prepare = prepare,
+                                       .run = do_run,
+                                       .stop = stop,
+                                       .owner = &run};
+    bool ok = work_run(&work, &error);
+    generate_free(run.generate);
     if (!ok)
         return event_line_write_failure(argv[0], &error);
-    for (uint32_t i = 0; i < settings->base_count; i++)
-        write_base(settings->base_paths[i], &result.pack.bases[i]);
-    for (uint32_t i = 0; i < result.warning_count; i++)
-        write_warning(argv[0], &result.warnings[i]);
-    if (result.signature_outdated)
-        tell_outdated_signature(argv[0], settings->image_path);
-    write_done(settings, &result);
+    write_result(argv[0], settings, &run.result);
     return 0;
 }
 

@@ -47,7 +47,7 @@ static void print_help(FILE *stream)
             fprintf(stream, "  %-10s %s\n", (*verb)->name, (*verb)->summary);
     }
     fputs("\n`moonsinter VERB --help` says more. Events go to stdout as JSON, one object a line.\n"
-          "Exit status: 0 done, 1 failed, 2 usage.\n",
+          "Exit status: 0 done, 1 failed, 2 usage, 128 + n ended by signal n.\n",
           stream);
 }
 
@@ -91,5 +91,7 @@ int main(int argc, char **argv)
     hold_standard_descriptors();
     /* A parent that stops reading our events is told at the end; the work goes on. */
     signal(SIGPIPE, SIG_IGN);
+    /* A file that may not get larger is a sentence. */
+    signal(SIGXFSZ, SIG_IGN);
     return event_line_finish(run(argc, argv));
 }

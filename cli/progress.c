@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -64,12 +65,20 @@ char *progress_format(char *ret_text, size_t size, unsigned columns, const struc
     return ret_text;
 }
 
+/* A terminal that was stopped with Ctrl-S, or whose other end hangs, must not keep the loop waiting. */
+static bool takes_more(FILE *stream)
+{
+    struct pollfd ready = {.fd = fileno(stream), .events = POLLOUT};
+
+    return poll(&ready, 1, 0) > 0;
+}
+
 void progress_draw(struct progress *progress, const struct progress_view *view)
 {
     struct winsize window;
     char text[256];
 
-    if (!progress->shown)
+    if (!progress->shown || !takes_more(progress->stream))
         return;
     unsigned columns = COLUMNS_DEFAULT;
     if (ioctl(fileno(progress->stream), TIOCGWINSZ, &window) == 0 && window.ws_col > 0)

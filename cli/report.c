@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/event_line.h"
+#include "cli/output.h"
 #include "cli/plain_text.h"
 #include "common/base/text.h"
 
@@ -138,30 +139,28 @@ static void report_on_planned(void *owner, const struct plan *plan)
 static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count,
                              uint64_t bytes)
 {
+    static const char *const names[] = {
+        [CLONE_FATE_KEPT] = "skip_chunk",
+        [CLONE_FATE_COPIED] = "cp_chunk",
+        [CLONE_FATE_PATCHED] = "patch_chunk",
+        [CLONE_FATE_FETCHED] = "dl_chunk",
+    };
     struct report *report = owner;
+    char line[96], size[32] = "";
 
     if (fate == CLONE_FATE_FETCHED)
         report->chunks_fetched += count;
     if (!report->events)
         return;
     for (uint32_t i = first + 1; i <= first + count; i++) {
-        switch (fate) {
-        case CLONE_FATE_KEPT:
-            printf("{\"event\":\"skip_chunk\",\"value\":%" PRIu32 "}\n", i);
-            break;
-        case CLONE_FATE_COPIED:
-            printf("{\"event\":\"cp_chunk\",\"value\":%" PRIu32 "}\n", i);
-            break;
-        case CLONE_FATE_PATCHED:
-            printf("{\"event\":\"patch_chunk\",\"value\":%" PRIu32 "}\n", i);
-            break;
-        case CLONE_FATE_FETCHED:
-            printf("{\"event\":\"dl_chunk\",\"value\":%" PRIu32 ",\"size\":%" PRIu32 "}\n", i,
-                   chunk_table_size(clone_table(report->clone), i - 1));
-            break;
-        }
+        if (fate == CLONE_FATE_FETCHED)
+            snprintf(size, sizeof(size), ",\"size\":%" PRIu32,
+                     chunk_table_size(clone_table(report->clone), i - 1));
+        int length = snprintf(line, sizeof(line), "{\"event\":\"%s\",\"value\":%" PRIu32 "%s}\n", names[fate],
+                              i, size);
+        output_add_line(line, (size_t)length);
     }
-    fflush(stdout);
+    output_flush();
 }
 
 static void report_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)

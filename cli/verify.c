@@ -195,7 +195,7 @@ static int run_verify(int argc, char **argv)
         if (ok)
             write_done(&run);
         else
-            status = event_line_write_failure(argv[0], &error);
+            status = engine_exit_status(&run.engine, event_line_write_failure(argv[0], &error));
         engine_finish(&run.engine);
     }
     device_close(run.device);

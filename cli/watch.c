@@ -45,12 +45,13 @@ struct watch {
     char waiting[DAEMON_STATUS_TEXT_SIZE]; /* why, shown last; "" = nothing is waited for */
 };
 
-/* Ctrl-C is how watching ends, not a failure. Only what a signal handler may do happens here. */
-static void on_signal(int number)
+/* Ends at once, also where nobody reads what is written; whoever waited for a state or a verdict has to see that it
+ * did not come. Only what a signal handler may do happens here. */
+static void on_signal(int caught)
 {
     if (isatty(STDERR_FILENO) && write(STDERR_FILENO, "\n", 1) < 0)
         _exit(1);
-    _exit(0);
+    _exit(EVENT_LINE_BY_SIGNAL + caught);
 }
 
 static uint64_t number(struct json_object *object, const char *name)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +121,7 @@ static int file_sync_folder_of(const char *path)
 struct file_writer {
     char *path;
     char *temporary;
-    bool committed; /* `temporary` has taken the path's place */
+    atomic_bool gone; /* `temporary` has taken the path's place, or was removed: the name is anybody's */
     int fd;
     uint64_t size;
 };
@@ -198,24 +199,24 @@ bool file_writer_commit(struct file_writer *writer, struct error *error)
         return false;
     if (rename(writer->temporary, writer->path) < 0)
         return error_set_errno(error, errno, "cannot write %s", writer->path);
-    writer->committed = true;
+    atomic_store(&writer->gone, true);
     int result = file_sync_folder_of(writer->path);
     if (result < 0)
         return error_set_errno(error, result, "cannot sync the folder of %s", writer->path);
     return true;
 }
 
-void file_writer_remove(const struct file_writer *writer)
+void file_writer_remove(struct file_writer *writer)
 {
-    unlink(writer->temporary);
+    if (!atomic_exchange(&writer->gone, true))
+        unlink(writer->temporary);
 }
 
 struct file_writer *file_writer_free(struct file_writer *writer)
 {
     if (!writer)
         return NULL;
-    if (!writer->committed)
-        file_writer_remove(writer);
+    file_writer_remove(writer);
     close(writer->fd);
     free(writer->temporary);
     free(writer->path);

@@ -55,9 +55,9 @@ bool file_writer_sync(struct file_writer *writer, struct error *error);
 /* fsync, rename, fsync of the folder. Nothing but freeing may follow. */
 bool file_writer_commit(struct file_writer *writer, struct error *error);
 
-/* Removes the temporary file for a process that is about to end. From any thread, also while another one
+/* Removes the temporary file before the writer is freed. From any thread, also while another one
  * appends, but not while one commits. */
-void file_writer_remove(const struct file_writer *writer);
+void file_writer_remove(struct file_writer *writer);
 
 /* Frees, and removes the temporary file where it was not committed; NULL is fine. Returns NULL. */
 struct file_writer *file_writer_free(struct file_writer *writer);

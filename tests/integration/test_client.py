@@ -304,7 +304,19 @@ def test_watch_is_ended_by_a_signal(number):
         assert json.loads(watch.stdout.readline()) == STATUS
         watch.send_signal(number)
         out, err = watch.communicate(timeout=20)
-        assert watch.returncode == 0 and out == "" and err == ""
+        assert watch.returncode == 128 + number and out == "" and err == ""
+
+
+@sanitized
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_watch_of_which_nobody_reads_is_ended_by_a_signal(number):
+    many = b"".join(stream({**STATUS, "number": i}, end=b"").partition(b"\r\n\r\n")[2] for i in range(2000))
+    with serving(stream(STATUS, end=b"") + many, keep_open=True) as (path, _):
+        watch = programs.start_moonsinter("watch", "--socket", path)
+        programs.wait_until(lambda: programs.waits_for_a_reader(watch.pid), "it does not wait for whoever reads")
+        watch.send_signal(number)
+        assert watch.wait(60) in (128 + number, -number)
+        watch.communicate()
 
 
 @sanitized

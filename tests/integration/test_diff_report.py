@@ -3,13 +3,14 @@ import gzip
 import os
 import re
 import signal
+import stat
 import subprocess
 import xml.etree.ElementTree
 
 import pytest
 
 import images
-from programs import Result, assert_failed, moonsinter, start_moonsinter, wait_until
+from programs import MOONSINTER, Result, assert_failed, moonsinter, start_moonsinter, wait_until
 from releases import make_release
 
 
@@ -232,7 +233,7 @@ def test_advice_on_ext4(folder):
     assert "journal" in codes(result)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("begun", ["", ".pack.new"])
 def test_a_report_that_is_cancelled_leaves_nothing(folder, ending, begun):
     new, old = write_pair(folder, images.noise(30_000_000, "new"), images.noise(3_000_000, "old"))
@@ -240,5 +241,89 @@ def test_a_report_that_is_cancelled_leaves_nothing(folder, ending, begun):
     wait_until(lambda: any(folder.glob(f"report.html.*/new{begun}")), "the report is not being made")
     process.send_signal(ending)
     stdout, stderr = process.communicate(timeout=60)
-    assert_failed(Result(["diff"], process.returncode, stdout, stderr, 0), "cancelled")
+    assert_failed(Result(["diff"], process.returncode, stdout, stderr, 0), "cancelled", status=128 + ending)
     assert sorted(path.name for path in folder.iterdir()) == ["new", "old"]
+
+
+# --- where it goes --------------------------------------------------------------------------------------------------
+
+def is_page(data):
+    return data.startswith(b"<!DOCTYPE html>") and data.endswith(b"</html>\n")
+
+
+@pytest.mark.parametrize("name", ["null", "fifo", "link to null"])
+def test_a_report_is_written_into_what_is_no_file(folder, name):
+    """In a CI that runs as root, a rename would take /dev/null from the whole machine. These nodes are the test's own."""
+    new, old = write_pair(folder)
+    place = folder / "nodes"
+    place.mkdir()
+    path = node = place / "node"
+    if name == "fifo":
+        os.mkfifo(node)
+    else:
+        if os.getuid() != 0:
+            pytest.skip("device nodes need root")
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    if name == "link to null":
+        path = place / "link"
+        path.symlink_to("node")
+    before = os.lstat(node), os.lstat(path)
+    reader = subprocess.Popen(["cat", node], stdout=subprocess.PIPE) if name == "fifo" else None
+    result = moonsinter("diff", new, old, "--report", path)
+    assert result.status == 0 and result.events[-1]["event"] == "done", result
+    if reader:
+        assert is_page(reader.communicate()[0])
+    after = os.lstat(node), os.lstat(path)
+    assert [(was.st_ino, was.st_mode) for was in before] == [(now.st_ino, now.st_mode) for now in after]
+    assert {entry.name for entry in place.iterdir()} == {node.name, path.name}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(folder, there):
+    new, old = write_pair(folder)
+    (folder / "reports").mkdir()
+    target = folder / "reports" / "today.html"
+    if there:
+        target.write_bytes(b"yesterday's")
+    (folder / "again").symlink_to("reports/today.html")
+    (folder / "latest.html").symlink_to("again")
+    result = moonsinter("diff", new, old, "--report", folder / "latest.html")
+    assert result.status == 0, result
+    assert is_page(target.read_bytes()) and (folder / "latest.html").is_symlink() and (folder / "again").is_symlink()
+    assert [entry.name for entry in target.parent.iterdir()] == ["today.html"]
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("way", ["new", "old", "hard link", "link", "temporary", "empty name", "folder", "empty NEW"])
+def test_where_a_report_may_not_go(folder, way):
+    """Nor is anything compared first: that would take minutes."""
+    new, old = write_pair(folder)
+    path = {"new": new, "old": old, "hard link": folder / "hard", "link": folder / "link", "temporary": folder / "page",
+            "empty name": "", "folder": folder / "taken", "empty NEW": folder / "page"}[way]
+    if way == "hard link":
+        os.link(old, path)
+    if way == "link":
+        path.symlink_to(new)
+    if way == "temporary":
+        new = new.rename(folder / "page.new")
+    if way == "folder":
+        path.mkdir()
+    if way == "empty NEW":
+        new.write_bytes(b"")
+    before = {entry.name: entry.is_file() and entry.read_bytes() for entry in folder.iterdir()}
+    result = moonsinter("diff", new, old, "--report", path)
+    assert_failed(result)
+    assert result.events[-1]["kind"] == "refused" and result.names == ["failed"]
+    assert {entry.name: entry.is_file() and entry.read_bytes() for entry in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize("into", ["pipe", "file"])
+def test_a_report_on_standard_output_is_alone_there(folder, path, into):
+    new, old = write_pair(folder)
+    with open(folder / "page", "wb") as page:
+        done = subprocess.run([str(MOONSINTER), "diff", new, old, "--report", path], cwd=folder, check=False,
+                              stdout=subprocess.PIPE if into == "pipe" else page, stderr=subprocess.PIPE)
+    assert done.returncode == 0 and done.stderr == b"", done
+    assert is_page(done.stdout if into == "pipe" else (folder / "page").read_bytes())
+    assert sorted(entry.name for entry in folder.iterdir()) == ["new", "old", "page"]

@@ -1,11 +1,16 @@
 """What the command says, and to whom: standard output that takes no more, terminals, bytes that steer them."""
+import contextlib
 import os
 import pty
+import resource
+import signal
 import subprocess
 
 import pytest
 
+import images
 import programs
+import releases
 from evil_server import EvilServer
 from programs import moonsinter
 
@@ -93,3 +98,133 @@ def test_nothing_steers_the_terminal(arguments):
     status, seen = on_a_terminal(*arguments, *(["--quiet", "--json"] if arguments[0] == "clone" else ["--quiet"]))
     assert status == 1
     assert not any(byte in seen for byte in "\x1b\x07\x9b\u202e"), repr(seen)
+
+
+# --- nobody reads, and signals ----------------------------------------------------------------------------------------
+
+SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """The writing end of a pipe that takes nothing more, and the reading end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while os.write(writer, bytes(4096)):
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(writer, True)
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def slow_release(make_nginx, folder):
+    """The URL of a release of small chunks from a server that takes its time, and the image's bytes."""
+    content = images.noise(6_000_000, "slow")
+    image = releases.make_release(folder / "release", content, options=["--average", "1K"])
+    return make_nginx("limit_rate 4k;").publish(image), content
+
+
+def test_a_clone_of_which_nobody_reads_comes_to_its_end(nginx, folder):
+    """8 MB in chunks of 1 KiB, whose events are several times what a pipe holds."""
+    content = images.noise(8_000_000, "unread")
+    url = nginx.publish(releases.make_release(folder / "release", content, options=["--average", "1K"]))
+    process = programs.start_moonsinter("clone", url, folder / "out")
+    programs.wait_until(lambda: (folder / "out").exists() and (folder / "out").read_bytes() == content, "the clone", timeout=600)
+    stdout, stderr = process.communicate()
+    result = programs.Result(["clone"], process.returncode, stdout, stderr, 0)
+    assert result.status == 0 and result.events[-1]["event"] == "done", result
+    assert len(result.named("dl_chunk")) == result.named("total_chunks")[0]["value"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_clone_of_which_nobody_reads_is_ended_by_a_signal(slow_release, folder, number):
+    url, content = slow_release
+    (folder / "out").write_bytes(content[:5_900_000])
+    process = programs.start_moonsinter("clone", url, folder / "out")
+    programs.wait_until(lambda: programs.waits_for_a_reader(process.pid), "nothing waits to be read", timeout=600)
+    process.send_signal(number)
+    assert process.wait() == 128 + number
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_clone_that_is_ended_by_a_signal_says_so(slow_release, folder, number):
+    process = programs.start_moonsinter("clone", slow_release[0], folder / "out")
+    programs.wait_until(lambda: (folder / "out").exists(), "it has not begun", timeout=600)
+    process.send_signal(number)
+    stdout, stderr = process.communicate()
+    result = programs.Result(["clone"], process.returncode, stdout, stderr, 0)
+    programs.assert_failed(result, "cancelled", status=128 + number)
+    assert result.events[-1]["event"] == "failed" and result.events[-1]["kind"] == "cancelled"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["generate", "report", "plan"])
+def test_signals_end_whoever_waits_and_nothing_is_left(slow_release, folder, verb, number):
+    place = folder / "place"
+    place.mkdir()
+    image = place / "image"
+    image.write_bytes(images.noise(30_000_000, "long"))
+    (place / "old").write_bytes(images.noise(1_000_000, "other"))
+    arguments, begun = {
+        "generate": (["generate", image, "--pack", "--base", place / "old"], lambda: list(place.glob("*.pack.new"))),
+        "report": (["diff", image, place / "old", "--report", place / "page"], lambda: list(place.glob("page.*/*.pack.new"))),
+        "plan": (["plan", slow_release[0], place / "out", image], lambda: True),
+    }[verb]
+    with full_pipe() as (_, writer):
+        process = subprocess.Popen([str(programs.MOONSINTER), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                   stdout=writer, stderr=subprocess.PIPE)
+        programs.wait_until(lambda: has_handlers(process.pid) and begun(), "it has not begun", timeout=600)
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode == 128 + number
+    assert sorted(path.name for path in place.iterdir()) == ["image", "old"]
+
+
+def has_handlers(pid):
+    """Whether the process takes SIGTERM itself."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        caught, = (int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def test_hangups_that_the_parent_ignores_are_ignored(slow_release, folder):
+    """As nohup has it."""
+    process = programs.start_moonsinter("clone", slow_release[0], folder / "out",
+                                        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    programs.wait_until(lambda: (folder / "out").exists(), "it has not begun", timeout=600)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_file_that_may_not_get_larger_is_a_sentence(folder):
+    """SIGXFSZ ends a process that does not say otherwise."""
+    image = folder / "image"
+    image.write_bytes(images.noise(3_000_000, "large"))
+    result = moonsinter("generate", image, "--pack",
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)))
+    programs.assert_failed(result, "too large")
+    assert [path.name for path in folder.iterdir()] == ["image"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("way", ["same name", "link", "descriptor"])
+def test_events_do_not_get_into_the_image(nginx, small_release, folder, stream, way):
+    path = {"same name": folder / "out", "link": folder / "link", "descriptor": f"/dev/{stream}"}[way]
+    if way == "link":
+        path.symlink_to("out")
+    url = nginx.publish(small_release[0])
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with open(folder / "out", "wb") as out:
+        done = subprocess.run([str(programs.MOONSINTER), "clone", url, path], check=False, **{**streams, stream: out})
+    assert done.returncode == 1
+    told = done.stderr if stream == "stdout" else done.stdout
+    assert f"standard {'output' if stream == 'stdout' else 'error'}".encode() in told
+    assert nginx.requests() == []

@@ -1,0 +1,137 @@
+#include "cli/output.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/base/file_status.h"
+
+/* The process has one standard output, and this is its owner. */
+struct output {
+    char *data; /* from `begin` to `end` it waits */
+    size_t begin, end, room;
+    bool failed;         /* it takes nothing any more */
+    bool dropped;        /* something was left out */
+    struct event *event; /* NULL: no loop watches */
+};
+
+static struct output standard_output;
+
+/* A pipe or a terminal that poll() calls writable takes this much without waiting. */
+enum { OUTPUT_PIECE_SIZE = PIPE_BUF };
+
+static void append(struct output *output, const char *data, size_t size)
+{
+    if (output->failed)
+        return;
+    if (output->begin > 0 && output->end + size > output->room) {
+        memmove(output->data, output->data + output->begin, output->end - output->begin);
+        output->end -= output->begin;
+        output->begin = 0;
+    }
+    if (output->end + size > output->room) {
+        size_t room = output->room ? output->room : 16384;
+        while (room < output->end + size)
+            room *= 2;
+        char *larger = realloc(output->data, room);
+        if (!larger) {
+            output->dropped = true;
+            return;
+        }
+        output->data = larger;
+        output->room = room;
+    }
+    memcpy(output->data + output->end, data, size);
+    output->end += size;
+}
+
+/* Writes one piece. False where nothing more goes for now: no room, or a signal that wants to be looked at.
+ */
+static bool write_piece(struct output *output, int timeout_ms)
+{
+    struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    size_t size = output->end - output->begin;
+
+    if (poll(&ready, 1, timeout_ms) <= 0)
+        return false;
+    ssize_t put = write(STDOUT_FILENO, output->data + output->begin,
+                        size < OUTPUT_PIECE_SIZE ? size : OUTPUT_PIECE_SIZE);
+    if (put < 0) {
+        output->failed = errno != EAGAIN && errno != EINTR;
+        return false;
+    }
+    output->begin += (size_t)put;
+    return true;
+}
+
+static bool has_waiting(const struct output *output)
+{
+    return !output->failed && output->begin < output->end;
+}
+
+void output_flush(void)
+{
+    struct output *output = &standard_output;
+
+    while (has_waiting(output) && write_piece(output, 0))
+        ;
+    if (has_waiting(output) && output->event)
+        event_add(output->event, NULL);
+}
+
+void output_write(const char *data, size_t size)
+{
+    append(&standard_output, data, size);
+    output_flush();
+}
+
+void output_add_line(const char *data, size_t size)
+{
+    struct output *output = &standard_output;
+
+    if (output->end - output->begin + size > OUTPUT_WAITING_MAX)
+        output->dropped = true;
+    else
+        append(output, data, size);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *data)
+{
+    output_flush();
+}
+
+void output_watch(struct event_base *base)
+{
+    struct output *output = &standard_output;
+
+    if (output->event)
+        event_free(output->event);
+    output->event = base ? event_new(base, STDOUT_FILENO, EV_WRITE, on_writable, NULL) : NULL;
+    output_flush();
+}
+
+bool output_finish(bool wait)
+{
+    struct output *output = &standard_output;
+
+    output_flush();
+    while (wait && has_waiting(output))
+        write_piece(output, -1);
+    bool is_whole = !output->failed && !output->dropped && output->begin == output->end;
+    free(output->data);
+    *output = (struct output){.failed = output->failed, .dropped = output->dropped};
+    return is_whole;
+}
+
+bool output_is_file(int fd, const char *path)
+{
+    struct stat stream, file;
+
+    return file_status_fd(fd, &stream) == 0 && file_status(path, &file) == 0 &&
+           stream.st_dev == file.st_dev && stream.st_ino == file.st_ino;
+}
