@@ -21,6 +21,7 @@ enum {
     /* Two threads read and hash while one waits for the medium; more only help where there are more cores. */
     POOL_THREADS_MIN = 2,
     POOL_THREADS_MAX = 4,
+    NOTIFY_AGAIN_MS = 500, /* until a service manager that does not read is tried again */
     /* A medium that hangs in the kernel is the only thing that keeps a stopping daemon; nothing is lost by
      * leaving, as every state on the medium is one that a power cut may leave. */
     STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that we end ourselves */
@@ -123,6 +124,23 @@ static void on_watchdog_timer(evutil_socket_t fd, short events, void *owner)
     daemon_arm_timer(daemon->watchdog_timer, notify_watchdog_interval_ms() / 2);
 }
 
+static void on_notify_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct daemon *daemon = owner;
+
+    if (!notify_flush())
+        daemon_arm_timer(daemon->notify_timer, NOTIFY_AGAIN_MS);
+}
+
+/* Once is enough: a timer that was put off again and again would never come. */
+static void on_notify_waiting(void *owner)
+{
+    struct daemon *daemon = owner;
+
+    if (!event_pending(daemon->notify_timer, EV_TIMEOUT, NULL))
+        daemon_arm_timer(daemon->notify_timer, NOTIFY_AGAIN_MS);
+}
+
 /* --- life --- */
 
 static bool open_loop(struct daemon *daemon, struct error *error)
@@ -150,6 +168,8 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->progress_timer = evtimer_new(daemon->base, on_progress_timer, daemon);
     daemon->status_timer = evtimer_new(daemon->base, on_status_timer, daemon);
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
+    daemon->notify_timer = evtimer_new(daemon->base, on_notify_timer, daemon);
+    notify_on_waiting(on_notify_waiting, daemon);
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->judge_timer = evtimer_new(daemon->base, daemon_reboot_on_judge_timer, daemon);
@@ -278,6 +298,8 @@ struct daemon *daemon_free(struct daemon *daemon)
     free_event(daemon->progress_timer);
     free_event(daemon->status_timer);
     free_event(daemon->watchdog_timer);
+    notify_on_waiting(NULL, NULL);
+    free_event(daemon->notify_timer);
     free_event(daemon->trial_timer);
     free_event(daemon->stop_timer);
     free_event(daemon->reboot_timer);

@@ -208,7 +208,7 @@ struct daemon {
     enum error_kind failure_kind; /* of what failed last */
     struct event *progress_timer;
     struct event *status_timer;
-    struct event *watchdog_timer;
+    struct event *watchdog_timer, *notify_timer;
     struct event *trial_timer;
     struct event *stop_timer;
     struct event *reboot_timer;

@@ -1,7 +1,9 @@
 /*
- * What the service manager is told, and what it hands over: sd_notify and socket activation. The only user of
- * sd-daemon; built without libsystemd, or run without a service manager, every function does nothing and says
- * so. Sends one datagram at a time and does not wait. The loop's thread only.
+ * What the service manager is told, and what it hands over: the protocol of sd_notify(3), and socket
+ * activation. The only user of sd-daemon; built without libsystemd, or run without a service manager, every
+ * function does nothing and says so. Nothing waits for the manager: where its queue is full, which is when it
+ * is stuck itself, what it is to be told is kept, the newest of each kind, and notify_flush() tries again. A
+ * manager that is not there is complained about once, to the log. The loop's thread only.
  */
 #pragma once
 
@@ -29,8 +31,14 @@ uint64_t notify_watchdog_interval_ms(void);
 /* WATCHDOG=1. */
 void notify_watchdog(void);
 
-/* EXTEND_TIMEOUT_USEC=: a start or stop that is still going on needs that much longer. */
-void notify_extend_timeout(uint64_t ms);
+typedef void notify_waiting_fn(void *owner);
+
+/* Has `on_waiting` called whenever something could not be told at once: see to it that notify_flush() is
+ * called after a while. NULL ends it. */
+void notify_on_waiting(notify_waiting_fn *on_waiting, void *owner);
+
+/* Tells what waits; false where some of it still has to. */
+bool notify_flush(void);
 
 /* The listening Unix stream socket that was handed over, close-on-exec and not blocking; -1 with true where
  * none was. An error where more than one, or something else, was. The caller owns it; later calls return -1.

@@ -69,8 +69,6 @@ static void test_messages(void **state)
     assert_told("STOPPING=1\nSTATUS=stopping");
     notify_watchdog();
     assert_told("WATCHDOG=1");
-    notify_extend_timeout(1500);
-    assert_told("EXTEND_TIMEOUT_USEC=1500000");
 }
 
 static void test_reloading_carries_the_clock(void **state)
@@ -83,6 +81,101 @@ static void test_reloading_carries_the_clock(void **state)
     message[got] = 0;
     assert_int_equal(strncmp(message, "RELOADING=1\nMONOTONIC_USEC=", 27), 0);
     assert_true(strtoull(message + 27, NULL, 10) > 0);
+}
+
+static void assert_told_of_a_reload(void)
+{
+    char message[512];
+    ssize_t got = recv(manager_fd, message, sizeof(message) - 1, 0);
+
+    assert_true(got > 0);
+    message[got] = 0;
+    assert_int_equal(strncmp(message, "RELOADING=1\nMONOTONIC_USEC=", 27), 0);
+}
+
+static unsigned count_filling(void)
+{
+    unsigned count = 0;
+    char message[512];
+
+    while (recv(manager_fd, message, 4, MSG_PEEK) == 4 && memcmp(message, "FILL", 4) == 0) {
+        recv(manager_fd, message, sizeof(message), 0);
+        count++;
+    }
+    return count;
+}
+
+static void count_waiting(void *owner)
+{
+    ++*(unsigned *)owner;
+}
+
+/* Makes the manager one that does not read. */
+static void fill_queue(void)
+{
+    struct sockaddr_un address;
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_int_equal(getsockname(manager_fd, (struct sockaddr *)&address, &size), 0);
+    while (sendto(fd, "FILL", 4, 0, (struct sockaddr *)&address, size) == 4)
+        ;
+    close(fd);
+}
+
+/* Nobody waits for a manager that is stuck; when it reads again, it is told what is so then. */
+static void test_a_full_queue(void **state)
+{
+    unsigned waits = 0;
+
+    notify_on_waiting(count_waiting, &waits);
+    fill_queue();
+    notify_ready("starting");
+    assert_int_equal(waits, 1);
+    assert_false(notify_flush());
+    notify_status("checking");
+    notify_watchdog();
+    notify_watchdog();
+    notify_status("installing");
+    assert_int_equal(waits, 5);
+    assert_true(count_filling() > 0);
+    assert_true(notify_flush());
+    assert_told("READY=1\nSTATUS=installing\nWATCHDOG=1");
+    assert_int_equal(recv(manager_fd, &waits, 1, 0), -1);
+    assert_true(notify_flush());
+    assert_int_equal(recv(manager_fd, &waits, 1, 0), -1);
+    notify_on_waiting(NULL, NULL);
+}
+
+static void test_a_reload_while_the_queue_is_full(void **state)
+{
+    fill_queue();
+    notify_ready(NULL);
+    for (int i = 0; i < 3; i++) {
+        notify_reloading();
+        notify_ready("reloaded");
+    }
+    notify_reloading();
+    notify_ready("idle");
+    notify_stopping("stopping");
+    count_filling();
+    assert_true(notify_flush());
+    assert_told("READY=1\nSTATUS=stopping");
+    assert_told_of_a_reload();
+    assert_told("READY=1");
+    assert_told("STOPPING=1");
+    assert_true(notify_flush());
+}
+
+static void test_a_manager_that_is_gone(void **state)
+{
+    close(manager_fd);
+    notify_ready("nobody listens");
+    assert_true(notify_flush());
+    setenv("NOTIFY_SOCKET", "vsock:2:1234", 1);
+    notify_ready(NULL);
+    assert_true(notify_flush());
+    manager_fd = -1;
 }
 
 static void test_no_manager(void **state)
@@ -185,6 +278,10 @@ int main(void)
 #ifdef HAVE_SYSTEMD
         cmocka_unit_test_setup_teardown(test_messages, manager_setup, manager_teardown),
         cmocka_unit_test_setup_teardown(test_reloading_carries_the_clock, manager_setup, manager_teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_queue, manager_setup, manager_teardown),
+        cmocka_unit_test_setup_teardown(test_a_reload_while_the_queue_is_full, manager_setup,
+                                        manager_teardown),
+        cmocka_unit_test_setup_teardown(test_a_manager_that_is_gone, manager_setup, manager_teardown),
         cmocka_unit_test(test_no_manager),
         cmocka_unit_test(test_watchdog_interval),
         cmocka_unit_test(test_listen_fd),
