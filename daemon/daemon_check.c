@@ -368,6 +368,8 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
     if (verdict.count) {
         daemon->install_verdict = verdict;
         set_result(daemon, "update");
+        /* Nothing can be planned into a slot that is too small; whoever asks gets the same answer. */
+        planned |= policy_verdict_has(&verdict, "slot-too-small");
         post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned, takes_armed_back(daemon, &input, &verdict));
         return;
     }

@@ -354,6 +354,14 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
     snprintf(block->why, sizeof(block->why), "%s", why);
 }
 
+bool policy_verdict_has(const struct policy_verdict *verdict, const char *what)
+{
+    for (size_t i = 0; i < verdict->count; i++)
+        if (strcmp(verdict->blocks[i].what, what) == 0)
+            return true;
+    return false;
+}
+
 bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b)
 {
     bool same = a->count == b->count;

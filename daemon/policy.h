@@ -102,6 +102,9 @@ void policy_judge_reboot(const struct policy_input *input, struct policy_verdict
 /* Adds a reason that was found elsewhere (a target that is in use, say); one too many is dropped. */
 void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why);
 
+/* Whether `what` is among the reasons. */
+bool policy_verdict_has(const struct policy_verdict *verdict, const char *what);
+
 /* Whether both say the same to a reader. */
 bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b);
 

@@ -210,9 +210,15 @@ def test_an_image_larger_than_the_slot_is_refused_before_the_first_write(nginx, 
         loops.backing(slot).write_bytes(pattern)
     release = make_release(folder / "1", images.noise((1 << 20) + 512, 1), version="1", serial=1)
     daemon = make_daemon(nginx.publish(release), slots).start()
-    status = daemon.wait(lambda status: status["blocked_by"] or failed_with("refused")(status), "the refusal")
-    told = str(status["blocked_by"]) + str(status["last_error"])
-    assert "larger" in told and str((1 << 20) + 512) in told
+    for action in (None, "check", "install"):
+        judged = daemon.log.count("-> held: ")
+        if action:
+            daemon.post(action)
+        status = daemon.wait(lambda status, judged=judged: status["state"] == "held" and
+                             daemon.log.count("-> held: ") > judged, "the same answer, whoever asks")
+        assert [block["what"] for block in status["blocked_by"]] == ["slot-too-small"]
+        assert str((1 << 20) + 512) in status["blocked_by"][0]["why"]
+        assert status["last_check"]["result"] == "update" and status["last_error"] is None
     assert [loops.backing(slot).read_bytes() for slot in slots] == [pattern, pattern]
     assert sent(nginx, "/image") == 0
 

@@ -69,6 +69,10 @@ static void test_each_rule_alone(void **state)
     input = welcome();
     input.image_bytes = 501;
     expect(&input, "slot-too-small");
+    struct policy_verdict verdict;
+    policy_judge_install(&input, &verdict);
+    assert_true(policy_verdict_has(&verdict, "slot-too-small"));
+    assert_false(policy_verdict_has(&verdict, "mode"));
     input = welcome();
     input.slot_bytes = 0;
     expect(&input, NULL);
