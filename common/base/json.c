@@ -1,6 +1,7 @@
 #include "common/base/json.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
@@ -66,6 +67,57 @@ static bool json_is_blank(const char *text, size_t size)
     return true;
 }
 
+enum { NUL_ESCAPE_SIZE = 6 };
+
+static bool is_nul_escape(const char *text, size_t left)
+{
+    return left >= NUL_ESCAPE_SIZE && memcmp(text, "\\u0000", NUL_ESCAPE_SIZE) == 0;
+}
+
+/* Where the string ends that begins behind text[start]: its closing quote, or `size`. *ret_has_nul: it has a
+ * zero byte by an escape. */
+static size_t json_find_string_end(const char *text, size_t size, size_t start, bool *ret_has_nul)
+{
+    size_t i = start + 1;
+
+    *ret_has_nul = false;
+    for (; i < size && text[i] != '"'; i++) {
+        *ret_has_nul = *ret_has_nul || is_nul_escape(text + i, size - i);
+        i += text[i] == '\\';
+    }
+    return i < size ? i : size;
+}
+
+/* json-c ends names at a zero byte, so that "file_size\u0000" would count as "file_size". In *text_copy such
+ * names get U+FFFD in that byte's place: they are others, and none of ours. *text_copy is made, and the
+ * caller's, only where there is one. False where there is no memory for it. */
+static bool json_rename_nuls(const char *text, size_t size, char **text_copy)
+{
+    bool has_nul;
+
+    for (size_t i = 0, end; i < size; i = end + 1) {
+        end = i;
+        if (text[i] != '"')
+            continue;
+        end = json_find_string_end(text, size, i, &has_nul);
+        size_t next = end < size ? end + 1 : size;
+        while (has_nul && next < size && json_is_blank(text + next, 1))
+            next++;
+        if (!has_nul || next == size || text[next] != ':')
+            continue;
+        if (!*text_copy) {
+            *text_copy = malloc(size);
+            if (!*text_copy)
+                return false;
+            memcpy(*text_copy, text, size);
+        }
+        for (size_t at = i + 1; at < end; at += text[at] == '\\' ? 2 : 1)
+            if (is_nul_escape(text + at, end - at))
+                memcpy(*text_copy + at, "\\ufffd", NUL_ESCAPE_SIZE);
+    }
+    return true;
+}
+
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error)
 {
@@ -78,11 +130,13 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
         return error_set(error, ERROR_FORMAT, "%s has more than the %d values allowed", what,
                          JSON_VALUES_MAX);
 
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    CLEANUP_FREE char *renamed = NULL;
+    struct json_tokener *tokener =
+        json_rename_nuls(text, size, &renamed) ? json_tokener_new_ex(JSON_DEPTH_MAX) : NULL;
     if (!tokener)
         return error_set_errno(error, ENOMEM, "cannot parse %s", what);
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)size);
+    struct json_object *object = json_tokener_parse_ex(tokener, renamed ? renamed : text, (int)size);
     enum json_tokener_error status = json_tokener_get_error(tokener);
     size_t end = json_tokener_get_parse_end(tokener);
     json_tokener_free(tokener);

@@ -28,8 +28,8 @@ enum {
 
 /* Parses exactly one JSON object of `size` bytes (which need not be zero-terminated): nesting at most 16
  * deep, at most JSON_VALUES_MAX values, no two members of one object with the same name (two readers could
- * each believe another), nothing but blanks after it. The caller puts *ret_object. `what` names the input in
- * the error ("the manifest", "the state file"). */
+ * each believe another), nothing but blanks after it. A zero byte in a name reads as U+FFFD. The caller puts
+ * *ret_object. `what` names the input in the error ("the manifest", "the state file"). */
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error);
 

@@ -45,6 +45,33 @@ static void assert_refused(const char *text, size_t size, const char *words)
         fail_msg("no \"%s\" in: %s", words, error.message);
 }
 
+/* A zero byte does not end a name. */
+static void test_a_name_with_a_zero_byte_is_another(void **state)
+{
+    static const char *const others[] = {
+        "{\"size\\u0000\":1}",      "{\"size\\u0000\" :1}",
+        "{\"size\\u0000\"\n\t :1}", "{\"size\\u0000more\":1,\"size\\u0000other\":2}",
+        "{\"\\u0000size\":1}",      "{\"a\":\"size\",\"size\\u0000\\u0000\":1}",
+    };
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        CLEANUP_JSON struct json_object *object = must_parse(others[i]);
+        assert_int_equal(json_get_u64(object, "size", 10, &value), JSON_MEMBER_ABSENT);
+    }
+    CLEANUP_JSON struct json_object *object =
+        must_parse("{\"size\\u0000\":1,\"size\":2,\"text\":\"\\u0000:\",\"back\\\\u0000\":3}");
+    assert_int_equal(json_get_u64(object, "size", 10, &value), JSON_MEMBER_OK);
+    assert_int_equal(value, 2);
+    /* An escaped backslash, and no zero byte. */
+    assert_int_equal(json_get_u64(object, "back\\u0000", 10, &value), JSON_MEMBER_OK);
+    const char *text;
+    assert_int_equal(json_get_string(object, "text", &text), JSON_MEMBER_BAD);
+    assert_refused("{\"a\\u0000", 9, "ends in the middle");
+    assert_refused("{\"a\\u0000\"", 10, "ends in the middle");
+    assert_refused("{\"a\\u0000\":1,\"a\\u0000\":1}", 25, "two members with the same name");
+}
+
 static void test_one_object(void **state)
 {
     static const char *const good[] = {"{}", " {} ", "\n{\"a\":{\"a\":[]}}\r\n\t "};
@@ -163,8 +190,10 @@ static void test_output(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_object), cmocka_unit_test(test_bounds), cmocka_unit_test(test_names_twice),
-        cmocka_unit_test(test_u64),        cmocka_unit_test(test_others), cmocka_unit_test(test_output),
+        cmocka_unit_test(test_one_object),  cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_names_twice), cmocka_unit_test(test_a_name_with_a_zero_byte_is_another),
+        cmocka_unit_test(test_u64),         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_output),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

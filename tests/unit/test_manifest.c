@@ -54,11 +54,13 @@ static void test_any_order_and_unknown_members(void **state)
 {
     struct manifest *manifest =
         manifest_text_must_parse("\n{\"file_size\": 5, \"other\": {\"a\": [1, 2, {\"a\": 1.5}], \"b\": null},"
+                                 " \"file_size\\u0000\": 6,"
                                  " \"last_chunk_size\": 1,\t\"chunk_hashes\": \"a,ffffffff,b\", \"file_hash\""
                                  ": 0, \"chunk_size\": 2}\r\n ");
 
     assert_int_equal(manifest->chunk_count, 3);
     assert_int_equal(manifest->chunk_hashes[1], UINT32_MAX);
+    assert_int_equal(manifest->file_size, 5);
     manifest_free(manifest);
 }
 
