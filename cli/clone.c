@@ -6,7 +6,8 @@ static const char help[] =
     "Usage: moonsinter clone URL OUTPUT [SEED]... [OPTION]...\n"
     "\n"
     "Makes OUTPUT, a file or a block device, equal to the image published at URL, fetching only what neither OUTPUT nor\n"
-    "any SEED has. What is right already is not written again; a clone that was interrupted goes on where it was.\n"
+    "any SEED has. What is right already is not written again; a clone that was interrupted keeps what\n"
+    "it has written.\n"
     "\n" SESSION_OPTIONS_HELP;
 
 static int run_clone(int argc, char **argv)

@@ -198,6 +198,9 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     if (!*session->target)
         return error_set(error, ERROR_REFUSED, "OUTPUT is empty; name a file or a block device");
     session->seeds = argv + optind + 2;
+    if (argc - optind - 2 > PLAN_SOURCE_SEED_LAST)
+        return error_set(error, ERROR_REFUSED, "it takes %d SEEDs at most, and got %d", PLAN_SOURCE_SEED_LAST,
+                         argc - optind - 2);
     session->http.proxy = session->proxy;
     session->http.headers = (const char *const *)session->headers;
     session->http.headers_for = url_text_to_send(session->url);

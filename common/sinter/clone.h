@@ -93,7 +93,8 @@ struct clone_settings {
      * signed table proves by SHA-256 are written: where the table cannot be had, the clone fails. */
     struct release *release;
     const char *target_path;
-    const char *const *seed_paths; /* NULL-terminated; the target's own path among them is passed over */
+    const char *const *seed_paths; /* NULL-terminated, PLAN_SOURCE_SEED_LAST at most; the target's own
+                                      path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
     bool plan_only;  /* stop after planning; the target is opened for reading only, and may be missing */
     bool keep_stock; /* leave what is fetched in order to plan with the release, for its next clone */

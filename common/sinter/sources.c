@@ -1,5 +1,6 @@
 #include "common/sinter/sources.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -53,8 +54,9 @@ struct sources *sources_new(struct pool *pool, const char *target_path, const ch
     struct sources *sources = alloc_zeroed(sizeof(*sources));
     uint32_t seed_count = 0;
 
-    while (seed_paths && seed_paths[seed_count] && seed_count < PLAN_SOURCE_SEED_LAST)
+    while (seed_paths && seed_paths[seed_count])
         seed_count++;
+    assert(seed_count <= PLAN_SOURCE_SEED_LAST);
     sources->pool = pool;
     sources->events = events;
     sources->owner = owner;

@@ -30,7 +30,8 @@ struct sources_events {
     void (*done)(void *owner);
 };
 
-/* Source 0 is the target, the others are the seeds; seed_paths is NULL-terminated, or NULL. */
+/* Source 0 is the target, the others are the seeds; seed_paths is NULL-terminated, or NULL;
+ * PLAN_SOURCE_SEED_LAST at most. */
 struct sources *sources_new(struct pool *pool, const char *target_path, const char *const *seed_paths,
                             const struct sources_events *events, void *owner);
 

@@ -127,3 +127,19 @@ def test_read_manifest_has_the_members(small_release):
     manifest = read_manifest(image)
     assert manifest["file_size"] == len(content)
     assert set(manifest) == {"chunk_hashes", "chunk_size", "last_chunk_size", "file_hash", "file_size", "moonsinter"}
+
+
+@pytest.mark.parametrize("verb", ("clone", "plan"))
+def test_seeds_beyond_what_can_be_told_apart_are_refused(folder, verb):
+    """250 of them; nothing is dropped in silence."""
+    seeds = [folder / f"seed-{number}" for number in range(251)]
+    assert_failed(moonsinter(verb, "http://127.0.0.1:1/image", folder / "output", *seeds), "250", "251", status=2)
+
+
+def test_the_250th_seed_serves(nginx, small_release, folder):
+    image, content = small_release
+    useless, useful = folder / "useless", folder / "useful"
+    useless.write_bytes(b"nothing")
+    useful.write_bytes(content)
+    result = moonsinter("plan", nginx.publish(image), folder / "output", *[useless] * 249, useful)
+    assert result.status == 0 and result.named("plan")[0]["bytes_copied"] == len(content), result
