@@ -51,6 +51,7 @@ struct config *config_free(struct config *config)
     }
     http_settings_clear_headers(config->header_lines);
     trust_keys_free(config->keys);
+    free(config->keys_why);
     free(config->origins);
     free(config);
     return NULL;

@@ -96,7 +96,8 @@ struct config {
     /* [Trust] */
     enum config_demand require_signature;
     char *keys_folder;
-    struct trust_keys *keys; /* read from there */
+    struct trust_keys *keys; /* read from there; none where keys_why says why */
+    char *keys_why;          /* others may write the folder or a key, so that no signature proves anything */
     /* [Health] */
     char *health_checks;
     bool health_checks_optional;             /* nobody named the folder, so it need not be there */

@@ -203,7 +203,8 @@ static void report_ignored(void *owner, const char *path)
     config_problems_add(owner, false, "%s: is not looked at, for its name does not end in .pub", path);
 }
 
-/* The publishers that are trusted. A key that cannot be read might be the one that all depends on. */
+/* The publishers that are trusted. A key that cannot be read might be the one that all depends on. One that
+ * others may write is nobody's, and no reason to end: the device would be cut off. It holds all updates. */
 static void read_keys(struct config *config, const char *root, struct config_problems *problems)
 {
     CLEANUP_FREE char *folder = alloc_printf("%s%s", root, config->keys_folder);
@@ -215,8 +216,11 @@ static void read_keys(struct config *config, const char *root, struct config_pro
     bool is_default =
         strcmp(config->keys_folder, config_keys[keys - config->origins->keys].default_text) == 0;
     /* The usual folder need not be there. */
-    if ((!is_default || access(folder, F_OK) == 0 || errno != ENOENT) &&
-        !trust_keys_add_folder(config->keys, folder, report_ignored, problems, &error))
+    bool is_there = !is_default || access(folder, F_OK) == 0 || errno != ENOENT;
+    if (is_there && !trust_keys_check_owners(folder, &error) && error.kind == ERROR_REFUSED)
+        config->keys_why = alloc_printf(
+            "no signature can be believed here, for %s; then systemctl reload moonsinterd", error.message);
+    else if (is_there && !trust_keys_add_folder(config->keys, folder, report_ignored, problems, &error))
         config_problems_add(problems, true, "%s: Keys=%s: %s", keys->count ? keys->places[0] : "default",
                             config->keys_folder, error.message);
     else if (config->require_signature == CONFIG_DEMAND_YES && trust_keys_count(config->keys) == 0)

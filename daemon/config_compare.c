@@ -67,7 +67,8 @@ bool config_asks_alike(const struct config *a, const struct config *b)
 
 bool config_trusts_alike(const struct config *a, const struct config *b)
 {
-    return trust_keys_equal(a->keys, b->keys) && a->require_signature == b->require_signature;
+    return trust_keys_equal(a->keys, b->keys) && is_same(a->keys_why, b->keys_why) &&
+           a->require_signature == b->require_signature;
 }
 
 bool config_permits_alike(const struct config *a, const struct config *b)

@@ -28,6 +28,23 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
     return true;
 }
 
+/* Where others may write the keys, nothing that the server offers can be judged, and it is no fault of its.
+ */
+static bool hold_for_keys(struct daemon *daemon, const struct error *error)
+{
+    const char *why = daemon->config->keys_why;
+
+    if (!why || error->kind != ERROR_REFUSED || !daemon_trust(daemon).demanded)
+        return false;
+    log_error("nothing is installed: %s", why);
+    record_set_error(daemon->record, error, daemon_now_s());
+    daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "unsafe-keys", why);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = true}, why);
+    return true;
+}
+
 static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
                        uint64_t retry_after_ms)
 {
@@ -40,7 +57,7 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     if (error) {
         set_result(daemon, "failed");
         daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
-        if (hold_for_clock(daemon, error)) {
+        if (hold_for_clock(daemon, error) || hold_for_keys(daemon, error)) {
             daemon_settle(daemon);
             return;
         }
@@ -142,6 +159,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .running_known = running != SLOT_NONE,
         .running_why = daemon->view.slots->why,
         .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
+        .keys_why = daemon_trust(daemon).demanded ? daemon->config->keys_why : NULL,
         .name_why = daemon->view.slots->name_why,
         .loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why,
         .look_why = *daemon->look_why ? daemon->look_why : NULL,
@@ -167,6 +185,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     if (!manifest)
         return;
     ret_input->image_bytes = manifest->file_size;
+    ret_input->is_empty = manifest->file_size == 0;
     ret_input->release_compatible = manifest->release.compatible;
     ret_input->has_serial = manifest->release.has_serial;
     ret_input->serial = manifest->release.serial;
@@ -188,8 +207,10 @@ static enum slot find_holder(const struct daemon *daemon)
     const struct record *record = daemon->record;
     enum slot running = daemon->view.running, other = slot_other(running);
 
-    /* A slot that was rejected is left; what it holds is not what this device is up to date with. */
-    if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD)
+    /* A slot that was rejected is left; what it holds is not what this device is up to date with. And none
+     * holds an image of 0 bytes, whatever was recorded before that was known. */
+    if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD ||
+        !daemon->release->manifest->file_size)
         return SLOT_NONE;
     if (record_release_is_same(&record->slots[running].release, &daemon->offered))
         return running;
@@ -325,7 +346,9 @@ static bool must_identify(const struct daemon *daemon)
 {
     enum slot running = daemon->view.running;
 
-    if (running == SLOT_NONE || !daemon->release->manifest->has_sha256)
+    /* Every slot begins with an image of 0 bytes. */
+    if (running == SLOT_NONE || !daemon->release->manifest->has_sha256 ||
+        !daemon->release->manifest->file_size)
         return false;
     const struct record_release *known = &daemon->record->slots[running].release;
     return !*known->sha256 && !*known->manifest_sha256 &&

@@ -22,7 +22,8 @@ static bool is_demanded(const struct daemon *daemon)
     case CONFIG_DEMAND_YES:
         return true;
     case CONFIG_DEMAND_AUTO:
-        return trust_keys_count(daemon->config->keys) > 0 || daemon->record->signed_accepted;
+        return trust_keys_count(daemon->config->keys) > 0 || daemon->config->keys_why ||
+               daemon->record->signed_accepted;
     }
     return true;
 }
@@ -43,6 +44,8 @@ void daemon_trust_describe(const struct daemon *daemon, char *ret_text, size_t s
             "the server is trusted: %s, so whoever controls it, or the way to it, decides what this device boots",
             daemon->config->require_signature == CONFIG_DEMAND_NO ? "RequireSignature=no"
                                                                   : "no key is installed");
+    else if (daemon->config->keys_why)
+        snprintf(ret_text, size, "nothing is installed: %.400s", daemon->config->keys_why);
     else if (count)
         snprintf(ret_text, size, "manifests must be signed by %s of %.200s",
                  count == 1 ? "the key" : "one of the keys", folder);

@@ -89,10 +89,13 @@ void doctor_ask_server(struct doctor *doctor)
     const struct trust trust = {
         .keys = config->keys,
         .demanded = config->require_signature == CONFIG_DEMAND_YES ||
-                    (config->require_signature == CONFIG_DEMAND_AUTO && trust_keys_count(config->keys) > 0),
+                    (config->require_signature == CONFIG_DEMAND_AUTO &&
+                     (trust_keys_count(config->keys) > 0 || config->keys_why)),
     };
     struct http_settings settings;
 
+    if (config->keys_why)
+        doctor_tell(doctor, "keys", BOOT_LEVEL_FAILURE, "%s", config->keys_why);
     config_get_http(config, &settings);
     /* Somebody waits for the answer, which is small. */
     settings.rate_limit_bytes_s = 0;

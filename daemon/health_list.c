@@ -25,17 +25,6 @@ void health_list_finish(struct health_list *list)
     list->not_executable = NULL;
 }
 
-static bool check_owner(const char *path, const struct stat *info, struct error *error)
-{
-    if (info->st_uid != 0 && info->st_uid != geteuid())
-        return error_set(error, ERROR_REFUSED, "%s belongs to user %u, and must belong to root", path,
-                         (unsigned)info->st_uid);
-    if (info->st_mode & (S_IWGRP | S_IWOTH))
-        return error_set(error, ERROR_REFUSED, "%s may be written by others than its owner: chmod go-w %s",
-                         path, path);
-    return true;
-}
-
 static bool add(const char *folder, const char *name, struct health_list *list, struct error *error)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/%s", folder, name);
@@ -51,7 +40,7 @@ static bool add(const char *folder, const char *name, struct health_list *list, 
         path = NULL;
         return true;
     }
-    if (!check_owner(path, &info, error))
+    if (!file_status_check_owner(path, &info, error))
         return false;
     if (list->count == HEALTH_PROGRAMS_MAX)
         return error_set(error, ERROR_REFUSED, "%s holds more than %d programs", folder, HEALTH_PROGRAMS_MAX);
@@ -78,7 +67,7 @@ bool health_list_read(const char *folder, bool optional, struct health_list *ret
     DIR *stream = opendir(folder);
     if (!stream || file_status_fd(dirfd(stream), &info) < 0)
         done = error_set_errno(error, errno, "the folder of health checks %s cannot be read", folder);
-    done = done && check_owner(folder, &info, error);
+    done = done && file_status_check_owner(folder, &info, error);
     while (done) {
         errno = 0;
         struct dirent *entry = readdir(stream);

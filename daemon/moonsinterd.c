@@ -135,6 +135,13 @@ static bool check_slots(const struct options *options, const struct config *conf
     return well;
 }
 
+static bool check_keys(const struct config *config)
+{
+    if (config->keys_why)
+        log_error("every update would be held (unsafe-keys): %s", config->keys_why);
+    return !config->keys_why;
+}
+
 static int run(const struct options *options)
 {
     struct config *config = NULL;
@@ -147,6 +154,7 @@ static int run(const struct options *options)
     bool loaded = load_config(options, &config);
     if (options->check_config && config) {
         config_print(config, stdout);
+        loaded &= check_keys(config);
         loaded &= !config->slot_names[SLOT_A] || !config->slot_names[SLOT_B] || check_slots(options, config);
     }
     if (!loaded || options->check_config) {

@@ -50,6 +50,20 @@ static bool judge_slot_name(const struct policy_input *input, struct policy_bloc
     return !input->name_why || object(block, "%s", input->name_why);
 }
 
+static bool judge_keys(const struct policy_input *input, struct policy_block *block)
+{
+    return !input->keys_why || object(block, "%s", input->keys_why);
+}
+
+/* An image that was never made, say by a build that failed. What the slot holds would boot under its name. */
+static bool judge_empty_image(const struct policy_input *input, struct policy_block *block)
+{
+    block->refuses = true;
+    if (!input->is_empty)
+        return true;
+    return object(block, "the image is empty: it has 0 bytes; publish the release anew");
+}
+
 /* Before the download, which would be in vain. */
 static bool judge_arming(const struct policy_input *input, struct policy_block *block)
 {
@@ -278,6 +292,8 @@ static const struct policy_rule install_rules[] = {
     {"boot-selection", judge_arming},
     {"state-not-shared", judge_storage},
     {"mode", judge_mode},
+    {"unsafe-keys", judge_keys},
+    {"empty-image", judge_empty_image},
     {"compatible", judge_compatible},
     {"downgrade", judge_serial},
     {"expired", judge_expires},

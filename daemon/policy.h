@@ -30,6 +30,7 @@ struct policy_input {
     bool running_known;
     const char *running_why; /* why it is not known */
     bool running_good;       /* not on trial, not rejected */
+    const char *keys_why;    /* why no signature can be believed, where one is demanded; NULL = they can */
     const char *name_why;    /* why a slot's name cannot be relied on; NULL = both can */
     const char *loader_why;  /* why the target could not be armed, or the boot selection not read; NULL = all
                                 is  well */
@@ -46,6 +47,7 @@ struct policy_input {
 
     /* the release */
     uint64_t image_bytes;
+    bool is_empty; /* the image has 0 bytes */
     const char *release_compatible;
     bool has_serial;
     uint64_t serial;
@@ -79,7 +81,7 @@ struct policy_block {
     uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
 };
 
-enum { POLICY_BLOCKS_MAX = 16 };
+enum { POLICY_BLOCKS_MAX = 20 };
 
 struct policy_verdict {
     struct policy_block blocks[POLICY_BLOCKS_MAX];

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 static struct timespec narrow_time(const struct statx_timestamp *time)
 {
@@ -50,6 +51,18 @@ int file_status_fd(int fd, struct stat *ret_status)
 int file_status_at(int folder_fd, const char *name, struct stat *ret_status)
 {
     return ask(folder_fd, name, 0, ret_status);
+}
+
+bool file_status_check_owner(const char *path, const struct stat *status, struct error *error)
+{
+    if (status->st_uid != 0 && status->st_uid != geteuid())
+        return error_set(error, ERROR_REFUSED,
+                         "%s belongs to user %u, and must belong to root: chown root %s", path,
+                         (unsigned)status->st_uid, path);
+    if (status->st_mode & (S_IWGRP | S_IWOTH))
+        return error_set(error, ERROR_REFUSED, "%s may be written by others than its owner: chmod go-w %s",
+                         path, path);
+    return true;
 }
 
 bool file_status_is_fixed(const char *path)

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "common/base/error.h"
+
 /* What `path` leads to, links followed. */
 int file_status(const char *path, struct stat *ret_status);
 
@@ -24,6 +26,10 @@ int file_status_fd(int fd, struct stat *ret_status);
 
 /* What `name` in the folder open as `folder_fd` leads to, links followed. */
 int file_status_at(int folder_fd, const char *name, struct stat *ret_status);
+
+/* Whether nobody may write what `status` tells of but root and whoever runs this; else false, with the mend.
+ * For what decides what this machine does: its checks, its keys. `path` is named in the sentence. */
+bool file_status_check_owner(const char *path, const struct stat *status, struct error *error);
 
 /* Whether `path` itself may be neither replaced nor overwritten, by root either (chattr +i, +a). */
 bool file_status_is_fixed(const char *path);

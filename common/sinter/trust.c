@@ -8,6 +8,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
 #include "common/base/text.h"
 #include "common/base/utf8.h"
 
@@ -63,6 +64,31 @@ bool trust_keys_add_folder(struct trust_keys *keys, const char *folder,
     }
     free(entries);
     return ok;
+}
+
+static bool check_owner(const char *path, struct error *error)
+{
+    struct stat status;
+
+    if (file_status(path, &status) < 0)
+        return error_set_errno(error, errno, "%s cannot be looked at", path);
+    return file_status_check_owner(path, &status, error);
+}
+
+bool trust_keys_check_owners(const char *folder, struct error *error)
+{
+    DIR *stream = opendir(folder);
+    struct dirent *entry;
+
+    if (!stream)
+        return error_set_errno(error, errno, "cannot list %s", folder);
+    bool safe = check_owner(folder, error);
+    while (safe && (entry = readdir(stream))) {
+        CLEANUP_FREE char *path = alloc_printf("%s/%s", folder, entry->d_name);
+        safe = !text_has_suffix(entry->d_name, ".pub") || check_owner(path, error);
+    }
+    closedir(stream);
+    return safe;
 }
 
 size_t trust_keys_count(const struct trust_keys *keys)

@@ -32,6 +32,10 @@ bool trust_keys_add_file(struct trust_keys *keys, const char *path, struct error
 bool trust_keys_add_folder(struct trust_keys *keys, const char *folder,
                            void (*ignored)(void *owner, const char *path), void *owner, struct error *error);
 
+/* Whether nobody but root, or who runs this, may put a key into the folder, or write one of its *.pub; else
+ * false, and *error names what others may write. */
+bool trust_keys_check_owners(const char *folder, struct error *error);
+
 /* NULL counts as none. */
 size_t trust_keys_count(const struct trust_keys *keys);
 

@@ -2,8 +2,10 @@
 whatever it does, the old slot goes on booting and the error names the reason."""
 import hashlib
 import json
+import os
 import shutil
 import struct
+import subprocess
 import subprocess
 
 import pytest
@@ -14,6 +16,7 @@ import programs
 from evil_server import EvilServer
 from fleet import Authority
 from keys import Key
+from programs import MOONSINTERD
 from loops import seeing_links
 from releases import make_release
 
@@ -432,6 +435,81 @@ def test_a_record_that_is_lost_and_a_start_that_fails(scene, lost):
     assert status["trust"]["signature_required"] and "no key is trusted here" in status["last_error"]["message"]
     assert scene.daemon.log.count("record.json") >= 2, "the loss is said at each start"
     scene.assert_old_slot_boots(status)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "owner"])
+def test_keys_that_others_may_write(scene, what):
+    """Whoever may write them may be whoever signed. The daemon holds and says it, and does not end."""
+    scene.start()
+    key = scene.trusted / "publisher.pub"
+    if what == "owner":
+        if os.getuid() != 0:
+            pytest.skip("giving a file away needs root")
+        os.chown(key, 1234, -1)
+    else:
+        (scene.trusted if what == "folder" else key).chmod(0o777)
+    scene.release(NEW, "3", 3)
+    for restart in (False, True):
+        if restart:
+            assert scene.daemon.stop() == 0
+            scene.daemon.start()
+        else:
+            scene.daemon.reload()
+        status = scene.daemon.wait(lambda status: status["state"] == "held", "it holds")
+        assert [block["what"] for block in status["blocked_by"]] == ["unsafe-keys"]
+        assert status["trust"]["signature_required"] and str(key.parent) in status["trust"]["why"]
+        scene.assert_old_slot_boots(status)
+        scene.daemon.post("install")
+        status = scene.daemon.wait(lambda status: status["state"] == "held", "it holds, whoever asks")
+        scene.assert_old_slot_boots(status)
+    config = ["--config", str(scene.daemon.config)]
+    assert subprocess.run([MOONSINTERD, *config, "--check-config"], check=False, capture_output=True).returncode == 1
+    doctor = subprocess.run([MOONSINTERD, *config, "--doctor"], check=False, capture_output=True, text=True)
+    findings = [json.loads(line) for line in doctor.stdout.splitlines()]
+    assert doctor.returncode == 1
+    assert [finding["result"] for finding in findings if finding.get("check") == "keys"] == ["failure"]
+    # Mended, it goes on.
+    if what == "owner":
+        os.chown(key, os.getuid(), -1)
+    else:
+        (scene.trusted if what == "folder" else key).chmod(0o755 if what == "folder" else 0o644)
+    scene.daemon.reload()
+    scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "it is installed")
+
+
+def make_empty(scene, serial):
+    """What generate made of an image of 0 bytes before it refused that; signed by the publisher himself."""
+    table = b"MSCHUNKS" + struct.pack("<III", 1, 65536, 0) + bytes(24)
+    scene.release(NEW, str(serial), serial)
+    manifest = scene.manifest()
+    manifest.update(chunk_hashes="", last_chunk_size=0, file_hash=xxhash.xxh32_intdigest(b""), file_size=0)
+    manifest["moonsinter"]["sha256"] = hashlib.sha256(b"").hexdigest()
+    manifest["moonsinter"]["chunks"].update(size=len(table), sha256=hashlib.sha256(table).hexdigest())
+    scene.file("").write_bytes(b"")
+    scene.file(".chunks").write_bytes(table)
+    scene.sign_manifest(manifest)
+
+
+def test_an_empty_image(scene):
+    """What the slot holds would boot under its name."""
+    scene.start()
+    make_empty(scene, 3)
+    scene.assert_refused(["refused"], "image is empty")
+    assert [block["what"] for block in scene.daemon.status()["blocked_by"]] in ([], ["empty-image"])
+    scene.release(NEW, "2.1", 2)
+    scene.daemon.post("install")
+    scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "the floor did not rise")
+
+
+def test_an_empty_image_is_not_what_runs(scene):
+    """A device of which nothing is recorded: every slot begins with an image of 0 bytes."""
+    make_empty(scene, 3)
+    scene.server.start()
+    scene.daemon = scene.make_daemon(scene.server.url("image"), scene.slots, Trust={"Keys": scene.trusted},
+                                     Update={"Compatible": "board-7"}).start()
+    status = scene.daemon.wait(lambda status: status["state"] == "held", "it is refused")
+    assert [block["what"] for block in status["blocked_by"]] == ["empty-image"]
+    assert status["slots"]["a"]["sha256"] is None and status["slots"]["a"]["serial"] is None
 
 
 def test_a_redirect_to_plain_http(scene, folder):

@@ -1,6 +1,7 @@
 /* What settings need of each other, of files that they name, and of the machine. */
 #include "daemon/config.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,6 +47,36 @@ static void test_keys(void **state)
     scene_put_file(scene, KEYS "b.pub", KEY);
     scene_put_file(scene, KEYS "c.pub/x", "");
     assert_false(scene_load(scene));
+}
+
+/* Root's, by its mode; a test has no other user for certain. */
+static void assert_unsafe(struct scene *scene, const char *path, mode_t unsafe, mode_t safe)
+{
+    char full[PATH_MAX];
+
+    snprintf(full, sizeof(full), "%s%s", scene->root, path);
+    assert_int_equal(chmod(full, unsafe), 0);
+    /* No reason to end, and no signature counts. */
+    assert_true(scene_load(scene));
+    assert_int_equal(trust_keys_count(scene->config->keys), 0);
+    assert_non_null(scene->config->keys_why);
+    assert_non_null(strstr(scene->config->keys_why, path));
+    assert_int_equal(chmod(full, safe), 0);
+    assert_true(scene_load(scene));
+    assert_null(scene->config->keys_why);
+    assert_int_equal(trust_keys_count(scene->config->keys), 1);
+}
+
+static void test_keys_that_others_may_write(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_put_file(scene, ETC, MINIMAL "[Trust]\nRequireSignature=yes\n");
+    scene_put_file(scene, KEYS "a.pub", KEY);
+    assert_unsafe(scene, "/etc/moonsinter/keys.d", 0777, 0755);
+    assert_unsafe(scene, "/etc/moonsinter/keys.d", 0775, 0755);
+    assert_unsafe(scene, KEYS "a.pub", 0666, 0644);
+    assert_unsafe(scene, KEYS "a.pub", 0620, 0600);
 }
 
 static void test_secret_stays_out_of_messages(void **state)
@@ -222,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_keys, scene_set_up, scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_keys_that_others_may_write, scene_set_up, scene_tear_down),
         cmocka_unit_test_setup_teardown(test_secret_stays_out_of_messages, scene_set_up, scene_tear_down),
         cmocka_unit_test_setup_teardown(test_secrets_that_all_may_read_are_told, scene_set_up,
                                         scene_tear_down),

@@ -74,6 +74,14 @@ static void test_each_rule_alone(void **state)
     assert_true(policy_verdict_has(&verdict, "slot-too-small"));
     assert_false(policy_verdict_has(&verdict, "mode"));
     input = welcome();
+    input.is_empty = true;
+    expect(&input, "empty-image");
+    input = welcome();
+    input.keys_why = "others may write the keys";
+    expect(&input, "unsafe-keys");
+    input.operator_asked = true;
+    expect(&input, "unsafe-keys");
+    input = welcome();
     input.slot_bytes = 0;
     expect(&input, NULL);
     input = welcome();
