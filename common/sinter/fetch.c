@@ -70,7 +70,7 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
 {
     uint64_t for_bytes_ms = http_deadline_ms(fetch->http, fetch->have) - http_deadline_ms(fetch->http, 0);
 
-    return fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
+    return fetch->give_up_ms && fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
 static void fetch_on_response(void *owner, struct http_response *response)

@@ -306,6 +306,24 @@ def test_no_table(scene):
     assert not scene.slots[1].read_bytes().strip(b"\0")
 
 
+@pytest.mark.parametrize("file", [".chunks", ".json.minisig", ""])
+def test_the_password_of_the_address(scene, file):
+    """What is wrong with a file is told with its address, to whoever may read the log, the status or the state."""
+    url = scene.server.url("image").replace("://", "://us3r-s3cret:passw0rd-s3cret@")
+    scene.start(url=f"{url}?token=t0ken-s3cret")
+    scene.release(NEW, None, 3)
+    path = scene.file(file)
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+    daemon = scene.daemon
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["last_error"], "it is refused")
+    assert status["slots"]["a"]["role"] == "active" and status["boot"]["next"] == "a"
+    shown = [json.dumps(daemon.request("GET", f"/v1/{name}")) for name in ("status", "history", "plan", "config")]
+    shown += [daemon.request("GET", "/metrics")[1], daemon.log]
+    shown += [kept.read_text(errors="replace") for kept in (daemon.folder / "state").rglob("*") if kept.is_file()]
+    assert all("s3cret" not in text for text in shown), shown
+
+
 def test_an_image_that_its_chunks_do_not_make(scene):
     """Every chunk is proved; the whole is not what was signed, which only reading it back shows."""
     scene.start()

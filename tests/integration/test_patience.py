@@ -37,6 +37,10 @@ def requests(server, name):
     return server.stats()["paths"].get(f"/{name}", {"requests": 0})["requests"]
 
 
+def seconds_of(time):
+    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
+
+
 # --- the manifest and its signature -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [(), ("--retry-for", "60s")])
@@ -107,11 +111,20 @@ def test_a_pack_that_went_with_its_release_is_no_end(server, folder, key):
     assert (folder / "out").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("missing, status", [("image.chunks", "403"), ("image.pack", "404")])
+def test_a_device_names_the_file_that_was_never_there(server, key, file_slots, make_daemon, missing, status):
+    """And does not take it for a newer release, at which it would look again within seconds."""
+    publish(server, key, "--pack").unlink()
+    server.behave(missing, status)
+    daemon = make_daemon(server.url("image"), file_slots).start()
+    told = daemon.wait(lambda status: status["last_error"] and status["last_check"]["next"], "it fails")
+    assert told["last_error"]["kind"] == "remote"
+    assert missing in told["last_error"]["message"] and status in told["last_error"]["message"]
+    assert seconds_of(told["last_check"]["next"]) - seconds_of(told["last_error"]["time"]) >= 9, told
+    assert requests(server, missing) == 1 and requests(server, "image.json") == 1
+
+
 # --- how long a server wants to be left alone ---------------------------------------------------------------------
-
-def seconds_of(time):
-    return datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
-
 
 @pytest.mark.parametrize("wish, least, most", [(600, 600, 600), (86400, 3600, 3600)])
 def test_what_a_server_wishes_on_ranges_reaches_the_schedule(server, key, file_slots, make_daemon, wish, least, most):
