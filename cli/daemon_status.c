@@ -86,11 +86,15 @@ static void print_boot(FILE *stream, struct json_object *boot)
 {
     if (!boot)
         return;
-    print_text(stream, "Next boot:   slot ", boot, "next", "");
+    if (member(boot, "next"))
+        print_text(stream, "Next boot:   slot ", boot, "next", "");
+    else
+        fputs("Next boot:   not known", stream);
     if (is_true(boot, "trial"))
         fprintf(stream, ", on trial, %" PRIu64 " tries left", number(boot, "tries_left"));
     print_text(stream, " (", boot, "backend", ")");
     fputc('\n', stream);
+    print_text(stream, "Note:        ", boot, "note", "\n");
 }
 
 void daemon_status_print_waiting(FILE *stream, struct json_object *status, const char *before)
@@ -261,7 +265,10 @@ static void explain_state(FILE *stream, struct json_object *status, const char *
             fprintf(stream, ": %s", meanings[i][1]);
     if (strcmp(state, "reboot-pending") != 0)
         return;
-    daemon_status_text(slot, member(status, "boot"), "next");
+    if (!*daemon_status_text(slot, member(status, "boot"), "next")) {
+        fputs(": an update waits for its boot, and what boots next is not known", stream);
+        return;
+    }
     fprintf(stream, ": the next boot takes slot %s, ", slot);
     print_release(stream, member(member(status, "slots"), slot));
     fputs("; moonsinter reboot makes it", stream);
@@ -280,6 +287,7 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
     print_blocks(stream, status, "It is held: ");
     print_text(stream, "It is stalled: ", status, "stalled", "\n");
     daemon_status_print_waiting(stream, status, "It waits: ");
+    print_text(stream, "The boot selection: ", member(status, "boot"), "note", "\n");
     print_text(stream, "The last check found: ", last_check, "result", "\n");
     print_text(stream, "It looks again at ", last_check, "next", "");
     print_text(stream, ": ", last_check, "why", "");

@@ -87,6 +87,10 @@ bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct 
     seen.running = seen.slots->running;
     seen.slot_bytes = find_slot_bytes(seen.slots);
     read_machine_id(&seen);
+    enum slot target = slots_target(seen.slots);
+    struct error why;
+    if (target != SLOT_NONE && !boot_can_arm(boot, target, &why))
+        seen.loader_why = alloc_string(why.message);
     /* The `file` backend's slots are no file systems that this machine boots. */
     if (config->backend != CONFIG_BACKEND_FILE)
         seen.storage_why = state_folder_find_objection(config->state_directory, seen.slots);

@@ -93,9 +93,12 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .since_s = daemon->since_s,
         .blocked_by = &texts->verdict,
         .boot_backend = config_backend_name(daemon->fixed->backend),
-        .boot_next = view->boot.next,
+        .boot_next = *daemon->look_why ? SLOT_NONE : view->boot.next,
         .boot_trial = view->running != SLOT_NONE && view->boot.trial == view->running,
         .boot_tries_left = view->boot.tries_left,
+        .boot_note = *daemon->look_why  ? daemon->look_why
+                     : *view->boot.note ? view->boot.note
+                                        : NULL,
         .shown_url = texts->shown_url,
         .update = daemon->release ? &daemon->offered : NULL,
         .update_size_bytes = daemon->release ? daemon->release->manifest->file_size : 0,

@@ -67,7 +67,9 @@ static bool judge_empty_image(const struct policy_input *input, struct policy_bl
 /* Before the download, which would be in vain. */
 static bool judge_arming(const struct policy_input *input, struct policy_block *block)
 {
-    return !input->loader_why || object(block, "%s", input->loader_why);
+    /* Where the running slot is not known or not good, that is told already, and arming is refused for it. */
+    return !input->loader_why || (!input->look_why && !(input->running_known && input->running_good)) ||
+           object(block, "%s", input->loader_why);
 }
 
 static bool judge_storage(const struct policy_input *input, struct policy_block *block)

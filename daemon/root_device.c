@@ -9,25 +9,12 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "daemon/mounts.h"
 
 enum {
     CMDLINE_MAX = 64 * 1024,
     MOUNTINFO_MAX = 4 * 1024 * 1024,
     OVERLAY_DEPTH_MAX = 4, /* overlays on overlays; the kernel allows two */
-};
-
-/* One line of mountinfo, its escapes undone. */
-struct mount {
-    dev_t number;
-    char *mount_point;
-    char *type;
-    char *source;
-    char *options; /* of the file system */
-};
-
-struct mounts {
-    struct mount *items;
-    size_t count;
 };
 
 /* Cuts the next parameter off *text, in place; NULL at the end, or at "--", after which init's begin. */
@@ -128,91 +115,6 @@ enum slot root_device_slot_hint(const char *root)
     return hint;
 }
 
-/* Undoes the kernel's \ooo for blanks and backslashes, in place. */
-static void unescape(char *text)
-{
-    char *out = text;
-
-    for (const char *at = text; *at;) {
-        bool octal = at[0] == '\\';
-        for (int i = 1; i <= 3 && octal; i++)
-            octal = at[i] >= '0' && at[i] <= '7';
-        *out++ = octal ? (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0')) : *at;
-        at += octal ? 4 : 1;
-    }
-    *out = 0;
-}
-
-/* "36 35 98:0 /root /mount/point options optional... - type source options", cut in place. */
-static bool parse_mount(char *line, struct mount *ret_mount)
-{
-    enum { FIELD_NUMBER = 2, FIELD_MOUNT_POINT = 4, FIELDS_FIRST = 6 };
-    char *fields[FIELDS_FIRST], *rest[3], *separator = strstr(line, " - "), *save = NULL;
-    unsigned number_major, number_minor;
-
-    if (!separator)
-        return false;
-    *separator = 0;
-    for (size_t i = 0; i < FIELDS_FIRST; i++)
-        if (!(fields[i] = strtok_r(i == 0 ? line : NULL, " ", &save)))
-            return false;
-    if (sscanf(fields[FIELD_NUMBER], "%7u:%7u", &number_major, &number_minor) != 2)
-        return false;
-    char *at = separator + 3;
-    for (size_t i = 0; i < 3; i++) {
-        /* An empty source leaves two blanks side by side, which strtok_r() would take for one. */
-        rest[i] = at ? strsep(&at, " ") : NULL;
-        if (!rest[i])
-            return false;
-        unescape(rest[i]);
-    }
-    unescape(fields[FIELD_MOUNT_POINT]);
-    *ret_mount = (struct mount){
-        .number = makedev(number_major, number_minor),
-        .mount_point = fields[FIELD_MOUNT_POINT],
-        .type = rest[0],
-        .source = rest[1],
-        .options = rest[2],
-    };
-    return true;
-}
-
-/* Cuts `text` into mounts that point into it. */
-static struct mounts parse_mounts(char *text)
-{
-    struct mounts mounts = {0};
-    size_t lines = 1;
-
-    for (const char *at = text; *at; at++)
-        lines += *at == '\n';
-    mounts.items = alloc_array(lines, sizeof(mounts.items[0]));
-    while (text && *text) {
-        char *line = strsep(&text, "\n");
-        if (parse_mount(line, &mounts.items[mounts.count]))
-            mounts.count++;
-    }
-    return mounts;
-}
-
-/* The mount that `path` is on: the longest mount point that leads to it, the last one mounted there. */
-static const struct mount *find_mount(const struct mounts *mounts, const char *path)
-{
-    const struct mount *found = NULL;
-    size_t longest = 0;
-
-    for (size_t i = 0; i < mounts->count; i++) {
-        const char *point = mounts->items[i].mount_point;
-        size_t length = strcmp(point, "/") == 0 ? 0 : strlen(point);
-        if (strncmp(path, point, length) != 0 || (path[length] && path[length] != '/'))
-            continue;
-        if (!found || length >= longest) {
-            found = &mounts->items[i];
-            longest = length;
-        }
-    }
-    return found;
-}
-
 static void add_mount(struct root_device *device, const char *root, const struct mounts *mounts,
                       const struct mount *mount, int depth);
 
@@ -236,7 +138,7 @@ static void add_lower_layers(struct root_device *device, const char *root, const
             }
             path[length] = 0;
             at += *at == ':';
-            const struct mount *lower = key && *path == '/' ? find_mount(mounts, path) : NULL;
+            const struct mount *lower = key && *path == '/' ? mounts_find(mounts, path) : NULL;
             /* Where the overlay itself hides the layer (an initramfs' path), it cannot be found this way. */
             if (lower && lower != overlay)
                 add_mount(device, root, mounts, lower, depth + 1);
@@ -291,14 +193,14 @@ void root_device_by_mounts(const char *root, struct root_device *ret_device)
         *ret_device = device;
         return;
     }
-    struct mounts mounts = parse_mounts(text);
-    const struct mount *mount = find_mount(&mounts, "/");
+    struct mounts mounts = mounts_parse(text);
+    const struct mount *mount = mounts_find(&mounts, "/");
     if (mount)
         add_mount(&device, root, &mounts, mount, 0);
     if (!device.found)
         device_missing(&device, "/ is mounted from %.60s (%.30s), which leads to no partition",
                        mount ? mount->source : "nothing", mount ? mount->type : "no file system");
-    free(mounts.items);
+    mounts_finish(&mounts);
     *ret_device = device;
 }
 

@@ -89,6 +89,8 @@ static struct json_object *boot_json(const struct status_snapshot *snapshot)
     json_add_string(object, "next", snapshot->boot_next == SLOT_NONE ? NULL : slot_name(snapshot->boot_next));
     json_object_object_add(object, "trial", json_object_new_boolean(snapshot->boot_trial));
     json_add_u64(object, "tries_left", snapshot->boot_tries_left);
+    if (snapshot->boot_note)
+        json_add_string(object, "note", snapshot->boot_note);
     return object;
 }
 

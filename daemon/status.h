@@ -57,6 +57,7 @@ struct status_snapshot {
     enum slot boot_next;
     bool boot_trial;
     unsigned boot_tries_left;
+    const char *boot_note;               /* a clause on what is not as it should be there; NULL = nothing */
     const char *shown_url;               /* without user and password */
     const struct record_release *update; /* what is offered; NULL = nothing known */
     uint64_t update_size_bytes;

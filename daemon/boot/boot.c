@@ -17,6 +17,23 @@ static const struct boot_backend *const backends[] = {
     [CONFIG_BACKEND_CUSTOM] = &boot_backend_custom,
 };
 
+/* Anew each time, for the names of slots may come late. */
+static void note_running(struct boot *boot)
+{
+    const struct slots_request request = {
+        .root = boot->root,
+        .names = {boot->slot_names[SLOT_A], boot->slot_names[SLOT_B]},
+        .selected = SLOT_NONE,
+    };
+    struct slots *slots;
+
+    boot->running = SLOT_NONE;
+    if (!boot->backend->wants_running || !slots_find(&request, &slots, NULL))
+        return;
+    boot->running = slots->running;
+    slots_free(slots);
+}
+
 bool boot_new(const struct config *config, const char *root, struct boot **ret_boot, struct error *error)
 {
     const struct boot_backend *backend = backends[config->backend];
@@ -24,6 +41,9 @@ bool boot_new(const struct config *config, const char *root, struct boot **ret_b
     struct boot *boot = alloc_zeroed(sizeof(*boot));
     boot->backend = backend;
     boot->root = alloc_string(root ? root : "");
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        boot->slot_names[i] = alloc_string(config->slot_names[i]);
+    note_running(boot);
     if (!backend->open(boot, config, error)) {
         boot_free(boot);
         return error_prefix(error, "boot selection (%s)", backend->name);
@@ -38,6 +58,8 @@ struct boot *boot_free(struct boot *boot)
         return NULL;
     boot->backend->close(boot);
     free(boot->root);
+    free(boot->slot_names[SLOT_A]);
+    free(boot->slot_names[SLOT_B]);
     free(boot);
     return NULL;
 }
@@ -55,23 +77,8 @@ static bool finish_call(const struct boot *boot, bool success, struct error *err
 
 bool boot_start(struct boot *boot, struct error *error)
 {
+    note_running(boot);
     return !boot->backend->start || finish_call(boot, boot->backend->start(boot, error), error);
-}
-
-enum slot boot_find_running(const struct boot *boot, const struct config *config)
-{
-    const struct slots_request request = {
-        .root = boot->root,
-        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
-        .selected = SLOT_NONE,
-    };
-    struct slots *slots;
-
-    if (!slots_find(&request, &slots, NULL))
-        return SLOT_NONE;
-    enum slot running = slots->running;
-    slots_free(slots);
-    return running;
 }
 
 void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
@@ -132,36 +139,49 @@ void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "set back by hand",
                   name);
     probe_kernel(boot, found, owner);
+    note_running(boot);
     if (boot->backend->probe)
         boot->backend->probe(boot, found, owner);
 }
 
 bool boot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
 {
+    note_running(boot);
     return finish_call(boot, boot->backend->read(boot, ret_state, error), error);
+}
+
+bool boot_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    assert(slot != SLOT_NONE);
+    note_running(boot);
+    return !boot->backend->can_arm || finish_call(boot, boot->backend->can_arm(boot, slot, error), error);
 }
 
 bool boot_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
     assert(slot != SLOT_NONE);
+    note_running(boot);
     return finish_call(boot, boot->backend->invalidate(boot, slot, error), error);
 }
 
 bool boot_arm(struct boot *boot, enum slot slot, struct error *error)
 {
     assert(slot != SLOT_NONE);
+    note_running(boot);
     return finish_call(boot, boot->backend->arm(boot, slot, error), error);
 }
 
 bool boot_good(struct boot *boot, enum slot slot, struct error *error)
 {
     assert(slot != SLOT_NONE);
+    note_running(boot);
     return finish_call(boot, boot->backend->good(boot, slot, error), error);
 }
 
 bool boot_reject(struct boot *boot, enum slot slot, struct error *error)
 {
     assert(slot != SLOT_NONE);
+    note_running(boot);
     return finish_call(boot, boot->backend->reject(boot, slot, error), error);
 }
 

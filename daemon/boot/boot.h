@@ -47,6 +47,7 @@ struct boot_state {
     enum slot trial;     /* armed or being tried; SLOT_NONE = none */
     unsigned tries_left; /* further starts the trial has; 0 without a trial */
     enum boot_health health[SLOT_COUNT];
+    char note[200]; /* a clause on what is not as it should be, and harms nothing so far; "" = nothing */
 };
 
 /* What boot_probe() finds, for `doctor`. */
@@ -64,11 +65,13 @@ typedef void (*boot_finding_fn)(void *owner, enum boot_level level, const char *
 struct boot_backend {
     const char *name;
     struct boot_abilities abilities;
+    bool wants_running; /* boot.running is found before each call */
     bool (*open)(struct boot *boot, const struct config *config, struct error *error);
     void (*close)(struct boot *boot);
     bool (*start)(struct boot *boot, struct error *error); /* NULL where the machine's own loader does it */
     void (*probe)(struct boot *boot, boot_finding_fn found, void *owner); /* NULL = nothing of its own */
     bool (*read)(struct boot *boot, struct boot_state *ret_state, struct error *error);
+    bool (*can_arm)(struct boot *boot, enum slot slot, struct error *error); /* NULL = nothing to tell */
     bool (*invalidate)(struct boot *boot, enum slot slot, struct error *error);
     bool (*arm)(struct boot *boot, enum slot slot, struct error *error);
     bool (*good)(struct boot *boot, enum slot slot, struct error *error);
@@ -77,8 +80,10 @@ struct boot_backend {
 
 struct boot {
     const struct boot_backend *backend;
-    char *root;    /* put before paths that are looked up; "" but in tests */
-    void *private; /* the backend's own, between open and close */
+    char *root;                   /* put before paths that are looked up; "" but in tests */
+    char *slot_names[SLOT_COUNT]; /* as configured */
+    enum slot running; /* for those backends that want it: as the kernel says now; SLOT_NONE = not known */
+    void *private;     /* the backend's own, between open and close */
 };
 
 /* Chooses the backend by `config`, copies what it needs, and probes it: a missing or unusable boot selection
@@ -99,15 +104,16 @@ bool boot_start(struct boot *boot, struct error *error);
  * Writes nothing. */
 void boot_probe(struct boot *boot, boot_finding_fn found, void *owner);
 
-/* For backends: the slot that runs, as the kernel says it; SLOT_NONE where that is not known. */
-enum slot boot_find_running(const struct boot *boot, const struct config *config);
-
 /* For backends: `found` with a printed sentence. */
 void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Reads without changing anything. */
 bool boot_read(struct boot *boot, struct boot_state *ret_state, struct error *error);
+
+/* Whether boot_invalidate() and boot_arm() of `slot` would go through, as far as it can be told without
+ * writing, so that an update is not downloaded in vain. */
+bool boot_can_arm(struct boot *boot, enum slot slot, struct error *error);
 
 /* Before the first write to `slot`: it cannot be booted from now on, and the other one runs next. Refused for
  * the slot that runs. */

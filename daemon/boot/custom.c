@@ -166,34 +166,49 @@ static void custom_close(struct boot *boot)
     free(backend);
 }
 
-/* `slot` is out, the other one runs next. After each step what boots is either as before or as asked. */
-static bool custom_give_up(struct boot *boot, enum slot slot, struct error *error)
+/* Whether the other one would do. */
+static bool check_other(const struct custom_backend *backend, enum slot slot, struct error *error)
 {
-    const struct custom_backend *backend = boot->private;
     enum slot trial, other = slot_other(slot);
     bool other_good;
 
     if (!trial_file_read(backend->trial_file, &trial, error) || !get_good(backend, other, &other_good, error))
         return false;
-    if (!other_good || trial == other)
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s is not good to %s, so slot %s may be needed to fall back to",
-                         slot_name(other), backend->program, slot_name(slot));
-    return set_primary(backend, other, error) && set_good(backend, slot, false, error) &&
-           trial_file_write(backend->trial_file, SLOT_NONE, error);
+    return (other_good && trial != other) ||
+           error_set(error, ERROR_REFUSED,
+                     "slot %s is not good to %s, so slot %s may be needed to fall back to", slot_name(other),
+                     backend->program, slot_name(slot));
+}
+
+/* `slot` is out, the other one runs next. After each step what boots is either as before or as asked. */
+static bool custom_give_up(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct custom_backend *backend = boot->private;
+    enum slot other = slot_other(slot);
+
+    return check_other(backend, slot, error) && set_primary(backend, other, error) &&
+           set_good(backend, slot, false, error) && trial_file_write(backend->trial_file, SLOT_NONE, error);
+}
+
+static bool check_current(const struct custom_backend *backend, enum slot slot, struct error *error)
+{
+    enum slot current;
+
+    return !get_slot(backend, "get-current", &current, NULL) || current != slot ||
+           error_set(error, ERROR_REFUSED,
+                     "%s says that slot %s runs, so it cannot be given up; if it does not, exchange "
+                     "BootNameA= and BootNameB=",
+                     backend->program, slot_name(slot));
+}
+
+static bool custom_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    return check_current(boot->private, slot, error) && check_other(boot->private, slot, error);
 }
 
 static bool custom_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
-    const struct custom_backend *backend = boot->private;
-    enum slot current;
-
-    if (get_slot(backend, "get-current", &current, NULL) && current == slot)
-        return error_set(error, ERROR_REFUSED,
-                         "%s says that slot %s runs, so it cannot be given up; if it does not, exchange "
-                         "BootNameA= and BootNameB=",
-                         backend->program, slot_name(slot));
-    return custom_give_up(boot, slot, error);
+    return check_current(boot->private, slot, error) && custom_give_up(boot, slot, error);
 }
 
 static bool custom_arm(struct boot *boot, enum slot slot, struct error *error)
@@ -243,6 +258,7 @@ const struct boot_backend boot_backend_custom = {
     .close = custom_close,
     .probe = custom_probe,
     .read = custom_read,
+    .can_arm = custom_can_arm,
     .invalidate = custom_invalidate,
     .arm = custom_arm,
     .good = custom_good,

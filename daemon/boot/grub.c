@@ -223,20 +223,30 @@ static void set_values(const struct block *block, const struct grub_state *state
     }
 }
 
+/* The whole block with `state` in it, BLOCK_SIZE bytes. */
+static bool block_print(const struct in_place *file, const struct block *block,
+                        const struct grub_state *state, char *ret_data, struct error *error)
+{
+    char text[VARIABLES_TEXT_MAX];
+
+    if (block->is_empty) {
+        memset(ret_data, '#', BLOCK_SIZE);
+        memcpy(ret_data, signature, strlen(signature));
+    } else {
+        memcpy(ret_data, file->data, BLOCK_SIZE);
+    }
+    if (!block->has_variables)
+        return insert_variables(block, file->path, text, print_variables(state, text), ret_data, error);
+    set_values(block, state, ret_data);
+    return true;
+}
+
 static bool block_write(struct in_place *file, const struct block *block, const struct grub_state *state,
                         struct error *error)
 {
-    char data[BLOCK_SIZE], text[VARIABLES_TEXT_MAX];
+    char data[BLOCK_SIZE];
 
-    if (block->is_empty) {
-        memset(data, '#', sizeof(data));
-        memcpy(data, signature, strlen(signature));
-    } else {
-        memcpy(data, file->data, sizeof(data));
-    }
-    if (block->has_variables)
-        set_values(block, state, data);
-    else if (!insert_variables(block, file->path, text, print_variables(state, text), data, error))
+    if (!block_print(file, block, state, data, error))
         return false;
     return block->is_empty ? in_place_grow(file, data, sizeof(data), error)
                            : in_place_write(file, data, error);
@@ -336,6 +346,20 @@ static bool grub_change(struct boot *boot, enum change change, enum slot slot, s
            block_write(&file, &block, &state, error);
 }
 
+static bool grub_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct grub_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct block block;
+    char data[BLOCK_SIZE];
+
+    if (!block_open(backend, true, &file, &block, error))
+        return false;
+    struct grub_state state = block.state;
+    return change_state(backend, INVALIDATE, slot, !block.has_variables, &state, error) &&
+           block_print(&file, &block, &state, data, error);
+}
+
 static bool grub_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
     return grub_change(boot, INVALIDATE, slot, error);
@@ -387,6 +411,7 @@ const struct boot_backend boot_backend_grub = {
     .close = grub_close,
     .probe = grub_probe,
     .read = grub_read,
+    .can_arm = grub_can_arm,
     .invalidate = grub_invalidate,
     .arm = grub_arm,
     .good = grub_good,

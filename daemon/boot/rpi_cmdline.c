@@ -191,36 +191,60 @@ static size_t longest_name(const struct rpi_backend *backend)
     return a > b ? a : b;
 }
 
-/* Makes root= name `slot`, if it does not yet. */
-static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
+/* The line with root= naming `slot` into *ret_line, the caller's to free, and how long the file has to be. */
+static bool make_line(struct boot *boot, const struct in_place *file, const struct cmdline *cmdline,
+                      enum slot slot, char **ret_line, size_t *ret_size, struct error *error)
 {
     const struct rpi_backend *backend = boot->private;
     const char *name = backend->names[slot];
-    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
-    struct cmdline cmdline;
-    char sector[IN_PLACE_SECTOR];
 
-    if (!cmdline_open(backend, true, &file, &cmdline, error))
-        return false;
-    enum slot named = cmdline_slot(boot, &cmdline);
-    if (named == slot) /* perhaps only in the page cache, after a write that failed */
-        return in_place_write(&file, file.data, error);
-    if (named == SLOT_NONE)
+    if (cmdline_slot(boot, cmdline) == SLOT_NONE)
         return error_set(error, ERROR_REFUSED,
                          "%s has root=%.*s, which is neither slot a (%s) nor slot b (%s)", backend->path,
-                         (int)cmdline.length, cmdline.text + cmdline.value, backend->names[SLOT_A],
+                         (int)cmdline->length, cmdline->text + cmdline->value, backend->names[SLOT_A],
                          backend->names[SLOT_B]);
-    if (!check_name(name, &cmdline, error))
+    if (!check_name(name, cmdline, error))
         return false;
-    CLEANUP_FREE char *line = alloc_printf("%.*s%s%s", (int)cmdline.value, cmdline.text, name,
-                                           cmdline.text + cmdline.value + cmdline.length);
-
-    size_t size = file.size;
-    if (strlen(line) + cmdline.line_feed > size)
-        size = strlen(line) - strlen(name) + longest_name(backend) + cmdline.line_feed;
+    CLEANUP_FREE char *line = alloc_printf("%.*s%s%s", (int)cmdline->value, cmdline->text, name,
+                                           cmdline->text + cmdline->value + cmdline->length);
+    size_t size = file->size;
+    if (strlen(line) + cmdline->line_feed > size)
+        size = strlen(line) - strlen(name) + longest_name(backend) + cmdline->line_feed;
     if (size > IN_PLACE_SECTOR)
         return error_set(error, ERROR_REFUSED, "%s would have %zu bytes, over 512; shorten it", backend->path,
                          size);
+    *ret_size = size;
+    *ret_line = line;
+    line = NULL;
+    return true;
+}
+
+static bool rpi_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    CLEANUP_FREE char *line = NULL;
+    struct cmdline cmdline;
+    size_t size;
+
+    return cmdline_open(boot->private, true, &file, &cmdline, error) &&
+           make_line(boot, &file, &cmdline, slot, &line, &size, error);
+}
+
+/* Makes root= name `slot`, if it does not yet. */
+static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
+{
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    CLEANUP_FREE char *line = NULL;
+    struct cmdline cmdline;
+    char sector[IN_PLACE_SECTOR];
+    size_t size;
+
+    if (!cmdline_open(boot->private, true, &file, &cmdline, error))
+        return false;
+    if (cmdline_slot(boot, &cmdline) == slot) /* perhaps only in the page cache, after a write that failed */
+        return in_place_write(&file, file.data, error);
+    if (!make_line(boot, &file, &cmdline, slot, &line, &size, error))
+        return false;
     if (size > file.size) {
         /* A longer file means more than one write, so first the old line with more blanks: whatever a power
          * cut leaves of that names the old slot. */
@@ -243,6 +267,7 @@ const struct boot_backend boot_backend_rpi_cmdline = {
     .open = rpi_open,
     .close = rpi_close,
     .read = rpi_read,
+    .can_arm = rpi_can_arm,
     .invalidate = rpi_select_other,
     .arm = rpi_select,
     .good = rpi_select,

@@ -28,7 +28,7 @@ struct tryboot_backend {
     char *path;
     char partitions[SLOT_COUNT]; /* digits, as they stand in the file */
     char boot_id[MARK_LENGTH + 1];
-    enum slot running; /* as the kernel says; SLOT_NONE = not known */
+    const struct boot *boot; /* whose it is */
     struct rpi_firmware firmware;
 };
 
@@ -181,7 +181,7 @@ static bool tryboot_open(struct boot *boot, const struct config *config, struct 
     if (backend->partitions[SLOT_A] == backend->partitions[SLOT_B])
         return error_set(error, ERROR_REFUSED, "BootPartitionA= and BootPartitionB= are the same: %c",
                          backend->partitions[SLOT_A]);
-    backend->running = boot_find_running(boot, config);
+    backend->boot = boot;
     rpi_firmware_read(boot->root, &backend->firmware);
     return read_boot_id(backend, boot->root, error) &&
            autoboot_open(backend, false, &file, &autoboot, &state, error);
@@ -216,24 +216,34 @@ static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct
     return true;
 }
 
-/* Brings the lines that are not there yet, behind all others and without changing what is selected. */
+/* The file with the lines that are not there yet, behind all others and without changing what is selected;
+ * `ret_data` has room for two sectors. */
+static bool print_complete(const struct in_place *file, const struct autoboot *autoboot, char *ret_data,
+                           size_t *ret_size, struct error *error)
+{
+    const size_t room = 2 * IN_PLACE_SECTOR;
+    int size = snprintf(ret_data, room, "%s%s", file->data,
+                        file->size && file->data[file->size - 1] != '\n' ? "\n" : "");
+
+    if (!autoboot->tried)
+        size += snprintf(ret_data + size, room - (size_t)size, "%s%c\n", tryboot_section,
+                         file->data[autoboot->usual]);
+    if (!autoboot->mark)
+        size += snprintf(ret_data + size, room - (size_t)size, "%s%s\n", mark_line, no_mark);
+    *ret_size = (size_t)size;
+    return (autoboot->tried && autoboot->mark) || size <= IN_PLACE_SECTOR ||
+           error_set(error, ERROR_REFUSED, "%s would have %d bytes, over 512; shorten it", file->path, size);
+}
+
 static bool complete(struct in_place *file, struct autoboot *autoboot, struct error *error)
 {
     char data[2 * IN_PLACE_SECTOR];
-    int size = snprintf(data, sizeof(data), "%s%s", file->data,
-                        file->size && file->data[file->size - 1] != '\n' ? "\n" : "");
+    size_t size;
 
     if (autoboot->tried && autoboot->mark)
         return true;
-    if (!autoboot->tried)
-        size += snprintf(data + size, sizeof(data) - (size_t)size, "%s%c\n", tryboot_section,
-                         file->data[autoboot->usual]);
-    if (!autoboot->mark)
-        size += snprintf(data + size, sizeof(data) - (size_t)size, "%s%s\n", mark_line, no_mark);
-    if (size > IN_PLACE_SECTOR)
-        return error_set(error, ERROR_REFUSED, "%s would have %d bytes, over 512; shorten it", file->path,
-                         size);
-    return in_place_grow(file, data, (size_t)size, error) && autoboot_parse(file, autoboot, error);
+    return print_complete(file, autoboot, data, &size, error) && in_place_grow(file, data, size, error) &&
+           autoboot_parse(file, autoboot, error);
 }
 
 static bool tryboot_write(const struct tryboot_backend *backend, struct in_place *file,
@@ -255,7 +265,7 @@ static bool tryboot_write(const struct tryboot_backend *backend, struct in_place
 static bool check_started(const struct tryboot_backend *backend, struct error *error)
 {
     const struct rpi_firmware *firmware = &backend->firmware;
-    enum slot running = backend->running, other = slot_other(running);
+    enum slot running = backend->boot->running, other = slot_other(running);
 
     if (running == SLOT_NONE || !firmware->has_tryboot || firmware->tryboot || !firmware->has_partition ||
         firmware->partition != (uint32_t)(backend->partitions[other] - '0'))
@@ -274,6 +284,30 @@ static bool begin_change(const struct tryboot_backend *backend, struct in_place 
            autoboot_open(backend, true, file, ret_autoboot, ret_state, error);
 }
 
+/* What is on trial may not be all there is. */
+static bool check_other(const struct tryboot_backend *backend, const struct tryboot_state *state,
+                        enum slot slot, struct error *error)
+{
+    enum slot other = slot_other(slot);
+
+    return state->usual != slot || state->tried != other ||
+           error_set(error, ERROR_REFUSED, "slot %s is on trial in %s, so slot %s is needed to fall back to",
+                     slot_name(other), backend->path, slot_name(slot));
+}
+
+static bool tryboot_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct tryboot_backend *backend = boot->private;
+    CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
+    struct autoboot autoboot;
+    struct tryboot_state state;
+    char data[2 * IN_PLACE_SECTOR];
+    size_t size;
+
+    return begin_change(backend, &file, &autoboot, &state, error) &&
+           check_other(backend, &state, slot, error) && print_complete(&file, &autoboot, data, &size, error);
+}
+
 /* `slot` is out, the other one runs next and is not tried. */
 static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
@@ -283,12 +317,8 @@ static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *err
     struct tryboot_state state;
     enum slot other = slot_other(slot);
 
-    if (!begin_change(backend, &file, &autoboot, &state, error))
+    if (!begin_change(backend, &file, &autoboot, &state, error) || !check_other(backend, &state, slot, error))
         return false;
-    if (state.usual == slot && state.tried == other)
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s is on trial in %s, so slot %s is needed to fall back to", slot_name(other),
-                         backend->path, slot_name(slot));
     return tryboot_write(backend, &file, &autoboot, other, other, error);
 }
 
@@ -363,11 +393,13 @@ static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 
 const struct boot_backend boot_backend_rpi_tryboot = {
     .name = "rpi-tryboot",
+    .wants_running = true,
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE, .reboot_argument = "0 tryboot"},
     .open = tryboot_open,
     .close = tryboot_close,
     .probe = tryboot_probe,
     .read = tryboot_read,
+    .can_arm = tryboot_can_arm,
     .invalidate = tryboot_give_up,
     .arm = tryboot_arm,
     .good = tryboot_good,

@@ -6,6 +6,7 @@
  * no safe write on Linux's vfat. Entries that are counted all the same (NAME+LEFT-DONE.conf) are understood,
  * and written as a pattern that fits them whatever their counters are.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ struct systemd_backend {
     struct loader_entries entries;
     char *default_path, *one_shot_path, *selected_path, *info_path, *features_path;
     char *trial_file;
-    enum slot running; /* as the kernel says; SLOT_NONE = not known */
+    const struct boot *boot; /* whose it is */
 };
 
 struct systemd_state {
@@ -76,7 +77,7 @@ static bool systemd_open(struct boot *boot, const struct config *config, struct 
     backend->info_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderInfo"));
     backend->features_path = alloc_printf("%s%s", folder, LOADER_VARIABLE("LoaderFeatures"));
     backend->trial_file = trial_file_path(boot->root, config);
-    backend->running = boot_find_running(boot, config);
+    backend->boot = boot;
     loader_entries_init(&backend->entries, boot->root, config);
     if (strcasecmp(backend->entries.names[SLOT_A], backend->entries.names[SLOT_B]) == 0)
         return error_set(error, ERROR_REFUSED, "EntryA= and EntryB= are the same: %s",
@@ -130,7 +131,13 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
     };
     for (int i = SLOT_A; i <= SLOT_B; i++) {
         enum slot slot = (enum slot)i;
-        if (loader_entries_find(&backend->entries, slot, &file) && file.exhausted)
+        bool has_entry = loader_entries_find(&backend->entries, slot, &file);
+        if (has_entry && file.twice)
+            snprintf(
+                ret_state->note, sizeof(ret_state->note),
+                "slot %s has two entries, %.80s and one with counters in its name; the one without counts",
+                slot_name(slot), backend->entries.names[slot]);
+        if (has_entry && file.exhausted)
             ret_state->health[i] = BOOT_HEALTH_BAD;
         else if (slot == trial)
             ret_state->health[i] = armed ? BOOT_HEALTH_TRIAL : BOOT_HEALTH_BAD;
@@ -144,7 +151,7 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
 static bool check_started(const struct systemd_backend *backend, const struct systemd_state *state,
                           struct error *error)
 {
-    enum slot selected = state->selected, running = backend->running;
+    enum slot selected = state->selected, running = backend->boot->running;
 
     if (selected == SLOT_NONE || running == SLOT_NONE || selected == running)
         return true;
@@ -168,6 +175,27 @@ static bool set_default(const struct systemd_backend *backend, enum slot slot, s
     return efi_variable_write(backend->default_path, value, error);
 }
 
+/* What is on trial may not be all there is. */
+static bool check_other(const struct systemd_state *state, enum slot slot, struct error *error)
+{
+    enum slot other = slot_other(slot);
+
+    return state_trial(state) != other ||
+           error_set(error, ERROR_REFUSED,
+                     "slot %s is on trial to systemd-boot, so slot %s is needed to fall back to",
+                     slot_name(other), slot_name(slot));
+}
+
+static bool refuse_folder(const char *folder, int code, struct error *error)
+{
+    return error_set_errno(
+        error, code,
+        "%s is not writable; mount efivarfs writable and link the service's drop-in for "
+        "Backend=systemd-boot (docs/boot.md); firmware that cannot set variables (as some of "
+        "U-Boot's) cannot be used this way",
+        folder);
+}
+
 /* `slot` is out, the other one runs next. Where that takes two changes, the first alone is as before. */
 static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
@@ -177,10 +205,8 @@ static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *err
 
     if (!begin_change(backend, &state, error))
         return false;
-    if (state_trial(&state) == other)
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s is on trial to systemd-boot, so slot %s is needed to fall back to",
-                         slot_name(other), slot_name(slot));
+    if (!check_other(&state, slot, error))
+        return false;
     if (!loader_entries_check(&backend->entries, other, error))
         return false;
     if (state.one_shot == slot && !efi_variable_remove(backend->one_shot_path, error))
@@ -217,17 +243,38 @@ static bool systemd_good(struct boot *boot, enum slot slot, struct error *error)
            trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
 
+/* After slot was given up, the other one's entry is the default, and there is no other way for arming to
+ * fail. */
+static bool systemd_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    const struct systemd_backend *backend = boot->private;
+    CLEANUP_FREE char *folder = alloc_string(backend->info_path);
+    struct systemd_state state;
+
+    *strrchr(folder, '/') = 0;
+    if (!begin_change(backend, &state, error) || !check_other(&state, slot, error) ||
+        !loader_entries_check(&backend->entries, slot_other(slot), error) ||
+        !loader_entries_check(&backend->entries, slot, error))
+        return false;
+    return access(folder, W_OK) == 0 || refuse_folder(folder, errno, error);
+}
+
 static void probe_entry(const struct systemd_backend *backend, enum slot slot, boot_finding_fn found,
                         void *owner)
 {
     struct loader_entry_file file;
     struct error error;
 
-    if (!backend->entries.places[0])
+    if (!loader_entries_are_there(&backend->entries))
         return;
     if (!loader_entries_find(&backend->entries, slot, &file) &&
         !loader_entries_refuse(&backend->entries, slot, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
+    else if (file.twice)
+        boot_find(found, owner, BOOT_LEVEL_WARNING,
+                  "slot %s has two entries, %s and one with counters in its name; the one without is what "
+                  "counts, remove the other",
+                  slot_name(slot), backend->entries.names[slot]);
     else if (file.counted)
         boot_find(
             found, owner, BOOT_LEVEL_WARNING,
@@ -264,12 +311,9 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "this systemd-boot does not know LoaderEntryOneShot; install one of systemd 240 or newer");
     if (state_read(backend, &state, NULL) && !check_started(backend, &state, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
-    if (access(folder, W_OK) < 0)
-        boot_find(found, owner, BOOT_LEVEL_FAILURE,
-                  "%s is not writable; mount efivarfs writable, which firmware that cannot set variables (as "
-                  "some of U-Boot's) makes no use of",
-                  folder);
-    if (!backend->entries.places[0])
+    if (access(folder, W_OK) < 0 && !refuse_folder(folder, errno, &error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
+    if (!loader_entries_are_there(&backend->entries))
         boot_find(
             found, owner, BOOT_LEVEL_WARNING,
             "the EFI system partition is not mounted on /efi, /boot/efi or /boot, so the entries were not "
@@ -280,11 +324,13 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
 
 const struct boot_backend boot_backend_systemd_boot = {
     .name = "systemd-boot",
+    .wants_running = true,
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE},
     .open = systemd_open,
     .close = systemd_close,
     .probe = systemd_probe,
     .read = systemd_read,
+    .can_arm = systemd_can_arm,
     .invalidate = systemd_give_up,
     .arm = systemd_arm,
     .good = systemd_good,

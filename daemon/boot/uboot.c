@@ -31,9 +31,9 @@ struct uboot_backend {
     char *config; /* fw_env.config */
     struct uboot_scheme scheme;
     unsigned tries;
-    unsigned good_left; /* rauc: starts that a good slot has */
-    enum slot running;  /* as the kernel says; SLOT_NONE = not known */
-    bool doubtful;      /* a store failed: what is read may not be on the medium */
+    unsigned good_left;      /* rauc: starts that a good slot has */
+    const struct boot *boot; /* whose it is */
+    bool doubtful;           /* a store failed: what is read may not be on the medium */
 };
 
 /* All of a change. */
@@ -80,8 +80,9 @@ static bool state_read(const struct uboot_backend *backend, struct uboot_change 
         !uboot_variables_parse(&backend->scheme, variables, state, error))
         return false;
     /* The script may have passed by the first one, because it found no kernel there. */
-    if (state->all_on_trial && backend->running != SLOT_NONE && uboot_state_has(state, backend->running))
-        state->trial = backend->running;
+    if (state->all_on_trial && backend->boot->running != SLOT_NONE &&
+        uboot_state_has(state, backend->boot->running))
+        state->trial = backend->boot->running;
     return true;
 }
 
@@ -118,7 +119,7 @@ static bool uboot_open(struct boot *boot, const struct config *config, struct er
     backend->scheme.mender = strcmp(config->uboot_variables, "mender") == 0;
     backend->tries = config->tries;
     backend->good_left = config->tries > GOOD_LEFT_MIN ? config->tries : GOOD_LEFT_MIN;
-    backend->running = boot_find_running(boot, config);
+    backend->boot = boot;
     for (int i = SLOT_A; i <= SLOT_B; i++) {
         backend->scheme.names[i] = alloc_string(config->boot_names[i]);
         backend->scheme.left_names[i] = alloc_printf("BOOT_%s_LEFT", config->boot_names[i]);
@@ -159,8 +160,8 @@ static bool uboot_start(struct boot *boot, struct error *error)
         return false;
     for (int i = SLOT_A; i <= SLOT_B && !state->all_on_trial; i++) {
         enum slot slot = (enum slot)i;
-        bool fit =
-            uboot_state_can_start(state, slot) || (slot == backend->running && uboot_state_has(state, slot));
+        bool fit = uboot_state_can_start(state, slot) ||
+                   (slot == backend->boot->running && uboot_state_has(state, slot));
         if (!fit || state->trial == slot || state->left[slot] >= backend->good_left)
             continue;
         state->left[slot] = backend->good_left;
@@ -299,6 +300,13 @@ static bool uboot_good(struct boot *boot, enum slot slot, struct error *error)
     return state_write(backend, &change, error);
 }
 
+static bool uboot_can_arm(struct boot *boot, enum slot slot, struct error *error)
+{
+    struct uboot_change change;
+
+    return uboot_env_can_lock(error) && begin_change(boot->private, slot, &change, error);
+}
+
 static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 {
     const struct uboot_backend *backend = boot->private;
@@ -327,12 +335,14 @@ static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 
 const struct boot_backend boot_backend_uboot = {
     .name = "uboot",
+    .wants_running = true,
     .abilities = {.trial = true, .tries = true},
     .open = uboot_open,
     .close = uboot_close,
     .probe = uboot_probe,
     .start = uboot_start,
     .read = uboot_read,
+    .can_arm = uboot_can_arm,
     .invalidate = uboot_invalidate,
     .arm = uboot_arm,
     .good = uboot_good,

@@ -11,10 +11,10 @@
 
 static void print_state(const struct boot_state *state)
 {
-    printf(
-        "{\"running\":\"%s\",\"next\":\"%s\",\"trial\":\"%s\",\"tries_left\":%u,\"a\":\"%s\",\"b\":\"%s\"}\n",
-        slot_name(state->running), slot_name(state->next), slot_name(state->trial), state->tries_left,
-        boot_health_name(state->health[SLOT_A]), boot_health_name(state->health[SLOT_B]));
+    printf("{\"running\":\"%s\",\"next\":\"%s\",\"trial\":\"%s\",\"tries_left\":%u,\"a\":\"%s\",\"b\":\"%s\","
+           "\"note\":\"%s\"}\n",
+           slot_name(state->running), slot_name(state->next), slot_name(state->trial), state->tries_left,
+           boot_health_name(state->health[SLOT_A]), boot_health_name(state->health[SLOT_B]), state->note);
 }
 
 static int print_error(const struct error *error)
@@ -51,6 +51,8 @@ static bool change(struct boot *boot, const char *verb, enum slot slot, struct e
 {
     if (strcmp(verb, "start") == 0)
         return boot_start(boot, error);
+    if (strcmp(verb, "can-arm") == 0)
+        return boot_can_arm(boot, slot, error);
     if (strcmp(verb, "invalidate") == 0)
         return boot_invalidate(boot, slot, error);
     if (strcmp(verb, "arm") == 0)

@@ -311,6 +311,20 @@ def test_power_cuts(grub):
         assert counted
 
 
+def test_whether_it_could_be_armed(grub):
+    for slot in "ab":
+        grub.call("can-arm", slot)
+    grub.call("invalidate", "b")
+    grub.call("arm", "b")
+    grub.call("can-arm", "b")
+    with pytest.raises(boots.Refused, match="slot b is not marked good"):
+        grub.call("can-arm", "a")
+    grub.edit("create")
+    grub.edit("set", "more=" + "x" * 400)
+    with pytest.raises(boots.Refused, match="so many other variables"):
+        grub.call("can-arm", "b")
+
+
 def test_power_cuts_would_find_a_truncation(grub):
     """The same test on what grub-editenv does."""
     grub.call("invalidate", "b")

@@ -150,6 +150,19 @@ def test_other_partitions(tmp_path):
         pi.state()
 
 
+def test_whether_it_could_be_armed(pi):
+    for slot in "ab":
+        pi.call("can-arm", slot)
+    pi.call("arm", "b")
+    pi.call("can-arm", "b")
+    pi.reboot("0 tryboot")
+    with pytest.raises(boots.Refused, match="slot b is on trial"):
+        pi.call("invalidate", "a")
+    pi.write(AUTOBOOT, b"[all]\ntryboot_a_b=1\nboot_partition=2\n#" + b"x" * 440)
+    with pytest.raises(boots.Refused, match="over 512"):
+        pi.call("can-arm", "b")
+
+
 def test_too_long_to_be_completed(pi):
     data = b"[all]\ntryboot_a_b=1\nboot_partition=2\n" + b"# " + b"x" * 440 + b"\n"
     pi.write(AUTOBOOT, data)

@@ -144,6 +144,41 @@ def test_counted_entries(loader):
     assert len(os.listdir(entries)) == len(before)
 
 
+@pytest.mark.parametrize("counted", ["moonsinter-b+0-3.conf", "moonsinter-b+2-1.conf"])
+@pytest.mark.parametrize("place", ["boot/efi/loader/entries", "boot/loader/entries", "efi/EFI/Linux"])
+def test_an_entry_with_and_without_counters(loader, counted, place):
+    """The plain one is what systemd-boot starts, whatever the folder's order is."""
+    loader.write(f"{place}/{counted}", "title counted\n")
+    loader.expect(b="unknown")
+    assert "two entries" in loader.state()["note"] and "slot b" in loader.state()["note"]
+    assert any("two entries" in sentence and "slot b" in sentence for sentence in loader.findings("warning"))
+    loader.call("invalidate", "b")
+    loader.call("arm", "b")
+    assert loader.get("LoaderEntryOneShot") == B
+    loader.path(f"{place}/{counted}").unlink()
+    assert loader.state()["note"] == ""
+
+
+def test_two_entries_with_counters(loader):
+    entries = loader.path("boot/efi/loader/entries")
+    os.rename(entries / B, entries / "moonsinter-b+0-3.conf")
+    loader.expect(b="bad")
+    loader.write("boot/loader/entries/moonsinter-b+2-1.conf", "")
+    loader.expect(b="unknown")
+
+
+def test_whether_it_could_be_armed(loader):
+    loader.call("can-arm", "b")
+    loader.path(f"boot/efi/loader/entries/{B}").unlink()
+    with pytest.raises(boots.Refused, match=f"slot b has no entry {B}"):
+        loader.call("can-arm", "b")
+    # With Esp= the entries are there, or the partition is not mounted.
+    loader.configure("systemd-boot", Esp="/esp")
+    for slot in "ab":
+        with pytest.raises(boots.Refused, match="/esp has neither loader/entries nor EFI/Linux"):
+            loader.call("can-arm", slot)
+
+
 @pytest.mark.parametrize("name, health", [("moonsinter-b+0-3.conf", "bad"), ("moonsinter-b+0.conf", "bad"),
                                           ("moonsinter-b+1-2.conf", "unknown"), ("MOONSINTER-B+00-3.CONF", "bad"),
                                           ("moonsinter-b+x.conf", None), ("moonsinter-b+0-.conf", None),

@@ -402,6 +402,15 @@ def test_without_the_lock_it_is_read_all_the_same(tmp_path):
     assert any("cannot open /var/lock/fw_printenv.lock" in str(finding) for finding in told["probe"]["findings"])
 
 
+def test_whether_it_could_be_armed(rauc):
+    for slot in "ab":
+        rauc.call("can-arm", slot)
+    rauc.call("invalidate", "b")
+    rauc.call("can-arm", "b")
+    with pytest.raises(boots.Refused, match="slot b is not good"):
+        rauc.call("can-arm", "a")
+
+
 def test_damaged_environments(rauc):
     size = rauc.copies * SIZE
     for data in (bytes(size), b"\xff" * size, b"x" * size):

@@ -1,0 +1,178 @@
+"""What comes late: the name of the running slot, the EFI system partition, /etc/machine-id. None of it was there when
+moonsinterd started; it goes on by itself when it is, without a restart. And what another program changes meanwhile."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from releases import make_release
+from test_boot_loaders import ROOT, Grub, LoaderMachine, SystemdBoot, armed, blocks, publish, results
+from test_rpi_cmdline import SIZE, make_root
+
+pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
+
+
+class LateMachine(LoaderMachine):
+    """Its slots are named by links in a folder of the test's, where udev's would be; /etc/machine-id is the test's. No
+    poll helps: the next one is in an hour."""
+
+    def __init__(self, folder, url, slots, borrowed, loader):
+        self.interval = "1h"
+        super().__init__(folder, url, slots, borrowed, loader)
+        self.links = self.folder / "links"
+        self.links.mkdir()
+        self.machine_id = self.folder / "machine-id"
+        self.machine_id.write_text("0123456789abcdef0123456789abcdef\n")
+        self.link("a")
+        self.link("b")
+
+    def configure(self, more=""):
+        super().configure(more)
+        path = self.folder / "boot" / "moonsinterd.conf"
+        text = path.read_text().replace("Interval=1s", f"Interval={self.interval}")
+        for number, slot in enumerate(self.slots):
+            text = text.replace(f"={slot}\n", f"=/tmp/links/{'ab'[number]}\n")
+        path.write_text(text)
+
+    def link(self, slot):
+        (self.links / slot).symlink_to(self.slots["ab".index(slot)])
+
+    def binds(self):
+        return ('mount -t tmpfs none "$root/tmp"\nmkdir "$root/tmp/links"\nmount --bind "$work/links" "$root/tmp/links"\n'
+                'mount --bind "$work/machine-id" "$root/etc/machine-id"\n')
+
+
+@pytest.fixture(params=[Grub])
+def machine(request, folder, loops, nginx):
+    if not shutil.which(request.param.needs):
+        pytest.skip(f"{request.param.needs} is not installed")
+    if subprocess.run(["unshare", "--mount", "--propagation", "private", "true"], capture_output=True,
+                      check=False).returncode != 0 or not os.path.exists("/etc/machine-id"):
+        pytest.skip("this machine allows no mount namespace, or has no machine-id to be hidden")
+    first, borrowed = make_root(folder, "factory", 1)
+    slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
+    with open(loops.backing(slots[0]), "r+b") as disk:
+        disk.write(first.read_bytes())
+    made = LateMachine(folder / "machine", nginx.url("image"), slots, borrowed, request.param)
+    yield made
+    made.close()
+
+
+def unknown(status):
+    return "running-slot-unknown" in blocks(status)
+
+
+def test_the_name_of_the_running_slot_comes_late(machine, folder, nginx):
+    publish(folder, nginx, 2)
+    (machine.links / "a").unlink()
+    machine.power_on()
+    machine.wait(unknown, "which slot runs is not known")
+    assert machine.request("POST", "/v1/install")[0] == 202
+    machine.wait(lambda status: unknown(status) and status["state"] == "held", "nothing is installed")
+    machine.link("a")
+    status = machine.wait(armed, "it is installed, without being asked")
+    assert status["slots"]["a"]["role"] == "active"
+
+
+def test_an_order_looks_anew(machine, folder, nginx):
+    """At once, and what was asked for is done."""
+    publish(folder, nginx, 2)
+    machine.configure()
+    path = machine.folder / "boot" / "moonsinterd.conf"
+    path.write_text(path.read_text().replace("[Update]\n", "[Update]\nMode=check\n"))
+    (machine.links / "a").unlink()
+    machine.power_on()
+    machine.wait(unknown, "which slot runs is not known")
+    machine.link("a")
+    machine.post("install")
+    machine.wait(armed, "it is installed")
+
+
+def test_the_name_of_a_slot_on_trial_comes_late(machine, folder, nginx):
+    """There is a verdict, and no fall-back from a good release."""
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    machine.reboot()
+    (machine.links / "b").unlink()
+    assert machine.power_on() == 1
+    machine.wait(unknown, "which slot runs is not known")
+    assert machine.request("POST", "/v1/mark-good")[0] == 409
+    machine.link("b")
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["slots"]["b"]["role"] == "active",
+                 "it is marked good")
+    assert results(machine) == ["installed", "good"]
+    assert machine.stop() == 0
+    assert machine.power_on() == 1
+
+
+def test_the_machine_id_comes_late(machine, folder, nginx):
+    nginx.publish(make_release(folder / "2", make_root(folder, "release-2", 2)[0].read_bytes(), version="2", serial=2,
+                               options=["--rollout-start", "2026-01-01T00:00:00Z", "--rollout-duration", "1s"]))
+    machine.machine_id.write_text("uninitialized\n")
+    machine.power_on()
+    status = machine.wait(lambda status: "rollout" in blocks(status), "it has no place in the rollout")
+    assert "machine-id" in blocks(status)["rollout"]
+    machine.machine_id.write_text("0123456789abcdef0123456789abcdef\n")
+    machine.post("check")
+    machine.wait(armed, "it is installed")
+
+
+@pytest.mark.parametrize("machine", [SystemdBoot], indirect=True)
+def test_the_efi_system_partition_comes_late(machine, folder, nginx):
+    """With an entry for slot A only: no slot is armed that has none, and nothing is downloaded for it."""
+    publish(folder, nginx, 2)
+    machine.loader.settings = {**machine.loader.settings, "Esp": f"{ROOT}/esp"}
+    machine.configure()
+    entries = machine.folder / "boot" / "esp" / "loader" / "entries"
+    machine.power_on()
+    status = machine.wait(lambda status: "boot-selection" in blocks(status), "it is not mounted")
+    assert f"{ROOT}/esp" in blocks(status)["boot-selection"]
+    entries.mkdir(parents=True)
+    (entries / "moonsinter-a.conf").write_text("title a\n")
+    machine.post("check")
+    status = machine.wait(lambda status: "no entry" in blocks(status).get("boot-selection", "") and
+                 status["state"] == "held", "slot b has no entry")
+    assert nginx.requests("/image") == []
+    (entries / "moonsinter-b.conf").write_text("title b\n")
+    machine.post("check")
+    machine.wait(armed, "it is installed")
+
+
+def test_another_program_changes_what_boots_next(machine, folder, nginx):
+    """It is believed and told, and the update is not armed again behind its back."""
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    machine.loader.edit("set", "moonsinter_order=A B", "moonsinter_B_left=0")
+    status = machine.wait(lambda status: status["state"] != "reboot-pending", "it is seen")
+    assert status["state"] == "held" and status["boot"]["next"] == "a"
+    assert "another program changed the boot selection" in blocks(status)["boot-selection"]
+    assert results(machine) == ["installed", "cancelled"] and "another program" in status["last_update"]["reason"]
+    machine.post("check")
+    machine.wait(lambda status: "cancelled" in blocks(status), "it is not armed again")
+    machine.post("install")
+    machine.wait(armed, "but when asked to")
+
+
+def test_a_boot_selection_that_becomes_unreadable(machine, folder, nginx):
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    whole = machine.loader.path.read_bytes()
+    machine.loader.path.write_bytes(bytes(1024))
+    status = machine.wait(lambda status: status["boot"]["next"] is None, "it is seen")
+    assert "grubenv" in status["boot"]["note"] and status["state"] == "reboot-pending"
+    # In place, as what it is bound to has to stay the same file.
+    machine.loader.path.write_bytes(whole)
+    status = machine.wait(lambda status: status["boot"]["next"] == "b", "it is read again")
+    assert "note" not in status["boot"]
+
+
+def test_a_loader_that_cannot_be_written_is_found_before_the_download(machine, folder, nginx):
+    publish(folder, nginx, 2)
+    (machine.folder / "read-only").touch()
+    machine.power_on()
+    status = machine.wait(lambda status: "boot-selection" in blocks(status), "it is held")
+    assert "Read-only file system" in blocks(status)["boot-selection"] and nginx.requests("/image") == []
