@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/plain_text.h"
+#include "cli/progress.h"
 #include "common/base/text.h"
 
 char *daemon_status_text(char ret_text[DAEMON_STATUS_TEXT_SIZE], struct json_object *object, const char *name)
@@ -111,6 +112,26 @@ void daemon_status_print_waiting(FILE *stream, struct json_object *status, const
     fputc('\n', stream);
 }
 
+/* While an update is under way: how far, how fast, how long yet. */
+static void print_pace(FILE *stream, struct json_object *status, struct json_object *progress)
+{
+    uint64_t eta_s = number(progress, "eta_s");
+    char state[DAEMON_STATUS_TEXT_SIZE], text[32];
+    struct json_object *percent = NULL;
+
+    if (strcmp(daemon_status_text(state, status, "state"), "installing") != 0 ||
+        !json_object_object_get_ex(progress, "percent", &percent))
+        return;
+    double done = json_object_get_double(percent);
+    fprintf(stream, "Progress:    %.1f %%", done > 0 && done < 100 ? done : done > 0 ? 100.0 : 0.0);
+    if (number(progress, "rate_bytes_per_s"))
+        fprintf(stream, ", %s/s",
+                text_format_bytes(text, sizeof(text), number(progress, "rate_bytes_per_s")));
+    if (eta_s)
+        fprintf(stream, ", %s left of the download", progress_format_left(text, sizeof(text), eta_s));
+    fputc('\n', stream);
+}
+
 static void print_update(FILE *stream, struct json_object *status)
 {
     struct json_object *update = member(status, "update"), *progress = member(update, "progress");
@@ -127,6 +148,7 @@ static void print_update(FILE *stream, struct json_object *status)
         print_text(stream, "Source:      ", update, "url", "\n");
     }
     if (number(progress, "bytes_to_download") || number(progress, "bytes_written")) {
+        print_pace(stream, status, progress);
         fprintf(stream, "Transfer:    %s",
                 text_format_bytes(text, sizeof(text), number(progress, "bytes_downloaded")));
         fprintf(stream, " of %s downloaded",

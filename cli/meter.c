@@ -5,6 +5,7 @@
 enum {
     METER_INTERVAL_MS = 100,
     METER_RATE_AFTER_MS = 1000, /* earlier than that a rate is a guess */
+    METER_WINDOW_MS = 5000,     /* what the rate is the mean of */
 };
 
 void meter_init(struct meter *meter, const char *label, bool quiet)
@@ -26,28 +27,54 @@ static uint64_t meter_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-void meter_show(struct meter *meter, uint64_t done, uint64_t total)
+/* The mean of what came so far, and of the last seconds when there are more. */
+static void meter_count(struct meter *meter, uint64_t now_ms, uint64_t done)
 {
-    struct progress_view view = {.phase = meter->label, .bytes_done = done, .bytes_total = total};
+    uint64_t spent_ms = now_ms - meter->last_ms, since_ms = now_ms - meter->begin_ms;
+    double bytes = done > meter->last_bytes ? (double)(done - meter->last_bytes) : 0;
+    double window_ms = (double)(since_ms < METER_WINDOW_MS ? since_ms : METER_WINDOW_MS);
 
-    if (!meter->progress.shown)
-        return;
-    uint64_t now_ms = meter_now_ms();
+    if (spent_ms > 0)
+        meter->rate += (bytes * 1000 / (double)spent_ms - meter->rate) *
+                       (window_ms > (double)spent_ms ? (double)spent_ms / window_ms : 1);
+}
+
+bool meter_step(struct meter *meter, uint64_t now_ms, double share, uint64_t done, uint64_t total,
+                struct progress_view *ret_view)
+{
+    struct progress_view view = {
+        .phase = meter->label, .percent = 100 * share, .bytes_done = done, .bytes_total = total};
+
     if (meter->drawn_label != meter->label) {
         meter->drawn_label = meter->label;
         meter->begin_ms = now_ms;
-        meter->begin_bytes = done;
+        meter->rate = 0;
     } else if (now_ms - meter->last_ms < METER_INTERVAL_MS) {
-        return;
+        return false;
+    } else {
+        meter_count(meter, now_ms, done);
     }
-    uint64_t spent_ms = now_ms - meter->begin_ms;
-    if (spent_ms >= METER_RATE_AFTER_MS && done > meter->begin_bytes)
-        view.rate_bytes_s = (uint64_t)((double)(done - meter->begin_bytes) * 1000 / (double)spent_ms);
+    meter->last_ms = now_ms;
+    meter->last_bytes = done;
+    if (now_ms - meter->begin_ms >= METER_RATE_AFTER_MS)
+        view.rate_bytes_s = (uint64_t)meter->rate;
     if (view.rate_bytes_s && total > done)
         view.eta_s = (total - done) / view.rate_bytes_s;
-    view.percent = total ? 100.0 * (double)done / (double)total : 100.0;
-    progress_draw(&meter->progress, &view);
-    meter->last_ms = now_ms;
+    *ret_view = view;
+    return true;
+}
+
+void meter_show_share(struct meter *meter, double share, uint64_t done, uint64_t total)
+{
+    struct progress_view view;
+
+    if (meter->progress.shown && meter_step(meter, meter_now_ms(), share, done, total, &view))
+        progress_draw(&meter->progress, &view);
+}
+
+void meter_show(struct meter *meter, uint64_t done, uint64_t total)
+{
+    meter_show_share(meter, total ? (double)done / (double)total : 1, done, total);
 }
 
 void meter_clear(struct meter *meter)

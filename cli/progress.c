@@ -18,6 +18,15 @@ void progress_init(struct progress *progress, FILE *stream, bool quiet)
     *progress = (struct progress){.stream = stream, .shown = !quiet && isatty(fileno(stream))};
 }
 
+char *progress_format_left(char *ret_text, size_t size, uint64_t eta_s)
+{
+    if (eta_s < 60)
+        snprintf(ret_text, size, "%us", (unsigned)eta_s);
+    else
+        text_format_duration(ret_text, size, eta_s < UINT64_MAX / 1000 ? eta_s * 1000 : 0);
+    return ret_text;
+}
+
 /* The line without its bar. */
 static void format_figures(char *ret_text, size_t size, const struct progress_view *view)
 {
@@ -31,14 +40,9 @@ static void format_figures(char *ret_text, size_t size, const struct progress_vi
     if (view->rate_bytes_s && used < size)
         used += (size_t)snprintf(ret_text + used, size - used, "  %s/s",
                                  text_format_bytes(rate, sizeof(rate), view->rate_bytes_s));
-    if (view->eta_s && used < size) {
-        if (view->eta_s < 60)
-            snprintf(left, sizeof(left), "%us", (unsigned)view->eta_s);
-        else
-            text_format_duration(left, sizeof(left),
-                                 view->eta_s < UINT64_MAX / 1000 ? view->eta_s * 1000 : 0);
-        snprintf(ret_text + used, size - used, "  %s left", left);
-    }
+    if (view->eta_s && used < size)
+        snprintf(ret_text + used, size - used, "  %s left",
+                 progress_format_left(left, sizeof(left), view->eta_s));
 }
 
 char *progress_format(char *ret_text, size_t size, unsigned columns, const struct progress_view *view)

@@ -37,5 +37,8 @@ void progress_finish(struct progress *progress);
 /* Empties the line instead. */
 void progress_clear(struct progress *progress);
 
+/* The time left, as "42s" or "3min 2s"; pure. Returns ret_text. */
+char *progress_format_left(char *ret_text, size_t size, uint64_t eta_s);
+
 /* The line itself, at most `columns` wide, into `ret_text` of `size` bytes; pure. Returns ret_text. */
 char *progress_format(char *ret_text, size_t size, unsigned columns, const struct progress_view *view);

@@ -88,6 +88,7 @@ static void report_on_phase(void *owner, enum clone_phase phase)
     struct report *report = owner;
     bool scanning = phase == CLONE_PHASE_SCANNING;
 
+    report->phase = phase;
     report->meter.label = clone_phase_name(phase);
     if (scanning && report->has_seeds)
         report_event(report, event_line_new("seed_file_hash_start"));
@@ -263,17 +264,43 @@ const struct clone_events report_clone_events = {
     .read_back = report_on_read_back,
 };
 
+/* While something is to come over the wire, that is what takes its time, so its rate says what is left. */
+static void report_transfer(struct report *report, const struct clone_progress *progress)
+{
+    double share = clone_progress_transfer_share(progress);
+
+    if (progress->bytes_received < progress->bytes_planned) {
+        report->meter.label = "downloading";
+        meter_show_share(&report->meter, share, progress->bytes_received, progress->bytes_planned);
+    } else {
+        report->meter.label = "copying";
+        meter_show_share(&report->meter, share,
+                         progress->bytes_kept + progress->bytes_copied + progress->bytes_patched +
+                             progress->bytes_fetched,
+                         progress->image_bytes);
+    }
+}
+
 void report_progress(struct report *report, const struct clone_progress *progress)
 {
-    if (progress->bytes_verified)
-        meter_show(&report->meter, progress->bytes_verified, progress->image_bytes);
-    else if (progress->bytes_planned || progress->bytes_kept || progress->bytes_copied)
-        meter_show(&report->meter,
-                   progress->bytes_kept + progress->bytes_copied + progress->bytes_patched +
-                       progress->bytes_fetched,
-                   progress->image_bytes);
-    else
+    switch (report->phase) {
+    case CLONE_PHASE_SCANNING:
         meter_show(&report->meter, progress->scan_bytes, progress->scan_total);
+        return;
+    case CLONE_PHASE_TRANSFERRING:
+        report_transfer(report, progress);
+        return;
+    case CLONE_PHASE_VERIFYING:
+        meter_show(&report->meter, progress->bytes_verified, progress->image_bytes);
+        return;
+    case CLONE_PHASE_SYNCING:
+    case CLONE_PHASE_CLOSING:
+        meter_show(&report->meter, progress->image_bytes, progress->image_bytes);
+        return;
+    case CLONE_PHASE_PREPARING:
+    case CLONE_PHASE_FINISHED:
+        return;
+    }
 }
 
 void report_restart(struct report *report, struct clone *clone)

@@ -18,7 +18,7 @@ struct report {
     const struct clone *clone;
     bool has_seeds;
     const char *target;
-    const char *phase; /* its name, for the meter */
+    enum clone_phase phase;
     uint64_t chunks_fetched;
     /* by clones of this run that were begun anew, and their manifests */
     uint64_t earlier_bytes, earlier_written, earlier_requests, earlier_retries;

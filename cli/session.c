@@ -24,7 +24,6 @@
 #include "common/sinter/release.h"
 
 enum {
-    SESSION_CONNECTIONS_MAX = 16,
     /* How often an image that is replaced during its download is begun anew. */
     SESSION_ROUNDS_MAX = 4,
     SESSION_DRAW_MS = 200,
@@ -126,9 +125,9 @@ static bool session_take_option(struct session *session, int option, char **argv
 
     switch (option) {
     case OPTION_CONNECTIONS:
-        if (text_parse_u64(optarg, &number) < 0 || number < 1 || number > SESSION_CONNECTIONS_MAX)
+        if (text_parse_u64(optarg, &number) < 0 || number < 1 || number > HTTP_CONNECTIONS_MAX)
             return error_set(error, ERROR_REFUSED, "--connections takes a number from 1 to %d, not %.100s",
-                             SESSION_CONNECTIONS_MAX, optarg);
+                             HTTP_CONNECTIONS_MAX, optarg);
         session->http.connections = (unsigned)number;
         return true;
     case OPTION_RATE_LIMIT:

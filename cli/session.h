@@ -10,7 +10,7 @@
 
 /* The options both verbs take, for their help texts. */
 #define SESSION_OPTIONS_HELP                                                                                 \
-    "  --connections N         ranges to fetch at the same time, 1 to 16 (default 4)\n"                      \
+    "  --connections N         ranges to fetch at the same time, 1 to 32 (default 4)\n"                      \
     "  --rate-limit SIZE       bytes a second for all of them, with K, M or G (default: no limit)\n"         \
     "  --stall-timeout TIME    when a silent connection is given up and tried again (default 30s)\n"         \
     "  --retry-for TIME        how long to try without getting anywhere (default 2min)\n"                    \

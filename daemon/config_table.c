@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 #include "common/image/url.h"
+#include "common/io/http.h"
 #include "daemon/config_value.h"
 
 #define SECOND UINT64_C(1000)
@@ -85,7 +86,7 @@ const struct config_key config_keys[] = {
     {"Boot", "BootNameB", CONFIG_TYPE_TEXT, PLACE(boot_names[1]), "B", .check = config_value_check_boot_name,
      .for_backend = "custom uboot", .summary = "What the program, or U-Boot's script, calls slot B."},
 
-    {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, 32,
+    {"Transfer", "Connections", CONFIG_TYPE_COUNT, PLACE(connections), "4", 1, HTTP_CONNECTIONS_MAX,
      .summary = "Requests under way at the same time."},
     {"Transfer", "RateLimit", CONFIG_TYPE_SIZE, PLACE(rate_limit_bytes_s), "0", 0, UINT64_C(1) << 40,
      .summary = "Bytes a second that all downloads together may take; 0 is no limit."},

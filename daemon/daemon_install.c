@@ -344,14 +344,8 @@ static void update_rate(struct daemon *daemon, uint64_t now_ms)
 
 static void update_percent(struct daemon *daemon)
 {
-    const struct clone_progress *progress = &daemon->progress;
-    uint64_t total = progress->scan_total + 2 * progress->image_bytes;
-    uint64_t done = progress->scan_bytes + progress->bytes_kept + progress->bytes_copied +
-                    progress->bytes_patched + progress->bytes_fetched + progress->bytes_verified;
+    double percent = clone_progress_percent(&daemon->progress);
 
-    if (!total)
-        return;
-    double percent = 100.0 * (double)done / (double)total;
     /* What is left is found while it runs; a bar that goes back helps nobody. */
     if (percent > daemon->percent)
         daemon->percent = percent < 99.9 ? percent : 99.9;

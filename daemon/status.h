@@ -23,7 +23,7 @@ struct status_slot {
 
 /* All zero while nothing is under way. */
 struct status_progress {
-    double percent; /* 0 to 100, over scanning, transferring and verifying together */
+    double percent; /* 0 to 100, see clone_progress_percent() */
     uint64_t bytes_kept;
     uint64_t bytes_copied;
     uint64_t bytes_patched;

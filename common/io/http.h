@@ -16,9 +16,12 @@ struct event_base;
 struct http;
 struct http_request;
 
+enum { HTTP_CONNECTIONS_MAX = 32 };
+
 /* How all requests of one http are made. Strings are copied by http_new(); zero or NULL takes the default. */
 struct http_settings {
-    unsigned connections;        /* and requests at the same time; more wait their turn; default 4 */
+    unsigned connections;        /* and requests at the same time, up to HTTP_CONNECTIONS_MAX; more wait their
+                                    turn; default 4 */
     uint64_t rate_limit_bytes_s; /* of all downloads together, taking turns; default no limit */
     uint64_t stall_timeout_ms; /* a request slower than 100 bytes/s for so long has failed (in whole seconds,
                                   by curl's average over five); a connection not made in that time, or 30 s,

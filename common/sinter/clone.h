@@ -128,6 +128,14 @@ enum clone_phase clone_phase(const struct clone *clone);
 
 const struct clone_progress *clone_progress(struct clone *clone);
 
+/* How much of the transfer is done, 0 to 1: what comes over the wire counts for far more than what is copied,
+ * as it takes its time. Pure. */
+double clone_progress_transfer_share(const struct clone_progress *progress);
+
+/* The same of scan, transfer and verification together, 0 to 100. Goes back only where a plan is made anew.
+ * Pure. */
+double clone_progress_percent(const struct clone_progress *progress);
+
 /* After a failure: the image on the server is not (any more) the manifest's, so reading the manifest again
  * and starting over can help. */
 bool clone_was_overtaken(const struct clone *clone);

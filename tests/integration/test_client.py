@@ -141,6 +141,11 @@ def test_status_speaks_on_a_terminal():
             assert words in drawn
         code, drawn = on_terminal("status", "--json", "--socket", path)
         assert code == 0 and json.loads(drawn) == STATUS
+    under_way = installing(42.0)
+    under_way["update"]["progress"].update(rate_bytes_per_s=98_100, eta_s=34)
+    with serving(answer(under_way)) as (path, _):
+        code, drawn = on_terminal("status", "--socket", path)
+        assert code == 0 and "42.0 %, 98.1 kB/s, 34s left" in drawn, drawn
 
 
 @sanitized

@@ -29,6 +29,7 @@ def test_a_chunk_size_that_does_not_parse_is_an_error(folder, verb, text):
     [], ["no-such-verb"], ["clone"], ["clone", "http://127.0.0.1/x"], ["generate"], ["diff", "one"], ["verify", "one"],
     ["plan", "http://127.0.0.1/x"], ["clone", "--no-such-option", "http://127.0.0.1/x", "out"],
     ["generate", "image", "--serial", "x"], ["generate", "image", "--serial", "-1"], ["generate", "image", "--serial"],
+    ["clone", "http://127.0.0.1/x", "out", "--connections", "33"], ["plan", "http://127.0.0.1/x", "out", "--connections", "0"],
     ["status", "surplus"]])
 def test_usage_errors_end_with_2(folder, arguments):
     result = moonsinter(*arguments, cwd=folder)

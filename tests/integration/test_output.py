@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -90,6 +91,19 @@ def test_people_at_a_terminal_get_sentences_only(nginx, small_release, folder):
     assert status == 1 and "404" in seen and "{" not in seen, seen
     status, seen = on_a_terminal("clone", nginx.url("image"), folder / "out")
     assert status == 0 and "done" in seen and "{" not in seen, seen
+
+
+def test_the_bar_is_of_what_comes_over_the_wire(make_nginx, folder):
+    """3 MB of 4 MB are there already: the rate and the time left are the network's, not those of the image's bytes."""
+    content = images.noise(4_000_000, "bar")
+    url = make_nginx("limit_rate 100k;").publish(releases.make_release(folder / "release", content))
+    (folder / "out").write_bytes(content[:3_000_000])
+    status, seen = on_a_terminal("clone", url, folder / "out")
+    assert status == 0
+    lines = [line for line in seen.split("\r") if line.startswith("downloading")]
+    assert lines and all(re.search(r"of 1\.[0-9] MB", line) for line in lines), seen
+    rates = [float(found[1]) for line in lines if (found := re.search(r"([\d.]+) kB/s", line))]
+    assert rates and not any("MB/s" in line for line in lines), seen
 
 
 @pytest.mark.parametrize("arguments", [["verify", "image\x1b[31m\x9b", "x\x1b]0;title\x07"],
