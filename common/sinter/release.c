@@ -213,7 +213,7 @@ static void release_on_signature(void *owner, char *body, size_t size, enum http
     case HTTP_OUTCOME_NOT_MODIFIED:
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_FAILED:
-        /* Not there, or nothing of use: what that means is trust_judge()'s to say. */
+        /* Not there, or nothing of use: what that means is trust_parse_manifest()'s to say. */
         fetch->no_signature = alloc_string(error->message);
         release_submit(fetch);
         return;
