@@ -372,8 +372,14 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
 
     /* The verdict in use stays until there is another one: a check that fails or is cancelled before that
      * goes back to HELD. */
-    if (must_identify(daemon)) {
+    bool polled = daemon->update.purpose == UPDATE_PURPOSE_POLL;
+    uint64_t wait_ms =
+        polled ? turns_wait_ms(&daemon->turns, &daemon->offered, daemon_now_ms(), daemon->config->interval_ms)
+               : 0;
+    if (!wait_ms && must_identify(daemon)) {
         const struct manifest *manifest = daemon->release->manifest;
+        if (polled)
+            turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
         daemon->identify =
             identify_start(daemon->pool, daemon->view.slots->devices[daemon->view.running].path,
                            manifest->file_size, manifest->sha256, on_identified, daemon);
@@ -384,6 +390,9 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         judge_unchanged(daemon, holder, &input);
         return;
     }
+    /* Rounded up, and one more: the clock may be a second behind. */
+    if (wait_ms && !planned)
+        input.unsteady_until_s = input.now_s + wait_ms / 1000 + 1;
     /* Only this look's own plan counts: the slots may have changed since an older one. But what was too much
      * for the budget is not scanned again at each poll; whoever asks for a check gets it measured anew. */
     input.planned = input.planned && (planned || is_still_too_much(daemon, &input));
@@ -396,6 +405,8 @@ void daemon_check_judge(struct daemon *daemon, bool planned)
         post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned, takes_armed_back(daemon, &input, &verdict));
         return;
     }
+    if (polled && !planned)
+        turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
     bool plan_needed = policy_needs_plan(&input);
     if (!plan_needed)
         daemon->install_verdict.count = 0;

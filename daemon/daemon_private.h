@@ -48,6 +48,7 @@
 #include "daemon/schedule.h"
 #include "daemon/slots.h"
 #include "daemon/status.h"
+#include "daemon/turns.h"
 #include "daemon/update.h"
 
 struct daemon;
@@ -227,6 +228,7 @@ struct daemon {
     char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that what runs was compared with last */
     bool check_looks;                        /* before it asks: at the slots and the boot selection */
     bool check_cancelled;                    /* while it looked */
+    struct turns turns; /* what polls have looked at, where the server offers one release and then another */
     struct policy_verdict install_verdict;
     struct policy_verdict reboot_verdict;
     bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */

@@ -191,6 +191,20 @@ static bool judge_cancelled(const struct policy_input *input, struct policy_bloc
     return object(block, "this release was cancelled; a newer one or moonsinter install goes on");
 }
 
+static bool judge_unsteady(const struct policy_input *input, struct policy_block *block)
+{
+    char until[TIMESTAMP_TEXT_SIZE];
+
+    if (input->now_s >= input->unsteady_until_s || input->operator_asked)
+        return true;
+    block->until_s = input->unsteady_until_s;
+    return object(
+        block,
+        "the server offers one release and then another, in turn, and each costs a download: the next is "
+        "looked at from %s on, or when moonsinter check asks",
+        timestamp_format(until, input->unsteady_until_s));
+}
+
 static bool judge_slot_size(const struct policy_input *input, struct policy_block *block)
 {
     char image[16], slot[16];
@@ -302,6 +316,7 @@ static const struct policy_rule install_rules[] = {
     {"rollout", judge_rollout},
     {"failed-before", judge_failed_before},
     {"cancelled", judge_cancelled},
+    {"unsteady-server", judge_unsteady},
     {"slot-too-small", judge_slot_size},
     {"max-bytes", judge_bytes},
 };

@@ -57,6 +57,7 @@ struct policy_input {
     uint32_t rollout_position; /* this device's, see rollout_position() */
     const char *rollout_why;   /* why it has none; NULL = it has */
     const char *failed_why;    /* this very release failed here before: how */
+    uint64_t unsteady_until_s; /* Unix time before which no poll looks at it, see turns.h; 0 = none */
     bool cancelled;            /* this very release was cancelled by an operator */
     bool planned;              /* plan_bytes is known */
     uint64_t plan_bytes;       /* to be downloaded */

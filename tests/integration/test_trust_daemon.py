@@ -299,6 +299,32 @@ def test_an_unsigned_offer_is_no_floor(nginx, folder, file_slots, make_daemon):
     daemon.wait(lambda status: whats(status) == ["mode"], "2 may be installed")
 
 
+def test_two_releases_replayed_in_turn_are_not_looked_at_each_time(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """Each is above the floor and larger than the budget, and would cost its table and a scan at every poll."""
+    releases = [make_release(folder / version, content, version=version, serial=serial, options=("--sign", key.secret))
+                for version, content, serial in (("2", ONE, 2), ("3", TWO, 3))]
+    url = nginx.publish(releases[0])
+    daemon = make_daemon(url, file_slots, Trust={"Keys": keys_folder}, Update={"Interval": "1s"},
+                         Transfer={"MaxBytesPerUpdate": "100K"}).start()
+    daemon.wait(lambda status: whats(status) == ["max-bytes"], "it is planned, and too much")
+    for turn in range(20):
+        nginx.publish(releases[1 - turn % 2])
+        status = daemon.wait(lambda status: status["update"]["serial"] == 3 - turn % 2 and status["state"] == "held" and
+                             whats(status) != [], "it is offered")
+        if "unsteady-server" in whats(status):
+            break
+    assert whats(status) == ["unsteady-server"] and status["blocked_by"][0]["until"]
+    assert turn >= 4, "an honest publisher may change his mind"
+    tables = len(nginx.requests("/image.chunks"))
+    daemon.post("check")
+    daemon.wait(lambda status: whats(status) == ["max-bytes"], "whoever asks gets it looked at")
+    nginx.wait_for_silence()
+    assert len(nginx.requests("/image.chunks")) == tables + 1
+    # A newer one never waits.
+    nginx.publish(make_release(folder / "4", ONE + TWO, version="4", serial=4, options=("--sign", key.secret)))
+    daemon.wait(lambda status: status["update"]["serial"] == 4 and whats(status) == ["max-bytes"], "4 is looked at")
+
+
 def test_without_serials_only_an_operator_takes_back_what_is_armed(nginx, folder, file_slots, make_daemon):
     file_slots[0].write_bytes(ONE)
     one = make_release(folder / "1", ONE, version="1")
