@@ -307,13 +307,11 @@ void report_restart(struct report *report, struct clone *clone)
 {
     const struct clone_progress *progress = clone_progress(clone);
 
-    report->earlier_bytes += progress->bytes_received + report->release->manifest_size;
     report->earlier_written += progress->bytes_written;
-    report->earlier_requests += progress->requests + 1;
     report->earlier_retries += progress->retries;
 }
 
-void report_done(struct report *report, struct clone *clone, bool plan_only)
+void report_done(struct report *report, struct clone *clone, const struct http *http, bool plan_only)
 {
     const struct clone_progress *progress = clone_progress(clone);
     const struct plan_totals *totals = plan_totals(clone_plan(clone));
@@ -324,11 +322,11 @@ void report_done(struct report *report, struct clone *clone, bool plan_only)
     if (plan_only) {
         json_add_u64(event, "download_bytes", plan_download_bytes(totals) + totals->manifest_bytes);
     } else {
-        uint64_t total = report->earlier_bytes + progress->bytes_received + report->release->manifest_size;
+        uint64_t total = http_received_bytes(http);
         json_add_u64(event, "total_bytes_downloaded", total);
         json_add_u64(event, "total_chunks_downloaded", report->chunks_fetched);
         json_add_u64(event, "total_bytes_written", report->earlier_written + progress->bytes_written);
-        json_add_u64(event, "requests", report->earlier_requests + progress->requests + 1);
+        json_add_u64(event, "requests", http_requests_made(http));
         json_add_u64(event, "retries", report->earlier_retries + progress->retries);
         report_note(report, "done: %s downloaded for an image of %s",
                     text_format_bytes(downloaded, sizeof(downloaded), total),

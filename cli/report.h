@@ -20,8 +20,8 @@ struct report {
     const char *target;
     enum clone_phase phase;
     uint64_t chunks_fetched;
-    /* by clones of this run that were begun anew, and their manifests */
-    uint64_t earlier_bytes, earlier_written, earlier_requests, earlier_retries;
+    /* by clones of this run that were begun anew */
+    uint64_t earlier_written, earlier_retries;
 };
 
 /* `quiet` and `json` are the options. */
@@ -43,8 +43,8 @@ void report_progress(struct report *report, const struct clone_progress *progres
 /* `clone` is going to be begun anew: what it cost counts towards the sums at the end. */
 void report_restart(struct report *report, struct clone *clone);
 
-/* The last event of a clone or a plan that succeeded. */
-void report_done(struct report *report, struct clone *clone, bool plan_only);
+/* The last event of a clone or a plan that succeeded; what it cost is all that `http` did. */
+void report_done(struct report *report, struct clone *clone, const struct http *http, bool plan_only);
 
 /* The last event of a failure; returns the exit status. */
 int report_failure(struct report *report, const char *verb, const struct error *error);

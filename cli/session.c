@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -19,13 +21,17 @@
 #include "common/base/container.h"
 #include "common/base/text.h"
 #include "common/image/url.h"
+#include "common/io/backoff.h"
 #include "common/io/http_settings.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 
 enum {
-    /* How often an image that is replaced during its download is begun anew. */
-    SESSION_ROUNDS_MAX = 4,
+    /* How often an image that is replaced during its download is begun anew, while there is time: a server
+     * whose files never come to rest would have it read for ever. */
+    SESSION_ROUNDS_MAX = 16,
+    SESSION_WAIT_FIRST_MS = 1000,
+    SESSION_WAIT_MAX_MS = 30 * 1000,
     SESSION_DRAW_MS = 200,
 };
 
@@ -84,6 +90,9 @@ struct session {
     struct release *release;
     struct clone *clone;
     struct event *draw;
+    struct event *again; /* runs before the manifest is read again */
+    struct backoff backoff;
+    uint64_t stuck_since_ms; /* when a round brought something last */
     unsigned rounds;
     bool ignore_etag;
     bool lacking; /* the server did not give a file that the manifest names: `error` */
@@ -216,22 +225,72 @@ static void session_end(struct session *session, const struct error *error)
 
 static void session_fetch(struct session *session);
 
+static uint64_t session_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t session_give_up_ms(const struct session *session)
+{
+    return session->give_up_ms ? session->give_up_ms : CLONE_GIVE_UP_MS;
+}
+
+/* The files on the server do not fit each other. A publication may be under way, and not all machines behind
+ * the address be as far with it: so the manifest is read again, after a wait that grows, for as long as the
+ * command tries without getting anywhere. False where that is over. */
+static bool session_start_over(struct session *session, const struct error *error)
+{
+    uint64_t now_ms = session_now_ms();
+    uint32_t random = 0;
+
+    if (session->rounds == 1 || clone_progress(session->clone)->bytes_written) {
+        session->stuck_since_ms = now_ms;
+        backoff_reset(&session->backoff);
+    }
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+        random = UINT32_MAX;
+    uint64_t wait_ms = backoff_next_ms(&session->backoff, 0, random);
+    if (session->rounds >= SESSION_ROUNDS_MAX ||
+        now_ms - session->stuck_since_ms + wait_ms > session_give_up_ms(session))
+        return false;
+    session->lacking = clone_lacks_file(session->clone);
+    session->error = *error;
+    report_note(&session->report, "%s; reading the manifest again", error->message);
+    report_restart(&session->report, session->clone);
+    session->clone = clone_free(session->clone);
+    session->report.clone = NULL;
+    struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    evtimer_add(session->again, &wait);
+    return true;
+}
+
+static void session_on_again(evutil_socket_t fd, short what, void *data)
+{
+    session_fetch(data);
+}
+
 static void session_on_clone_done(void *owner, const struct error *error)
 {
     struct session *session = container_of(owner, struct session, report);
+    bool overtaken = error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone);
+    struct error whole;
 
-    if (error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone) &&
-        session->rounds < SESSION_ROUNDS_MAX) {
-        session->lacking = clone_lacks_file(session->clone);
-        session->error = *error;
-        report_note(&session->report, "%s; reading the manifest again", error->message);
-        report_restart(&session->report, session->clone);
-        session->clone = clone_free(session->clone);
-        session_fetch(session);
+    if (overtaken && session_start_over(session, error))
         return;
+    if (overtaken && session->rounds > 1) {
+        error_set(
+            &whole, error->kind,
+            "%s; that is so after reading the manifest %u times, so a publication may be under way: try again "
+            "when it is over",
+            error->message, session->rounds);
+        error = &whole;
     }
     if (!error)
-        report_done(&session->report, session->clone, session->plan_only);
+        report_done(&session->report, session->clone, session->engine.http, session->plan_only);
     session_end(session, error);
 }
 
@@ -293,8 +352,8 @@ static void session_fetch(struct session *session)
     report_manifest_start(&session->report);
     session->fetch = release_fetch_start(session->engine.http, session->engine.pool, session->url, NULL, NULL,
                                          &session->trust, session_on_release, session);
-    release_fetch_set_patience(session->fetch, session->give_up_ms ? session->give_up_ms : CLONE_GIVE_UP_MS,
-                               !session->give_up_ms, session_on_manifest_retry);
+    release_fetch_set_patience(session->fetch, session_give_up_ms(session), !session->give_up_ms,
+                               session_on_manifest_retry);
 }
 
 static void session_on_stop(void *owner)
@@ -306,6 +365,7 @@ static void session_on_stop(void *owner)
         clone_cancel(session->clone);
         return;
     }
+    evtimer_del(session->again);
     session->fetch = release_fetch_cancel(session->fetch);
     error_set(&error, ERROR_CANCELLED, "the update was cancelled");
     session_end(session, &error);
@@ -338,6 +398,10 @@ static bool session_run_loop(struct session *session, struct error *error)
 
     if (!engine_init(&session->engine, &session->http, session_on_stop, session, error))
         return false;
+    session->backoff = (struct backoff){.first_ms = SESSION_WAIT_FIRST_MS, .max_ms = SESSION_WAIT_MAX_MS};
+    session->again = evtimer_new(session->engine.base, session_on_again, session);
+    if (!session->again)
+        abort();
     if (meter_is_shown(&session->report.meter)) {
         session->draw = event_new(session->engine.base, -1, EV_PERSIST, session_on_draw, session);
         if (!session->draw)
@@ -378,6 +442,8 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     bool ok = session_check_target(&session, &error) && session_run_loop(&session, &error);
     if (session.draw)
         event_free(session.draw);
+    if (session.again)
+        event_free(session.again);
     clone_free(session.clone);
     release_free(session.release);
     engine_finish(&session.engine);

@@ -337,6 +337,11 @@ uint64_t http_deadline_ms(const struct http *http, uint64_t bytes)
     return http_transport_deadline_ms(&http->transport, bytes);
 }
 
+uint64_t http_requests_made(const struct http *http)
+{
+    return http->transport.requests_made;
+}
+
 uint64_t http_received_bytes(const struct http *http)
 {
     return http->transport.received_bytes;

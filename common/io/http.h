@@ -39,7 +39,7 @@ struct http_settings {
 
 /* What became of a request. */
 enum http_outcome {
-    HTTP_OUTCOME_OK,           /* the body is whole and of the size asked for */
+    HTTP_OUTCOME_OK,           /* the body is whole; of a range it may be the first part (see body_size) */
     HTTP_OUTCOME_NOT_MODIFIED, /* 304 to a conditional request */
     HTTP_OUTCOME_CHANGED,      /* the entity is no longer the one pinned: other ETag, other total size, 200 to
                                   If-Range,      416, or 404/410 to a pinned range */
@@ -59,10 +59,13 @@ struct http_response {
     uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
     uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
     uint64_t received_bytes;   /* body bytes that came, good or not, those of redirects included */
+    bool redirected;       /* it came from elsewhere: asked again, the server may lead on to another place */
+    bool if_range_unheard; /* FAILED, for an If-Range that matches was answered with the whole entity: without
+                              one the server may answer ranges */
     char *body;       /* http_get(): the body, zero-terminated one past body_size; the callback may take it by
                          setting it to NULL. http_get_range(): NULL, the caller has the buffer */
-    size_t body_size; /* bytes of the body; of a range that ended TRANSIENT, those already in the buffer,
-                         which are worth keeping: the rest can be asked for alone */
+    size_t body_size; /* bytes of the body; of a range that ended OK or TRANSIENT, those in the buffer: the
+                         rest, where there is one, can be asked for alone */
 };
 
 /* Called exactly once for each request unless http_cancel() came first. It may start and cancel other
@@ -108,12 +111,15 @@ struct http_get_range {
     const char *etag; /* pins the entity: sent as If-Range where strong, and compared with the answer's; NULL
                          = not known yet */
     uint64_t total_size; /* the entity's size where known, compared with Content-Range's; 0 = not known */
+    bool no_if_range;    /* no If-Range is sent: only the answer's ETag is compared */
     bool deadline;       /* it has one as a whole, as http_get() has: see http_deadline_ms() */
     http_progress_fn progress;
 };
 
-/* Starts the request, one range in it. Only 206 with exactly the range asked for, unencoded, is OK; 200
- * without an If-Range is FAILED ("does not answer range requests"), unless the range is the whole entity. */
+/* Starts the request, one range in it. Only 206 with what was asked for from its first byte on, unencoded, is
+ * OK. It may be less, at least 4 KiB (see body_size); or more, of which only what was asked for is taken. 200
+ * is FAILED ("does not answer range requests", see if_range_unheard) or CHANGED, unless the range is the
+ * whole entity. */
 struct http_request *http_get_range(struct http *http, const struct http_get_range *get, http_done_fn done,
                                     void *owner);
 
@@ -130,6 +136,9 @@ uint64_t http_wish_ms(const struct http *http);
  * byte after the other just fast enough not to stall ends after two minutes, and a slow line has its time.
  * For files of moderate size, on which somebody waits; not counted while a request waits for its turn. */
 uint64_t http_deadline_ms(const struct http *http, uint64_t bytes);
+
+/* How many requests went out so far, those that redirects led to and those tried again included. */
+uint64_t http_requests_made(const struct http *http);
 
 /* All bytes received by all requests so far, bodies only, those of redirects included. */
 uint64_t http_received_bytes(const struct http *http);

@@ -66,6 +66,24 @@ static void read_retry_after(struct http_answer *answer, const char *value)
         answer->retry_at = read_date(value);
 }
 
+/* Whether a list of codings has one that makes other bytes of a file. Servers name many that do not:
+ * "identity", "none", "utf-8", "binary", and "aws-chunked" of what was uploaded in pieces. */
+static bool has_compression(const char *value)
+{
+    static const char *const names[] = {
+        "gzip",  "x-gzip",  "compress", "x-compress", "deflate", "br",  "zstd", "dcb",  "dcz",
+        "bzip2", "x-bzip2", "xz",       "x-xz",       "lzma",    "lz4", "exi",  "sdch", "pack200-gzip"};
+
+    while (*(value += strspn(value, " \t,"))) {
+        size_t size = strcspn(value, " \t,;");
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+            if (strlen(names[i]) == size && strncasecmp(value, names[i], size) == 0)
+                return true;
+        value += strcspn(value, ",");
+    }
+    return false;
+}
+
 static void read_field(struct http_answer *answer, const char *name, const char *value)
 {
     if (strcasecmp(name, "ETag") == 0) {
@@ -81,7 +99,10 @@ static void read_field(struct http_answer *answer, const char *name, const char 
         answer->bad_range |= answer->has_range || !read_content_range(answer, value);
         answer->has_range = !answer->bad_range;
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
-        answer->encoded |= *value && strcasecmp(value, "identity") != 0;
+        answer->encoded |= has_compression(value);
+    } else if (strcasecmp(name, "Content-Type") == 0) {
+        answer->html = strncasecmp(value, "text/html", strlen("text/html")) == 0 ||
+                       strncasecmp(value, "application/xhtml", strlen("application/xhtml")) == 0;
     } else if (strcasecmp(name, "Retry-After") == 0) {
         read_retry_after(answer, value);
     } else if (strcasecmp(name, "Date") == 0) {
@@ -187,6 +208,7 @@ static const char *status_name(long status)
         {502, " Bad Gateway"},
         {503, " Service Unavailable"},
         {504, " Gateway Timeout"},
+        {511, " Network Authentication Required"},
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -207,6 +229,8 @@ static enum http_outcome judge_refusal(long status, const char *where, struct er
         advice = "check the URL and the permissions and credentials there";
     else if (status == 407)
         advice = "check the proxy's user and password";
+    else if (status == 511)
+        advice = "log in to the network";
     else if (status == 304)
         advice = "it was not asked whether anything changed, check the server";
     else if (status >= 300 && status < 400)
@@ -216,6 +240,44 @@ static enum http_outcome judge_refusal(long status, const char *where, struct er
     error_set(error, ERROR_REMOTE, "the server answered %ld%s to %s; %s", status, status_name(status), where,
               advice);
     return transient ? HTTP_OUTCOME_TRANSIENT : HTTP_OUTCOME_FAILED;
+}
+
+size_t http_answer_fit(const struct http_answer *answer, const struct http_question *question,
+                       uint64_t *ret_lead)
+{
+    uint64_t last = question->offset + question->size - 1;
+
+    *ret_lead = 0;
+    if (answer->status != 206)
+        return question->size;
+    *ret_lead = question->offset - answer->range_first;
+    return (size_t)((answer->range_last < last ? answer->range_last : last) - question->offset + 1);
+}
+
+bool http_answer_if_range_unheard(const struct http_answer *answer, const struct http_question *question)
+{
+    return question->if_range && answer->status == 200 && !answer->encoded && *answer->etag &&
+           http_answer_etags_match(question->etag, answer->etag);
+}
+
+bool http_answer_is_page(const char *body, size_t size)
+{
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    size_t at = size >= 3 && memcmp(body, byte_order_mark, 3) == 0 ? 3 : 0;
+
+    while (at < size && strchr(" \t\r\n", body[at]) && body[at])
+        at++;
+    return at < size && body[at] == '<';
+}
+
+enum http_outcome http_answer_set_page(const char *where, struct error *error)
+{
+    error_set(
+        error, ERROR_REMOTE,
+        "a web page came instead of %s: a login page of the network, a proxy's, or that of a wrong URL; "
+        "check the network and the URL",
+        where);
+    return HTTP_OUTCOME_FAILED;
 }
 
 static enum http_outcome changed(const char *where, const char *what, struct error *error)
@@ -237,17 +299,26 @@ static enum http_outcome judge_partial(const struct http_answer *answer, const s
     }
     if (question->total_size && answer->range_total && answer->range_total != question->total_size)
         return changed(where, "its size is another", error);
-    if (answer->range_first != question->offset || answer->range_last != last) {
+    /* Less than was asked for (RFC 9110, 15.3.7), or a cache's blocks around it: what fits is taken, and the
+     * rest asked for. A server that gives next to nothing would be asked for ever, unless nothing follows. */
+    bool fits =
+        answer->range_first <= question->offset && answer->range_last >= question->offset &&
+        question->offset - answer->range_first <= HTTP_ANSWER_LEAD_MAX &&
+        (answer->range_last >= last || answer->range_last - question->offset + 1 >= HTTP_ANSWER_PART_MIN ||
+         answer->range_last + 1 == answer->range_total);
+    if (!fits) {
         error_set(error, ERROR_REMOTE,
                   "the server sent bytes %" PRIu64 "-%" PRIu64 " of %s when asked for %" PRIu64 "-%" PRIu64
                   "; check the server",
                   answer->range_first, answer->range_last, where, question->offset, last);
         return HTTP_OUTCOME_FAILED;
     }
-    if (answer->has_length && answer->length != question->size) {
+    uint64_t announced = answer->range_last - answer->range_first + 1;
+    if (answer->has_length && answer->length != announced) {
         error_set(error, ERROR_REMOTE,
-                  "the server announced %" PRIu64 " bytes for a range of %zu bytes of %s; check the server",
-                  answer->length, question->size, where);
+                  "the server announced %" PRIu64 " bytes for a range of %" PRIu64
+                  " bytes of %s; check the server",
+                  answer->length, announced, where);
         return HTTP_OUTCOME_FAILED;
     }
     return HTTP_OUTCOME_OK;
@@ -261,6 +332,13 @@ static enum http_outcome judge_whole_for_range(const struct http_answer *answer,
 {
     bool whole = question->offset == 0 && (!question->total_size || question->total_size == question->size);
 
+    /* Our own file may be called a web page, too, by a server that takes everything for one. */
+    bool known = (question->etag && *answer->etag) ||
+                 (question->total_size && answer->has_length && answer->length == question->total_size) ||
+                 (whole && answer->has_length && answer->length == question->size);
+
+    if (answer->html && !known)
+        return http_answer_set_page(where, error);
     if (question->if_range && !*answer->etag)
         return changed(where, "it has no ETag any more", error);
     if (question->total_size && answer->has_length && answer->length != question->total_size)
@@ -287,7 +365,8 @@ static enum http_outcome judge_range(const struct http_answer *answer, const str
     if (answer->status != 200 && answer->status != 206)
         return judge_refusal(answer->status, where, error);
     if (question->etag && *answer->etag && !http_answer_etags_match(question->etag, answer->etag))
-        return changed(where, "its ETag is another", error);
+        return answer->status == 200 && answer->html ? http_answer_set_page(where, error)
+                                                     : changed(where, "its ETag is another", error);
     if (answer->status == 206)
         return judge_partial(answer, question, where, error);
     return judge_whole_for_range(answer, question, where, error);
@@ -300,6 +379,8 @@ static enum http_outcome judge_get(const struct http_answer *answer, const struc
         return HTTP_OUTCOME_NOT_MODIFIED;
     if (answer->status != 200)
         return judge_refusal(answer->status, where, error);
+    if (answer->has_length && answer->length > question->size && answer->html)
+        return http_answer_set_page(where, error);
     if (answer->has_length && answer->length > question->size) {
         error_set(error, ERROR_REFUSED, "%s has %" PRIu64 " bytes, more than the %zu allowed; check the URL",
                   where, answer->length, question->size);

@@ -17,6 +17,8 @@ enum {
     HTTP_ANSWER_RETRY_MAX_MS = 3600 * 1000, /* a server may not put us off for longer than an hour */
     HTTP_ANSWER_ETAG_SIZE = 256,            /* a longer ETag counts as none */
     HTTP_ANSWER_DATE_SIZE = 64,             /* likewise Last-Modified */
+    HTTP_ANSWER_PART_MIN = 4 * 1024,        /* bytes of a range that an answer must have, where not all */
+    HTTP_ANSWER_LEAD_MAX = 2 * 1024 * 1024, /* bytes before it: a cache's blocks have 1 MiB or 2 */
     HTTP_ANSWER_URL_SHOWN = 200,            /* bytes of a URL in a message, so that the sentence survives */
 };
 
@@ -35,7 +37,8 @@ struct http_question {
 struct http_answer {
     long status;
     bool complete;              /* the header's empty line was seen */
-    bool encoded;               /* a Content-Encoding other than identity */
+    bool encoded;               /* a Content-Encoding that compresses */
+    bool html;                  /* a Content-Type of web pages */
     bool has_length, has_range; /* Content-Length, Content-Range: there, and understood */
     bool bad_range;             /* Content-Range: there, and not understood */
     uint64_t length;
@@ -59,6 +62,20 @@ uint64_t http_answer_retry_after_ms(const struct http_answer *answer, int64_t no
  * the URL as messages show it. */
 enum http_outcome http_answer_judge(const struct http_answer *answer, const struct http_question *question,
                                     const char *where, struct error *error);
+
+/* Of the body of a range's answer that is OK: how many of its bytes are of what was asked for, and how many
+ * come before those. */
+size_t http_answer_fit(const struct http_answer *answer, const struct http_question *question,
+                       uint64_t *ret_lead);
+
+/* Whether a server answers with the whole entity to an If-Range that names that very entity. */
+bool http_answer_if_range_unheard(const struct http_answer *answer, const struct http_question *question);
+
+/* A body that begins as a web page does, which nothing that is published does. */
+bool http_answer_is_page(const char *body, size_t size);
+
+/* Says so; returns HTTP_OUTCOME_FAILED. */
+enum http_outcome http_answer_set_page(const char *where, struct error *error);
 
 /* Whether the ETags name the same entity, by HTTP's weak comparison. */
 bool http_answer_etags_match(const char *a, const char *b);

@@ -50,6 +50,8 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
     request->told_bytes = request->passed_bytes = 0;
     request->earlier_bytes = request->curl_bytes;
     request->body_welcome = is_body_welcome(request);
+    if (request->body_welcome && request->question.range)
+        request->fit = http_answer_fit(&request->answer, &request->question, &request->lead);
     /* A success that is not the one asked for is not worth a byte of its body. */
     bool success = request->answer.status >= 200 && request->answer.status < 300;
     return success && !request->body_welcome ? 0 : size;
@@ -90,6 +92,47 @@ static bool pass_rate_limit(struct http_request *request, size_t size)
     return false;
 }
 
+static void take(struct http_request *request, const char *data, size_t size)
+{
+    memcpy(request->body + request->body_size, data, size);
+    request->body_size += size;
+    if (request->progress && size)
+        request->progress(request->owner, size);
+}
+
+/* A piece of a whole file; false where there is no use in more. */
+static bool take_file(struct http_request *request, const char *data, size_t size)
+{
+    request->too_long = size > request->question.size - request->body_size;
+    if (request->too_long)
+        return false;
+    request->no_memory = !grow_body(request, size);
+    if (request->no_memory)
+        return false;
+    take(request, data, size);
+    return true;
+}
+
+/* Likewise of a range, which may have bytes before and behind what was asked for, where the header said so.
+ */
+static bool take_range(struct http_request *request, const char *data, size_t size)
+{
+    const struct http_answer *answer = &request->answer;
+    size_t lead = size < request->lead ? size : (size_t)request->lead;
+    size_t room = request->fit - request->body_size, fit = size - lead < room ? size - lead : room;
+    size_t rest = size - lead - fit;
+    bool announced = answer->status == 206 && answer->range_last - request->question.offset >= request->fit;
+
+    request->too_long = rest && !announced;
+    if (request->too_long)
+        return false;
+    request->lead -= lead;
+    request->surplus += rest;
+    request->enough = request->surplus > DISCARD_MAX;
+    take(request, data + lead, fit);
+    return !request->enough;
+}
+
 static size_t on_body(char *data, size_t unit, size_t size, void *arg)
 {
     struct http_request *request = arg;
@@ -102,20 +145,10 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
     request->received_bytes += size;
     request->transport->received_bytes += size;
     if (!request->body_welcome)
-        return request->received_bytes <= DISCARD_MAX ? size : 0;
+        return request->told_bytes <= DISCARD_MAX ? size : 0;
 
-    if (size > request->question.size - request->body_size) {
-        request->too_long = true;
+    if (!(request->question.range ? take_range(request, data, size) : take_file(request, data, size)))
         return 0;
-    }
-    if (!request->question.range && !grow_body(request, size)) {
-        request->no_memory = true;
-        return 0;
-    }
-    memcpy(request->body + request->body_size, data, size);
-    request->body_size += size;
-    if (request->progress)
-        request->progress(request->owner, size);
     return request->state == HTTP_REQUEST_STATE_ACTIVE ? size : 0;
 }
 
@@ -162,7 +195,7 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
 static char *expected_size(const struct http_request *request)
 {
     if (request->question.range)
-        return alloc_printf(" of %zu", request->question.size);
+        return alloc_printf(" of %zu", request->fit);
     if (request->answer.has_length)
         return alloc_printf(" of %" PRIu64, request->answer.length);
     return alloc_string("");
@@ -193,11 +226,15 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
                   where, request->body_size, (http_transport_now_ns() - request->begun_ns) / 1000000000);
         return HTTP_OUTCOME_TRANSIENT;
     }
+    if (request->enough && request->body_size == request->fit)
+        code = CURLE_OK;
     /* curl's word for a single header line of more than 100 KB, too. */
     bool too_long_line = code == CURLE_OUT_OF_MEMORY && answer->status && !answer->complete;
     if (request->too_long || too_long_line) {
         /* Too much of a range is not what was asked for; the other bounds are ours. */
         bool range = answer->complete && question->range;
+        if (answer->complete && answer->html && answer->status == 200)
+            return http_answer_set_page(where, error);
         error_set(error, range ? ERROR_MISMATCH : ERROR_REFUSED,
                   "the server sent more for %s than the %zu bytes %s; check the URL and the server", where,
                   answer->complete ? question->size : HTTP_ANSWER_HEADER_MAX,
@@ -214,7 +251,7 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         if (outcome != HTTP_OUTCOME_OK)
             return outcome;
     }
-    bool short_range = code == CURLE_OK && question->range && request->body_size < question->size;
+    bool short_range = code == CURLE_OK && question->range && request->body_size < request->fit;
     if (code == CURLE_PARTIAL_FILE || short_range) {
         CLEANUP_FREE char *expected = expected_size(request);
         error_set(error, ERROR_NETWORK, "%s broke off after %zu%s bytes; try again", where,
@@ -227,6 +264,8 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         error_set(error, ERROR_REMOTE, "the answer to %s makes no sense as HTTP; check the server", where);
         return HTTP_OUTCOME_FAILED;
     }
+    if (!question->range && http_answer_is_page(request->body, request->body_size))
+        return http_answer_set_page(where, error);
     return HTTP_OUTCOME_OK;
 }
 
@@ -235,7 +274,9 @@ void http_request_take_response(struct http_request *request, CURLcode code,
 {
     const struct http_answer *answer = &request->answer;
     bool range = request->question.range;
+    long redirects = 0;
 
+    curl_easy_getinfo(request->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     /* An empty body is a string of its own, too. */
     if (code == CURLE_OK && !range && request->body_welcome && !grow_body(request, 0))
         request->no_memory = true;
@@ -247,7 +288,10 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
     ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
     ret_response->received_bytes = request->received_bytes;
+    ret_response->redirected = redirects > 0;
     bool ok = ret_response->outcome == HTTP_OUTCOME_OK;
+    ret_response->if_range_unheard = ret_response->outcome == HTTP_OUTCOME_FAILED &&
+                                     http_answer_if_range_unheard(answer, &request->question);
     if (answer->status == 206)
         ret_response->total_size = answer->range_total ? answer->range_total : request->question.total_size;
     else if (ok)
@@ -279,6 +323,7 @@ static int on_before_request(void *arg, char *peer, char *own, int peer_port, in
     const char *entitled = request->transport->fields_for ? request->transport->fields_for : request->url;
     const char *url = NULL;
 
+    request->transport->requests_made++;
     curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
     bool all = url && http_transport_is_same_origin(url, entitled);
     HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, all ? request->all_fields : request->own_fields);
@@ -352,7 +397,7 @@ struct http_request *http_request_new_range(struct http_transport *transport,
     request->progress = get->progress;
     snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, get->offset, get->offset + get->size - 1);
     HTTP_TRANSPORT_SET(request->easy, CURLOPT_RANGE, range);
-    if (get->etag && http_answer_etag_is_strong(get->etag)) {
+    if (get->etag && !get->no_if_range && http_answer_etag_is_strong(get->etag)) {
         add_field(request, "If-Range", get->etag);
         question->if_range = true;
     }

@@ -41,6 +41,10 @@ struct http_request {
     struct http_answer answer;
     bool https_only;   /* some hop was encrypted, or a key is pinned, so that none from here on may not be */
     bool body_welcome; /* the header is complete, and that of the body asked for */
+    uint64_t lead;     /* of a range's body: bytes that still come before what was asked for */
+    size_t fit;        /* and how many are of that */
+    uint64_t surplus;  /* how many came after that */
+    bool enough;       /* so many that the rest is not waited for */
     bool too_long;     /* the body, or the header */
     bool passed_too_long; /* the body of a redirect */
     bool too_slow;        /* as a whole: see http_deadline_ms() */

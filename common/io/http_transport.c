@@ -177,8 +177,11 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
     HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (secure)
         HTTP_TRANSPORT_SET(easy, CURLOPT_PIPEWAIT, 1L);
-    if (transport->proxy)
+    if (transport->proxy) {
         HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY, transport->proxy);
+        /* Else no_proxy of the environment would lead past it. */
+        HTTP_TRANSPORT_SET(easy, CURLOPT_NOPROXY, "");
+    }
     if (transport->ca_file) {
         /* Instead of the system's, of which curl would else keep the folder. */
         HTTP_TRANSPORT_SET(easy, CURLOPT_CAINFO, transport->ca_file);

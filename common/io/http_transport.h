@@ -35,6 +35,7 @@ struct http_transport {
     struct curl_slist *fields; /* the user's */
     char *fields_for;          /* whose URL they are for; NULL = that of each request */
     uint64_t received_bytes;   /* by all of them */
+    uint64_t requests_made;    /* likewise */
 };
 
 /* Copies the settings; what cannot be sent is refused. To be finished in either case. */

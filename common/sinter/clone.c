@@ -183,6 +183,7 @@ struct clone *clone_new(struct event_base *base, struct http *http, struct pool 
 void clone_start(struct clone *clone)
 {
     clone->received_before = http_received_bytes(clone->http);
+    clone->requests_before = http_requests_made(clone->http);
     clone->progress.image_bytes = clone_manifest(clone)->file_size;
     clone_enter(clone, CLONE_PHASE_PREPARING);
     if (clone->stopping) {
@@ -248,6 +249,7 @@ enum clone_phase clone_phase(const struct clone *clone)
 const struct clone_progress *clone_progress(struct clone *clone)
 {
     clone->progress.bytes_received = http_received_bytes(clone->http) - clone->received_before;
+    clone->progress.requests = http_requests_made(clone->http) - clone->requests_before;
     return &clone->progress;
 }
 

@@ -54,7 +54,7 @@ struct clone_progress {
     uint64_t bytes_verified; /* read back and hashed */
     uint64_t bytes_received; /* bodies from the network: table, pack, image, and what was thrown away */
     uint64_t bytes_planned;  /* bytes_received if all goes well */
-    uint64_t requests;
+    uint64_t requests;       /* that were made, redirects and retries included */
     uint64_t retries;
 };
 

@@ -249,7 +249,6 @@ static void clone_transfer(struct clone *clone)
         .give_up_ms = clone->settings.give_up_ms,
     };
 
-    clone->progress.requests += plan_totals(clone->plan)->requests;
     if (clone->rounds == 1) {
         clone_enter(clone, CLONE_PHASE_TRANSFERRING);
         clone_tell_kept(clone);

@@ -136,8 +136,6 @@ static void clone_on_outline(void *owner, const struct error *error)
 {
     struct clone *clone = owner;
 
-    clone->progress.requests += outline_overhead(clone->outline).requests - clone->requests_told;
-    clone->requests_told = outline_overhead(clone->outline).requests;
     clone->overtaken = outline_was_overtaken(clone->outline);
     clone->lacking = outline_lacks_file(clone->outline);
     if (error)

@@ -26,8 +26,7 @@ struct clone {
 
     enum clone_phase phase;
     struct clone_progress progress;
-    uint64_t received_before; /* by `http`, before this clone */
-    uint64_t requests_told;   /* of the outline's, in progress.requests already */
+    uint64_t received_before, requests_before; /* by `http`, before this clone */
 
     /* Work on threads that belongs to none of the parts below: one at a time. */
     struct pool_job job;

@@ -85,6 +85,11 @@ static void fetch_on_response(void *owner, struct http_response *response)
     }
     if (fetch->buffer)
         fetch->have += response->body_size;
+    if (response->outcome == HTTP_OUTCOME_OK && fetch->buffer && fetch->have < fetch->size) {
+        /* Less than was asked for. */
+        fetch_try(fetch);
+        return;
+    }
     if (response->outcome == HTTP_OUTCOME_OK || (fetch->buffer && fetch->have == fetch->size)) {
         char *body = fetch->buffer ? (char *)fetch->buffer : response->body;
         size_t size = fetch->buffer ? fetch->size : response->body_size;

@@ -13,6 +13,9 @@
 enum {
     /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
     PROGRESS_MIN_BYTES = 16 * 1024,
+    /* For each connection, and so many more: as many answers in a row, of no use all of them, are the
+     * server's last word. */
+    REFUSALS_MAX = 2,
 };
 
 struct entity *lane_entity(const struct lane *lane)
@@ -61,6 +64,25 @@ static void lane_on_progress(void *owner, size_t bytes)
         transfer_got_on(transfer);
 }
 
+/* What came is no use. One address may be many machines: a redirector with a bad mirror, or a CDN in the
+ * middle of a publication, where some have the file already and some have not, or still the one before. So it
+ * is asked again before that ends the transfer, a little later each time, as long as one of them answers as
+ * it should. */
+static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const struct error *error,
+                         const struct http_response *response)
+{
+    struct transfer *transfer = lane->transfer;
+    struct entity *entity = lane_entity(lane);
+    bool missing = response->status == 404 || response->status == 410;
+    bool others =
+        entity->answered || missing || response->redirected || outcome == TRANSFER_OUTCOME_OVERTAKEN;
+
+    if (!others || ++entity->refusals >= REFUSALS_MAX * (transfer->settings.connections + 1))
+        transfer_stop(transfer, outcome, error);
+    else
+        lane_back_off(lane, error, response->retry_after_ms);
+}
+
 /* The first answer names the entity; all others must be of the same. False where they are not. */
 static bool lane_check_entity(struct lane *lane, const struct http_response *response)
 {
@@ -79,9 +101,10 @@ static bool lane_check_entity(struct lane *lane, const struct http_response *res
         if (!entity->etag && response->etag && !transfer->settings.ignore_etag)
             entity->etag = alloc_string(response->etag);
         entity->answered = true;
+        entity->refusals = 0;
         return true;
     }
-    transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
+    lane_refused(lane, TRANSFER_OUTCOME_OVERTAKEN, &error, response);
     return false;
 }
 
@@ -95,6 +118,12 @@ static void lane_on_response(void *owner, struct http_response *response)
     case HTTP_OUTCOME_OK:
         if (!lane_check_entity(lane, response))
             return;
+        /* It may be less than was asked for. */
+        lane->have += response->body_size;
+        if (lane->have < lane->window_size) {
+            lane_fetch(lane);
+            return;
+        }
         lane_write(lane);
         transfer_fill(transfer);
         return;
@@ -112,10 +141,16 @@ static void lane_on_response(void *owner, struct http_response *response)
         lane_back_off(lane, &response->error, response->retry_after_ms);
         return;
     case HTTP_OUTCOME_CHANGED:
-        transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &response->error);
+        lane_refused(lane, TRANSFER_OUTCOME_OVERTAKEN, &response->error, response);
         return;
     case HTTP_OUTCOME_FAILED:
-        transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &response->error);
+        if (response->if_range_unheard) {
+            /* Then the ETags of the answers are compared, as weak ones are. */
+            lane_entity(lane)->no_if_range = true;
+            lane_fetch(lane);
+            return;
+        }
+        lane_refused(lane, TRANSFER_OUTCOME_FAILED, &response->error, response);
         return;
     case HTTP_OUTCOME_NOT_MODIFIED:
         break;
@@ -133,6 +168,7 @@ void lane_fetch(struct lane *lane)
         .size = lane->window_size - lane->have,
         .buffer = lane->buffer + lane->have,
         .etag = entity->etag,
+        .no_if_range = entity->no_if_range,
         /* Pinned by its size, too, for servers without ETags; but what never was there is no changed one. */
         .total_size = entity->answered ? entity->size : 0,
         .progress = lane_on_progress,

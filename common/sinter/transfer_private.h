@@ -60,9 +60,11 @@ struct queue {
 /* What ranges are asked of. */
 struct entity {
     const struct url *url;
-    uint64_t size; /* bytes, as the manifest says */
-    char *etag;    /* once known */
-    bool answered; /* the server has it, and of the right size */
+    uint64_t size;     /* bytes, as the manifest says */
+    char *etag;        /* once known */
+    bool answered;     /* the server has it, and of the right size */
+    bool no_if_range;  /* it answers with the whole to an If-Range that matches */
+    unsigned refusals; /* answers in a row that were of no use, though another place may know better */
 };
 
 struct transfer {

@@ -42,6 +42,14 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   redirect-endless  302 to the same file, served correctly, with a body without end (1 GiB), in chunks
   redirect-huge   likewise, with the Content-Length of 10^12
   redirect-drip   likewise, 128 bytes each fifth of a second
+  prefix          206 with the first 64 KiB of what was asked for
+  widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
+  if-range-200    200 and the whole file to any If-Range
+  mirrors         302 to the same file, served correctly, but each third time to a place that knows no ranges
+  404-sometimes   404 at each second request
+  old-sometimes   at each second request another content of the same size with another ETag, whatever If-Range says
+  page            200 with a web page
+  encoding        correct, with "Content-Encoding: aws-chunked" (?coding=TEXT), which is no compression
   drip            128 bytes each fifth of a second, of a body announced as whole or as the largest manifest
   reset           half the body, then a TCP reset
   reset-now       a TCP reset instead of an answer
@@ -464,6 +472,46 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_429(self):
         self.send_status(429, Retry_After=self.query.get("retry", "1"))
+
+    def evil_prefix(self):
+        answer = self.answer()
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        if found:
+            answer.body = answer.body[:PIECE]
+            first = int(found[1])
+            answer.set(Content_Range="bytes %d-%d/%s" % (first, first + len(answer.body) - 1, found[3]),
+                       Content_Length=len(answer.body))
+        self.send(answer)
+
+    def evil_widened(self):
+        answer = self.answer()
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        if found:
+            block = 4 * PIECE
+            first, last = int(found[1]) // block * block, min((int(found[2]) // block + 1) * block, int(found[3])) - 1
+            answer.body = self.read()[first:last + 1]
+            answer.set(Content_Range="bytes %d-%d/%s" % (first, last, found[3]), Content_Length=len(answer.body))
+        self.send(answer)
+
+    def evil_if_range_200(self):
+        self.send(self.answer(ranges="If-Range" not in self.headers))
+
+    def evil_mirrors(self):
+        self.redirect_to("/200-range" + self.url_path if self.number % 3 == 0 else self.url_path + "?times=0")
+
+    def evil_404_sometimes(self):
+        self.send_status(404) if self.number % 2 == 0 else self.send(self.answer())
+
+    def evil_old_sometimes(self):
+        data = self.read()
+        self.send(self.answer(bytes(byte ^ 0xff for byte in data) if data and self.number % 2 == 0 else data))
+
+    def evil_page(self):
+        body = b"<!DOCTYPE html>\n<html><title>Log in</title></html>\n"
+        self.send(Answer(200, {"Content-Type": "text/html", "Content-Length": len(body)}, body))
+
+    def evil_encoding(self):
+        self.send(self.answer().set(Content_Encoding=self.query.get("coding", "aws-chunked")))
 
     def evil_500_sometimes(self):
         self.send_status(500) if self.number % 2 == 0 else self.send(self.answer())

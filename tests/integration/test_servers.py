@@ -43,7 +43,7 @@ def assert_whole(result, folder):
 # --- what is to be got over ---------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("behaviour", ["chunked", "trailer", "hints", "no-length", "close", "no-etag", "weak-etag",
-                                       "500-sometimes"])
+                                       "500-sometimes", "encoding"])
 @pytest.mark.parametrize("path", ["image", "image.json", "image.chunks"])
 def test_odd_but_right_answers_are_taken(evil, folder, path, behaviour):
     evil.behave(path, behaviour)
@@ -85,6 +85,93 @@ def test_whole_chunks_that_came_before_the_end_are_kept(evil, folder):
 def test_a_table_that_cannot_be_had_costs_only_the_table(evil, folder, behaviour):
     evil.behave("image.chunks", behaviour)
     assert_whole(clone(evil, folder), folder)
+
+
+@pytest.fixture(name="patient")
+def fixture_patient(folder):
+    """A release of many requests, and a function that clones it with patience."""
+    content = images.noise(9_000_000, "patient")
+    root = folder / "www"
+    make_release(root, content, version="1", serial=1)
+
+    class Patient:
+        def __init__(self, server):
+            self.server = server
+
+        def clone(self, *options, retry_for="10min"):
+            return moonsinter("clone", self.server.url("image"), folder / "out", "--stall-timeout", "5s", "--retry-for", retry_for,
+                              *options, timeout=900)
+
+        def stats(self, path="/image"):
+            return self.server.stats()["paths"].get(path, {"bytes": 0, "requests": 0, "status": {}})
+
+        def assert_whole(self, result):
+            assert result.status == 0, result
+            assert (folder / "out").read_bytes() == content
+
+        def publish_pack_only(self):
+            make_release(root, content, version="1", serial=1, options=("--pack",))
+            (root / "image").unlink()
+    with EvilServer(root) as server:
+        yield Patient(server)
+
+
+@pytest.mark.parametrize("path", ["image", "image.pack"])
+@pytest.mark.parametrize("behaviour", ["prefix", "widened", "if-range-200"])
+def test_servers_that_answer_less_or_more_than_was_asked(patient, path, behaviour):
+    """What fits is taken, and the rest asked for."""
+    if path == "image.pack":
+        patient.publish_pack_only()
+    patient.server.behave(path, behaviour)
+    result = patient.clone()
+    patient.assert_whole(result)
+    assert len(result.named("dl_manifest_start")) == 1, "it was begun once"
+    assert "200" not in patient.stats(f"/{path}")["status"] or behaviour == "if-range-200"
+
+
+def test_a_redirector_with_a_bad_mirror(patient):
+    patient.server.behave("image", "mirrors")
+    result = patient.clone()
+    patient.assert_whole(result)
+    assert len(result.named("dl_manifest_start")) == 1, "it was begun once"
+    assert patient.stats("/200-range/image")["requests"] > 0
+
+
+@pytest.mark.parametrize("behaviour", ["404-sometimes", "old-sometimes"])
+def test_a_cdn_in_the_middle_of_a_publication(patient, behaviour):
+    """Some of its machines have the file, and some not yet: one after the other is asked."""
+    patient.server.behave("image", behaviour)
+    patient.assert_whole(patient.clone())
+
+
+def test_a_publication_that_does_not_end_is_waited_for(patient, folder):
+    """Not four times within half a second, but as long as --retry-for says; then a sentence says what may be."""
+    (folder / "www" / "image").write_bytes(images.noise(9_000_000, "another"))
+    result = patient.clone(retry_for="4s")
+    assert_failed(result, "image", "publication may be under way")
+    assert result.seconds >= 1
+    assert len(result.named("dl_manifest_start")) > 1
+
+
+@pytest.mark.parametrize("path", ["image.json", "image", "image.chunks"])
+def test_a_web_page_is_called_one(evil, folder, path):
+    """A login page of the network, say. It is not the publisher's fault."""
+    evil.behave(path, "page")
+    result = clone(evil, folder)
+    if path == "image.chunks":
+        assert_whole(result, folder)
+        assert "web page" in str(result.named("table_skipped")[0]), result
+    else:
+        assert_failed(result, "web page", path)
+
+
+@pytest.mark.parametrize("behaviour", [None, "500-sometimes", "prefix", "wrong-etag"])
+def test_requests_are_counted_as_they_are_made(patient, behaviour):
+    if behaviour:
+        patient.server.behave("image", behaviour)
+    result = patient.clone()
+    patient.assert_whole(result)
+    assert result.named("done")[0]["requests"] == patient.server.stats()["requests"]
 
 
 # --- what ends it -------------------------------------------------------------------------------------------------

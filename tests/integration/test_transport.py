@@ -52,6 +52,14 @@ def test_the_command_gets_in_with_all_of_it(fleet, release, folder):
     assert f"CONNECT 127.0.0.1:{fleet.port}" in fleet.proxy.log.read_text(), "it went past the proxy"
 
 
+@pytest.mark.parametrize("name, value", [("no_proxy", "127.0.0.1"), ("NO_PROXY", "*")])
+def test_the_environment_does_not_lead_past_the_proxy(fleet, release, folder, name, value):
+    """Where somebody names a proxy, that is meant; the environment's exceptions are those to its own proxies."""
+    result = moonsinter("clone", fleet.url(release), folder / "out", *fleet.options(), env={**os.environ, name: value})
+    assert result.status == 0, result
+    assert f"CONNECT 127.0.0.1:{fleet.port}" in fleet.proxy.log.read_text(), "it went past the proxy"
+
+
 REFUSALS = {
     "no authority": ({"ca_file": None}, ["not trusted", "authorities"]),
     "no certificate": ({"client_certificate": None, "client_key": None}, [("400", "certificate", "alert")]),

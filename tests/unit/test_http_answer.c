@@ -245,7 +245,7 @@ static void test_ranges(void **state)
     assert_int_equal(judge(right, range_of(5, 10, 100, "W/" PIN), NULL), HTTP_OUTCOME_OK);
     assert_int_equal(judge(right, range_of(4, 10, 100, PIN), "bytes 5-14"), HTTP_OUTCOME_FAILED);
     assert_int_equal(judge(right, range_of(5, 11, 100, PIN), "bytes 5-14"), HTTP_OUTCOME_FAILED);
-    assert_int_equal(judge(right, range_of(5, 9, 0, NULL), "bytes 5-14"), HTTP_OUTCOME_FAILED);
+    assert_int_equal(judge(right, range_of(15, 10, 0, NULL), "bytes 5-14"), HTTP_OUTCOME_FAILED);
     assert_int_equal(judge(right, range_of(5, 10, 101, PIN), "size"), HTTP_OUTCOME_CHANGED);
     assert_int_equal(judge(right, range_of(5, 10, 100, "\"other\""), "ETag"), HTTP_OUTCOME_CHANGED);
     assert_int_equal(judge(right, range_of(5, 10, 100, "W/\"other\""), "ETag"), HTTP_OUTCOME_CHANGED);
@@ -263,6 +263,76 @@ static void test_ranges(void **state)
         HTTP_OUTCOME_FAILED);
 }
 
+static void assert_fits(const char *range, uint64_t offset, size_t size, size_t fit, uint64_t lead)
+{
+    struct http_question question = range_of(offset, size, 0, NULL);
+    struct http_answer answer = HEADER("HTTP/1.1 206 P", range, "");
+    uint64_t got_lead = 77;
+
+    if (!fit) {
+        assert_int_equal(judge(answer, question, "when asked for"), HTTP_OUTCOME_FAILED);
+        return;
+    }
+    assert_int_equal(judge(answer, question, NULL), HTTP_OUTCOME_OK);
+    assert_int_equal(http_answer_fit(&answer, &question, &got_lead), fit);
+    assert_int_equal(got_lead, lead);
+}
+
+/* A server may send less than was asked for, and a cache the blocks around it. */
+static void test_less_and_more_than_was_asked_for(void **state)
+{
+    assert_fits("Content-Range: bytes 1000-9999/100000", 1000, 9000, 9000, 0);
+    assert_fits("Content-Range: bytes 1000-5095/100000", 1000, 9000, 4096, 0);
+    assert_fits("Content-Range: bytes 1000-5094/100000", 1000, 9000, 0, 0); /* next to nothing */
+    assert_fits("Content-Range: bytes 1000-1000/1001", 1000, 9000, 1, 0);   /* nothing follows */
+    assert_fits("Content-Range: bytes 0-99999/100000", 1000, 9000, 9000, 1000);
+    assert_fits("Content-Range: bytes 0-9998/100000", 1000, 9000, 8999, 1000);
+    assert_fits("Content-Range: bytes 0-999/100000", 1000, 9000, 0, 0);
+    assert_fits("Content-Range: bytes 1001-9999/100000", 1000, 9000, 0, 0);
+    assert_fits("Content-Range: bytes 1000-9999999/10000000", 3 << 20, 9000, 0, 0); /* too far before */
+    assert_fits("Content-Range: bytes 1048576-9999999/10000000", 3 << 20, 9000, 9000, 2 << 20);
+}
+
+static void test_what_compresses(void **state)
+{
+    static const char *const harmless[] = {
+        "identity",  "none", "utf-8",   "binary", "aws-chunked",         "AWS-Chunked",
+        "identity,", "",     "gzipped", "x",      ", aws-chunked;a=gzip"};
+    static const char *const compressing[] = {"gzip",         "x-gzip",   "GZIP",        "br",
+                                              "zstd",         "deflate",  "compress",    "aws-chunked,gzip",
+                                              "identity, br", "gzip;q=1", "\tzstd ,none"};
+    char line[100];
+
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+        snprintf(line, sizeof(line), "Content-Encoding: %s", harmless[i]);
+        assert_false(HEADER("HTTP/1.1 200 OK", line, "").encoded);
+    }
+    for (size_t i = 0; i < sizeof(compressing) / sizeof(compressing[0]); i++) {
+        snprintf(line, sizeof(line), "Content-Encoding: %s", compressing[i]);
+        assert_true(HEADER("HTTP/1.1 200 OK", line, "").encoded);
+    }
+}
+
+static void test_web_pages(void **state)
+{
+    struct http_answer page =
+        HEADER("HTTP/1.1 200 OK", "Content-Type: text/html; charset=utf-8", "Content-Length: 50", "");
+    static const char *const pages[] = {"<html>", "\r\n\t <!DOCTYPE html>", "\xef\xbb\xbf<a>"};
+    static const char *const others[] = {"", " ", "{\"a\":\"<\"}", "untrusted comment: <", "\xef\xbb<", "a<"};
+
+    assert_int_equal(judge(page, range_of(5, 10, 0, NULL), "web page"), HTTP_OUTCOME_FAILED);
+    assert_int_equal(judge(page, range_of(5, 10, 100, PIN), "web page"), HTTP_OUTCOME_FAILED);
+    assert_int_equal(judge(page, (struct http_question){.size = 49}, "web page"), HTTP_OUTCOME_FAILED);
+    /* Our own file, by whatever name it goes. */
+    assert_int_equal(judge(page, (struct http_question){.size = 50}, NULL), HTTP_OUTCOME_OK);
+    assert_int_equal(judge(page, range_of(0, 50, 50, NULL), NULL), HTTP_OUTCOME_OK);
+    assert_int_equal(judge(page, range_of(5, 10, 50, NULL), "range requests"), HTTP_OUTCOME_FAILED);
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        assert_true(http_answer_is_page(pages[i], strlen(pages[i])));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_false(http_answer_is_page(others[i], strlen(others[i])));
+}
+
 static void test_whole_file_in_place_of_a_range(void **state)
 {
     struct http_answer same = HEADER("HTTP/1.1 200 OK", "ETag: " PIN, "Content-Length: 100", "");
@@ -277,6 +347,14 @@ static void test_whole_file_in_place_of_a_range(void **state)
     assert_int_equal(judge(none, range_of(5, 10, 100, "W/" PIN), "range requests"), HTTP_OUTCOME_FAILED);
     assert_int_equal(judge(other, range_of(5, 10, 100, "W/" PIN), NULL), HTTP_OUTCOME_CHANGED);
     assert_int_equal(judge(none, range_of(5, 10, 90, NULL), "size"), HTTP_OUTCOME_CHANGED);
+
+    /* The very one that If-Range named: without it, ranges may be answered. */
+    struct http_question question = range_of(5, 10, 100, PIN);
+    assert_true(http_answer_if_range_unheard(&same, &question));
+    assert_false(http_answer_if_range_unheard(&other, &question));
+    assert_false(http_answer_if_range_unheard(&none, &question));
+    question.if_range = false;
+    assert_false(http_answer_if_range_unheard(&same, &question));
 
     assert_int_equal(judge(same, range_of(0, 100, 0, NULL), NULL), HTTP_OUTCOME_OK);
     assert_int_equal(judge(same, range_of(0, 100, 100, PIN), NULL), HTTP_OUTCOME_OK);
@@ -311,6 +389,9 @@ int main(void)
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_whole_files),
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_less_and_more_than_was_asked_for),
+        cmocka_unit_test(test_what_compresses),
+        cmocka_unit_test(test_web_pages),
         cmocka_unit_test(test_whole_file_in_place_of_a_range),
         cmocka_unit_test(test_strong_etags),
     };
