@@ -12,10 +12,10 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "daemon/boot/kernel_modules.h"
+#include "daemon/machine_id.h"
 #include "daemon/state_folder.h"
 
 enum {
-    MACHINE_ID_FILE_MAX = 4096,
     /* What comes late, a name of udev's say, comes within seconds, or by somebody's hand. */
     LATE_WAIT_MIN_MS = 1000,
     LATE_WAIT_MAX_MS = 64 * 1000,
@@ -49,26 +49,6 @@ static uint64_t find_slot_bytes(const struct slots *slots)
     return bytes;
 }
 
-/* Who this machine is in a rollout. */
-static void read_machine_id(struct daemon_view *view)
-{
-    static const char path[] = "/etc/machine-id";
-    CLEANUP_FREE char *text = NULL;
-    struct error error;
-    size_t size;
-
-    if (!file_read(path, MACHINE_ID_FILE_MAX, &text, &size, &error)) {
-        snprintf(view->machine_id_why, sizeof(view->machine_id_why), "%.200s", error.message);
-        return;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    if (rollout_is_machine_id(text))
-        memcpy(view->machine_id, text, sizeof(view->machine_id));
-    else
-        snprintf(view->machine_id_why, sizeof(view->machine_id_why),
-                 "%s holds no machine-id; see systemd-machine-id-setup(1)", path);
-}
-
 bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct config *config,
                       struct error *error)
 {
@@ -86,7 +66,7 @@ bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct 
         return false;
     seen.running = seen.slots->running;
     seen.slot_bytes = find_slot_bytes(seen.slots);
-    read_machine_id(&seen);
+    machine_id_read(seen.machine_id, seen.machine_id_why, sizeof(seen.machine_id_why));
     enum slot target = slots_target(seen.slots);
     struct error why;
     if (target != SLOT_NONE && !boot_can_arm(boot, target, &why))
@@ -369,18 +349,5 @@ const char *daemon_boot_argument(const struct daemon *daemon)
 
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot)
 {
-    enum boot_health recorded = daemon->record->slots[slot].state;
-    enum boot_health loaders = daemon->view.boot.health[slot];
-    bool runs = slot == daemon->view.running;
-
-    /* Recorded before the loader is told, and before the first write. */
-    if (recorded == BOOT_HEALTH_INVALID && !runs)
-        return BOOT_HEALTH_INVALID;
-    if (runs && daemon->view.boot.trial == slot)
-        return BOOT_HEALTH_TRIAL;
-    if (loaders != BOOT_HEALTH_UNKNOWN)
-        return loaders;
-    if (recorded == BOOT_HEALTH_UNKNOWN && runs)
-        return BOOT_HEALTH_GOOD;
-    return recorded;
+    return record_slot_health(daemon->record, &daemon->view.boot, daemon->view.running, slot);
 }

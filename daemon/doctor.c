@@ -80,6 +80,8 @@ static void look(struct doctor *doctor)
     doctor_look_at_boot(doctor);
     doctor_look_at_slots(doctor);
     doctor_look_at_state_folder(doctor);
+    doctor_read_record(doctor);
+    doctor_look_at_trust(doctor);
     doctor_ask_server(doctor);
     doctor_look_at_clock(doctor);
     doctor_look_at_memory(doctor);
@@ -111,6 +113,7 @@ int doctor_run(const struct config_request *request, bool for_people, FILE *stre
     if (look_at_settings(&doctor, request) && prepare(&doctor))
         look(&doctor);
     sum_up(&doctor);
+    release_free(doctor.release);
     slots_free(doctor.slots);
     boot_free(doctor.boot);
     pool_free(doctor.pool);

@@ -107,13 +107,14 @@ static void look_at_names(struct doctor *doctor)
 
 void doctor_look_at_slots(struct doctor *doctor)
 {
-    struct boot_state boot = {.running = SLOT_NONE};
+    struct boot_state *boot = &doctor->boot_state;
     struct error error;
 
-    if (doctor->boot && !boot_read(doctor->boot, &boot, &error))
-        boot.running = SLOT_NONE;
+    *boot = (struct boot_state){.running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE};
+    if (doctor->boot && !boot_read(doctor->boot, boot, &error))
+        *boot = (struct boot_state){.running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE};
     struct slots_request request = {.names = {doctor->config->slot_names[0], doctor->config->slot_names[1]},
-                                    .selected = boot.running,
+                                    .selected = boot->running,
                                     .judge_names = true,
                                     .names_by_content = doctor->config->backend == CONFIG_BACKEND_FILE};
     if (!slots_find(&request, &doctor->slots, &error)) {

@@ -7,10 +7,14 @@
 
 #include <event2/event.h>
 
+#include "common/image/rollout.h"
+#include "common/io/http.h"
 #include "common/io/pool.h"
+#include "common/sinter/release.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config.h"
 #include "daemon/process.h"
+#include "daemon/record.h"
 #include "daemon/slots.h"
 
 /* The levels of a finding are those of the boot loader's: enum boot_level. */
@@ -22,10 +26,15 @@ struct doctor {
     struct event_base *base; /* turned for one question at a time */
     struct pool *pool;
     struct processes *processes;
-    struct boot *boot;          /* NULL = not usable */
-    struct slots *slots;        /* NULL = not known */
-    uint64_t slot_bytes;        /* of the smaller slot; 0 = not known, or files that grow */
-    uint64_t image_bytes;       /* of what the server offers; 0 = not known */
+    struct boot *boot;   /* NULL = not usable */
+    struct slots *slots; /* NULL = not known */
+    uint64_t slot_bytes; /* of the smaller slot; 0 = not known, or files that grow */
+    struct boot_state boot_state;
+    struct record record; /* what the daemon remembers; empty where it never ran */
+    char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1];
+    char machine_id_why[256];
+    struct release *release;    /* what the server offers; NULL = not known */
+    uint64_t image_bytes;       /* of it; 0 = not known */
     uint64_t release_created_s; /* Unix time; 0 = not known */
 };
 
@@ -38,7 +47,20 @@ void doctor_look_at_boot(struct doctor *doctor);
 void doctor_look_at_slots(struct doctor *doctor);
 void doctor_look_at_state_folder(struct doctor *doctor);
 
-/* doctor_server.c: also learns image_bytes and release_created_s. */
+/* doctor_offer.c */
+
+/* Reads what the daemon remembers, and leaves it as it is. */
+void doctor_read_record(struct doctor *doctor);
+
+/* What is asked of a manifest here. */
+struct trust doctor_trust(const struct doctor *doctor);
+void doctor_look_at_trust(struct doctor *doctor);
+
+/* Whether the release that the server offers would be installed, and what would hold it. Makes the plan where
+ * a limit needs it. */
+void doctor_judge_offer(struct doctor *doctor, struct http *http);
+
+/* doctor_server.c: also learns the release, image_bytes and release_created_s. */
 void doctor_ask_server(struct doctor *doctor);
 
 /* doctor_machine.c */

@@ -40,12 +40,9 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
         doctor_tell(doctor, "signature", BOOT_LEVEL_OK, "the manifest is signed by key %s",
                     release->verdict.key_id);
     else
-        doctor_tell(
-            doctor, "signature", BOOT_LEVEL_WARNING,
-            "no signature is demanded, so whoever controls the server, or the way to it, decides what this "
-            "device boots: put the publisher's key into %s",
-            doctor->config->keys_folder);
-    release_free(release);
+        doctor_tell(doctor, "signature", BOOT_LEVEL_WARNING, "the manifest counts as not signed%s%s",
+                    *release->verdict.why_not ? ": " : "", release->verdict.why_not);
+    doctor->release = release;
 }
 
 static void on_range(void *owner, struct http_response *response)
@@ -85,13 +82,7 @@ void doctor_ask_server(struct doctor *doctor)
     struct server server = {.doctor = doctor};
     struct error error;
     uint8_t byte;
-    /* As for a device that has not accepted anything yet. */
-    const struct trust trust = {
-        .keys = config->keys,
-        .demanded = config->require_signature == CONFIG_DEMAND_YES ||
-                    (config->require_signature == CONFIG_DEMAND_AUTO &&
-                     (trust_keys_count(config->keys) > 0 || config->keys_why)),
-    };
+    const struct trust trust = doctor_trust(doctor);
     struct http_settings settings;
 
     if (config->keys_why)
@@ -112,6 +103,8 @@ void doctor_ask_server(struct doctor *doctor)
             on_range, &server);
         wait_for_answer(&server);
     }
+    if (doctor->release)
+        doctor_judge_offer(doctor, server.http);
     http_free(server.http);
     if (doctor->image_bytes && doctor->slot_bytes && doctor->image_bytes > doctor->slot_bytes)
         doctor_tell(doctor, "slot-size", BOOT_LEVEL_FAILURE,

@@ -266,3 +266,22 @@ void record_set_error(struct record *record, const struct error *error, uint64_t
     record->error_kind = error->kind;
     record_copy_text(record->error_message, sizeof(record->error_message), error->message);
 }
+
+enum boot_health record_slot_health(const struct record *record, const struct boot_state *boot,
+                                    enum slot running, enum slot slot)
+{
+    enum boot_health recorded = record->slots[slot].state;
+    enum boot_health loaders = boot->health[slot];
+    bool runs = slot == running;
+
+    /* Recorded before the loader is told, and before the first write. */
+    if (recorded == BOOT_HEALTH_INVALID && !runs)
+        return BOOT_HEALTH_INVALID;
+    if (runs && boot->trial == slot)
+        return BOOT_HEALTH_TRIAL;
+    if (loaders != BOOT_HEALTH_UNKNOWN)
+        return loaders;
+    if (recorded == BOOT_HEALTH_UNKNOWN && runs)
+        return BOOT_HEALTH_GOOD;
+    return recorded;
+}

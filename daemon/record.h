@@ -151,6 +151,11 @@ void record_release_from(struct record_release *release, const struct manifest *
  * nothing is known of one. */
 bool record_release_is_same(const struct record_release *a, const struct record_release *b);
 
+/* Health of a slot: what is recorded against it, else the loader's word, else the record's. `running` may be
+ * SLOT_NONE. */
+enum boot_health record_slot_health(const struct record *record, const struct boot_state *boot,
+                                    enum slot running, enum slot slot);
+
 /* Why this release is not to be installed again, or NULL. */
 const char *record_find_failed(const struct record *record, const struct record_release *release);
 

@@ -96,6 +96,18 @@ size_t trust_keys_count(const struct trust_keys *keys)
     return keys ? keys->count : 0;
 }
 
+char *trust_keys_list_ids(const struct trust_keys *keys, char *ret_text, size_t size)
+{
+    char id[MINISIGN_ID_TEXT_SIZE];
+    size_t used = 0;
+
+    *ret_text = 0;
+    for (size_t i = 0; i < trust_keys_count(keys) && used < size; i++)
+        used += (size_t)snprintf(ret_text + used, size - used, "%s%s", i ? ", " : "",
+                                 minisign_key_id(&keys->keys[i], id));
+    return ret_text;
+}
+
 bool trust_keys_equal(const struct trust_keys *keys, const struct trust_keys *other)
 {
     size_t count = trust_keys_count(keys);

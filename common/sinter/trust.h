@@ -39,6 +39,9 @@ bool trust_keys_check_owners(const char *folder, struct error *error);
 /* NULL counts as none. */
 size_t trust_keys_count(const struct trust_keys *keys);
 
+/* Their numbers as minisign shows them, with ", " between; cut where there is no room. "" for none. */
+char *trust_keys_list_ids(const struct trust_keys *keys, char *ret_text, size_t size);
+
 /* Whether both hold the same keys in the same order. */
 bool trust_keys_equal(const struct trust_keys *keys, const struct trust_keys *other);
 

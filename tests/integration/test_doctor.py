@@ -73,7 +73,9 @@ def test_a_device_that_is_well(nginx, folder, release, file_slots, make_daemon):
     assert only(found, "state-folder")[0] == "warning" and "not there yet" in only(found, "state-folder")[1]
     assert only(found, "server") == ("ok", "it offers release 1, an image of 500.0 kB")
     assert only(found, "server-ranges")[0] == "ok" and only(found, "server-etag")[0] == "ok"
-    assert only(found, "signature")[0] == "warning" and "no signature is demanded" in only(found, "signature")[1]
+    assert only(found, "signature")[0] == "warning" and only(found, "trust")[0] == "warning"
+    assert "no signature is demanded" in only(found, "trust")[1]
+    assert only(found, "offer") == ("ok", "it would be installed")
     assert only(found, "memory")[0] == "ok" and only(found, "clock")[0] in ("ok", "warning")
     assert only(found, "health-checks")[0] == "ok" and "1 programs" in only(found, "health-checks")[1]
     # With the daemon running and the release installed.
@@ -81,6 +83,11 @@ def test_a_device_that_is_well(nginx, folder, release, file_slots, make_daemon):
     daemon.wait(lambda status: status["state"] == "reboot-pending", "it is armed")
     found = examine(daemon)
     assert only(found, "boot-loader")[1].endswith("slot b boots next")
+    assert only(found, "offer")[0] == "ok" and "which boots next" in only(found, "offer")[1]
+    daemon.post("reboot")
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+    found = examine(daemon)
+    assert only(found, "offer")[0] == "ok" and "which runs" in only(found, "offer")[1]
     assert only(found, "state-folder")[0] == "ok"
 
 
@@ -157,7 +164,70 @@ def test_signatures(nginx, folder, release, file_slots, make_daemon):
     assert result == "failure" and "minisig" in message
     key.sign(f"{release}.json")
     daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": trusted})
-    assert only(examine(daemon), "signature") == ("ok", f"the manifest is signed by key {key.id}")
+    found = examine(daemon)
+    assert only(found, "signature") == ("ok", f"the manifest is signed by key {key.id}")
+    assert only(found, "trust")[0] == "ok" and only(found, "trust")[1].endswith(f": {key.id}")
+    other = keys.Key(folder / "publisher", "other")
+    shutil.copy(other.public, trusted)
+    assert f"{key.id}, {other.id}" in only(examine(daemon), "trust")[1] or \
+        f"{other.id}, {key.id}" in only(examine(daemon), "trust")[1]
+    # Accepted once, it is demanded from then on.
+    daemon.start()
+    daemon.wait(lambda status: status["state"] == "reboot-pending", "it is accepted")
+    for file in trusted.iterdir():
+        file.unlink()
+    found = examine(daemon)
+    assert only(found, "trust")[0] == "failure" and only(found, "server")[0] == "failure"
+
+
+def held(found):
+    """What would hold the release, as (result, what)."""
+    return [(result, re.search(r"\(([a-z-]+)\)$", message)[1]) for result, message in found["offer"] if result != "ok"]
+
+
+RULES = {
+    "compatible": ({"Update": {"Compatible": "other"}}, "failure"),
+    "max-bytes": ({"Transfer": {"MaxBytesPerUpdate": "100K"}}, "failure"),
+    "mode": ({"Update": {"Mode": "check"}}, "warning"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_offered_is_judged_by_the_rules(nginx, release, file_slots, make_daemon, rule):
+    sections, result = RULES[rule]
+    daemon = make_daemon(nginx.publish(release), file_slots, **sections)
+    assert held(examine(daemon)) == [(result, rule)]
+    assert file_slots[1].read_bytes() == b""
+
+
+def test_an_offer_that_fits_the_budget(nginx, release, file_slots, make_daemon):
+    daemon = make_daemon(nginx.publish(release), file_slots, Transfer={"MaxBytesPerUpdate": "100M"})
+    result, message = only(examine(daemon), "offer")
+    assert result == "ok" and "download" in message
+
+
+def test_an_offer_that_has_expired(nginx, folder, file_slots, make_daemon):
+    made = make_release(folder / "1", images.noise(500_000, 1), version="1", serial=1,
+                        options=["--created", "2026-01-01T00:00:00Z", "--expires", "2026-01-02T00:00:00Z"])
+    assert held(examine(make_daemon(nginx.publish(made), file_slots))) == [("failure", "expired")]
+
+
+def test_an_offer_by_what_is_remembered(nginx, folder, release, file_slots, make_daemon):
+    """A lower serial, and one that failed here; and what is remembered stays as it is, broken or not."""
+    two = make_release(folder / "2", images.noise(500_000, 2), version="2", serial=2)
+    daemon = make_daemon(nginx.publish(two), file_slots, mode="reboot").start()
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "release 2 runs")
+    daemon.post("rollback")
+    daemon.wait(lambda status: status["slots"]["a"]["role"] == "active" and status["state"] == "held", "it is rolled back")
+    assert held(examine(daemon)) == [("failure", "failed-before")]
+    nginx.publish(release)
+    assert held(examine(daemon)) == [("failure", "downgrade")]
+    assert daemon.stop() == 0
+    record = daemon.folder / "state" / "record.json"
+    record.write_text(record.read_text()[:-20])
+    before = snapshot(folder)
+    assert only(examine(daemon), "record")[0] == "failure"
+    assert snapshot(folder) == before
 
 
 def test_an_image_that_is_not_its_manifests(nginx, release, file_slots, make_daemon):
