@@ -1,6 +1,7 @@
 #include "cli/argument.h"
 
 #include <getopt.h>
+#include <string.h>
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
@@ -57,12 +58,16 @@ bool argument_check_text(const char *option, const char *text, struct error *err
 bool argument_set_option_error(int result, char **argv, struct error *error)
 {
     const char *option = argv[optind - 1];
+    /* The value of a long one may be secret. */
+    int length = (int)strcspn(option, "=");
 
+    if (length > 100)
+        length = 100;
     if (result == ':')
-        return error_set(error, ERROR_REFUSED, "%.100s needs a value", option);
+        return error_set(error, ERROR_REFUSED, "%.*s needs a value", length, option);
     /* optopt is set for a short option, and for a long one that was given a value it does not take. */
     if (option[0] == '-' && option[1] == '-')
-        return error_set(error, ERROR_REFUSED, optopt ? "%.100s takes no value" : "there is no option %.100s",
-                         option);
+        return error_set(error, ERROR_REFUSED, optopt ? "%.*s takes no value" : "there is no option %.*s",
+                         length, option);
     return error_set(error, ERROR_REFUSED, "there is no option -%c", optopt);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/text.h"
+
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
 {
     if (!error)
@@ -16,6 +18,7 @@ bool error_set(struct error *error, enum error_kind kind, const char *format, ..
     error->code = 0;
     vsnprintf(error->message, sizeof(error->message), format, args);
     va_end(args);
+    text_hide_secrets(error->message);
     return false;
 }
 
@@ -31,7 +34,11 @@ bool error_set_errno(struct error *error, int code, const char *format, ...)
     error->code = abs(code);
     int length = vsnprintf(error->message, sizeof(error->message), format, args);
     va_end(args);
-    if (length >= 0 && (size_t)length < sizeof(error->message))
+    if (length < 0)
+        return false;
+    text_hide_secrets(error->message);
+    length = (int)strlen(error->message);
+    if ((size_t)length + 1 < sizeof(error->message))
         snprintf(error->message + length, sizeof(error->message) - (size_t)length, ": %s",
                  strerror_r(error->code, text, sizeof(text)));
     return false;
@@ -49,6 +56,8 @@ bool error_prefix(struct error *error, const char *format, ...)
     va_end(args);
     if (length < 0 || (size_t)length >= sizeof(message))
         return false;
+    text_hide_secrets(message);
+    length = (int)strlen(message);
     snprintf(message + length, sizeof(message) - (size_t)length, ": %.*s",
              (int)(sizeof(message) - (size_t)length), error->message);
     memcpy(error->message, message, sizeof(message));

@@ -28,6 +28,8 @@ struct error {
     char message[512];
 };
 
+/* Whatever stands in a message, secrets of addresses do not: see text_hide_secrets(). */
+
 /* Sets `error` (which may be NULL) and returns false, so that `return error_set(...)` reads well. */
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

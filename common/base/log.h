@@ -19,7 +19,8 @@ enum log_level {
 /* Sets the least important level shown, and whether lines carry "<N>" (true when $JOURNAL_STREAM is set). */
 void log_init(enum log_level max_level, bool priorities);
 
-/* Writes one line; line feeds within it become blanks, so that hostile text cannot forge a second line. */
+/* Writes one line; line feeds within it become blanks, so that hostile text cannot forge a second line,
+ * and addresses lose what may be secret in them: see text_hide_secrets(). */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

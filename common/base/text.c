@@ -153,3 +153,49 @@ bool text_has_suffix(const char *text, const char *suffix)
 
     return length >= suffix_length && strcmp(text + length - suffix_length, suffix) == 0;
 }
+
+/* Where the host of the address begins whose `length` bytes after "://" are `word`; SIZE_MAX where it was cut
+ * off within a password. */
+static size_t find_host(const char *word, size_t length)
+{
+    size_t end = strcspn(word, "/?#");
+    const char *at = memrchr(word, '@', end < length ? end : length);
+
+    if (at)
+        return (size_t)(at - word) + 1;
+    /* A port that is none is a password, which may have a slash in it or be cut off before its @. */
+    if (end > length)
+        end = length;
+    size_t colon = *word == '[' ? strcspn(word, "]") : 0;
+    colon += strcspn(word + colon, ":");
+    if (colon >= end || colon + 1 + strspn(word + colon + 1, "0123456789:;,.)") >= end)
+        return 0;
+    at = memrchr(word, '@', length);
+    return at ? (size_t)(at - word) + 1 : SIZE_MAX;
+}
+
+void text_hide_secrets(char *text)
+{
+    char *word = text;
+
+    while ((word = strstr(word, "://"))) {
+        word += strlen("://");
+        size_t length = strcspn(word, " \t\r\n\"'<>"), host = find_host(word, length);
+        if (host == SIZE_MAX) {
+            size_t dots = length < 3 ? length : 3;
+            memset(word, '.', dots);
+            memmove(word + dots, word + length, strlen(word + length) + 1);
+            continue;
+        }
+        memmove(word, word + host, strlen(word + host) + 1);
+        length -= host;
+        size_t query = strcspn(word, "?");
+        /* What comes after it belongs to the sentence. */
+        while (length > query + 4 && strchr(":;,)", word[length - 1]))
+            length--;
+        if (length < query + 4 || strncmp(word + query, "?...", 4) == 0)
+            continue;
+        memcpy(word + query, "?...", 4);
+        memmove(word + query + 4, word + length, strlen(word + length) + 1);
+    }
+}

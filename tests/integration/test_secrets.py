@@ -148,6 +148,20 @@ def test_no_secret_is_in_what_the_daemon_says(server, folder, key, file_slots, m
     assert any(TOKEN in path and authorization for path, authorization in server.asked), "it had them"
 
 
+@pytest.mark.parametrize("arguments", [
+    ["clone", "http://127.0.0.1:1/x", "OUT", "--prxy=URL"], ["clone", "http://127.0.0.1:1/x", "OUT", "--quiet=URL"],
+    ["clone", "http://127.0.0.1:1/x", "OUT", "--rate-limit", "URL"], ["clone", "http://127.0.0.1:1/x", "OUT", "--key", "URL"],
+    ["clone", "http://127.0.0.1:1/x", "OUT", f"--headr=Authorization: {PASSWORD}"], ["clone", "OUT", "URL"], ["URL"],
+    ["clone", "--proxy", "URL"], ["verify", "OUT", "URL"], ["verify", "URL", "OUT"],
+    ["clone", "http://127.0.0.1:1/x", "OUT", "--pinned-public-key", "URL"], ["status", "--socket", "URL"]])
+def test_an_address_where_it_does_not_belong(folder, arguments):
+    """A script's log may be anybody's."""
+    url = f"http://{USER}:{PASSWORD}@127.0.0.1:1/image?token={TOKEN}"
+    result = moonsinter(*(argument.replace("URL", url).replace("OUT", str(folder / "out")) for argument in arguments))
+    assert result.status in (1, 2)
+    assert_no_secret(result.stdout + result.stderr, arguments)
+
+
 # --- an address without a path ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("rest", ["", "/", "?p=/x", "#x", "?p=/x#y", "/?p=/x"])

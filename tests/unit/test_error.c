@@ -48,6 +48,21 @@ static void test_prefix(void **state)
     assert_false(error_prefix(NULL, "nobody listens"));
 }
 
+static void test_no_secrets(void **state)
+{
+    static const char url[] = "http://user:s3cret@h/x?s3cret";
+    struct error error;
+
+    error_set(&error, ERROR_REMOTE, "%s is gone", url);
+    assert_string_equal(error.message, "http://h/x?... is gone");
+    error_prefix(&error, "%s", url);
+    assert_string_equal(error.message, "http://h/x?...: http://h/x?... is gone");
+    error_set_errno(&error, ENOENT, "cannot open %s", url);
+    assert_string_equal(error.message, "cannot open http://h/x?...: No such file or directory");
+    error_set(&error, ERROR_REMOTE, "there is no %.19s", url);
+    assert_null(strstr(error.message, "s3cret"));
+}
+
 static void test_long_messages_are_cut(void **state)
 {
     char text[2000];
@@ -86,7 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set),    cmocka_unit_test(test_errno),
         cmocka_unit_test(test_prefix), cmocka_unit_test(test_long_messages_are_cut),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_no_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

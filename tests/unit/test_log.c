@@ -70,6 +70,17 @@ static void test_one_line_each(void **state)
     assert_string_equal(text, "<6>a <0>b  [31m \n");
 }
 
+static void test_no_secrets(void **state)
+{
+    struct capture capture = capture_begin();
+    char text[500];
+
+    log_init(LOG_LEVEL_INFO, false);
+    log_info("installing %s into slot a", "http://user:s3cret@h/x?s3cret");
+    capture_end(&capture, text, sizeof(text));
+    assert_string_equal(text, "installing http://h/x?... into slot a\n");
+}
+
 static void test_long_lines_are_cut_and_errno_kept(void **state)
 {
     struct capture capture = capture_begin();
@@ -92,6 +103,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_one_line_each),
         cmocka_unit_test(test_long_lines_are_cut_and_errno_kept),
+        cmocka_unit_test(test_no_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

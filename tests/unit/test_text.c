@@ -125,11 +125,51 @@ static void test_prefix_and_suffix(void **state)
     assert_false(text_has_suffix("a.config", ".conf"));
 }
 
+static void test_secrets_in_sentences(void **state)
+{
+    static const struct {
+        const char *text, *shown;
+    } cases[] = {
+        {"", ""},
+        {"a URL must begin with http:// or https://", "a URL must begin with http:// or https://"},
+        {"get http://h/x: gone", "get http://h/x: gone"},
+        {"get http://h:80; check", "get http://h:80; check"},
+        {"(redirected from http://h:80)", "(redirected from http://h:80)"},
+        {"http://[::1]:80/x, http://[fe80::1]: no", "http://[::1]:80/x, http://[fe80::1]: no"},
+        {"http://h/a@b and me@home", "http://h/a@b and me@home"},
+        {"get http://u:s3cret@h/x: gone", "get http://h/x: gone"},
+        {"'http://u:s3cret@h/x' and \"ftp://u:s3cret@g\"", "'http://h/x' and \"ftp://g\""},
+        {"http://u:s3/cret@h/x", "http://h/x"},
+        {"http://u:s3?cret@h/x", "http://h/x"},
+        {"http://u:s3cr", "http://..."},
+        {"get http://h/x?s3cret: gone", "get http://h/x?...: gone"},
+        {"get http://h/x?...; gone", "get http://h/x?...; gone"},
+        {"get http://u:p@h/x?s3cret; http://h?s3cret", "get http://h/x?...; http://h?..."},
+        {"socks5h://u:s3cret@h:1080 http:///u:s3cret@h", "socks5h://h:1080 http:///u:s3cret@h"},
+        {"://", "://"},
+        {"is it http://h/? no", "is it http://h/? no"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[100];
+        strcpy(text, cases[i].text);
+        text_hide_secrets(text);
+        assert_string_equal(text, cases[i].shown);
+        text_hide_secrets(text);
+        assert_string_equal(text, cases[i].shown);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_u64),  cmocka_unit_test(test_size),    cmocka_unit_test(test_duration),
-        cmocka_unit_test(test_bool), cmocka_unit_test(test_formats), cmocka_unit_test(test_prefix_and_suffix),
+        cmocka_unit_test(test_u64),
+        cmocka_unit_test(test_size),
+        cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_bool),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_prefix_and_suffix),
+        cmocka_unit_test(test_secrets_in_sentences),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
