@@ -35,6 +35,7 @@ static bool device_new(const char *path, int *fd, struct device **ret_device, st
     device->device = device->is_block ? status.st_rdev : status.st_dev;
     device->inode = device->is_block ? 0 : status.st_ino;
     device->damage = alloc_zeroed(sizeof(*device->damage));
+    atomic_flag_clear(&device->damage->mending);
     device->fd = file_take_fd(fd);
     *ret_device = device;
     return true;
@@ -202,17 +203,6 @@ bool device_size(const struct device *device, uint64_t *ret_bytes, struct error 
         bytes = (uint64_t)status.st_size;
     }
     *ret_bytes = bytes;
-    return true;
-}
-
-bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
-                  struct error *error)
-{
-    int result = file_pwrite_full(device->fd, data, size, offset);
-
-    if (result < 0)
-        return error_set_errno(error, result, "cannot write %zu bytes of %s at %" PRIu64, size, device->path,
-                               offset);
     return true;
 }
 

@@ -68,7 +68,8 @@ uint64_t device_find_data(const struct device *device, uint64_t offset, uint64_t
  * on block devices. */
 bool device_measure_data(const struct device *device, uint64_t bytes, uint64_t *ret_end, struct error *error);
 
-/* Writes exactly `size` bytes at `offset`. */
+/* Writes exactly `size` bytes at `offset`. Where a block at either end cannot be read, what else is in it
+ * becomes zeros. */
 bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
                   struct error *error);
 

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/io/device_private.h"
@@ -54,47 +53,4 @@ bool device_measure_data(const struct device *device, uint64_t bytes, uint64_t *
         bytes -= data_end - at;
     }
     return true;
-}
-
-static bool is_zero(const uint8_t *data, size_t size)
-{
-    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
-/* How many bytes of the file from `offset` on, `size` at most, are known to read as zeros. What lies behind
- * its end will, but the last block of it has to be written, so that the end is where it would be. */
-static size_t count_zeros(const struct device *device, uint64_t offset, size_t size)
-{
-    uint8_t data[HOLE_BLOCK_SIZE];
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t got = pread(device->fd, data, sizeof(data), (off_t)(offset + done));
-        if (got < 0 || !is_zero(data, (size_t)got))
-            return done;
-        if (got < HOLE_BLOCK_SIZE)
-            return size - HOLE_BLOCK_SIZE;
-        done += HOLE_BLOCK_SIZE;
-    }
-    return size;
-}
-
-bool device_write_sparse(const struct device *device, const uint8_t *data, size_t size, uint64_t offset,
-                         struct error *error)
-{
-    size_t written = 0, at = (HOLE_BLOCK_SIZE - offset % HOLE_BLOCK_SIZE) % HOLE_BLOCK_SIZE;
-
-    while (!device->is_block && at < size) {
-        size_t run = 0;
-        while (size - at - run >= HOLE_BLOCK_SIZE && is_zero(data + at + run, HOLE_BLOCK_SIZE))
-            run += HOLE_BLOCK_SIZE;
-        size_t hole = run >= HOLE_MIN ? count_zeros(device, offset + at, run) : 0;
-        if (hole >= HOLE_MIN) {
-            if (at > written && !device_write(device, data + written, at - written, offset + written, error))
-                return false;
-            written = at + hole;
-        }
-        at += run + HOLE_BLOCK_SIZE;
-    }
-    return written == size || device_write(device, data + written, size - written, offset + written, error);
 }

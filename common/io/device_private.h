@@ -15,6 +15,7 @@ struct device_damage {
     atomic_uint_fast64_t failures, spent_ms; /* reads that failed, and how long they took together */
     atomic_uint_fast64_t first_offset;       /* of the first; valid once `code` is set */
     atomic_int code;                         /* errno value of the first */
+    atomic_flag mending;                     /* a thread looks at a block that could not be written */
 };
 
 struct device {

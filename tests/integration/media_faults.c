@@ -96,14 +96,28 @@ ssize_t pread64(int fd, void *data, size_t size, off_t offset)
 static ssize_t fault_pwrite(int fd, const void *data, size_t size, off_t offset)
 {
     char room[4096];
-    ssize_t written = syscall(SYS_pwrite64, fd, data, size, offset);
-    int saved_errno = errno;
+    const char *bad = find_fault(fd, "bad@", room, sizeof(room));
 
-    if (written > 0 && find_fault(fd, "bad@", room, sizeof(room)))
-        for (long long block = (offset + BLOCK - 1) / BLOCK; (block + 1) * BLOCK <= offset + written; block++)
-            mended[block] = true;
-    errno = saved_errno;
-    return written;
+    if (bad) {
+        long long from = strtoll(bad, (char **)&bad, 10), to = from + strtoll(bad + 1, NULL, 10);
+        long long end = offset + (long long)size;
+        for (long long block = from / BLOCK; block * BLOCK < to; block++) {
+            long long start = block * BLOCK;
+            if (mended[block] || start + BLOCK <= offset || start >= end)
+                continue;
+            /* Of which a part is written, that is read first. */
+            mended[block] = start >= offset && start + BLOCK <= end;
+            if (!mended[block] && start <= offset) {
+                errno = EIO;
+                return -1;
+            }
+            if (!mended[block]) {
+                size = (size_t)(start - offset);
+                break;
+            }
+        }
+    }
+    return syscall(SYS_pwrite64, fd, data, size, offset);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)

@@ -1,5 +1,7 @@
 """Media that cannot be read in one way or another, and what they cost."""
+import itertools
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -141,6 +143,27 @@ def test_a_bad_sector_of_the_target_is_written_and_nothing_else_is(nginx, folder
     assert output.read_bytes() == content
     assert 0 < fetched(result) <= 2 * CHUNK_MAX, result
     assert len(result.named("dl_chunk")) <= 2 and not result.named("cp_chunk")
+
+
+def cuts(release):
+    """Where the chunks of a release end, from its table: 44 bytes of header, and as many for each."""
+    table = pathlib.Path(f"{release}.chunks").read_bytes()
+    sizes = [int.from_bytes(table[at:at + 4], "little") for at in range(44, len(table), 44)]
+    return list(itertools.accumulate(sizes))
+
+
+def test_a_bad_sector_that_two_chunks_share_is_written_in_parts(nginx, folder, bad):
+    """One of them is copied, the other fetched: neither write covers the sector, which cannot be read for the rest."""
+    content = images.noise(8_000_000, "a target that is bad between two chunks")
+    release = make_release(folder / "release", content)
+    url = nginx.publish(release)
+    seed, output = folder / "seed", folder / "output"
+    between = [cut for cut in cuts(release) if 1000 < cut % 4096 < 3000][7]
+    seed.write_bytes(content[:between])
+    output.write_bytes(content)
+    result = moonsinter("clone", url, output, seed, env=bad((output, f"bad@{between}+1")))
+    assert output.read_bytes() == content and 0 < fetched(result) <= CHUNK_MAX, result
+    assert len(result.named("dl_chunk")) == 1 and len(result.named("cp_chunk")) == 1, result
 
 
 def test_a_target_that_stays_bad_fails(nginx, folder, bad):
