@@ -105,6 +105,7 @@ struct clone_settings {
      * error ends the clone. Called with the events' owner, on a pool thread: it may only look at what does
      * not change until the next event. NULL: any target is right. */
     bool (*check_target)(void *owner, int fd, struct error *error);
+    uint64_t chunks_max;  /* an image of more is not wanted, see table_room_chunks_max(); 0 = no limit */
     unsigned connections; /* ranges under way at the same time; 0 = 4 */
     uint64_t give_up_ms;  /* fail when nothing new was verified for so long; 0 = CLONE_GIVE_UP_MS */
 };

@@ -166,6 +166,7 @@ void clone_opened(struct clone *clone)
         .release = clone->settings.release,
         .sources = clone->sources,
         .give_up_ms = clone->settings.give_up_ms,
+        .chunks_max = clone->settings.chunks_max,
         .keep_stock = clone->settings.keep_stock,
         .hash = clone->settings.hash_sources,
         .has_base = clone->has_base,

@@ -5,7 +5,9 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/image/chunk_table.h"
 #include "common/sinter/outline_private.h"
+#include "common/sinter/table_room.h"
 
 const struct manifest *outline_manifest(const struct outline *outline)
 {
@@ -123,6 +125,12 @@ static void outline_begin(struct outline *outline)
     }
     if (!url_refer(release->manifest_url, manifest->chunks.url, &outline->table_url, &error)) {
         error_prefix(&error, "the table of chunks that %s refers to", url_shown(release->manifest_url));
+        outline_skip_table(outline, &error);
+        return;
+    }
+    /* Before it is fetched. */
+    uint64_t chunks = (manifest->chunks.size_bytes - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE;
+    if (!table_room_allows(chunks, outline->settings.chunks_max, &error)) {
         outline_skip_table(outline, &error);
         return;
     }

@@ -33,6 +33,7 @@ struct outline_settings {
     struct release *release; /* its stock is taken from, or with `keep_stock` filled */
     struct sources *sources; /* open; told what to expect as soon as the table is there */
     uint64_t give_up_ms;
+    uint64_t chunks_max; /* a table of more is not wanted, see table_room.h; 0 = no limit */
     bool keep_stock;
     bool hash; /* also compute the XXH32 of a seed that is cut, see sources_events */
     /* Which base of the pack is at hand in which source. */

@@ -1,11 +1,13 @@
 #include "common/sinter/outline_private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/sinter/table_room.h"
 
 static bool parse_table(struct outline *outline, struct error *error)
 {
@@ -20,7 +22,13 @@ static bool parse_table(struct outline *outline, struct error *error)
         return error_set(error, ERROR_MISMATCH, "%s is not the table of chunks that its manifest names",
                          url_shown(outline->table_url));
     }
-    return chunk_table_parse(data, size, manifest->file_size, &outline->table, error);
+    if (!chunk_table_parse(data, size, manifest->file_size, &outline->table, error))
+        return false;
+    if (table_room_is_there(chunk_table_count(outline->table), error))
+        return true;
+    chunk_table_free(outline->table);
+    outline->table = NULL;
+    return false;
 }
 
 static bool make_fixed_table(struct outline *outline, struct error *error)
@@ -34,7 +42,13 @@ static bool make_fixed_table(struct outline *outline, struct error *error)
                          " bytes are larger than the %d a device must have memory for; "
                          "generate it with smaller ones",
                          manifest->chunk_size, MANIFEST_FIXED_CHUNK_CLONE_MAX);
-    uint32_t *hashes = alloc_array(manifest->chunk_count, sizeof(uint32_t));
+    if (!table_room_allows(manifest->chunk_count, outline->settings.chunks_max, error) ||
+        !table_room_is_there(manifest->chunk_count, error))
+        return false;
+    uint32_t *hashes = calloc((size_t)manifest->chunk_count + 1, sizeof(uint32_t));
+    if (!hashes)
+        return error_set_errno(error, ENOMEM, "cannot hold a table of %" PRIu32 " chunks",
+                               manifest->chunk_count);
     if (manifest->chunk_count)
         memcpy(hashes, manifest->chunk_hashes, manifest->chunk_count * sizeof(uint32_t));
     outline->table =

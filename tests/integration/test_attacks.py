@@ -297,6 +297,17 @@ def test_another_table(scene, size):
     scene.assert_refused(["mismatch" if size == "same" else "refused"], "table of chunks", "signature is demanded")
 
 
+def test_a_table_of_the_smallest_chunks(scene):
+    """It would cost the device 44 bytes of memory and more for each 256 of the image: not even fetched."""
+    scene.start()
+    scene.release(bytes(32 << 20), "3", 3)
+    manifest = scene.manifest()
+    manifest["moonsinter"]["chunks"]["size"] = HEADER + ROW * (32 << 20) // 256
+    scene.file(".chunks").unlink()
+    scene.sign_manifest(manifest)
+    scene.assert_refused(["format"], "131072 chunks", "memory")
+
+
 def test_no_table(scene):
     """The ancestor's fixed chunks, which XXH32 knows by, do not serve in its place."""
     scene.start()
