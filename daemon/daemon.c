@@ -212,13 +212,26 @@ static void log_failure(void *owner, enum boot_level level, const char *sentence
         log_warning("%s", sentence);
 }
 
+/* What a loader of the machine's own wants of a start can wait: that it cannot be written now must not keep a
+ * slot from its verdict. */
+static bool start_boot(struct daemon *daemon, struct error *error)
+{
+    if (boot_start(daemon->boot, error))
+        return true;
+    if (boot_get_abilities(daemon->boot)->in_place_reboot)
+        return false;
+    log_warning("%s; it is tried again with the next look", error->message);
+    daemon->start_due = true;
+    return true;
+}
+
 /* In the order in which one thing needs another. The API comes last: who reaches it finds everything there.
  */
 static bool open_all(struct daemon *daemon, struct error *error)
 {
     if (!open_loop(daemon, error) || !daemon_save_init(daemon, error))
         return false;
-    if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !boot_start(daemon->boot, error) ||
+    if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
         return false;
     /* From within the service's sandbox, which doctor is not in, and before an update meets it. */

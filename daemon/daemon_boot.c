@@ -172,6 +172,8 @@ static void boot_run(struct pool_job *job)
 {
     struct daemon_boot *work = container_of(job, struct daemon_boot, job);
     bool done = run_task(work);
+    if (work->start && work->task == DAEMON_BOOT_LOOK)
+        work->start = !boot_start(work->boot, NULL);
     bool seen = daemon_view_look(&work->view, work->boot, work->config, &work->look_error);
 
     if (done && !seen)
@@ -190,6 +192,7 @@ static void take_view(struct daemon *daemon, struct daemon_boot *work)
     char why[sizeof(daemon->look_why)] = "";
 
     daemon->look_ms = daemon_now_ms();
+    daemon->start_due = work->start;
     if (!work->view.slots)
         record_copy_text(why, sizeof(why), work->look_error.message);
     if (*why && strcmp(why, daemon->look_why) != 0)
@@ -241,6 +244,7 @@ static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot 
         .boot = daemon->boot,
         .config = daemon->fixed,
         .held = held,
+        .start = daemon->start_due,
     };
     pool_submit(daemon->pool, &work->job);
     daemon_watch_jobs(daemon);

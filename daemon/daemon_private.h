@@ -123,6 +123,7 @@ struct daemon_boot {
     const struct config *config;
     struct device
         *held; /* closed when the task is done, so that what was verified stays so until it is armed */
+    bool start; /* what is due at a start could not be done then, and is done with a look */
     bool failed;
     struct error error;
     struct daemon_view view;
@@ -179,6 +180,7 @@ struct daemon {
     char look_why[RECORD_TEXT_SIZE]; /* why the last look showed nothing, so that `view` is older; "" = it did
                                       */
     bool look_changed;               /* ... is another reason, or none, than before */
+    bool start_due;                  /* boot_start() failed so far */
     bool unclassified;               /* the running slot was not known at the start, nor since */
     uint64_t look_ms, look_wait_ms;  /* the last look; until the next one by itself, while one is needed */
     struct record *record;

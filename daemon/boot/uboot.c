@@ -304,7 +304,7 @@ static bool uboot_can_arm(struct boot *boot, enum slot slot, struct error *error
 {
     struct uboot_change change;
 
-    return uboot_env_can_lock(error) && begin_change(boot->private, slot, &change, error);
+    return uboot_env_can_lock(error) && uboot_env_await_lock(error) && begin_change(boot->private, slot, &change, error);
 }
 
 static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
@@ -319,7 +319,7 @@ static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "U-Boot's script had to make the environment (%s) anew, so every slot is on trial; "
                   "moonsinterd ends that when it marks the slot that runs good",
                   backend->config);
-    if (!uboot_env_can_lock(&error))
+    if (!uboot_env_can_lock(&error) || !uboot_env_await_lock(&error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     if (!uboot_env_copies(backend->config, &copies, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);

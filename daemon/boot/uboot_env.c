@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,12 +14,22 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/file_status.h"
+
+/* Older C libraries have the member without its name. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 enum {
     CONFIG_SIZE_MAX = 16 * 1024, /* bytes of fw_env.config, which are mostly comments */
     COPIES_MAX = 2,
     LOCK_TIMEOUT_MS = 5000, /* a store takes a second or two on flash that has to be erased first */
+    ASK_TIMEOUT_MS = 2000,  /* whether it can be had at all */
+    READ_TIMEOUT_MS = 300,  /* to read goes without it, and is done again where that met a store */
     LOCK_RETRY_MS = 20,
+    READS_MAX = 8, /* without the lock, of what is just being written */
+    READ_PAUSE_MS = 250,
 };
 
 /* libubootenv's and U-Boot's own tools'. */
@@ -46,19 +57,35 @@ static int lock_open(void)
 bool uboot_env_can_lock(struct error *error)
 {
     CLEANUP_FD int fd = lock_open();
+    int code = errno;
+    struct stat status;
 
-    return fd >= 0 ||
-           error_set_errno(error, errno,
+    if (fd >= 0)
+        return true;
+    /* The kernel keeps root from what another user put into a folder that all may write to. */
+    if (code == EACCES && file_status(lock_path, &status) == 0 && status.st_uid != geteuid())
+        return error_set_errno(
+            error, code,
+            "cannot open %s, which belongs to user %u; remove it, and have systemd-tmpfiles "
+            "make it root's at each start (moonsinter.conf of tmpfiles.d)",
+            lock_path, (unsigned)status.st_uid);
+    return error_set_errno(error, code,
                            "cannot open %s, which keeps fw_setenv from writing at the same time; let "
                            "moonsinterd.service write it by the drop-in for Backend=uboot (docs/boot.md)",
                            lock_path);
 }
 
+static void wait_ms(int milliseconds)
+{
+    const struct timespec pause = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
+
+    nanosleep(&pause, NULL);
+}
+
 /* libubootenv takes the lock when it opens the environment, and waits for it without end; where it cannot be
  * opened, it goes on without, which does for reading. */
-static bool await_lock(struct error *error)
+static bool await_lock(int timeout_ms, struct error *error)
 {
-    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
     CLEANUP_FD int fd = lock_open();
 
     if (fd < 0)
@@ -66,21 +93,99 @@ static bool await_lock(struct error *error)
     for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_set_errno(error, errno, "cannot take the lock %s", lock_path);
-        if (waited_ms >= LOCK_TIMEOUT_MS)
+        if (waited_ms >= timeout_ms)
             return error_set(error, ERROR_SYSTEM,
-                             "another program holds %s, so U-Boot's environment cannot be read; fuser -v "
+                             "another program holds %s, so U-Boot's environment cannot be written; fuser -v "
                              "shows which one, end it",
                              lock_path);
-        nanosleep(&pause, NULL);
+        wait_ms(LOCK_RETRY_MS);
     }
     return true;
 }
 
-static bool environment_open(const char *config, struct environment *ret_environment, struct error *error)
+bool uboot_env_await_lock(struct error *error)
+{
+    return await_lock(ASK_TIMEOUT_MS, error);
+}
+
+/* --- reading without the lock --- */
+
+/* Whoever may open the lock's file may keep it for ever; that must not keep a machine from knowing what it
+ * boots. libubootenv goes on without the lock where flock() fails, so a signal to this very thread ends the
+ * wait. */
+struct interrupter {
+    timer_t timer;
+    bool armed;
+    struct sigaction old_action;
+    sigset_t old_mask;
+};
+
+enum { INTERRUPT_SIGNAL = SIGALRM };
+
+static void on_interrupt(int number)
+{
+}
+
+static void interrupter_start(struct interrupter *interrupter)
+{
+    const struct itimerspec times = {.it_value = {.tv_nsec = 20000000},
+                                     .it_interval = {.tv_nsec = 200000000}};
+    struct sigaction action = {.sa_handler = on_interrupt};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = INTERRUPT_SIGNAL};
+    sigset_t mask;
+
+    event.sigev_notify_thread_id = gettid();
+    sigemptyset(&action.sa_mask);
+    sigemptyset(&mask);
+    sigaddset(&mask, INTERRUPT_SIGNAL);
+    interrupter->armed = timer_create(CLOCK_MONOTONIC, &event, &interrupter->timer) == 0;
+    if (!interrupter->armed)
+        return;
+    sigaction(INTERRUPT_SIGNAL, &action, &interrupter->old_action);
+    sigprocmask(SIG_UNBLOCK, &mask, &interrupter->old_mask);
+    timer_settime(interrupter->timer, 0, &times, NULL);
+}
+
+/* In this order, so that none that is still on its way finds the default action, which ends the process. */
+static void interrupter_stop(struct interrupter *interrupter)
+{
+    if (!interrupter->armed)
+        return;
+    timer_delete(interrupter->timer);
+    sigprocmask(SIG_SETMASK, &interrupter->old_mask, NULL);
+    if (interrupter->old_action.sa_handler != SIG_DFL)
+        sigaction(INTERRUPT_SIGNAL, &interrupter->old_action, NULL);
+}
+
+static int open_without_lock(struct environment *environment)
+{
+    struct interrupter interrupter;
+    int result = -EINTR;
+
+    interrupter_start(&interrupter);
+    if (!interrupter.armed)
+        return -EAGAIN;
+    for (int i = 0; i < READS_MAX && result < 0; i++) {
+        if (i)
+            wait_ms(READ_PAUSE_MS);
+        if (i)
+            libuboot_close(environment->context);
+        result = libuboot_open(environment->context);
+    }
+    interrupter_stop(&interrupter);
+    return result;
+}
+
+/* --- */
+
+/* `write`: the lock has to be had. */
+static bool environment_open(const char *config, bool write, struct environment *ret_environment,
+                             struct error *error)
 {
     struct environment environment = {0};
+    bool free_to_lock = await_lock(write ? LOCK_TIMEOUT_MS : READ_TIMEOUT_MS, error);
 
-    if (!await_lock(error))
+    if (!free_to_lock && write)
         return false;
     int result = libuboot_initialize(&environment.context, NULL);
     if (result == 0)
@@ -93,12 +198,16 @@ static bool environment_open(const char *config, struct environment *ret_environ
                          config);
     }
     environment.opened = true;
-    if (libuboot_open(environment.context) < 0) {
+    result = free_to_lock ? libuboot_open(environment.context) : open_without_lock(&environment);
+    if (result < 0) {
         environment_close(&environment);
-        return error_set(error, ERROR_FORMAT,
-                         "U-Boot's environment (%s) cannot be read: no copy has a valid checksum; saveenv in "
-                         "U-Boot writes it anew, or fw_setenv -f with a file of the variables it begins with",
-                         config);
+        return error_set(
+            error, ERROR_FORMAT,
+            "U-Boot's environment (%s) cannot be read: no copy has a valid checksum. Compare the offsets, the "
+            "sizes and the number of lines in that file with U-Boot's CONFIG_ENV_OFFSET, CONFIG_ENV_SIZE and "
+            "CONFIG_SYS_REDUNDAND_ENVIRONMENT; until they fit, nothing may be written, for that destroys an "
+            "environment that is whole (docs/boot.md)",
+            config);
     }
     *ret_environment = environment;
     return true;
@@ -125,7 +234,7 @@ bool uboot_env_read(const char *config, struct uboot_env_variable *variables, si
 {
     struct environment environment;
 
-    if (!environment_open(config, &environment, error))
+    if (!environment_open(config, false, &environment, error))
         return false;
     bool read = get_variables(&environment, config, variables, count, error);
     environment_close(&environment);
@@ -157,7 +266,7 @@ static bool store(const char *config, const struct uboot_env_variable *variables
     int result = 0;
 
     /* Two programs that write at the same time leave an environment that is neither's. */
-    if (!uboot_env_can_lock(error) || !environment_open(config, &environment, error))
+    if (!uboot_env_can_lock(error) || !environment_open(config, true, &environment, error))
         return false;
     bool done = compare(&environment, config, variables, count, &equal, error);
     if (done && (always || !equal)) {
@@ -225,7 +334,8 @@ bool uboot_env_write(const char *config, const struct uboot_env_variable *variab
         return false;
     if (!stored)
         return true;
-    if (!each_device(config, settle_device, &copies, error) || !environment_open(config, &environment, error))
+    if (!each_device(config, settle_device, &copies, error) ||
+        !environment_open(config, false, &environment, error))
         return false;
     bool read = compare(&environment, config, variables, count, &equal, error);
     environment_close(&environment);

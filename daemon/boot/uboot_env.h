@@ -2,8 +2,9 @@
  * U-Boot's environment by way of libubootenv, the only file that meets it: read some variables, and change
  * several of them in one store. With two copies on the medium (two lines in fw_env.config) a store writes the
  * other one and a power cut leaves one of them whole; a single copy can be torn, and then reads as unreadable
- * here and to U-Boot. Takes fw_printenv's lock and waits for that some seconds; it may block on the medium:
- * pool threads, or before the loop runs.
+ * here and to U-Boot. A store takes fw_printenv's lock and waits for that some seconds; to read goes without
+ * where somebody keeps it. It may block on the medium: pool threads, or before the loop runs. Reading without
+ * the lock uses SIGALRM, whose action is left to be none.
  */
 #pragma once
 
@@ -34,6 +35,9 @@ bool uboot_env_write(const char *config, const struct uboot_env_variable *variab
 
 /* Whether there is a lock to be taken. Without it nothing is written, but read. */
 bool uboot_env_can_lock(struct error *error);
+
+/* Waits some seconds for the lock, and lets it go again; false where somebody keeps it. */
+bool uboot_env_await_lock(struct error *error);
 
 /* How many copies of the environment `config` names, 1 or 2. */
 bool uboot_env_copies(const char *config, unsigned *ret_copies, struct error *error);

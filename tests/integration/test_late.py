@@ -1,5 +1,6 @@
 """What comes late: the name of the running slot, the EFI system partition, /etc/machine-id. None of it was there when
 moonsinterd started; it goes on by itself when it is, without a restart. And what another program changes meanwhile."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 
 from releases import make_release
-from test_boot_loaders import ROOT, Grub, LoaderMachine, SystemdBoot, armed, blocks, publish, results
+from test_boot_loaders import ROOT, Grub, LoaderMachine, SystemdBoot, Uboot, armed, blocks, publish, results
 from test_rpi_cmdline import SIZE, make_root
 
 pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
@@ -22,6 +23,7 @@ class LateMachine(LoaderMachine):
         super().__init__(folder, url, slots, borrowed, loader)
         self.links = self.folder / "links"
         self.links.mkdir()
+        (self.folder / "lock").mkdir()
         self.machine_id = self.folder / "machine-id"
         self.machine_id.write_text("0123456789abcdef0123456789abcdef\n")
         self.link("a")
@@ -40,7 +42,7 @@ class LateMachine(LoaderMachine):
 
     def binds(self):
         return ('mount -t tmpfs none "$root/tmp"\nmkdir "$root/tmp/links"\nmount --bind "$work/links" "$root/tmp/links"\n'
-                'mount --bind "$work/machine-id" "$root/etc/machine-id"\n')
+                'mount --bind "$work/lock" "$root/var/lock"\nmount --bind "$work/machine-id" "$root/etc/machine-id"\n')
 
 
 @pytest.fixture(params=[Grub])
@@ -168,6 +170,29 @@ def test_a_boot_selection_that_becomes_unreadable(machine, folder, nginx):
     machine.loader.path.write_bytes(whole)
     status = machine.wait(lambda status: status["boot"]["next"] == "b", "it is read again")
     assert "note" not in status["boot"]
+
+
+@pytest.mark.parametrize("machine", [Uboot], indirect=True)
+def test_whoever_keeps_the_lock_of_the_environment(machine, folder, nginx):
+    """moonsinterd starts and says so; nothing is installed, and a verdict is written as soon as it can be."""
+    publish(folder, nginx, 2)
+    lock = machine.folder / "lock" / "fw_printenv.lock"
+    with open(lock, "w", encoding="ascii") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        machine.power_on()
+        status = machine.wait(lambda status: "boot-selection" in blocks(status), "it is held", timeout=300)
+        assert "another program holds" in blocks(status)["boot-selection"] and status["boot"]["next"] == "a"
+        assert nginx.requests("/image") == []
+    machine.post("check")
+    machine.wait(armed, "it is installed", timeout=300)
+    machine.reboot()
+    with open(lock, "w", encoding="ascii") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        assert machine.power_on() == 1
+        machine.wait(lambda status: status["state"] == "trial" and status["last_error"], "the verdict is not written", timeout=300)
+        assert "another program holds" in machine.status()["last_error"]["message"]
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "now it is", timeout=300)
+    assert results(machine) == ["installed", "good"]
 
 
 def test_a_loader_that_cannot_be_written_is_found_before_the_download(machine, folder, nginx):
