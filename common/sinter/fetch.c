@@ -10,6 +10,8 @@
 #include "common/base/alloc.h"
 #include "common/io/backoff.h"
 
+enum { REFUSALS_MAX = 4 };
+
 struct fetch {
     struct http *http;
     struct url *url;
@@ -20,6 +22,7 @@ struct fetch {
     uint64_t offset, total_size;
     bool answered; /* the server has the file that ranges are of, and of the right size */
     bool answers_only;
+    unsigned refusals; /* by places that a redirector led to, in a row */
     const struct fetch_events *events;
     void *owner;
     struct http_request *request;
@@ -73,6 +76,14 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
     return fetch->give_up_ms && fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
+/* Whether asking again may help. A redirector may lead on to a better place next time. */
+static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *response)
+{
+    if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected)
+        return ++fetch->refusals < REFUSALS_MAX;
+    return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);
+}
+
 static void fetch_on_response(void *owner, struct http_response *response)
 {
     struct fetch *fetch = owner;
@@ -106,8 +117,7 @@ static void fetch_on_response(void *owner, struct http_response *response)
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = UINT32_MAX;
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
-    if (response->outcome != HTTP_OUTCOME_TRANSIENT || (fetch->answers_only && !response->status) ||
-        !fetch_has_time(fetch, wait_ms)) {
+    if (!fetch_is_worth_it(fetch, response) || !fetch_has_time(fetch, wait_ms)) {
         fetch_end(fetch, NULL, 0, response, &response->error);
         return;
     }

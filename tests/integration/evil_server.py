@@ -45,7 +45,8 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   prefix          206 with the first 64 KiB of what was asked for
   widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
   if-range-200    200 and the whole file to any If-Range
-  mirrors         302 to the same file, served correctly, but each third time to a place that knows no ranges
+  mirrors         302 to the same file, served correctly, but each third time to a place that has it not or knows no
+                  ranges, by turns, the first time too
   404-sometimes   404 at each second request
   old-sometimes   at each second request another content of the same size with another ETag, whatever If-Range says
   page            200 with a web page
@@ -497,7 +498,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(self.answer(ranges="If-Range" not in self.headers))
 
     def evil_mirrors(self):
-        self.redirect_to("/200-range" + self.url_path if self.number % 3 == 0 else self.url_path + "?times=0")
+        bad = {1: "/404", 4: "/200-range"}.get(self.number % 6)
+        self.redirect_to(bad + self.url_path if bad else self.url_path + "?times=0")
 
     def evil_404_sometimes(self):
         self.send_status(404) if self.number % 2 == 0 else self.send(self.answer())

@@ -129,12 +129,16 @@ def test_servers_that_answer_less_or_more_than_was_asked(patient, path, behaviou
     assert "200" not in patient.stats(f"/{path}")["status"] or behaviour == "if-range-200"
 
 
-def test_a_redirector_with_a_bad_mirror(patient):
-    patient.server.behave("image", "mirrors")
+@pytest.mark.parametrize("path", ["image", "image.chunks", "image.json"])
+def test_a_redirector_with_a_bad_mirror(patient, path):
+    """It is asked again, and leads on to another."""
+    patient.server.behave(path, "mirrors")
     result = patient.clone()
     patient.assert_whole(result)
     assert len(result.named("dl_manifest_start")) == 1, "it was begun once"
-    assert patient.stats("/200-range/image")["requests"] > 0
+    assert not result.named("table_skipped"), result
+    assert patient.stats(f"/404/{path}")["requests"] > 0
+    assert path != "image" or patient.stats("/200-range/image")["requests"] > 0
 
 
 @pytest.mark.parametrize("behaviour", ["404-sometimes", "old-sometimes"])
