@@ -46,7 +46,7 @@ def manifest(data, chunk_size=131072):
 
 def clone(url, seed):
     """What the ancestor makes of a published image with a seed: the bytes, and how many it downloaded."""
-    with urllib.request.urlopen(url + ".json", timeout=20) as answer:
+    with urllib.request.urlopen(url + ".json", timeout=300) as answer:
         offered = json.load(answer)
     output, downloaded = b"", 0
     hashes = [int(text, 16) for text in offered["chunk_hashes"].split(",")]
@@ -56,7 +56,7 @@ def clone(url, seed):
         chunk = seed[begin:begin + size]
         if xxh32(chunk) != expected:
             request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-{begin + size - 1}"})
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 chunk = answer.read()
             downloaded += len(chunk)
             assert xxh32(chunk) == expected

@@ -616,7 +616,7 @@ class EvilServer:
     def reset_stats(self):
         """Requests whose client has gone may still be writing: they belong to what was before."""
         with self.lock:
-            self.lock.wait_for(lambda: self.running == 0, timeout=10)
+            self.lock.wait_for(lambda: self.running == 0, timeout=300)
             self.paths = {}
             self.peak = self.connections = 0
 

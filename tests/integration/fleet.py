@@ -61,7 +61,7 @@ class Proxy:
                           f"LogLevel Connect\nBasicAuth device {PROXY_SECRET}\n")
         self.process = subprocess.Popen([TINYPROXY, "-d", "-c", str(config)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()

@@ -107,7 +107,7 @@ def on_terminal(*arguments):
     if pid == 0:
         os.execve(programs.MOONSINTER, [str(programs.MOONSINTER), *arguments], {**os.environ, "COLUMNS": "100"})
     drawn = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * programs.PATIENCE
     while time.monotonic() < deadline:
         if not select.select([fd], [], [], 1)[0]:
             continue
@@ -297,7 +297,7 @@ def test_watch_until_the_verdict_waits_for_the_daemon():
                 client.sendall(stream(told, end=b""))
                 client.close()
             os.unlink(path)
-        out, err = watch.communicate(timeout=20)
+        out, err = watch.communicate(timeout=20 * programs.PATIENCE)
         assert watch.returncode == 0 and len(out.splitlines()) == 2 and err == ""
 
 
@@ -308,7 +308,7 @@ def test_watch_is_ended_by_a_signal(number):
         watch = programs.start_moonsinter("watch", "--socket", path)
         assert json.loads(watch.stdout.readline()) == STATUS
         watch.send_signal(number)
-        out, err = watch.communicate(timeout=20)
+        out, err = watch.communicate(timeout=20 * programs.PATIENCE)
         assert watch.returncode == 128 + number and out == "" and err == ""
 
 

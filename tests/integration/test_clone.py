@@ -3,7 +3,6 @@ import os
 import pathlib
 import signal
 import threading
-import time
 
 import pytest
 
@@ -255,11 +254,13 @@ def test_a_killed_clone_resumes_and_fetches_nothing_twice(make_nginx, folder, ki
     content = images.noise(48_000_000, "resume")
     url = nginx.publish(make_release(folder / "release", content))
     kills = 0
-    for delay in (0.6, 0.9, 0.4):
+    for megabytes in (5, 7, 2):
+        before = programs.written_bytes(folder / "out")
         process = programs.start_moonsinter("clone", url, folder / "out")
-        time.sleep(delay)
+        programs.wait_until(lambda: programs.written_bytes(folder / "out") > before + megabytes * 1_000_000 or
+                            process.poll() is not None, "the clone gets on")
         process.send_signal(kill_signal)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=20 * programs.PATIENCE)
         assert process.returncode != 0, "the clone was over before the kill"
         if kill_signal != signal.SIGKILL:
             assert process.returncode in (128 + kill_signal, -kill_signal), stderr
@@ -352,7 +353,7 @@ def test_an_image_replaced_under_way_never_ends_in_a_mixture(make_nginx, folder)
     second = make_release(folder / "second", new, version="2", serial=2)
     url = nginx.publish(first)
     process = programs.start_moonsinter("clone", url, folder / "out")
-    time.sleep(0.8)
+    programs.wait_until(lambda: programs.written_bytes(folder / "out") > 5_000_000, "the clone gets on")
     assert process.poll() is None
     nginx.publish(second)
     _, stderr = process.communicate(timeout=120 * programs.PATIENCE)

@@ -2,7 +2,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -115,15 +114,14 @@ def test_a_check_that_floods_costs_neither_memory_nor_the_loop(nginx, release, f
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Health={"Checks": checks, "Timeout": "2s"}).start()
     daemon.wait(is_on_trial, "it is on trial")
     before = programs.peak_rss_kib(daemon.pid)
-    slowest = 0
+    # A loop that the flood keeps would not answer before the trial is over.
+    answers = 0
     while is_on_trial(daemon.status()):
-        begin = time.monotonic()
-        daemon.status()
-        slowest = max(slowest, time.monotonic() - begin)
+        answers += 1
     status = daemon.wait(lambda status: runs("a")(status) and status["slots"]["b"]["state"] == "bad", "it falls back")
     output = status["last_update"]["output"]
     assert 500 < len(output) < 1024 and set(output.split("\n")) - {"all work and no play"} <= {output.split("\n")[-1]}
-    assert slowest < 0.5 * programs.PATIENCE
+    assert answers > 5
     if not programs.SANITIZED:
         assert programs.peak_rss_kib(daemon.pid) - before < 2000
 
@@ -252,10 +250,9 @@ def test_stopping_during_a_trial(ending, nginx, folder, release, file_slots, che
     daemon.wait(is_on_trial, "it is on trial")
     wait_until((folder / "pid").exists, "the check runs")
     pid = int((folder / "pid").read_text())
-    begin = time.monotonic()
     os.kill(daemon.pid, ending)
+    # Its own end: after 10 s it would leave with status 1.
     assert daemon.process.wait(10 * programs.PATIENCE) == 0
-    assert time.monotonic() - begin < 3 * programs.PATIENCE
     wait_until(lambda: is_gone(pid), "the check is ended")
     record = json.loads((daemon.folder / "state" / "record.json").read_text())
     assert record["trial"]["stage"] == "booted"

@@ -1,4 +1,6 @@
-"""What the programs may cost: memory, answers' latency, wake-ups."""
+"""What the programs may cost: memory, wake-ups, and what the daemon's loop may wait for. How soon it answers is measured by
+tests/bench/latency, for seconds depend on what else the machine does."""
+import collections
 import os
 import shutil
 import socket
@@ -15,7 +17,10 @@ pytestmark = pytest.mark.slow
 
 IMAGE_BYTES = 2 << 30
 RSS_MAX_KIB = 24 * 1024
-LATENCY_MAX_S = 0.010
+# Numbers of the system calls that a loop may sleep in: it waits for events; for another thread that has the pool's lock
+# for a moment; and restart_syscall is how the kernel goes on with one of these after a stop.
+WAITS = {"x86_64": {232: "epoll_wait", 281: "epoll_pwait", 441: "epoll_pwait2", 202: "futex", 219: "restart_syscall"},
+         "aarch64": {22: "epoll_pwait", 441: "epoll_pwait2", 98: "futex", 128: "restart_syscall"}}.get(os.uname().machine)
 
 
 class Sampler:
@@ -55,19 +60,28 @@ def large_release(place):
     return make_release(place / "release", path, version="1", serial=1)
 
 
-def timed_status(path):
-    """Seconds from the connection to the whole answer of GET /v1/status."""
-    begin = time.perf_counter()
+def get_status(path):
+    """GET /v1/status over a connection of its own; every one has to be answered."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60 * programs.PATIENCE)
         client.connect(path)
         client.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b""
         while piece := client.recv(65536):
             answer += piece
-    seconds = time.perf_counter() - begin
     assert answer.startswith(b"HTTP/1.1 200 "), answer[:100]
-    return seconds, answer
+    return answer
+
+
+def sleeps_in(pid):
+    """The number of the system call that the process's first thread sleeps in, which is the loop's; None where it runs, is
+    ready to run, or waits for a page of memory, and where this kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
+            word = file.read().split()[0]
+    except OSError:
+        return None
+    return int(word) if word.isdigit() else None
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +97,24 @@ def large_update(place, large_release):
     slots[1].touch()
     daemon = programs.Daemon(place / "daemon", server.publish(large_release), slots, mode="check")
     try:
-        # Ahead of whatever else this machine does meanwhile, the test itself further still: measured is how the loop
-        # gets on beside the daemon's own threads, not how busy the machine is.
-        ahead = ["nice", "-n", "-10"] if os.getuid() == 0 else []
-        daemon.start(prefix=ahead)
+        daemon.start()
         daemon.wait(lambda status: status["state"] == "held", "the first look", timeout=120)
         sampler = Sampler(daemon.pid)
-        latencies = []
-        if os.getuid() == 0:
-            os.setpriority(os.PRIO_PROCESS, 0, -20)
-        try:
-            daemon.post("install")
-            state = b""
-            while b'"reboot-pending"' not in state:
-                seconds, state = timed_status(daemon.socket)
-                if b'"installing"' in state:
-                    latencies.append(seconds)
-                sampler.sample()
-                assert b'"last_update":{' not in state or b'"installed"' in state, state
-                time.sleep(0.002)
-        finally:
-            if os.getuid() == 0:
-                os.setpriority(os.PRIO_PROCESS, 0, 0)
+        answers, waits = 0, collections.Counter()
+        daemon.post("install")
+        state = b""
+        while b'"reboot-pending"' not in state:
+            state = get_status(daemon.socket)
+            answers += b'"installing"' in state
+            for _ in range(20):
+                waits[sleeps_in(daemon.pid)] += 1
+            sampler.sample()
+            assert b'"last_update":{' not in state or b'"installed"' in state, state
+            time.sleep(0.002)
         same = subprocess.run(["cmp", "-s", str(slots[1]), str(large_release)], check=False).returncode == 0
         status = daemon.status()
         assert daemon.stop() == 0
-        yield {"latencies": sorted(latencies), "peak_kib": sampler.peak, "same": same, "status": status}
+        yield {"answers": answers, "waits": waits, "peak_kib": sampler.peak, "same": same, "status": status}
     finally:
         daemon.close()
         server.stop()
@@ -126,12 +132,22 @@ def test_the_daemon_stays_under_24_mib(large_update):
     assert 0 < large_update["peak_kib"] < RSS_MAX_KIB
 
 
-def test_the_api_answers_in_10_ms_during_the_update(large_update):
-    latencies = large_update["latencies"]
-    assert len(latencies) > 200
-    p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
-    print(f"{len(latencies)} requests: p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms, max {latencies[-1] * 1000:.2f} ms")
-    assert p99 < LATENCY_MAX_S
+def test_the_api_answers_during_the_update(large_update):
+    """One request after another, and none is lost: get_status() would have failed."""
+    print(f"{large_update['answers']} answers while it was installing")
+    assert large_update["answers"] > 50
+
+
+@pytest.mark.skipif(not WAITS, reason="this machine's system calls have other numbers")
+def test_the_loop_waits_for_nothing_but_events(large_update):
+    """What blocks (reading, writing, syncing the medium, names, programs) is on other threads, however busy the machine is: a
+    thread that only waits for its turn on a processor does not sleep in a system call."""
+    waits = {WAITS.get(number, number): count for number, count in large_update["waits"].items() if number is not None}
+    print(waits)
+    if not waits:
+        pytest.skip("this kernel does not tell what a thread sleeps in")
+    assert set(waits) <= set(WAITS.values()), waits
+    assert sum(waits.values()) > 200
 
 
 def test_clone_stays_under_24_mib(place, large_release):
@@ -161,21 +177,28 @@ def test_clone_stays_under_24_mib(place, large_release):
             path.unlink(missing_ok=True)
 
 
+def is_traced(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return "TracerPid:\t0\n" not in file.read()
+
+
 def test_an_idle_daemon_sleeps(make_daemon, nginx, small_release, file_slots, folder):
     """Nothing under way, the next poll in an hour: strace shows no system call in 30 s."""
     daemon = make_daemon(nginx.publish(small_release[0]), file_slots, mode="reboot").start()
     daemon.wait(lambda status: status["state"] == "idle" and status["slots"]["b"]["role"] == "active", "it is idle")
-    # What the update left to be done (closing connections that are kept for a while) ends within seconds.
-    time.sleep(10)
     trace = folder / "trace"
     strace = subprocess.Popen(["strace", "-f", "-qq", "-o", str(trace), "-p", str(daemon.pid)], stdin=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    programs.wait_until(lambda: strace.poll() is not None or trace.exists() and is_traced(daemon.pid), "strace attaches")
     if strace.poll() is not None:
         pytest.skip(f"strace cannot attach here: {strace.stderr.read().strip()}")
-    attached = len(trace.read_text().splitlines())
-    time.sleep(30)
-    woken = trace.read_text().splitlines()[attached:]
+    # What the update left to be done (closing connections that are kept for a while) ends within seconds of an idle machine's.
+    for _ in range(10):
+        begin = len(trace.read_text().splitlines())
+        time.sleep(30)
+        woken = trace.read_text().splitlines()[begin:]
+        if not woken:
+            break
     strace.terminate()
     strace.wait()
     assert woken == []

@@ -22,7 +22,7 @@ def page(name):
 
 
 def help_text(program, *verb):
-    done = subprocess.run([program, *verb, "--help"], capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run([program, *verb, "--help"], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout, "--help goes to standard output"
     return done.stdout
@@ -51,7 +51,7 @@ def test_settings(tmp_path):
     path = tmp_path / "moonsinterd.conf"
     path.write_text("[Update]\nUrl=http://127.0.0.1/x.img\n[Slots]\nA=/a\nB=/b\n")
     done = subprocess.run([programs.MOONSINTERD, "--config", str(path), "--check-config"], capture_output=True,
-                          text=True, timeout=10, check=False)
+                          text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     shown = re.findall(r"^(?:\[(\w+)\]|(\w+)=.*)$", done.stdout, re.MULTILINE)
     told = re.findall(r"^(?:## \[(\w+)\]|\*(\w+)=\*)$", (DOCS / "moonsinterd.conf.5.scd").read_text(), re.MULTILINE)
@@ -60,7 +60,7 @@ def test_settings(tmp_path):
 
 def test_pages_can_be_made():
     for source in sorted(DOCS.glob("*.scd")):
-        done = subprocess.run(["scdoc"], stdin=source.open(), capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["scdoc"], stdin=source.open(), capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, f"{source.name}: {done.stderr}"
 
 
@@ -79,6 +79,6 @@ def test_examples_of_settings(tmp_path):
         path.write_text(text)
         path.chmod(0o600)
         done = subprocess.run([programs.MOONSINTERD, "--config", str(path), "--check-config"], capture_output=True,
-                              text=True, timeout=10, check=False)
+                              text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -23,7 +23,7 @@ FULL = 'exec "$0" "$@" >/dev/full'
 
 def shell(script, *arguments):
     return subprocess.run(["bash", "-c", script, str(programs.MOONSINTER), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=600, check=False)
 
 
 def on_a_terminal(*arguments):

@@ -223,7 +223,7 @@ def test_a_killed_update_resumes_within_its_plan(make_nginx, folder):
             if seen >= wanted * 12:
                 break
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=20)
+        process.communicate(timeout=20 * programs.PATIENCE)
         assert process.returncode == -signal.SIGKILL, "the clone was over before the kill"
         kills += 1
     done(moonsinter("clone", url, folder / "out", folder / "old"))

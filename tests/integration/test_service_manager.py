@@ -16,7 +16,7 @@ class Manager:
         self.path = str(folder / "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
-        self.socket.settimeout(60)
+        self.socket.settimeout(60 * programs.PATIENCE)
 
     def fill(self):
         """Until it takes no more."""

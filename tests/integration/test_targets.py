@@ -4,7 +4,6 @@ import os
 import signal
 import stat
 import subprocess
-import time
 
 import pytest
 
@@ -210,7 +209,7 @@ def test_success_is_said_only_of_what_the_medium_holds(make_nginx, folder, loops
                 stopped = True
                 break
         if stopped:
-            time.sleep(0.05)
+            programs.wait_until(lambda: programs.is_stopped(process.pid), "it has stopped")
             with open(backing, "r+b") as medium:
                 medium.seek(len(content) - 4096)
                 last = medium.read(4096)

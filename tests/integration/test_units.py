@@ -25,7 +25,7 @@ def units(tmp_path):
 
 
 def analyze(*arguments):
-    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60,
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=600,
                           check=False)
 
 

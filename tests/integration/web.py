@@ -65,7 +65,7 @@ class Nginx:
         self.process = subprocess.Popen(
             [NGINX, "-e", f"{self.folder}/error.log", "-p", str(self.folder), "-c", f"{self.folder}/nginx.conf"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while True:
             try:
                 self.busy()
@@ -80,12 +80,12 @@ class Nginx:
 
     def busy(self):
         """Requests under way, this one not counted; connections that wait for their next request are not busy."""
-        with urllib.request.urlopen(self.url("-/connections"), timeout=5) as answer:
+        with urllib.request.urlopen(self.url("-/connections"), timeout=60) as answer:
             words = answer.read().split()
         counts = dict(zip(words[-6::2], map(int, words[-5::2])))
         return counts[b"Reading:"] + counts[b"Writing:"] - 1
 
-    def wait_for_silence(self, timeout=20):
+    def wait_for_silence(self, timeout=300):
         """Until no request is under way, so that all of them stand in the log."""
         deadline = time.monotonic() + timeout
         while self.busy() > 0:

@@ -83,7 +83,7 @@ static bool fake_request(void *owner, enum api_action action, struct api_error *
     return true;
 }
 
-static _Noreturn void run_server(int ready_fd)
+static _Noreturn void run_server(int ready_fd, unsigned timeout_ms)
 {
     struct fake fake = {.base = event_base_new()};
     struct api_backend backend = {&fake,       fake_status,  fake_status, fake_large,
@@ -94,7 +94,7 @@ static _Noreturn void run_server(int ready_fd)
         .socket_path = api_bench_path,
         .group = geteuid() == 0 ? "4242" : NULL,
         .listen_fd = -1,
-        .limits = {MAX_CLIENTS, MAX_HEAD, MAX_BODY, MAX_UNREAD, TIMEOUT_MS},
+        .limits = {MAX_CLIENTS, MAX_HEAD, MAX_BODY, MAX_UNREAD, timeout_ms},
     };
     struct error error;
 
@@ -115,7 +115,7 @@ static _Noreturn void run_server(int ready_fd)
 int connect_client(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval patience = {.tv_sec = 5};
+    struct timeval patience = {.tv_sec = 2 * PATIENT_MS / 1000};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", api_bench_path);
@@ -192,7 +192,7 @@ void assert_served(void)
     close(fd);
 }
 
-int api_bench_start(void **state)
+static int start(unsigned timeout_ms)
 {
     int pipes[2];
     char byte;
@@ -201,11 +201,21 @@ int api_bench_start(void **state)
         return -1;
     server_pid = fork();
     if (server_pid == 0)
-        run_server(pipes[1]);
+        run_server(pipes[1], timeout_ms);
     close(pipes[1]);
     ssize_t count = read(pipes[0], &byte, 1);
     close(pipes[0]);
     return count == 1 ? 0 : -1;
+}
+
+int api_bench_start(void **state)
+{
+    return start(PATIENT_MS);
+}
+
+int api_bench_start_impatient(void **state)
+{
+    return start(TIMEOUT_MS);
 }
 
 int api_bench_stop(void **state)
