@@ -1,7 +1,12 @@
 /* Laid over a program, this makes the files that MEDIA_FAULTS names bad media. Each fault is PATH=FAULT, and
- * they are separated by ':' no-direct        opens nothing with O_DIRECT refuse-direct    takes O_DIRECT, and
- * then cannot read with it bad@OFFSET+SIZE  those bytes cannot be read until they are written dead nothing
- * can be read Files are known by device and inode, at each call, for they may not be there yet. */
+ * they are separated by ':'. The faults:
+ * - no-direct: opens nothing with O_DIRECT
+ * - refuse-direct: takes O_DIRECT, and then cannot read with it
+ * - bad@OFFSET+SIZE: those bytes cannot be read until they are written
+ * - dead: nothing can be read
+ * - hang@OTHER: fsync() does not return as long as the file OTHER is there
+ *
+ * Files are known by device and inode, at each call, for they may not be there yet. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -128,6 +133,16 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset)
 {
     return fault_pwrite(fd, data, size, offset);
+}
+
+int fsync(int fd)
+{
+    char room[4096];
+    const char *other = find_fault(fd, "hang@", room, sizeof(room));
+
+    while (other && access(other, F_OK) == 0)
+        usleep(10000);
+    return (int)syscall(SYS_fsync, fd);
 }
 
 static int fault_fcntl(int fd, int command, unsigned long argument)

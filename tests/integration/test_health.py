@@ -6,6 +6,7 @@ import signal
 import pytest
 
 import images
+import media
 import programs
 from programs import wait_until
 from releases import make_release
@@ -172,19 +173,18 @@ def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, f
                                                                          make_daemon):
     put_check(checks, "10-app", f"while [ ! -e {folder}/go ]; do sleep 0.02; done; exit 1")
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Health={"Checks": checks},
-                         Transfer={"StallTimeout": "1s"}).start()
-    daemon.wait(lambda status: is_on_trial(status) and "10-app" in str(status["blocked_by"]), "it is on trial")
-    # The next save waits for a reader, as a medium that does not answer makes it wait.
+                         Transfer={"StallTimeout": "1s"})
     record = daemon.folder / "state" / "record.json"
-    pipe = daemon.folder / "state" / "record.json.new"
-    wait_until(lambda: json.loads(record.read_text())["trial"]["stage"] == "booted" and not pipe.exists(), "all is saved")
-    os.mkfifo(pipe)
+    fresh, hangs = daemon.folder / "state" / "record.json.new", folder / "hangs"
+    daemon.start(env=media.environment(folder, [(fresh, f"hang@{hangs}")]))
+    daemon.wait(lambda status: is_on_trial(status) and "10-app" in str(status["blocked_by"]), "it is on trial")
+    wait_until(lambda: json.loads(record.read_text())["trial"]["stage"] == "booted" and not fresh.exists(), "all is saved")
+    hangs.touch()
     (folder / "go").touch()
     daemon.wait(runs("a"), "it falls back")
     assert "falling back does not wait for it" in daemon.log
     # When the medium answers again, what happened is written down.
-    with open(pipe, "rb") as reader:
-        reader.read()
+    hangs.unlink()
     wait_until(lambda: "10-app failed" in record.read_text(), "the record is saved")
 
 
