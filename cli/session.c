@@ -7,15 +7,14 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <event2/event.h>
 
 #include "cli/argument.h"
 #include "cli/engine.h"
 #include "cli/event_line.h"
-#include "cli/output.h"
 #include "cli/report.h"
+#include "cli/session_checks.h"
 #include "cli/trust_options.h"
 #include "common/base/alloc.h"
 #include "common/base/container.h"
@@ -379,19 +378,6 @@ static void session_on_draw(evutil_socket_t fd, short what, void *data)
         report_progress(&session->report, clone_progress(session->clone));
 }
 
-/* What is said must not get into what is written. */
-static bool session_check_target(const struct session *session, struct error *error)
-{
-    if (session->plan_only ||
-        (!output_is_file(STDOUT_FILENO, session->target) && !output_is_file(STDERR_FILENO, session->target)))
-        return true;
-    return error_set(
-        error, ERROR_REFUSED,
-        "OUTPUT is %s, which is also where %s goes, so the two would be mixed; send that elsewhere",
-        session->target,
-        output_is_file(STDOUT_FILENO, session->target) ? "standard output" : "standard error");
-}
-
 static bool session_run_loop(struct session *session, struct error *error)
 {
     const struct timeval often = {.tv_usec = SESSION_DRAW_MS * 1000};
@@ -439,7 +425,9 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     report_init(&session.report, session.quiet, session.json);
     session.report.has_seeds = session.seeds[0] != NULL;
     session.report.target = session.target;
-    bool ok = session_check_target(&session, &error) && session_run_loop(&session, &error);
+    bool ok = (plan_only || session_check_target(session.target, &error)) &&
+              session_check_open_files(session.seeds, session.http.connections, &error) &&
+              session_run_loop(&session, &error);
     if (session.draw)
         event_free(session.draw);
     if (session.again)

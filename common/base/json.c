@@ -118,11 +118,38 @@ static bool json_rename_nuls(const char *text, size_t size, char **text_copy)
     return true;
 }
 
+/* What a text is instead, by how it begins; NULL where that says nothing. A parser would only tell of a byte.
+ */
+static const char *json_name_other(const char *text, size_t size)
+{
+    static const struct {
+        const char *begin, *what;
+    } others[] = {
+        {"\xef\xbb\xbf", "it begins with a byte order mark; write it without, as plain UTF-8"},
+        {"\xff\xfe", "it is UTF-16, and has to be UTF-8"},
+        {"\xfe\xff", "it is UTF-16, and has to be UTF-8"},
+        {"\x1f\x8b", "it is compressed by gzip; publish it as it is"},
+        {"\x28\xb5\x2f\xfd", "it is compressed by zstd; publish it as it is"},
+        {"\xfd"
+         "7zXZ",
+         "it is compressed by xz; publish it as it is"},
+    };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (size >= strlen(others[i].begin) && memcmp(text, others[i].begin, strlen(others[i].begin)) == 0)
+            return others[i].what;
+    return NULL;
+}
+
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error)
 {
+    const char *other = json_name_other(text, size);
+
     if (size > INT32_MAX)
         return error_set(error, ERROR_FORMAT, "%s is too large to be JSON of ours", what);
+    if (other)
+        return error_set(error, ERROR_FORMAT, "%s is not JSON: %s", what, other);
     struct json_census census = json_take_census(text, size);
     if (census.has_single_quote)
         return error_set(error, ERROR_FORMAT, "%s is not JSON: it has a single quote outside strings", what);

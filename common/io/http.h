@@ -16,7 +16,10 @@ struct event_base;
 struct http;
 struct http_request;
 
-enum { HTTP_CONNECTIONS_MAX = 32 };
+enum {
+    HTTP_CONNECTIONS_DEFAULT = 4,
+    HTTP_CONNECTIONS_MAX = 32,
+};
 
 /* How all requests of one http are made. Strings are copied by http_new(); zero or NULL takes the default. */
 struct http_settings {

@@ -10,7 +10,7 @@
 #include "common/io/http_settings.h"
 
 enum {
-    DEFAULT_CONNECTIONS = 4,
+    DEFAULT_CONNECTIONS = HTTP_CONNECTIONS_DEFAULT,
     DEFAULT_STALL_MS = 30 * 1000,
     STALL_MAX_MS = 24 * 3600 * 1000, /* curl counts in long */
     CONNECT_MAX_MS = 30 * 1000,      /* names, TCP, proxy and TLS; the stall timeout where that is shorter */

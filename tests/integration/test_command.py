@@ -1,5 +1,7 @@
 """The command's other verbs, its usage errors and exit statuses."""
+import gzip
 import json
+import resource
 
 import pytest
 
@@ -144,3 +146,38 @@ def test_the_250th_seed_serves(nginx, small_release, folder):
     useful.write_bytes(content)
     result = moonsinter("plan", nginx.publish(image), folder / "output", *[useless] * 249, useful)
     assert result.status == 0 and result.named("plan")[0]["bytes_copied"] == len(content), result
+
+
+def clone_within(open_files, *arguments):
+    return moonsinter("clone", *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, open_files))
+
+
+def test_too_few_open_files_are_told_of_before_the_transfer(nginx, small_release, folder):
+    """Seeds took them all, and then the network was blamed, or the end of a clone that had fetched everything."""
+    image, content = small_release
+    seeds = [folder / f"seed-{number}" for number in range(30)]
+    for seed in seeds:
+        seed.write_bytes(b"of no use")
+    url = nginx.publish(image)
+    result = clone_within((24, 24), url, folder / "out", *seeds)
+    assert_failed(result, "ulimit -n")
+    assert result.events[-1]["kind"] == "refused" and nginx.requests() == []
+    # A lower bound that may be raised is raised, and few seeds do with few.
+    assert clone_within((24, 256), url, folder / "out", *seeds).status == 0
+    (folder / "out").unlink()
+    assert clone_within((24, 24), url, folder / "out", *seeds[:4]).status == 0
+    assert (folder / "out").read_bytes() == content
+
+
+@pytest.mark.parametrize("write, words", [
+    (lambda data: b"\xef\xbb\xbf" + data, "byte order mark"), (lambda data: gzip.compress(data), "gzip"),
+    (lambda data: data.decode().encode("utf-16"), "UTF-16")])
+def test_a_manifest_that_is_something_else_is_called_that(nginx, small_release, folder, write, words):
+    image, _ = small_release
+    url = nginx.publish(image)
+    path = nginx.www / "image.json"
+    data = write(path.read_bytes())
+    path.unlink()
+    path.write_bytes(data)
+    assert_failed(moonsinter("clone", url, folder / "out"), words)
+    assert_failed(moonsinter("verify", image, path), words)

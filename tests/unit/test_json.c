@@ -88,6 +88,13 @@ static void test_one_object(void **state)
     assert_refused("{}x", 3, "not JSON");
     assert_refused("{}\0", 3, "more bytes");
     assert_refused("{} {}", 5, "not JSON");
+    /* What stands there instead, where its beginning tells. */
+    assert_refused("\xef\xbb\xbf{}", 5, "byte order mark");
+    assert_refused("\xff\xfe{\0}\0", 6, "UTF-16");
+    assert_refused("\x1f\x8b\x08\0'", 5, "gzip");
+    assert_refused("\x28\xb5\x2f\xfd", 4, "zstd");
+    assert_refused("\xef\xbb", 2, "not JSON");
+    assert_refused("\x1f", 1, "not JSON");
     assert_refused("{'a':1}", 7, "not JSON");
     assert_refused("{\"a\":01}", 8, "not JSON");
     assert_refused("{\"a\":1,}", 8, "not JSON");

@@ -1,0 +1,45 @@
+#include "cli/session_checks.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cli/output.h"
+#include "common/io/http.h"
+
+enum {
+    /* Beside seeds and connections: standard streams, loop, output, resolving a name, and what is read in
+       passing. */
+    OPEN_FILES = 16,
+};
+
+bool session_check_target(const char *target, struct error *error)
+{
+    bool is_output = output_is_file(STDOUT_FILENO, target);
+
+    if (!is_output && !output_is_file(STDERR_FILENO, target))
+        return true;
+    return error_set(
+        error, ERROR_REFUSED,
+        "OUTPUT is %s, which is also where %s goes, so the two would be mixed; send that elsewhere", target,
+        is_output ? "standard output" : "standard error");
+}
+
+/* Without it each of the seeds, the connections and the end of it all would fail for a reason of its own. */
+bool session_check_open_files(char *const *seeds, unsigned connections, struct error *error)
+{
+    rlim_t needed = OPEN_FILES + (connections ? connections : HTTP_CONNECTIONS_DEFAULT);
+    struct rlimit limit;
+
+    for (char *const *seed = seeds; *seed; seed++)
+        needed++;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= needed)
+        return true;
+    limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+    if (limit.rlim_cur == needed && setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return true;
+    return error_set(
+        error, ERROR_REFUSED,
+        "so many seeds and connections take %u open files, and this process may open %u; raise that with "
+        "ulimit -n, or name fewer of them",
+        (unsigned)needed, (unsigned)limit.rlim_max);
+}
