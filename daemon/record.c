@@ -160,6 +160,18 @@ void record_add_history(struct record *record, const struct record_entry *entry)
     record->history[record->history_count++] = *entry;
 }
 
+struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot, const char *from,
+                                 const char *to, const char *reason, uint64_t time_s)
+{
+    struct record_entry entry = {.result = result, .time_s = time_s, .slot = slot};
+
+    record_copy_text(entry.reason, sizeof(entry.reason), reason);
+    record_copy_text(entry.from, sizeof(entry.from), from);
+    record_copy_text(entry.to, sizeof(entry.to), to);
+    record_add_history(record, &entry);
+    return &record->history[record->history_count - 1];
+}
+
 void record_drop_history(struct record *record)
 {
     record->history_count -= record->history_count > 0;
