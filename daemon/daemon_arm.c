@@ -49,21 +49,18 @@ static void note_disarmed(struct daemon *daemon, bool by_operator)
 {
     struct record *record = daemon->record;
     const struct record_release *armed = &record->slots[daemon->target].release;
-    struct record_entry entry = {
-        .result = RECORD_RESULT_CANCELLED, .time_s = daemon_now_s(), .slot = daemon->target};
+    char reason[RECORD_TEXT_SIZE] = "taken back by an operator before it was booted";
 
     if (by_operator) {
         note_cancelled(daemon, armed);
-        snprintf(entry.reason, sizeof(entry.reason), "taken back by an operator before it was booted");
     } else {
-        snprintf(entry.reason, sizeof(entry.reason),
+        snprintf(reason, sizeof(reason),
                  "taken back before it was booted, for the server offers release %.100s in its place",
                  *daemon->offered.version ? daemon->offered.version : "without a version");
-        log_notice("release %s is %s", *armed->version ? armed->version : "without a version", entry.reason);
+        log_notice("release %s is %s", *armed->version ? armed->version : "without a version", reason);
     }
-    memcpy(entry.from, record->slots[slot_other(daemon->target)].release.version, sizeof(entry.from));
-    memcpy(entry.to, armed->version, sizeof(entry.to));
-    record_add_history(record, &entry);
+    record_note(record, RECORD_RESULT_CANCELLED, daemon->target,
+                record->slots[slot_other(daemon->target)].release.version, armed->version, reason, daemon_now_s());
 }
 
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
@@ -75,7 +72,7 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
     daemon->target = slots_target(daemon->view.slots);
     if (daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
         note_disarmed(daemon, daemon->update.errand == UPDATE_ERRAND_DISARM);
-    record_set_invalid(daemon->record, daemon->target, daemon_now_s());
+    daemon_trial_note(daemon, TRIAL_EVENT_GIVEN_UP);
     daemon_save_then(daemon, on_invalid_saved);
 }
 
@@ -88,12 +85,9 @@ void daemon_arm_invalidate(struct daemon *daemon)
 
 static void on_activated(struct daemon *daemon, const struct error *error)
 {
-    struct record *record = daemon->record;
-
     if (error) {
         /* The target is not open any more, so nothing is known of what it holds. */
-        record->trial.arms -= record->trial.arms > 0;
-        record_set_invalid(record, daemon->target, daemon_now_s());
+        daemon_trial_note(daemon, TRIAL_EVENT_ARM_FAILED);
         daemon_install_remember(
             daemon, error->kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
             error->message);
@@ -101,7 +95,7 @@ static void on_activated(struct daemon *daemon, const struct error *error)
         daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
         return;
     }
-    record->trial.stage = RECORD_STAGE_ARMED;
+    daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
 }
@@ -149,6 +143,12 @@ static void on_arming_saved(struct daemon *daemon, const struct error *error)
 
 void daemon_arm_activate(struct daemon *daemon)
 {
-    record_set_arming(daemon->record, daemon->target, &daemon->installing, daemon_now_s());
+    struct trial_outcome outcome;
+
+    daemon_trial_step(
+        daemon,
+        &(struct trial_event){
+            .kind = TRIAL_EVENT_ARMING, .slot = daemon->target, .release = &daemon->installing},
+        &outcome);
     daemon_save_then(daemon, on_arming_saved);
 }

@@ -120,14 +120,6 @@ void daemon_check_cancel(struct daemon *daemon)
     post_cancelled(daemon);
 }
 
-/* Whether the reboot that was counted last is to end this boot, so that nothing is known of it yet. */
-static bool is_last_counted(const struct daemon *daemon)
-{
-    const struct record_trial *trial = &daemon->record->trial;
-
-    return trial->reboots && strcmp(trial->reboot_boot_id, daemon->boot_id) == 0;
-}
-
 /* The release that was armed here and waits for its boot; NULL where none does. Another slot that somebody
  * else selected in the loader is his. */
 static const struct record_release *find_armed(const struct daemon *daemon)
@@ -177,7 +169,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .falling_back = daemon->update.falling_back,
         .next_invalid =
             next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
-        .reboots_in_vain = record->trial.reboots - is_last_counted(daemon),
+        .reboots_in_vain = trial_failed_switches(record, daemon->boot_id),
         .reboot_argument = daemon_boot_argument(daemon),
         .windows = daemon->config->windows,
         .window_count = daemon->config->window_count,

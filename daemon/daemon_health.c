@@ -57,7 +57,7 @@ void daemon_health_start(struct daemon *daemon)
         .timeout_ms = config->health_timeout_ms,
     };
 
-    if (daemon_trial_is_worn(daemon)) {
+    if (trial_restarted_too_often(daemon->record)) {
         on_verdict(daemon,
                    &(struct health_verdict){.reason = "moonsinterd ended again and again during the trial"});
         return;

@@ -48,6 +48,7 @@
 #include "daemon/schedule.h"
 #include "daemon/slots.h"
 #include "daemon/status.h"
+#include "daemon/trial.h"
 #include "daemon/turns.h"
 #include "daemon/update.h"
 
@@ -410,6 +411,12 @@ void daemon_arm_activate(struct daemon *daemon);
 
 /* daemon_trial.c */
 
+/* One event of a trial's rules, with the machine as it is: changes the record, and logs what was found out. */
+void daemon_trial_step(struct daemon *daemon, const struct trial_event *event, struct trial_outcome *ret_outcome);
+
+/* The same for an event of which nothing comes back; `slot` is the target. Saves where it is worth a save. */
+void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind);
+
 /* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
 void daemon_trial_classify(struct daemon *daemon);
 
@@ -418,9 +425,6 @@ void daemon_trial_read_boot_id(struct daemon *daemon);
 
 /* We are told to end: that start does not count against the slot on trial. */
 void daemon_trial_note_end(struct daemon *daemon);
-
-/* Whether we ended too often during this trial without being told to. */
-bool daemon_trial_is_worn(const struct daemon *daemon);
 
 /* What waits for its boot does not any more, because another program changed the boot selection: nothing is
  * held against the release, and it is not armed again by itself. */

@@ -151,7 +151,7 @@ void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner)
 static void post_reboot_failed(struct daemon *daemon, const struct error *error)
 {
     event_del(daemon->reboot_timer);
-    daemon->record->trial.reboot_asked = false;
+    daemon_trial_note(daemon, TRIAL_EVENT_REBOOT_FAILED);
     daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, error);
 }
 
@@ -258,33 +258,11 @@ static void on_reboot_saved(struct daemon *daemon, const struct error *save_erro
     }
 }
 
-/* Where the firmware has to be told, the slot that ran before is what any other reboot leads to. So only one
- * that was asked for is a try, whatever comes up after it. */
-static bool note_asked(struct daemon *daemon)
-{
-    struct record_trial *trial = &daemon->record->trial;
-
-    if (trial->stage != RECORD_STAGE_ARMED || !daemon_boot_argument(daemon))
-        return false;
-    trial->reboot_asked = true;
-    return true;
-}
-
-/* Once a boot, however often it is asked for. */
-static void count_boot(struct daemon *daemon)
-{
-    struct record_trial *trial = &daemon->record->trial;
-
-    if (strcmp(trial->reboot_boot_id, daemon->boot_id) == 0)
-        return;
-    trial->reboots++;
-    memcpy(trial->reboot_boot_id, daemon->boot_id, sizeof(trial->reboot_boot_id));
-}
-
 void daemon_reboot(struct daemon *daemon)
 {
-    note_asked(daemon);
-    count_boot(daemon);
+    struct trial_outcome outcome;
+
+    daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_REBOOT_ASKED}, &outcome);
     if (daemon->update.falling_back)
         daemon_save_then_soon(daemon, on_reboot_saved);
     else
@@ -309,6 +287,6 @@ void daemon_reboot_note_others(struct daemon *daemon)
 {
     const char *argument = daemon_boot_argument(daemon);
 
-    if (argument && !daemon->record->trial.reboot_asked && is_parameter(argument) && note_asked(daemon))
-        daemon_save_start(daemon);
+    if (argument && is_parameter(argument))
+        daemon_trial_note(daemon, TRIAL_EVENT_REBOOT_SEEN);
 }
