@@ -60,7 +60,8 @@ static void note_disarmed(struct daemon *daemon, bool by_operator)
         log_notice("release %s is %s", *armed->version ? armed->version : "without a version", reason);
     }
     record_note(record, RECORD_RESULT_CANCELLED, daemon->target,
-                record->slots[slot_other(daemon->target)].release.version, armed->version, reason, daemon_now_s());
+                record->slots[slot_other(daemon->target)].release.version, armed->version, reason,
+                daemon_now_s());
 }
 
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
@@ -145,10 +146,9 @@ void daemon_arm_activate(struct daemon *daemon)
 {
     struct trial_outcome outcome;
 
-    daemon_trial_step(
-        daemon,
-        &(struct trial_event){
-            .kind = TRIAL_EVENT_ARMING, .slot = daemon->target, .release = &daemon->installing},
-        &outcome);
+    daemon_trial_step(daemon,
+                      &(struct trial_event){
+                          .kind = TRIAL_EVENT_ARMING, .slot = daemon->target, .release = &daemon->installing},
+                      &outcome);
     daemon_save_then(daemon, on_arming_saved);
 }

@@ -44,7 +44,8 @@ static struct trial_machine describe_machine(const struct daemon *daemon)
     };
 }
 
-void daemon_trial_step(struct daemon *daemon, const struct trial_event *event, struct trial_outcome *ret_outcome)
+void daemon_trial_step(struct daemon *daemon, const struct trial_event *event,
+                       struct trial_outcome *ret_outcome)
 {
     struct trial_machine machine = describe_machine(daemon);
 
@@ -160,11 +161,12 @@ void daemon_trial_reject(struct daemon *daemon)
 {
     struct trial_outcome outcome;
 
-    daemon_trial_step(daemon,
-                      &(struct trial_event){.kind = TRIAL_EVENT_REJECTING,
-                                            .leaves = daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT,
-                                            .reason = daemon->trial_reason,
-                                            .output = daemon->trial_output},
-                      &outcome);
+    daemon_trial_step(
+        daemon,
+        &(struct trial_event){.kind = TRIAL_EVENT_REJECTING,
+                              .leaves = daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT,
+                              .reason = daemon->trial_reason,
+                              .output = daemon->trial_output},
+        &outcome);
     daemon_save_then_soon(daemon, on_reject_saved);
 }

@@ -160,8 +160,8 @@ void record_add_history(struct record *record, const struct record_entry *entry)
     record->history[record->history_count++] = *entry;
 }
 
-struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot, const char *from,
-                                 const char *to, const char *reason, uint64_t time_s)
+struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot,
+                                 const char *from, const char *to, const char *reason, uint64_t time_s)
 {
     struct record_entry entry = {.result = result, .time_s = time_s, .slot = slot};
 

@@ -173,11 +173,11 @@ void record_drop_history(struct record *record);
 /* The oldest makes room. */
 void record_add_history(struct record *record, const struct record_entry *entry);
 
-/* Adds an entry to the history: `result` for `slot`, from version `from` to version `to`; `reason` may be NULL, and
- * what it holds beyond one line of text is replaced. The entry is the record's and lives until the next one is added,
- * so that the caller may complete it. */
-struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot, const char *from,
-                                 const char *to, const char *reason, uint64_t time_s);
+/* Adds an entry to the history: `result` for `slot`, from version `from` to version `to`; `reason` may be
+ * NULL, and what it holds beyond one line of text is replaced. The entry is the record's and lives until the
+ * next one is added, so that the caller may complete it. */
+struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot,
+                                 const char *from, const char *to, const char *reason, uint64_t time_s);
 
 /* The last entry that tells of an update, NULL if none does. */
 const struct record_entry *record_last_update(const struct record *record);

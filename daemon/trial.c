@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum {
-    /* Starts of moonsinterd within one boot that end without a verdict. A crash may be chance, and so may a second. */
+    /* Starts of moonsinterd within one boot that end without a verdict. A crash may be chance, and so may a
+       second. */
     STARTS_MAX = 3,
 };
 
@@ -38,8 +39,8 @@ static bool is_of_running(const struct trial_step *step)
     return step->trial->slot == step->machine->running;
 }
 
-/* The slot runs still, so it was not left, whatever the record says already: what a rejection remembered against it is
- * taken back. */
+/* The slot runs still, so it was not left, whatever the record says already: what a rejection remembered
+ * against it is taken back. */
 static void take_rejection_back(struct trial_step *step, enum boot_health state)
 {
     struct record_slot *kept = &step->record->slots[step->machine->running];
@@ -50,8 +51,8 @@ static void take_rejection_back(struct trial_step *step, enum boot_health state)
     step->trial->stage = state == BOOT_HEALTH_TRIAL ? RECORD_STAGE_BOOTED : RECORD_STAGE_NONE;
 }
 
-/* The slot that was armed is not what the machine was started into, and was not to be: nothing is known against its
- * release, which is verified and armed anew with as many tries as before. */
+/* The slot that was armed is not what the machine was started into, and was not to be: nothing is known
+ * against its release, which is verified and armed anew with as many tries as before. */
 static void note_no_try(struct trial_step *step)
 {
     step->record->slots[step->trial->slot].state = BOOT_HEALTH_UNKNOWN;
@@ -59,8 +60,9 @@ static void note_no_try(struct trial_step *step)
     step->trial->stage = RECORD_STAGE_NONE;
 }
 
-/* The loader went back to the other slot, and nobody here had given a verdict. It may have been a power cut, so a release
- * has two chances: a loader that counts tries has made them by itself, and elsewhere the release is armed once more. */
+/* The loader went back to the other slot, and nobody here had given a verdict. It may have been a power cut,
+ * so a release has two chances: a loader that counts tries has made them by itself, and elsewhere the release
+ * is armed once more. */
 static void note_fall_back(struct trial_step *step, const char *what)
 {
     struct record *record = step->record;
@@ -84,11 +86,13 @@ static void note_fall_back(struct trial_step *step, const char *what)
     trial->stage = RECORD_STAGE_NONE;
 }
 
-/* Where moonsinterd is ended by a signal or a watchdog again and again, there is no verdict ever, and no end. */
+/* Where moonsinterd is ended by a signal or a watchdog again and again, there is no verdict ever, and no end.
+ */
 static void count_start(struct trial_step *step)
 {
     /* Each start is a boot with the `file` backend, and a try. */
-    bool again = !step->machine->in_place_reboot && step->trial->stage == RECORD_STAGE_BOOTED && is_of_this_boot(step);
+    bool again =
+        !step->machine->in_place_reboot && step->trial->stage == RECORD_STAGE_BOOTED && is_of_this_boot(step);
 
     step->trial->starts = again ? step->trial->starts + 1 : 1;
     note_boot(step);
@@ -113,8 +117,8 @@ static void pass(struct trial_step *step)
 
 /* --- cells: a start --- */
 
-/* The trial may be one that the record knows nothing of: an operator's, or the record was lost. It is judged like any
- * other, and a loader with one try has one more. */
+/* The trial may be one that the record knows nothing of: an operator's, or the record was lost. It is judged
+ * like any other, and a loader with one try has one more. */
 static void start_trial(struct trial_step *step)
 {
     struct record_trial *trial = step->trial;
@@ -132,8 +136,8 @@ static void start_trial(struct trial_step *step)
     trial->stage = RECORD_STAGE_BOOTED;
     step->record->slots[running].state = BOOT_HEALTH_TRIAL;
     step->outcome->start = TRIAL_START_TRIAL;
-    snprintf(step->outcome->reason, sizeof(step->outcome->reason), "slot %s runs on trial, %u further starts left",
-             slot_name(running), step->machine->tries_left);
+    snprintf(step->outcome->reason, sizeof(step->outcome->reason),
+             "slot %s runs on trial, %u further starts left", slot_name(running), step->machine->tries_left);
 }
 
 /* The loader was not told of the rejection, or starts the slot all the same: it is judged anew. */
@@ -154,8 +158,9 @@ static void start_to_leave(struct trial_step *step)
              slot_name(step->machine->running), slot_name(step->machine->next));
 }
 
-/* The reboot out of a rejected slot goes on at once until the machine goes down, however often we are started anew
- * meanwhile. Where the loader then starts that slot again, it is left at once one time more and not for ever. */
+/* The reboot out of a rejected slot goes on at once until the machine goes down, however often we are started
+ * anew meanwhile. Where the loader then starts that slot again, it is left at once one time more and not for
+ * ever. */
 static void start_to_leave_rejected(struct trial_step *step)
 {
     start_to_leave(step);
@@ -205,14 +210,16 @@ static void start_rejected_selected(struct trial_step *step)
 
 /* --- cells: what a start shows of what came before it --- */
 
-/* The boot selection was written, and the end came before the record said so. How much was moved is not known. */
+/* The boot selection was written, and the end came before the record said so. How much was moved is not
+ * known. */
 static void found_armed(struct trial_step *step)
 {
     struct record *record = step->record;
     struct record_trial *trial = step->trial;
 
-    record_note(record, RECORD_RESULT_INSTALLED, trial->slot, record->slots[slot_other(trial->slot)].release.version,
-                trial->release.version, NULL, record->slots[trial->slot].time_s);
+    record_note(record, RECORD_RESULT_INSTALLED, trial->slot,
+                record->slots[slot_other(trial->slot)].release.version, trial->release.version, NULL,
+                record->slots[trial->slot].time_s);
     trial->stage = RECORD_STAGE_ARMED;
 }
 
@@ -230,8 +237,8 @@ static void lost_armed(struct trial_step *step)
         return;
     }
     snprintf(step->outcome->finding, sizeof(step->outcome->finding),
-             "slot %s was not tried: the machine was started anew without \"%s\"", slot_name(step->trial->slot),
-             step->machine->reboot_argument);
+             "slot %s was not tried: the machine was started anew without \"%s\"",
+             slot_name(step->trial->slot), step->machine->reboot_argument);
     note_no_try(step);
 }
 
@@ -279,15 +286,16 @@ static void take_back_armed(struct trial_step *step)
     if (trial->slot != slot_other(step->machine->running))
         return;
     record->cancelled = trial->release;
-    record_note(record, RECORD_RESULT_CANCELLED, trial->slot, record->slots[step->machine->running].release.version,
-                trial->release.version, step->event->reason, step->machine->now_s);
+    record_note(record, RECORD_RESULT_CANCELLED, trial->slot,
+                record->slots[step->machine->running].release.version, trial->release.version,
+                step->event->reason, step->machine->now_s);
     note_no_try(step);
 }
 
 /* --- cells: reboots --- */
 
-/* Where the firmware has to be told, the slot that ran before is what any other reboot leads to. So only one that was
- * asked for is a try, whatever comes up after it. */
+/* Where the firmware has to be told, the slot that ran before is what any other reboot leads to. So only one
+ * that was asked for is a try, whatever comes up after it. */
 static void ask_for_try(struct trial_step *step)
 {
     const struct trial_machine *machine = step->machine;
@@ -317,9 +325,9 @@ static void reject(struct trial_step *step)
     struct record_trial *trial = step->trial;
     enum slot running = step->machine->running;
     struct record_slot *kept = &record->slots[running];
-    struct record_entry *entry =
-        record_note(record, RECORD_RESULT_FELL_BACK, running, kept->release.version,
-                    record->slots[slot_other(running)].release.version, step->event->reason, step->machine->now_s);
+    struct record_entry *entry = record_note(record, RECORD_RESULT_FELL_BACK, running, kept->release.version,
+                                             record->slots[slot_other(running)].release.version,
+                                             step->event->reason, step->machine->now_s);
 
     record_copy_lines(entry->output, sizeof(entry->output), step->event->output);
     kept->state = BOOT_HEALTH_BAD;
@@ -340,8 +348,8 @@ static void reject_again(struct trial_step *step)
         reject(step);
 }
 
-/* The verdict on a trial stands, and the loader leaves such a slot by itself. An operator who gave up a good slot may ask
- * again. */
+/* The verdict on a trial stands, and the loader leaves such a slot by itself. An operator who gave up a good
+ * slot may ask again. */
 static void reject_failed(struct trial_step *step)
 {
     if (step->machine->trial != step->machine->running)
@@ -421,8 +429,11 @@ enum trial_event_kind trial_start_kind(const struct trial_machine *machine)
 void trial_step(struct record *record, const struct trial_machine *machine, const struct trial_event *event,
                 struct trial_outcome *ret_outcome)
 {
-    struct trial_step step = {
-        .record = record, .trial = &record->trial, .machine = machine, .event = event, .outcome = ret_outcome};
+    struct trial_step step = {.record = record,
+                              .trial = &record->trial,
+                              .machine = machine,
+                              .event = event,
+                              .outcome = ret_outcome};
 
     memset(ret_outcome, 0, sizeof(*ret_outcome));
     if (is_start(event->kind))

@@ -13,8 +13,12 @@ void loader_init(struct loader *loader, enum loader_kind kind, unsigned tries)
 const char *loader_kind_name(enum loader_kind kind)
 {
     static const char *const names[LOADER_KIND_COUNT] = {
-        [LOADER_GRUB] = "grub",       [LOADER_UBOOT_RAUC] = "uboot-rauc", [LOADER_UBOOT_MENDER] = "uboot-mender",
-        [LOADER_ONE_TRY] = "one-try", [LOADER_TRYBOOT] = "tryboot",       [LOADER_FILE] = "file",
+        [LOADER_GRUB] = "grub",
+        [LOADER_UBOOT_RAUC] = "uboot-rauc",
+        [LOADER_UBOOT_MENDER] = "uboot-mender",
+        [LOADER_ONE_TRY] = "one-try",
+        [LOADER_TRYBOOT] = "tryboot",
+        [LOADER_FILE] = "file",
     };
 
     return names[kind];
@@ -55,7 +59,8 @@ void loader_start(struct loader *loader, bool argument)
 struct boot_state loader_read(const struct loader *loader)
 {
     struct boot_state state = {.running = loader->kind == LOADER_FILE ? loader->running : SLOT_NONE,
-                               .next = loader->trial != SLOT_NONE && loader->left ? loader->trial : loader->selected,
+                               .next = loader->trial != SLOT_NONE && loader->left ? loader->trial
+                                                                                  : loader->selected,
                                .trial = loader->trial,
                                .tries_left = loader->left};
 

@@ -1,7 +1,7 @@
 /*
- * Boot loaders as small as can be: what they do at a start, and what a write of boot state does to their data, as the
- * backends in daemon/boot/ and the scripts in conf/ have it. For tests that play the lives of machines; the backends
- * themselves are held against the real loaders elsewhere. Pure.
+ * Boot loaders as small as can be: what they do at a start, and what a write of boot state does to their
+ * data, as the backends in daemon/boot/ and the scripts in conf/ have it. For tests that play the lives of
+ * machines; the backends themselves are held against the real loaders elsewhere. Pure.
  */
 #pragma once
 

@@ -39,8 +39,10 @@ static struct record *record_of(const struct scene *scene)
     struct record *record = alloc_zeroed(sizeof(*record));
 
     record_init(record);
-    record->slots[SLOT_A] = (struct record_slot){.state = BOOT_HEALTH_GOOD, .release = release_of("1.0", '1')};
-    record->slots[SLOT_B] = (struct record_slot){.state = BOOT_HEALTH_TRIAL, .release = release_of("2.0", '2')};
+    record->slots[SLOT_A] =
+        (struct record_slot){.state = BOOT_HEALTH_GOOD, .release = release_of("1.0", '1')};
+    record->slots[SLOT_B] =
+        (struct record_slot){.state = BOOT_HEALTH_TRIAL, .release = release_of("2.0", '2')};
     record->trial.stage = scene->stage;
     record->trial.slot = scene->stage == RECORD_STAGE_NONE && scene->slot == SLOT_A ? SLOT_NONE : scene->slot;
     if (record->trial.slot != SLOT_NONE)
@@ -49,7 +51,8 @@ static struct record *record_of(const struct scene *scene)
     record->trial.starts = scene->starts;
     record->trial.reboots = scene->reboots;
     record->trial.reboot_asked = scene->reboot_asked;
-    snprintf(record->trial.boot_id, sizeof(record->trial.boot_id), "%s", scene->boot_id ? scene->boot_id : "");
+    snprintf(record->trial.boot_id, sizeof(record->trial.boot_id), "%s",
+             scene->boot_id ? scene->boot_id : "");
     snprintf(record->trial.reboot_boot_id, sizeof(record->trial.reboot_boot_id), "%s",
              scene->reboot_boot_id ? scene->reboot_boot_id : "");
     return record;
@@ -57,7 +60,8 @@ static struct record *record_of(const struct scene *scene)
 
 static struct trial_machine machine_of(enum slot running, enum slot next, enum slot trial)
 {
-    return (struct trial_machine){.running = running, .next = next, .trial = trial, .boot_id = this_boot, .now_s = 1000};
+    return (struct trial_machine){
+        .running = running, .next = next, .trial = trial, .boot_id = this_boot, .now_s = 1000};
 }
 
 static struct trial_outcome step(struct record *record, const struct trial_machine *machine,
@@ -74,7 +78,8 @@ static struct trial_outcome start(struct record *record, const struct trial_mach
     return step(record, machine, &(struct trial_event){.kind = trial_start_kind(machine)});
 }
 
-/* Every stage answers every event, whoever runs and whatever the loader says, and what comes of it can be saved. */
+/* Every stage answers every event, whoever runs and whatever the loader says, and what comes of it can be
+ * saved. */
 static void test_every_cell(void **state)
 {
     struct record_release release = release_of("3.0", '3');
@@ -89,8 +94,11 @@ static void test_every_cell(void **state)
         struct trial_machine machine =
             machine_of(choices[rest % 2], choices[rest / 2 % 3], choices[rest / 6]);
         CLEANUP_FREE struct record *record = record_of(&(struct scene){stage, SLOT_B, .arms = 1});
-        struct trial_event event = {.kind = kind, .slot = slot_other(machine.running), .release = &release,
-                                    .reason = "a reason", .leaves = true};
+        struct trial_event event = {.kind = kind,
+                                    .slot = slot_other(machine.running),
+                                    .release = &release,
+                                    .reason = "a reason",
+                                    .leaves = true};
         bool starts = kind <= TRIAL_EVENT_STARTED_SELECTED;
 
         if (starts && kind != trial_start_kind(&machine))
@@ -194,7 +202,8 @@ static void test_starts_in_one_boot_are_counted(void **state)
 
 static void test_no_start_is_taken_back_twice(void **state)
 {
-    CLEANUP_FREE struct record *record = record_of(&(struct scene){RECORD_STAGE_BOOTED, SLOT_B, .boot_id = this_boot});
+    CLEANUP_FREE struct record *record =
+        record_of(&(struct scene){RECORD_STAGE_BOOTED, SLOT_B, .boot_id = this_boot});
     struct trial_machine machine = machine_of(SLOT_B, SLOT_B, SLOT_B);
 
     assert_false(step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ENDED}).has_changed);
@@ -247,16 +256,63 @@ static const struct ending endings[] = {
     {{RECORD_STAGE_ARMED, SLOT_B, .arms = 1}, true, NULL, SLOT_B, true, false, true, 0, BOOT_HEALTH_BAD},
     {{RECORD_STAGE_BOOTED, SLOT_B, .arms = 1}, true, NULL, SLOT_B, true, false, true, 0, BOOT_HEALTH_BAD},
     /* The firmware has to be told, and was not: no try. */
-    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 1}, false, "0 tryboot", SLOT_B, false, false, true, 0, BOOT_HEALTH_UNKNOWN},
-    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 2}, false, "0 tryboot", SLOT_B, false, false, true, 1, BOOT_HEALTH_UNKNOWN},
-    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 1, .reboot_asked = true}, false, "0 tryboot", SLOT_B, false, true, true, 1,
+    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 1},
+     false,
+     "0 tryboot",
+     SLOT_B,
+     false,
+     false,
+     true,
+     0,
+     BOOT_HEALTH_UNKNOWN},
+    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 2},
+     false,
+     "0 tryboot",
+     SLOT_B,
+     false,
+     false,
+     true,
+     1,
+     BOOT_HEALTH_UNKNOWN},
+    {{RECORD_STAGE_ARMED, SLOT_B, .arms = 1, .reboot_asked = true},
+     false,
+     "0 tryboot",
+     SLOT_B,
+     false,
+     true,
+     true,
+     1,
      BOOT_HEALTH_BAD},
     /* It was not armed, as far as can be seen: no try; a loader that counts shows that it was. */
-    {{RECORD_STAGE_ARMING, SLOT_B, .arms = 1}, false, NULL, SLOT_A, false, false, false, 0, BOOT_HEALTH_UNKNOWN},
-    {{RECORD_STAGE_ARMING, SLOT_B, .arms = 2}, false, NULL, SLOT_A, false, false, false, 1, BOOT_HEALTH_UNKNOWN},
+    {{RECORD_STAGE_ARMING, SLOT_B, .arms = 1},
+     false,
+     NULL,
+     SLOT_A,
+     false,
+     false,
+     false,
+     0,
+     BOOT_HEALTH_UNKNOWN},
+    {{RECORD_STAGE_ARMING, SLOT_B, .arms = 2},
+     false,
+     NULL,
+     SLOT_A,
+     false,
+     false,
+     false,
+     1,
+     BOOT_HEALTH_UNKNOWN},
     {{RECORD_STAGE_ARMING, SLOT_B, .arms = 1}, true, NULL, SLOT_B, true, false, true, 0, BOOT_HEALTH_BAD},
     /* We left it, and said so then. */
-    {{RECORD_STAGE_REJECTED, SLOT_B, .arms = 0}, true, NULL, SLOT_A, false, false, false, 0, BOOT_HEALTH_TRIAL},
+    {{RECORD_STAGE_REJECTED, SLOT_B, .arms = 0},
+     true,
+     NULL,
+     SLOT_A,
+     false,
+     false,
+     false,
+     0,
+     BOOT_HEALTH_TRIAL},
 };
 
 static void test_a_trial_that_ended_without_us(void **state)
@@ -313,7 +369,8 @@ static void test_a_new_release_waits(void **state)
 
 static void test_a_rejected_slot_is_left_at_once_and_not_for_ever(void **state)
 {
-    CLEANUP_FREE struct record *record = record_of(&(struct scene){RECORD_STAGE_REJECTED, SLOT_B, .boot_id = this_boot});
+    CLEANUP_FREE struct record *record =
+        record_of(&(struct scene){RECORD_STAGE_REJECTED, SLOT_B, .boot_id = this_boot});
     struct trial_machine machine = machine_of(SLOT_B, SLOT_A, SLOT_NONE);
     struct trial_outcome outcome;
 
@@ -336,7 +393,8 @@ static void test_a_rejection_that_the_loader_does_not_know(void **state)
     static const enum slot trials[] = {SLOT_B, SLOT_NONE};
 
     for (int i = 0; i < 2; i++) {
-        CLEANUP_FREE struct record *record = record_of(&(struct scene){RECORD_STAGE_BOOTED, SLOT_B, .arms = 1});
+        CLEANUP_FREE struct record *record =
+            record_of(&(struct scene){RECORD_STAGE_BOOTED, SLOT_B, .arms = 1});
         struct trial_machine machine = machine_of(SLOT_B, SLOT_B, SLOT_B);
 
         step(record, &machine,
@@ -435,7 +493,8 @@ static void test_arming_that_failed_is_no_try(void **state)
     struct trial_machine machine = machine_of(SLOT_A, SLOT_A, SLOT_NONE);
     struct record_release release = record->slots[SLOT_B].release;
 
-    step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
+    step(record, &machine,
+         &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
     assert_int_equal(record->trial.stage, RECORD_STAGE_ARMING);
     assert_int_equal(record->trial.arms, 2);
     step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARM_FAILED, .slot = SLOT_B});
@@ -443,7 +502,8 @@ static void test_arming_that_failed_is_no_try(void **state)
     assert_int_equal(record->trial.stage, RECORD_STAGE_NONE);
     assert_int_equal(record->slots[SLOT_B].state, BOOT_HEALTH_INVALID);
 
-    step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
+    step(record, &machine,
+         &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
     step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARMED});
     assert_int_equal(record->trial.stage, RECORD_STAGE_ARMED);
     assert_int_equal(record->trial.arms, 2);
@@ -455,7 +515,8 @@ static void test_another_release_has_all_its_tries(void **state)
     struct trial_machine machine = machine_of(SLOT_A, SLOT_A, SLOT_NONE);
     struct record_release release = release_of("3.0", '3');
 
-    step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
+    step(record, &machine,
+         &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
     assert_int_equal(record->trial.arms, 1);
 }
 

@@ -1,5 +1,6 @@
-/* Lives of machines, thousands a second: what becomes of a release by each kind of loader when power cuts, kills, reboots,
- * failing writes and an operator's orders strike at any moment. The rules are said once, in check_end(). */
+/* Lives of machines, thousands a second: what becomes of a release by each kind of loader when power cuts,
+ * kills, reboots, failing writes and an operator's orders strike at any moment. The rules are said once, in
+ * check_end(). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,17 +30,18 @@ static unsigned tries_of(const struct life *life)
 static void describe(const struct life *life, const char *rule)
 {
     print_error("%s does not hold: %s, Tries=%u, quality %d, %u tries, %u starts\n", rule,
-                loader_kind_name(life->loader.kind), life->loader.tries, life->quality, life->tries, life->starts);
+                loader_kind_name(life->loader.kind), life->loader.tries, life->quality, life->tries,
+                life->starts);
     for (unsigned i = 0; i < life->strike_count; i++)
         print_error("  strike at moment %u: %d\n", life->strikes[i].moment, life->strikes[i].event);
 }
 
-#define HOLDS(life, rule, what)       \
-    do {                              \
-        if (!(what)) {                \
-            describe(life, rule);     \
-            fail();                   \
-        }                             \
+#define HOLDS(life, rule, what)                                                                              \
+    do {                                                                                                     \
+        if (!(what)) {                                                                                       \
+            describe(life, rule);                                                                            \
+            fail();                                                                                          \
+        }                                                                                                    \
     } while (false)
 
 static void check_end(const struct life *life, bool ended)
@@ -53,23 +55,30 @@ static void check_end(const struct life *life, bool ended)
     HOLDS(life, life->broken ? life->broken : "", !life->broken);
     HOLDS(life, "every path ends", ended);
     HOLDS(life, "at the end a good slot runs and stays selected",
-          life->gave_up || (boot.next == running && boot.trial != running && life->loader.startable[running]));
-    HOLDS(life, "what runs at the end is fit", life->holds[running] == LIFE_OLD || life->quality == LIFE_FIT || life->goods_asked);
-    HOLDS(life, "at the end the trial is over", life->gave_up || life->medium->trial.stage == RECORD_STAGE_NONE);
-    HOLDS(life, "what is offered runs, or is known to have failed", life->holds[running] == LIFE_OFFERED || failed || life->gave_up);
-    /* No try is lost: a release counts as failed only after all its tries, unless it was rejected. That the machine went
-     * down in another way than the try that was asked for cannot be told from one that did not come up. */
+          life->gave_up ||
+              (boot.next == running && boot.trial != running && life->loader.startable[running]));
+    HOLDS(life, "what runs at the end is fit",
+          life->holds[running] == LIFE_OLD || life->quality == LIFE_FIT || life->goods_asked);
+    HOLDS(life, "at the end the trial is over",
+          life->gave_up || life->medium->trial.stage == RECORD_STAGE_NONE);
+    HOLDS(life, "what is offered runs, or is known to have failed",
+          life->holds[running] == LIFE_OFFERED || failed || life->gave_up);
+    /* No try is lost: a release counts as failed only after all its tries, unless it was rejected. That the
+     * machine went down in another way than the try that was asked for cannot be told from one that did not
+     * come up. */
     if (life->quality == LIFE_FIT && failed && !life->rejects_asked)
-        HOLDS(life, "a fit release has all its tries", life->tries + life->cut_while_asked >= tries || life->kills >= 3);
-    /* None is given twice, but where the record could not know that it was armed, and where an operator asks. A strike in
-     * the trial itself may cost the verdict's save, and then the release is judged once more. */
+        HOLDS(life, "a fit release has all its tries",
+              life->tries + life->cut_while_asked >= tries || life->kills >= 3);
+    /* None is given twice, but where the record could not know that it was armed, and where an operator asks.
+     * A strike in the trial itself may cost the verdict's save, and then the release is judged once more. */
     if (life->quality != LIFE_FIT && !life->goods_asked)
         HOLDS(life, "an unfit release is not tried for ever",
-              life->tries <= (tries + life->strike_count) * (1 + life->installs_asked + life->cut_while_armed));
+              life->tries <=
+                  (tries + life->strike_count) * (1 + life->installs_asked + life->cut_while_armed));
 }
 
-static void live(enum loader_kind kind, unsigned tries, enum life_quality quality, const struct life_strike *strikes,
-                 unsigned strike_count)
+static void live(enum loader_kind kind, unsigned tries, enum life_quality quality,
+                 const struct life_strike *strikes, unsigned strike_count)
 {
     struct life life;
 
@@ -82,9 +91,10 @@ static void live(enum loader_kind kind, unsigned tries, enum life_quality qualit
     lives++;
 }
 
-#define FOR_EACH_MACHINE(kind, tries, quality)                                        \
-    for (int kind = 0; kind < LOADER_KIND_COUNT; kind++)                              \
-        for (int tries##_i = 0, tries = 0; tries##_i < 2 && (tries = (int)tries_tried[tries##_i], true); tries##_i++) \
+#define FOR_EACH_MACHINE(kind, tries, quality)                                                               \
+    for (int kind = 0; kind < LOADER_KIND_COUNT; kind++)                                                     \
+        for (int tries##_i = 0, tries = 0; tries##_i < 2 && (tries = (int)tries_tried[tries##_i], true);     \
+             tries##_i++)                                                                                    \
             for (int quality = 0; quality < LIFE_QUALITY_COUNT; quality++)
 
 /* Without any strike the counts are exact. */
@@ -137,13 +147,15 @@ static void test_several_strikes(void **state)
         struct life_strike strikes[LIFE_STRIKES_MAX];
         unsigned count = 2 + draw(&seed, LIFE_STRIKES_MAX - 1);
         for (unsigned j = 0; j < count; j++)
-            strikes[j] = (struct life_strike){1 + draw(&seed, MOMENTS_MAX), (enum life_event)draw(&seed, LIFE_EVENT_COUNT)};
+            strikes[j] = (struct life_strike){1 + draw(&seed, MOMENTS_MAX),
+                                              (enum life_event)draw(&seed, LIFE_EVENT_COUNT)};
         qsort(strikes, count, sizeof(strikes[0]), compare_strikes);
         live((enum loader_kind)kind, (unsigned)tries, (enum life_quality)quality, strikes, count);
     }
 }
 
-/* A loader that starts the same slot whatever it is told: the machine comes to rest, and is not rebooted for ever. */
+/* A loader that starts the same slot whatever it is told: the machine comes to rest, and is not rebooted for
+ * ever. */
 static void test_a_lying_loader(void **state)
 {
     FOR_EACH_MACHINE(kind, tries, quality)

@@ -29,7 +29,8 @@ void life_init(struct life *life, enum loader_kind kind, unsigned tries, enum li
     life->medium = alloc_zeroed(sizeof(*life->medium));
     record_init(life->medium);
     for (int i = SLOT_A; i <= SLOT_B; i++)
-        life->medium->slots[i] = (struct record_slot){.state = BOOT_HEALTH_GOOD, .release = life_release(LIFE_OLD)};
+        life->medium->slots[i] =
+            (struct record_slot){.state = BOOT_HEALTH_GOOD, .release = life_release(LIFE_OLD)};
     loader_init(&life->loader, kind, tries);
     snprintf(life->boot_id, sizeof(life->boot_id), "boot-%u", life->boot);
 }
@@ -84,7 +85,8 @@ static struct trial_machine describe(const struct life *life)
         .next = boot.next,
         .trial = boot.trial,
         .tries_left = boot.tries_left,
-        .running_bad = boot.health[life->loader.running] == BOOT_HEALTH_BAD && boot.trial != life->loader.running,
+        .running_bad =
+            boot.health[life->loader.running] == BOOT_HEALTH_BAD && boot.trial != life->loader.running,
         .loader_tries_again = abilities.tries && life->loader.tries > 1,
         .in_place_reboot = abilities.in_place_reboot,
         .reboot_argument = abilities.reboot_argument,
@@ -138,7 +140,8 @@ static enum end order_mark_bad(struct life *life)
         return END_NONE;
     bool leaves = boot.trial == loader->running;
     life->rejects_asked++;
-    step(life, &(struct trial_event){.kind = TRIAL_EVENT_REJECTING, .leaves = leaves, .reason = "marked bad"});
+    step(life,
+         &(struct trial_event){.kind = TRIAL_EVENT_REJECTING, .leaves = leaves, .reason = "marked bad"});
     save(life);
     if (!write(life, loader_reject, loader->running) && !leaves)
         step(life, &(struct trial_event){.kind = TRIAL_EVENT_REJECT_FAILED});
@@ -208,11 +211,11 @@ static enum end pass_moment(struct life *life)
     return end;
 }
 
-#define MOMENT(life)                          \
-    do {                                      \
-        enum end moment_end = pass_moment(life); \
-        if (moment_end != END_NONE)           \
-            return moment_end;                \
+#define MOMENT(life)                                                                                         \
+    do {                                                                                                     \
+        enum end moment_end = pass_moment(life);                                                             \
+        if (moment_end != END_NONE)                                                                          \
+            return moment_end;                                                                               \
     } while (false)
 
 static enum end reboot(struct life *life, bool falling_back)
@@ -361,7 +364,8 @@ bool life_run(struct life *life)
     while (life->starts < LIFE_STARTS_MAX) {
         enum end end = run_daemon(life);
         check_way_back(life);
-        if (end == END_REST && life->moment >= (life->strike_count ? life->strikes[life->strike_count - 1].moment : 0))
+        if (end == END_REST &&
+            life->moment >= (life->strike_count ? life->strikes[life->strike_count - 1].moment : 0))
             return true;
         bool argument = life->argument;
         life->argument = false;

@@ -1,7 +1,8 @@
 /*
- * The life of a machine that is kept up to date, as far as trials go: a model of its boot loader, two slots, the record in
- * memory and the one on the medium, and moonsinterd's order of saves and writes of boot state. The rules are the real ones
- * (daemon/trial.h). Between any two steps something may strike: struct life_strike says what and when.
+ * The life of a machine that is kept up to date, as far as trials go: a model of its boot loader, two slots,
+ * the record in memory and the one on the medium, and moonsinterd's order of saves and writes of boot state.
+ * The rules are the real ones (daemon/trial.h). Between any two steps something may strike: struct
+ * life_strike says what and when.
  */
 #pragma once
 
@@ -62,9 +63,10 @@ struct life {
     unsigned rejects_asked;   /* an operator's mark-bad */
     unsigned goods_asked;     /* an operator's mark-good of a slot on trial */
     unsigned cut_while_armed; /* power cuts between the write that arms and the save that says so */
-    unsigned cut_while_asked; /* ends between the save of a try that the firmware is told of, and its reboot */
-    bool gave_up;             /* rests although another slot is selected: its loader does not do what it is told */
-    const char *broken;       /* an invariant that did not hold at some moment; NULL = all did */
+    unsigned
+        cut_while_asked; /* ends between the save of a try that the firmware is told of, and its reboot */
+    bool gave_up;        /* rests although another slot is selected: its loader does not do what it is told */
+    const char *broken;  /* an invariant that did not hold at some moment; NULL = all did */
 };
 
 /* Both slots hold the old release, A runs, nothing is recorded. Freed by life_finish(). */
