@@ -67,7 +67,7 @@ static void verification_on_cached(void *owner, const struct error *why)
 
     meter_clear(&run->meter);
     event_line_write_text("read_back_cached", why->message);
-    if (!run->quiet)
+    if (meter_is_shown(&run->meter))
         event_line_tell("verify", why->message);
 }
 

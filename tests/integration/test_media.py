@@ -9,7 +9,7 @@ import pytest
 
 import images
 import media
-from programs import MOONSINTER, Result, assert_failed, moonsinter
+from programs import MOONSINTER, Result, assert_failed, installed, moonsinter
 from releases import make_release
 
 
@@ -294,3 +294,30 @@ def test_what_a_block_device_reads_as_zeros_is_not_written(nginx, folder, loops)
     assert moonsinter("clone", url, device).status == 0
     assert loops.backing(device).read_bytes()[:len(content)] == content
     assert allocated(loops.backing(device)) <= 1 << 20
+
+
+# ---- the daemon ----
+
+def test_a_device_with_bad_slots_is_updated_and_told_of_them(nginx, folder, bad, make_daemon):
+    """A bad sector in the running slot costs its chunk, and one in the other is written over."""
+    first, second = images.noise(6_000_000, "old"), images.noise(6_000_000, "old") + images.noise(100_000, "more")
+    slots = folder / "a", folder / "b"
+    slots[0].write_bytes(first)
+    slots[1].write_bytes(images.noise(1_000_000, "older") + first)
+    url = nginx.publish(make_release(folder / "release", second, version="2", serial=2))
+    daemon = make_daemon(url, slots)
+    daemon.start(env=bad((slots[0], f"bad@{BAD}+1"), (slots[1], f"bad@{BAD}+1")))
+    status = daemon.wait(installed("2", "b"), "installed over bad sectors")
+    assert slots[1].read_bytes() == second
+    assert status["last_update"]["bytes_downloaded"] < 100_000 + 8 * CHUNK_MAX
+    assert f"{slots[0]} does not serve as a seed, or not all of it does" in daemon.log
+    assert "read back through the page cache" not in daemon.log
+
+
+def test_a_device_whose_slots_know_no_o_direct_says_so(nginx, small_release, file_slots, bad, make_daemon):
+    image, content = small_release
+    daemon = make_daemon(nginx.publish(image), file_slots)
+    daemon.start(env=bad((file_slots[1], "refuse-direct")))
+    daemon.wait(installed("1", "b"), "installed through the page cache")
+    assert file_slots[1].read_bytes() == content
+    assert "read back through the page cache" in daemon.log

@@ -358,9 +358,15 @@ static struct device *open_memory(uint8_t *memory, size_t holes_at, size_t holes
 {
     struct device *device;
     struct error error;
+    uint8_t first;
 
-    if (!device_open_source("/proc/self/mem", &device, &error))
-        fail_msg("%s", error.message);
+    /* Under an emulator of another processor it is the emulator's, if it is there at all. */
+    memory[0] = 77;
+    if (!device_open_source("/proc/self/mem", &device, &error) ||
+        pread(device_descriptor(device), &first, 1, (off_t)(uintptr_t)memory) != 1 || first != memory[0]) {
+        print_message("no memory to be read as a file here\n");
+        skip();
+    }
     assert_int_equal(munmap(memory + holes_at, holes_size), 0);
     return device;
 }
@@ -397,9 +403,9 @@ static void test_what_cannot_be_read_is_passed_over(void **state)
 /* A dead medium may take its time for each read that fails. */
 static void test_a_dead_device_is_given_up(void **state)
 {
-    enum { PAGES = 100 * 1000 };
+    enum { PAGES = 20 * 1000 };
     const size_t size = (size_t)PAGES * PAGE;
-    uint8_t *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), back[PAGE];
+    uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), back[PAGE];
     struct error error;
     size_t good, bad, tries = 0;
 
