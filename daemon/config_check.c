@@ -31,7 +31,7 @@ static const struct boot_file {
      "GrubenvFile",
      offsetof(struct config, grubenv_file),
      {"/boot/grub/grubenv", "/boot/grub2/grubenv"},
-     "make it with grub-editenv"},
+     "make it with grub-editenv /boot/grub/grubenv create"},
     {CONFIG_BACKEND_RPI_TRYBOOT,
      "AutobootFile",
      offsetof(struct config, autoboot_file),

@@ -56,8 +56,9 @@ struct block {
     bool is_empty; /* the file is: what grub-editenv leaves at a power cut; to GRUB the same as a fresh one */
     bool has_variables; /* a fresh block has none; they are then what they are to grub.cfg: A, both good */
     size_t values[VARIABLE_COUNT];
-    size_t begin; /* where a first line of ours would stand: before the first variable */
-    size_t end;   /* where the padding begins */
+    size_t begin;      /* where a first line of ours would stand: before the first variable */
+    size_t end;        /* where the padding begins */
+    bool padding_ends; /* what should be the padding ends in a line feed, which makes it a comment */
     struct grub_state state;
 };
 
@@ -120,8 +121,10 @@ static bool find_variables(struct block *block, const struct in_place *file, str
             break;
         }
         block->end = end;
-        if (file->data[at] == '#')
+        if (file->data[at] == '#') {
+            block->padding_ends = end == BLOCK_SIZE && strspn(file->data + at, "#") == BLOCK_SIZE - at - 1;
             continue;
+        }
         if (!block->begin)
             block->begin = at;
         if (!note_line(block, file, at, end, &found, error))
@@ -183,7 +186,9 @@ static bool block_parse(const struct in_place *file, struct block *ret_block, st
 static bool block_open(const struct grub_backend *backend, bool writable, struct in_place *file,
                        struct block *ret_block, struct error *error)
 {
-    return in_place_open(file, backend->path, BLOCK_SIZE, writable, error) &&
+    CLEANUP_FREE char *mend = alloc_printf("make it anew with grub-editenv %s create", backend->path);
+
+    return in_place_open(file, backend->path, BLOCK_SIZE, mend, writable, error) &&
            block_parse(file, ret_block, error);
 }
 
@@ -203,6 +208,12 @@ static size_t print_variables(const struct grub_state *state, char *ret_text)
 static bool insert_variables(const struct block *block, const char *path, const char *text, size_t size,
                              char *data, struct error *error)
 {
+    /* As an editor leaves it that ends each file in a line feed; grub-editenv refuses it as well. */
+    if (BLOCK_SIZE - block->end < size && (block->padding_ends || block->begin == block->end))
+        return error_set(error, ERROR_REFUSED,
+                         "%s lacks the padding at its end, so nothing can be set in it; make it anew with "
+                         "grub-editenv %s create",
+                         path, path);
     if (block->end + size > IN_PLACE_SECTOR)
         return error_set(error, ERROR_REFUSED,
                          "%s holds so many other variables that moonsinter's would move them across sectors; "

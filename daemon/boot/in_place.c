@@ -11,12 +11,13 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "daemon/boot/read_only.h"
 
 /* As much as any logical block O_DIRECT may ask for. */
 enum { READBACK_ALIGN = 4096 };
 _Static_assert((int)IN_PLACE_SIZE_MAX <= (int)READBACK_ALIGN, "one read gets the whole file");
 
-static bool read_whole(struct in_place *file, size_t size_max, struct error *error)
+static bool read_whole(struct in_place *file, size_t size_max, const char *mend, struct error *error)
 {
     struct stat status;
 
@@ -25,34 +26,34 @@ static bool read_whole(struct in_place *file, size_t size_max, struct error *err
     if (!S_ISREG(status.st_mode))
         return error_set(error, ERROR_REFUSED, "%s is not a regular file", file->path);
     if (status.st_size > (off_t)size_max)
-        return error_set(error, ERROR_REFUSED,
-                         "%s has %lld bytes; over %zu, it cannot be changed safely, so shorten it",
-                         file->path, (long long)status.st_size, size_max);
+        return error_set(error, ERROR_REFUSED, "%s has %lld bytes; over %zu, it cannot be changed safely; %s",
+                         file->path, (long long)status.st_size, size_max, mend);
     file->size = (size_t)status.st_size;
     int result = file_pread_full(file->fd, file->data, file->size, 0);
     if (result < 0)
         return error_set_errno(error, result, "cannot read %s", file->path);
     file->data[file->size] = 0;
     if (strlen(file->data) != file->size)
-        return error_set(error, ERROR_REFUSED, "%s holds a zero byte; write it anew", file->path);
+        return error_set(error, ERROR_REFUSED, "%s holds a zero byte; %s", file->path, mend);
     return true;
 }
 
-bool in_place_open(struct in_place *file, const char *path, size_t size_max, bool writable,
+bool in_place_open(struct in_place *file, const char *path, size_t size_max, const char *mend, bool writable,
                    struct error *error)
 {
+    char why[READ_ONLY_TEXT_SIZE];
+
     assert(size_max <= IN_PLACE_SIZE_MAX);
     file->path = path;
     file->fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (file->fd < 0 && (errno == EROFS || errno == EACCES))
-        return error_set_errno(
-            error, errno,
-            "cannot open %s; mount the boot partition writable, and let moonsinterd.service "
-            "write it (docs/boot.md)",
-            path);
+    if (file->fd < 0 && writable && (errno == EROFS || errno == EACCES || errno == EPERM)) {
+        int code = errno;
+        read_only_explain(path, code, why);
+        return error_set_errno(error, code, "cannot write %s; %s", path, why);
+    }
     if (file->fd < 0)
         return error_set_errno(error, errno, "cannot open %s; is the boot partition mounted?", path);
-    return read_whole(file, size_max, error);
+    return read_whole(file, size_max, mend, error);
 }
 
 void in_place_close(struct in_place *file)

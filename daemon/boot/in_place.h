@@ -33,8 +33,9 @@ struct in_place {
     }
 
 /* Opens and reads `path`, a regular file of at most `size_max` bytes (up to IN_PLACE_SIZE_MAX) without zero
- * bytes, which are refused. `path` stays the caller's and has to outlive `file`. */
-bool in_place_open(struct in_place *file, const char *path, size_t size_max, bool writable,
+ * bytes, which are refused; `mend` is what to do with such a file, a clause. `path` stays the caller's and
+ * has to outlive `file`. */
+bool in_place_open(struct in_place *file, const char *path, size_t size_max, const char *mend, bool writable,
                    struct error *error);
 
 void in_place_close(struct in_place *file);
@@ -44,7 +45,7 @@ void in_place_close(struct in_place *file);
  * that the medium holds it, too: an earlier write may have failed and left it in the page cache only. */
 bool in_place_write(struct in_place *file, const char *data, struct error *error);
 
-/* Makes the file longer, up to one sector, or more where it is empty: `data` (of `size` bytes) has to mean the
- * same to the loader as what is there, also where it is cut anywhere behind the old length, for that is what a
- * power cut may leave. */
+/* Makes the file longer, up to one sector, or more where it is empty: `data` (of `size` bytes) has to mean
+ * the same to the loader as what is there, also where it is cut anywhere behind the old length, for that is
+ * what a power cut may leave. */
 bool in_place_grow(struct in_place *file, const char *data, size_t size, struct error *error);

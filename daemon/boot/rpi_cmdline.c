@@ -78,7 +78,8 @@ static bool cmdline_parse(const struct in_place *file, struct cmdline *ret_cmdli
 static bool cmdline_open(const struct rpi_backend *backend, bool writable, struct in_place *file,
                          struct cmdline *ret_cmdline, struct error *error)
 {
-    return in_place_open(file, backend->path, IN_PLACE_SECTOR, writable, error) &&
+    return in_place_open(file, backend->path, IN_PLACE_SECTOR, "shorten it to one line of at most 512 bytes",
+                         writable, error) &&
            cmdline_parse(file, ret_cmdline, error);
 }
 

@@ -138,7 +138,8 @@ static bool autoboot_open(const struct tryboot_backend *backend, bool writable, 
     struct autoboot autoboot;
     struct tryboot_state state;
 
-    if (!in_place_open(file, backend->path, IN_PLACE_SECTOR, writable, error) ||
+    if (!in_place_open(file, backend->path, IN_PLACE_SECTOR,
+                       "write it anew, in at most 512 bytes (docs/boot.md)", writable, error) ||
         !autoboot_parse(file, &autoboot, error) ||
         !find_slot(backend, file->data[autoboot.usual], &state.usual, error))
         return false;

@@ -302,9 +302,11 @@ static bool uboot_good(struct boot *boot, enum slot slot, struct error *error)
 
 static bool uboot_can_arm(struct boot *boot, enum slot slot, struct error *error)
 {
+    const struct uboot_backend *backend = boot->private;
     struct uboot_change change;
 
-    return uboot_env_can_lock(error) && uboot_env_await_lock(error) && begin_change(boot->private, slot, &change, error);
+    return uboot_env_can_write(backend->config, error) && uboot_env_can_lock(error) &&
+           uboot_env_await_lock(error) && begin_change(boot->private, slot, &change, error);
 }
 
 static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
@@ -320,6 +322,8 @@ static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
                   "moonsinterd ends that when it marks the slot that runs good",
                   backend->config);
     if (!uboot_env_can_lock(&error) || !uboot_env_await_lock(&error))
+        found(owner, BOOT_LEVEL_FAILURE, error.message);
+    if (!uboot_env_can_write(backend->config, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     if (!uboot_env_copies(backend->config, &copies, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);

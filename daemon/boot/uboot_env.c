@@ -15,6 +15,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "daemon/boot/read_only.h"
 
 /* Older C libraries have the member without its name. */
 #ifndef sigev_notify_thread_id
@@ -276,7 +277,8 @@ static bool store(const char *config, const struct uboot_env_variable *variables
         if (result == 0)
             result = libuboot_env_store(environment.context);
         if (result < 0)
-            done = error_set(error, ERROR_SYSTEM, "U-Boot's environment (%s) cannot be written", config);
+            done = uboot_env_can_write(config, error) &&
+                   error_set_errno(error, result, "U-Boot's environment (%s) cannot be written", config);
         *ret_stored = true;
     }
     environment_close(&environment);
@@ -308,6 +310,13 @@ static bool each_device(const char *config, device_fn device, unsigned *ret_coun
                          "%s names %u copies of the environment; one or two lines are wanted", config,
                          *ret_count);
     return true;
+}
+
+bool uboot_env_can_write(const char *config, struct error *error)
+{
+    unsigned copies;
+
+    return each_device(config, read_only_check, &copies, error);
 }
 
 /* libubootenv does not look at what its fsync() says, and would read back from the page cache. */

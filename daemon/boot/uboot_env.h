@@ -39,5 +39,8 @@ bool uboot_env_can_lock(struct error *error);
 /* Waits some seconds for the lock, and lets it go again; false where somebody keeps it. */
 bool uboot_env_await_lock(struct error *error);
 
+/* Whether what holds the environment may be written, as far as that can be told without doing so. */
+bool uboot_env_can_write(const char *config, struct error *error);
+
 /* How many copies of the environment `config` names, 1 or 2. */
 bool uboot_env_copies(const char *config, unsigned *ret_copies, struct error *error);

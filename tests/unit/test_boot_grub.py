@@ -242,6 +242,22 @@ def test_too_many_other_variables(grub):
     assert grub.read_bytes(GRUBENV) == before
 
 
+@pytest.mark.parametrize("variables", [[], ["saved_entry=0"]])
+def test_a_block_without_padding(grub, variables):
+    """As an editor leaves it that ends each file in a line feed: to GRUB the padding is a comment then."""
+    if variables:
+        grub.edit("set", *variables)
+    data = grub.read_bytes(GRUBENV)[:-1] + b"\n"
+    grub.write(GRUBENV, data)
+    grub.expect(next="a")
+    for verb in ("can-arm", "invalidate"):
+        with pytest.raises(boots.Refused, match=f"lacks the padding.*grub-editenv {grub.path(GRUBENV)} create"):
+            grub.call(verb, "b")
+    assert grub.read_bytes(GRUBENV) == data
+    grub.edit("create")
+    grub.call("invalidate", "b")
+
+
 def test_an_empty_block_is_made_anew(grub):
     """What grub-editenv leaves at a power cut must not be the last that the machine hears of updates."""
     grub.write(GRUBENV, b"")
@@ -270,7 +286,8 @@ def test_an_empty_block_is_made_anew(grub):
 @pytest.mark.parametrize("change, part", [
     (lambda data: data[:1], "no environment block"),
     (lambda data: data[:1023], "no environment block"),
-    (lambda data: data + b"#", "over 1024"),
+    (lambda data: data + b"#", "1025 bytes; over 1024, .*; make it anew with grub-editenv .*/grubenv create"),
+    (lambda data: bytes(1024), "zero byte; make it anew with grub-editenv .*/grubenv create"),
     (lambda data: b"!" + data[1:], "no environment block"),
     (lambda data: data[:600] + b"\0" + data[601:], "zero byte"),
     (lambda data: data.replace(b"A_left=0", b"A_left=x"), "with a value that cannot be"),

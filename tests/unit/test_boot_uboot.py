@@ -415,6 +415,44 @@ def test_whether_it_could_be_armed(rauc):
         rauc.call("can-arm", "a")
 
 
+def test_wrong_sizes_are_not_answered_by_a_store(rauc):
+    """The environment is whole; what a store with wrong sizes would destroy is left alone, and the sizes come first."""
+    before = rauc.read_bytes("dev/env")
+    rauc.write("etc/fw_env.config", rauc.read_bytes("etc/fw_env.config").replace(hex(SIZE).encode(), hex(SIZE // 2).encode()))
+    with pytest.raises(boots.Refused, match="Compare the offsets, the sizes .* nothing may be written") as refused:
+        rauc.state()
+    assert "fw_setenv" not in str(refused.value) and "saveenv" not in str(refused.value)
+    assert rauc.read_bytes("dev/env") == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="loop devices and mounts need root")
+@pytest.mark.parametrize("kind", ["mount", "device"])
+def test_an_environment_that_is_read_only(tmp_path, kind):
+    """Before the download, and with what it lies on and the way to go on."""
+    rauc = Rauc(tmp_path / "root", RAUC_FRESH, 2, UbootVariables="rauc")
+    env = rauc.path("dev/env")
+    if kind == "mount":
+        script, part = (f"mount --bind {env} {env}; mount -o remount,bind,ro {env}",
+                        f"cannot write {env}; .* is read-only for this service alone.*: Read-only file system")
+    else:
+        done = subprocess.run(["losetup", "--find", "--show", "--read-only", env], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip("this machine gives no loop device")
+        device = done.stdout.strip()
+        script, part = "true", f"cannot write {device}; the device is read-only; blockdev --setrw {device} lifts that"
+        rauc.write("etc/fw_env.config", rauc.read_bytes("etc/fw_env.config").replace(str(env).encode(), device.encode()))
+    try:
+        for verb in ("can-arm", "invalidate"):
+            done = subprocess.run(["unshare", "--mount", "sh", "-ec", f'{script}; "$@"', "sh", *rauc.command(verb, "b")],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            if "unshare" in done.stderr:
+                pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+            assert re.search(part, json.loads(done.stdout)["message"]), done.stdout
+    finally:
+        if kind == "device":
+            subprocess.run(["losetup", "--detach", device], check=True)
+
+
 def test_damaged_environments(rauc):
     size = rauc.copies * SIZE
     for data in (bytes(size), b"\xff" * size, b"x" * size):
