@@ -190,7 +190,7 @@ static void set_from_arguments(struct loading *loading, const struct config_requ
     }
 }
 
-bool config_load(const struct config_request *request, struct config **ret_config,
+bool config_read(const struct config_request *request, struct config **ret_config,
                  struct config_problems *problems)
 {
     const char *root = request->root ? request->root : "";
@@ -201,11 +201,20 @@ bool config_load(const struct config_request *request, struct config **ret_confi
     if (request->url)
         set_from_arguments(&loading, request);
     config_complete(loading.config, root, problems);
-    if (problems->errors != errors_before) {
-        config_free(loading.config);
+    *ret_config = loading.config;
+    return problems->errors == errors_before;
+}
+
+bool config_load(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems)
+{
+    struct config *config;
+
+    if (!config_read(request, &config, problems)) {
+        config_free(config);
         return false;
     }
-    *ret_config = loading.config;
+    *ret_config = config;
     return true;
 }
 

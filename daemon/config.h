@@ -141,6 +141,15 @@ struct config_problems {
     size_t errors;
 };
 
+/* Reads, merges and checks, and hands out what there is in any case: a key whose value could not be used has
+ * its default or what an earlier file said, and may be NULL where it has none. For looking at the rest of it;
+ * nothing may be run by such settings. Returns false where there is at least one error. */
+bool config_read(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems);
+
+/* Whether the backend has the file or the program that it needs. */
+bool config_has_boot_file(const struct config *config);
+
 /* Reads, merges and checks. Returns false where there is at least one error; *ret_config is then untouched.
  * `problems` (initialized with zeroes) takes errors and warnings in either case; config_problems_finish() it.
  */

@@ -94,11 +94,23 @@ static void check_boot_file(const struct config *config, const struct boot_file 
 
     if (config->backend != file->backend)
         return;
-    if (path)
+    CLEANUP_FREE char *full = path ? alloc_printf("%s%s", root, path) : NULL;
+    if (path && config->backend == CONFIG_BACKEND_GRUB && access(full, F_OK) < 0)
+        config_problems_add(problems, true, "%s=%s: is not there: make it with grub-editenv %s create",
+                            file->key, path, path);
+    else if (path)
         check_file(problems, root, file->key, path);
     else
         config_problems_add(problems, true, "neither %s nor %s is there: %s, or set %s= in [Boot]",
                             file->places[0], file->places[1], file->mend, file->key);
+}
+
+bool config_has_boot_file(const struct config *config)
+{
+    for (size_t i = 0; i < BOOT_FILE_COUNT; i++)
+        if (config->backend == boot_files[i].backend)
+            return boot_file_path(&boot_files[i], config) != NULL;
+    return config->backend != CONFIG_BACKEND_CUSTOM || config->boot_program;
 }
 
 /* Whether `word` is among the words of `text`, which blanks part. */

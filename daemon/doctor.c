@@ -44,10 +44,12 @@ void doctor_tell(struct doctor *doctor, const char *check, enum boot_level level
     print_json(doctor, object);
 }
 
-static bool look_at_settings(struct doctor *doctor, const struct config_request *request)
+/* What is wrong with one key is told, and the rest looked at by what the others say. */
+static void look_at_settings(struct doctor *doctor, const struct config_request *request)
 {
     struct config_problems problems = {0};
-    bool loaded = config_load(request, &doctor->config, &problems);
+
+    config_read(request, &doctor->config, &problems);
 
     for (size_t i = 0; i < problems.count; i++)
         doctor_tell(doctor, "settings", problems.items[i].is_error ? BOOT_LEVEL_FAILURE : BOOT_LEVEL_WARNING,
@@ -56,7 +58,6 @@ static bool look_at_settings(struct doctor *doctor, const struct config_request 
         doctor_tell(doctor, "settings", BOOT_LEVEL_OK,
                     "they can be used; moonsinterd --check-config shows them");
     config_problems_finish(&problems);
-    return loaded;
 }
 
 static bool prepare(struct doctor *doctor)
@@ -74,15 +75,22 @@ static bool prepare(struct doctor *doctor)
 
 static void look(struct doctor *doctor)
 {
+    const struct config *config = doctor->config;
+
     if (geteuid() != 0)
         doctor_tell(doctor, "privileges", BOOT_LEVEL_WARNING,
                     "you are not root, so not everything can be looked at; run it as root");
-    doctor_look_at_boot(doctor);
-    doctor_look_at_slots(doctor);
+    /* Where these are not named, the settings' findings say so. */
+    bool slots_named = config->slot_names[SLOT_A] && config->slot_names[SLOT_B];
+    if (slots_named && config_has_boot_file(config))
+        doctor_look_at_boot(doctor);
+    if (slots_named)
+        doctor_look_at_slots(doctor);
     doctor_look_at_state_folder(doctor);
     doctor_read_record(doctor);
     doctor_look_at_trust(doctor);
-    doctor_ask_server(doctor);
+    if (config->url)
+        doctor_ask_server(doctor);
     doctor_look_at_clock(doctor);
     doctor_look_at_memory(doctor);
     doctor_look_at_health_checks(doctor);
@@ -110,7 +118,8 @@ int doctor_run(const struct config_request *request, bool for_people, FILE *stre
 {
     struct doctor doctor = {.stream = stream, .for_people = for_people};
 
-    if (look_at_settings(&doctor, request) && prepare(&doctor))
+    look_at_settings(&doctor, request);
+    if (prepare(&doctor))
         look(&doctor);
     sum_up(&doctor);
     release_free(doctor.release);

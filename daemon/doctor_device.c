@@ -134,6 +134,9 @@ void doctor_look_at_slots(struct doctor *doctor)
                 doctor->slots->why);
     if (doctor->slots->devices[target].present)
         look_at_holders(doctor, target);
+    /* During a trial nothing is armed, and that passes. */
+    if (doctor->boot && boot->trial == SLOT_NONE && !boot_can_arm(doctor->boot, target, &error))
+        doctor_tell(doctor, "boot-loader", BOOT_LEVEL_FAILURE, "an update would be held: %s", error.message);
 }
 
 void doctor_look_at_state_folder(struct doctor *doctor)

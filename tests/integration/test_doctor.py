@@ -101,6 +101,29 @@ def test_settings_that_cannot_be_used(folder):
     assert result.events[-1]["failures"] == len(messages)
 
 
+@pytest.mark.parametrize("bad", ["a key", "grubenv", "no grubenv", "ca-file", "slots", "url", "program"])
+def test_one_bad_setting_does_not_hide_the_rest(bad, nginx, folder, release, file_slots, make_daemon):
+    """All that can be looked at without it is."""
+    settings, words = {
+        "a key": ({"Update": {"Intervall": "1h"}}, "Intervall"),
+        "grubenv": ({"Boot": {"Backend": "grub", "GrubenvFile": folder / "grubenv"}}, f"grub-editenv {folder}/grubenv create"),
+        "no grubenv": ({"Boot": {"Backend": "grub"}}, "grub-editenv /boot/grub/grubenv create"),
+        "ca-file": ({"Transfer": {"CaFile": folder / "absent.pem"}}, "absent.pem"),
+        "slots": ({"Slots": {"A": None}}, "A= is missing"),
+        "url": ({"Update": {"Url": "ftp://127.0.0.1/image"}}, "Url"),
+        "program": ({"Boot": {"Backend": "custom"}}, "Program= is missing"),
+    }[bad]
+    if bad == "no grubenv" and any(os.path.exists(f"/boot/{name}/grubenv") for name in ("grub", "grub2")):
+        pytest.skip("this machine has one")
+    daemon = make_daemon(nginx.publish(release), file_slots, **settings)
+    found = examine(daemon)
+    assert ("failure", True) in [(result, words in message) for result, message in found["settings"]], found["settings"]
+    assert {"memory", "clock", "state-folder"} <= found.keys()
+    assert ("slots" in found) == (bad != "slots") and ("server" in found) == (bad != "url")
+    if bad not in ("ca-file", "url"):
+        assert results(found, "server") == ["ok"], found["server"]
+
+
 def test_a_firmware_that_has_to_be_told_to_try_an_update(folder, file_slots, make_daemon):
     (folder / "autoboot.txt").write_text("[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=2\n"
                                          "# moonsinter: armed in boot 00000000\n")
