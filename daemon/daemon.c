@@ -159,6 +159,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     if (!daemon->base)
         return error_set(error, ERROR_SYSTEM, "the event loop cannot be made");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not get larger is an error like any other */
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
         daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].handle, daemon);
         event_add(daemon->signals[i], NULL);

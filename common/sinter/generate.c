@@ -15,15 +15,11 @@
 #include "common/image/chunker.h"
 #include "common/image/url.h"
 #include "common/io/device.h"
+#include "common/sinter/generate_checks.h"
 #include "common/sinter/generate_warnings.h"
 #include "common/sinter/publication.h"
 
-enum {
-    GENERATE_BLOCK_SIZE = 1024 * 1024, /* bytes read at once */
-    /* Bytes of a manifest that are not chunk hashes; the longest texts and references together need less. */
-    GENERATE_MANIFEST_REST_MAX = 16 * 1024,
-    GENERATE_HASH_TEXT_MAX = 9, /* eight digits and a comma */
-};
+enum { GENERATE_BLOCK_SIZE = 1024 * 1024 }; /* bytes read at once */
 
 struct generate {
     const struct generate_settings *settings;
@@ -128,54 +124,6 @@ static bool generator_read(struct generate *generator, uint64_t size, struct err
     return true;
 }
 
-/* What the sizes alone forbid: before anything is read. */
-static bool check_sizes(const struct generate_settings *settings, uint64_t size,
-                        const struct chunker *chunker, struct error *error)
-{
-    uint64_t count = size / settings->chunk_size + (size % settings->chunk_size != 0);
-
-    if (size == 0)
-        return error_set(
-            error, ERROR_REFUSED,
-            "%s is empty: a device would call what its slot held before by this release's name; build "
-            "the image again",
-            settings->image_path);
-    if (count > (MANIFEST_SIZE_MAX - GENERATE_MANIFEST_REST_MAX) / GENERATE_HASH_TEXT_MAX)
-        return error_set(error, ERROR_REFUSED,
-                         "%s makes %" PRIu64 " chunks of %" PRIu32
-                         " bytes, too many for one manifest; take a larger CHUNK_SIZE",
-                         settings->image_path, count, settings->chunk_size);
-    if (size / chunker->maximum > (CHUNK_TABLE_SIZE_MAX - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE)
-        return error_set(error, ERROR_REFUSED,
-                         "%s has too many chunks of %" PRIu32 " bytes for one table; take a larger average",
-                         settings->image_path, settings->average);
-    return true;
-}
-
-/* The comment that is signed along with the manifest; the caller frees it. */
-static char *trusted_comment_of(const struct generate_settings *settings)
-{
-    const char *slash = strrchr(settings->image_path, '/');
-
-    return settings->trusted_comment ? alloc_string(settings->trusted_comment)
-                                     : alloc_printf("file:%s.json", slash ? slash + 1 : settings->image_path);
-}
-
-static bool check_comment(const struct generate_settings *settings, struct error *error)
-{
-    CLEANUP_FREE char *comment = trusted_comment_of(settings);
-
-    if (!settings->sign_key || minisign_check_comment(comment, error))
-        return true;
-    if (settings->trusted_comment)
-        return false;
-    return error_set(
-        error, ERROR_REFUSED,
-        "the name of %s does not fit into a signature's trusted comment, which is one line; give "
-        "--trusted-comment, or the image another name",
-        settings->image_path);
-}
-
 /* The temporary files, so that whatever keeps them from being written is known before the work. */
 static bool generator_open_publication(struct generate *generator, struct error *error)
 {
@@ -203,7 +151,7 @@ static bool generator_start(struct generate *generator, struct error *error)
         return error_set(error, ERROR_REFUSED,
                          "an average of %" PRIu32 " bytes is no power of two from %d to %d",
                          settings->average, CHUNKER_AVERAGE_MIN, CHUNKER_AVERAGE_MAX);
-    if (!check_sizes(settings, size, &chunker, error) || !check_comment(settings, error) ||
+    if (!generate_check_sizes(settings, size, &chunker, error) || !generate_check_comment(settings, error) ||
         !device_open_source(settings->image_path, &generator->device, error) ||
         !generator_open_publication(generator, error))
         return false;
@@ -229,7 +177,7 @@ static bool generator_start(struct generate *generator, struct error *error)
 static bool generator_sign(const struct generate *generator, const char *text, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
-    CLEANUP_FREE char *comment = trusted_comment_of(settings);
+    CLEANUP_FREE char *comment = generate_trusted_comment(settings);
 
     if (!settings->sign_key)
         return true;
