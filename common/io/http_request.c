@@ -288,7 +288,9 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
     ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
     ret_response->received_bytes = request->received_bytes;
-    ret_response->redirected = redirects > 0;
+    /* A redirect that leads nowhere is the server's own. */
+    ret_response->redirected =
+        redirects > 0 && code != CURLE_TOO_MANY_REDIRECTS && code != CURLE_UNSUPPORTED_PROTOCOL;
     bool ok = ret_response->outcome == HTTP_OUTCOME_OK;
     ret_response->if_range_unheard = ret_response->outcome == HTTP_OUTCOME_FAILED &&
                                      http_answer_if_range_unheard(answer, &request->question);
