@@ -137,7 +137,8 @@ uint64_t http_wish_ms(const struct http *http);
 /* How long what has brought `bytes` so far may have taken, milliseconds: four stall timeouts, and the time
  * that the bytes take at 1 KiB/s, or at a share of a rate limit that is lower. So a server that sends one
  * byte after the other just fast enough not to stall ends after two minutes, and a slow line has its time.
- * For files of moderate size, on which somebody waits; not counted while a request waits for its turn. */
+ * For files of moderate size, on which somebody waits, and for the beginning of every answer; not counted
+ * while a request waits for its turn. */
 uint64_t http_deadline_ms(const struct http *http, uint64_t bytes);
 
 /* How many requests went out so far, those that redirects led to and those tried again included. */
