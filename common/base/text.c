@@ -180,6 +180,7 @@ void text_hide_secrets(char *text)
 
     while ((word = strstr(word, "://"))) {
         word += strlen("://");
+        word += strspn(word, "/"); /* some take three of them for two */
         size_t length = strcspn(word, " \t\r\n\"'<>"), host = find_host(word, length);
         if (host == SIZE_MAX) {
             size_t dots = length < 3 ? length : 3;
