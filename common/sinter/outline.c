@@ -63,6 +63,12 @@ bool outline_is_stopping(struct outline *outline)
     return outline->stopping;
 }
 
+bool outline_is_put_off(const struct outline *outline)
+{
+    return outline->fetch_outcome == HTTP_OUTCOME_TRANSIENT &&
+           http_wish_ms(outline->settings.http) > outline->settings.give_up_ms;
+}
+
 void outline_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
 {
     struct outline *outline = owner;

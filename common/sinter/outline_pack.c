@@ -19,6 +19,10 @@ enum {
 /* Goes on without the base: the table comes whole, chunks come as they are. */
 void outline_skip_base(struct outline *outline, const struct error *error)
 {
+    if (outline_is_put_off(outline)) {
+        outline_end(outline, error);
+        return;
+    }
     outline->events->pack_skipped(outline->owner, error);
     outline->settings.has_base = false;
     outline->difference = table_difference_free(outline->difference);

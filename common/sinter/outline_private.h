@@ -78,6 +78,10 @@ void outline_run_nothing(struct pool_job *job);
  */
 bool outline_is_stopping(struct outline *outline);
 
+/* Whether the last fetch was given up because the server wants to be asked later than is waited: that is its
+ * word on all that it has, so nothing else serves, least of all what costs it more. */
+bool outline_is_put_off(const struct outline *outline);
+
 /* A fetch's event; `owner` is the outline. */
 void outline_on_retry(void *owner, const struct error *error, uint64_t wait_ms);
 

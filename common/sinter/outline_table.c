@@ -127,6 +127,10 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
 /* No table of content-defined chunks: the fixed ones serve. `error` is NULL where none was to be expected. */
 void outline_skip_table(struct outline *outline, const struct error *error)
 {
+    if (error && outline_is_put_off(outline)) {
+        outline_end(outline, error);
+        return;
+    }
     if (outline->settings.release->verdict.sha256_only) {
         outline_miss_table(outline, error);
         return;

@@ -141,6 +141,17 @@ def test_what_a_server_wishes_on_ranges_reaches_the_schedule(server, key, file_s
     assert status["last_check"]["result"] == "update"
 
 
+def test_a_wish_on_the_table_is_no_reason_to_fetch_more(server, key, file_slots, make_daemon):
+    """Fixed chunks would serve, and cost the server more."""
+    publish(server, key)
+    server.behave("image.chunks", "503")
+    daemon = make_daemon(server.url("image?retry=600"), file_slots, Update={"Interval": "5min"}).start()
+    status = daemon.wait(lambda status: status["last_error"] and status["last_check"]["next"], "it fails")
+    assert seconds_of(status["last_check"]["next"]) - seconds_of(status["last_error"]["time"]) >= 598, status
+    assert status["last_check"]["why"].endswith("as the server asked")
+    assert requests(server, "image.chunks") == 1 and requests(server, "image") == 0
+
+
 def test_a_wish_that_was_granted_is_none_any_more(server, key, file_slots, make_daemon):
     publish(server, key)
     server.behave("image", "503", times=1)
