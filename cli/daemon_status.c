@@ -98,6 +98,15 @@ static void print_boot(FILE *stream, struct json_object *boot)
     print_text(stream, "Note:        ", boot, "note", "\n");
 }
 
+/* What was published and could not be used. */
+static void print_skipped(FILE *stream, struct json_object *status, const char *before)
+{
+    struct json_object *update = member(status, "update");
+
+    print_text(stream, before, update, "table_skipped", " (table-skipped)\n");
+    print_text(stream, before, update, "pack_skipped", " (pack-skipped)\n");
+}
+
 void daemon_status_print_waiting(FILE *stream, struct json_object *status, const char *before)
 {
     struct json_object *waiting = member(member(status, "update"), "waiting");
@@ -159,6 +168,7 @@ static void print_update(FILE *stream, struct json_object *status)
         fprintf(stream, ", %s written\n",
                 text_format_bytes(text, sizeof(text), number(progress, "bytes_written")));
     }
+    print_skipped(stream, status, "Costs more:  ");
     daemon_status_print_waiting(stream, status, "Waiting:     ");
 }
 
@@ -308,6 +318,7 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
     fputc('\n', stream);
     print_blocks(stream, status, "It is held: ");
     print_text(stream, "It is stalled: ", status, "stalled", "\n");
+    print_skipped(stream, status, "It downloads more than it need: ");
     daemon_status_print_waiting(stream, status, "It waits: ");
     print_text(stream, "The boot selection: ", member(status, "boot"), "note", "\n");
     print_text(stream, "The last check found: ", last_check, "result", "\n");

@@ -44,7 +44,7 @@ void daemon_watch_jobs(struct daemon *daemon)
 {
     daemon->stall_why[0] = 0;
     if (daemon->save.busy || daemon->boot_work.busy)
-        daemon_arm_timer(daemon->stall_timer, daemon->config->stall_timeout_ms);
+        daemon_arm_timer(daemon->stall_timer, DAEMON_SILENCE_MS);
     else
         event_del(daemon->stall_timer);
 }
@@ -98,7 +98,7 @@ static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
     struct daemon *daemon = owner;
     char waited[32];
 
-    text_format_duration(waited, sizeof(waited), daemon->config->stall_timeout_ms);
+    text_format_duration(waited, sizeof(waited), DAEMON_SILENCE_MS);
     snprintf(daemon->stall_why, sizeof(daemon->stall_why),
              "%s has not returned for %s; its medium does not answer",
              daemon->boot_work.busy ? "reading or writing the boot selection" : "saving the record", waited);

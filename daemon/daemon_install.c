@@ -93,12 +93,18 @@ static void on_seed_skipped(void *owner, const char *path, const struct error *e
 
 static void on_pack_skipped(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
+    record_copy_text(daemon->pack_why, sizeof(daemon->pack_why), error->message);
     log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
                 error->message);
 }
 
 static void on_table_skipped(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
+    record_copy_text(daemon->table_why, sizeof(daemon->table_why), error->message);
     log_warning("the table of chunks cannot be had, so fixed chunks serve and more is downloaded: %s",
                 error->message);
 }
@@ -318,6 +324,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         .connections = daemon->config->connections,
     };
     reset_progress(daemon);
+    daemon->table_why[0] = daemon->pack_why[0] = 0;
     daemon->target = target;
     daemon->planning = plan_only;
     daemon->installing = daemon->offered;
@@ -377,7 +384,7 @@ static void watch_for_stall(struct daemon *daemon, uint64_t now_ms)
         daemon->stall_why[0] = 0;
         return;
     }
-    if (now_ms - daemon->moved_ms < daemon->config->stall_timeout_ms)
+    if (now_ms - daemon->moved_ms < DAEMON_SILENCE_MS)
         return;
     if (!daemon->stall_why[0])
         log_warning("%s: nothing was read, written or received for %s%s%s",

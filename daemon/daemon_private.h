@@ -156,7 +156,14 @@ struct daemon_reboot {
     struct error error;
 };
 
-enum { DAEMON_EVENTS_MAX = 16 };
+enum {
+    DAEMON_EVENTS_MAX = 16,
+    /* A medium, or a server, from which nothing comes for so long is worth a word in the status. A card that
+     * collects its garbage takes seconds. What becomes of a request is StallTimeout='s. */
+    DAEMON_SILENCE_MS = 15 * 1000,
+    /* How long falling back waits for the record, which has some KB: a slot that is not fit is left soon. */
+    DAEMON_RECORD_WAIT_MS = 10 * 1000,
+};
 
 struct daemon_event {
     struct update_event event;
@@ -257,10 +264,13 @@ struct daemon {
     uint64_t begun_ms;
     double percent;
     uint64_t rate_bytes_per_s, rate_bytes, rate_ms;
-    uint64_t moved, moved_ms;      /* the last change of anything, for the stall */
-    char stall_why[512];           /* "" = all is well */
-    struct status_waiting waiting; /* of `kind` ERROR_NONE where nothing is waited for */
-    uint64_t waiting_moved;        /* what had moved by then */
+    uint64_t moved, moved_ms;         /* the last change of anything, for the stall */
+    char table_why[RECORD_TEXT_SIZE]; /* why `installing` was planned without its table of chunks; "" = with
+                                         it */
+    char pack_why[RECORD_TEXT_SIZE];  /* ... without what its pack has for the releases at hand */
+    char stall_why[512];              /* "" = all is well */
+    struct status_waiting waiting;    /* of `kind` ERROR_NONE where nothing is waited for */
+    uint64_t waiting_moved;           /* what had moved by then */
 
     struct daemon_save save;
     struct daemon_boot boot_work;
@@ -515,7 +525,7 @@ void daemon_save_start(struct daemon *daemon);
 void daemon_save_then(struct daemon *daemon, daemon_saved_fn then);
 
 /* The same for what is worth more than the record: where the medium does not answer, `then` comes with an
- * error after StallTimeout=, and the save goes on for itself. */
+ * error after DAEMON_RECORD_WAIT_MS, and the save goes on for itself. */
 void daemon_save_then_soon(struct daemon *daemon, daemon_saved_fn then);
 
 /* save_timer. */

@@ -121,6 +121,11 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
             .release = &daemon->record->slots[i].release,
         };
     fill_progress(daemon, &ret_snapshot->progress);
+    /* Of the release that was planned last, which is not always the one on offer. */
+    if (daemon->release && record_release_is_same(&daemon->installing, &daemon->offered)) {
+        ret_snapshot->table_skipped = *daemon->table_why ? daemon->table_why : NULL;
+        ret_snapshot->pack_skipped = *daemon->pack_why ? daemon->pack_why : NULL;
+    }
 }
 
 struct json_object *daemon_report_status(const struct daemon *daemon)

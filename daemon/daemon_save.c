@@ -141,7 +141,7 @@ void daemon_save_then(struct daemon *daemon, daemon_saved_fn then)
 void daemon_save_then_soon(struct daemon *daemon, daemon_saved_fn then)
 {
     daemon_save_then(daemon, then);
-    daemon_arm_timer(daemon->save_timer, daemon->config->stall_timeout_ms);
+    daemon_arm_timer(daemon->save_timer, DAEMON_RECORD_WAIT_MS);
 }
 
 void daemon_save_on_timer(evutil_socket_t fd, short events, void *owner)

@@ -140,6 +140,8 @@ static struct json_object *update_json(const struct status_snapshot *snapshot)
         json_object_object_add(object, "size_bytes", NULL);
     add_text(object, "signed_by", snapshot->key_id);
     add_text(object, "trusted_comment", snapshot->trusted_comment);
+    add_text(object, "table_skipped", snapshot->table_skipped);
+    add_text(object, "pack_skipped", snapshot->pack_skipped);
     json_object_object_add(object, "progress", progress_json(&snapshot->progress));
     json_object_object_add(object, "waiting", waiting_json(snapshot->waiting));
     return object;
@@ -300,6 +302,12 @@ char *status_metrics(const struct status_snapshot *snapshot)
                last && last->result == RECORD_RESULT_INSTALLED);
     put_number(stream, "last_update_downloaded_bytes", "gauge", "What the last update downloaded.",
                last ? last->bytes_downloaded : 0);
+    put_number(stream, "update_table_skipped", "gauge",
+               "1 where the release's table of chunks was not used, so that more is downloaded.",
+               snapshot->table_skipped != NULL);
+    put_number(stream, "update_pack_skipped", "gauge",
+               "1 where what the release's pack has for releases at hand was not used.",
+               snapshot->pack_skipped != NULL);
     put_number(stream, "update_waiting", "gauge",
                "1 while nothing of an update arrives and a request waits to be tried again.",
                snapshot->waiting != NULL);

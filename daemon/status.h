@@ -62,6 +62,9 @@ struct status_snapshot {
     const struct record_release *update; /* what is offered; NULL = nothing known */
     uint64_t update_size_bytes;
     struct status_progress progress;
+    const char
+        *table_skipped; /* why its table of chunks was not used, so that more is downloaded; NULL = it was */
+    const char *pack_skipped;             /* likewise what its pack has for releases at hand */
     const struct status_waiting *waiting; /* NULL = nothing is waited for */
     uint64_t next_check_s;                /* Unix time, 0 = not set */
     const char *next_check_why;

@@ -173,7 +173,8 @@ def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, f
                                                                          make_daemon):
     put_check(checks, "10-app", f"while [ ! -e {folder}/go ]; do sleep 0.02; done; exit 1")
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Health={"Checks": checks},
-                         Transfer={"StallTimeout": "1s"})
+                         # Which is about requests, and nothing else.
+                         Transfer={"StallTimeout": "1h"})
     record = daemon.folder / "state" / "record.json"
     fresh, hangs = daemon.folder / "state" / "record.json.new", folder / "hangs"
     daemon.start(env=media.environment(folder, [(fresh, f"hang@{hangs}")]))
@@ -183,9 +184,11 @@ def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, f
     (folder / "go").touch()
     daemon.wait(runs("a"), "it falls back")
     assert "falling back does not wait for it" in daemon.log
+    daemon.wait(lambda status: status.get("stalled"), "what hangs is told of")
     # When the medium answers again, what happened is written down.
     hangs.unlink()
     wait_until(lambda: "10-app failed" in record.read_text(), "the record is saved")
+    daemon.wait(lambda status: not status.get("stalled"), "and nothing hangs any more")
 
 
 def test_every_start_without_a_verdict_is_a_try(nginx, folder, release, file_slots, checks, make_daemon):

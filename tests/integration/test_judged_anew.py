@@ -142,3 +142,21 @@ def test_what_is_remembered_is_shown_from_the_start(server, folder, file_slots, 
     status = daemon.status()
     assert status["state"] == "held" and whats(status) == ["failed-before"]
     assert status["last_check"]["result"] == "update"
+
+
+def test_a_table_that_is_missing_is_told_of(server, folder, file_slots, make_daemon):
+    """Without it the whole fleet downloads more, and nobody would look into a journal for that."""
+    server.behave("image.chunks", "404")
+    daemon = make_daemon(server.url("image"), file_slots, mode="install").start()
+    status = daemon.wait(lambda status: status["state"] == "reboot-pending", "it is installed all the same")
+    assert "image.chunks" in status["update"]["table_skipped"] and status["update"]["pack_skipped"] is None
+    why = programs.moonsinter("why", "--socket", daemon.socket)
+    assert "(table-skipped)" in why.stdout
+    assert "\nmoonsinter_update_table_skipped 1\n" in daemon.request("GET", "/metrics")[1]
+    # Of that release, and of no other one.
+    server.behave("image.chunks", None)
+    make_release(folder / "1", images.noise(500_000, 2), version="2", serial=2)
+    daemon.post("check")
+    status = daemon.wait(lambda status: status["slots"]["b"]["version"] == "2" and status["state"] == "reboot-pending", "the next")
+    assert status["update"]["table_skipped"] is None
+    assert "\nmoonsinter_update_table_skipped 0\n" in daemon.request("GET", "/metrics")[1]

@@ -189,8 +189,8 @@ def test_a_transfer_that_waits_says_why(server, key, file_slots, make_daemon, fa
     behaviour, kind, words = FAULTS[fault]
     publish(server, key)
     server.behave(name, behaviour)
-    # So short that the stall is told of, too.
-    daemon = make_daemon(server.url("image?retry=2"), file_slots, Transfer={"StallTimeout": "1s"}).start()
+    # That it stalls is told whatever a single request is given, and longer waits are not needed for it.
+    daemon = make_daemon(server.url("image?retry=20"), file_slots, Transfer={"StallTimeout": "1h"}).start()
     status = daemon.wait(lambda status: status["update"]["waiting"], "it waits")
     assert status["state"] == "installing" and status["last_error"] is None
     waiting = status["update"]["waiting"]

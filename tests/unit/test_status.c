@@ -87,6 +87,8 @@ static void test_every_key_is_there(void **state)
         "update/serial",
         "update/sha256",
         "update/size_bytes",
+        "update/table_skipped",
+        "update/pack_skipped",
         "update/progress/percent",
         "update/progress/bytes_kept",
         "update/progress/bytes_copied",
