@@ -9,6 +9,7 @@
 #include "cli/event_line.h"
 #include "cli/html.h"
 #include "common/base/text.h"
+#include "common/base/version.h"
 
 /* Colours pass 3:1 against their background, and differ in lightness as well as in hue. */
 static const char style[] =
@@ -180,8 +181,7 @@ static void write_page(FILE *out, const struct diff_report *report, const struct
     diff_map_write(out, report);
     write_ways(out, report, names);
     write_advice(out, report);
-    fputs("<p class=\"soft\">Made by moonsinter " MOONSINTER_VERSION ".</p>\n</main>\n</body>\n</html>\n",
-          out);
+    fprintf(out, "<p class=\"soft\">Made by moonsinter %s.</p>\n</main>\n</body>\n</html>\n", version_text());
 }
 
 bool diff_report_make_page(const struct diff_report *report, const struct diff_report_names *names,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/version.h"
 #include "cli/event_line.h"
 #include "cli/verb.h"
 
@@ -75,7 +76,7 @@ static int run(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts("moonsinter " MOONSINTER_VERSION);
+        printf("moonsinter %s\n", version_text());
         return 0;
     }
     const struct verb *verb = find_verb(argv[1]);

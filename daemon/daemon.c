@@ -13,6 +13,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "daemon/daemon_private.h"
 #include "daemon/notify.h"
@@ -268,7 +269,7 @@ bool daemon_new(const struct config_request *request, struct config *config, str
 
 int daemon_run(struct daemon *daemon)
 {
-    log_notice("moonsinterd %s, slot %s runs (%s)", MOONSINTER_VERSION, slot_name(daemon->view.running),
+    log_notice("moonsinterd %s, slot %s runs (%s)", version_text(), slot_name(daemon->view.running),
                daemon->view.slots->why);
     if (daemon->view.slots->name_why)
         log_warning("nothing is installed: %s", daemon->view.slots->name_why);

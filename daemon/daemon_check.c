@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "daemon/build_time_generated.h"
+#include "common/base/version.h"
 
 static void set_result(struct daemon *daemon, const char *result)
 {
@@ -147,7 +147,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
         .operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL,
         .now_s = daemon_now_s(),
         .floor_s = daemon_trust_floor_s(daemon),
-        .built_s = BUILD_TIME_S,
+        .built_s = version_time_s(),
         .running_known = running != SLOT_NONE,
         .running_why = daemon->view.slots->why,
         .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,

@@ -8,6 +8,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/timestamp.h"
+#include "common/base/version.h"
 #include "daemon/notify.h"
 
 enum { STATUS_INTERVAL_MS = 1000 };
@@ -85,7 +86,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
     find_blocks(daemon, &texts->verdict);
     daemon_trust_describe(daemon, texts->trust, sizeof(texts->trust));
     *ret_snapshot = (struct status_snapshot){
-        .daemon_version = MOONSINTER_VERSION,
+        .daemon_version = version_text(),
         .pid = getpid(),
         .started_s = daemon->started_s,
         .state = daemon->update.state,

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/timestamp.h"
-#include "daemon/build_time_generated.h"
+#include "common/base/version.h"
 
 /* A clock that is this far past what is known is wrong as well: longer than anything built today is in use.
  */
@@ -70,7 +70,7 @@ void daemon_trust_log(const struct daemon *daemon)
 
 uint64_t daemon_trust_floor_s(const struct daemon *daemon)
 {
-    uint64_t built_s = BUILD_TIME_S;
+    uint64_t built_s = version_time_s();
 
     return daemon->record->floor_s > built_s ? daemon->record->floor_s : built_s;
 }

@@ -14,8 +14,8 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/base/version.h"
 #include "common/base/wall_clock.h"
-#include "daemon/build_time_generated.h"
 #include "daemon/health.h"
 #include "daemon/logind.h"
 
@@ -37,7 +37,7 @@ void doctor_look_at_clock(struct doctor *doctor)
     struct timex state = {.modes = 0};
 
     timestamp_format(now, now_s);
-    if (now_s < BUILD_TIME_S)
+    if (now_s < version_time_s())
         doctor_tell(
             doctor, "clock", BOOT_LEVEL_FAILURE,
             "it is %s here, earlier than this program was made: set the clock, and see to it that it is set at "

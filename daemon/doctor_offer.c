@@ -7,9 +7,9 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "common/sinter/clone.h"
-#include "daemon/build_time_generated.h"
 #include "daemon/machine_id.h"
 #include "daemon/policy.h"
 
@@ -85,8 +85,8 @@ static void fill_input(const struct doctor *doctor, const struct record_release 
     *ret_input = (struct policy_input){
         .mode = config->mode == CONFIG_MODE_CHECK ? POLICY_MODE_CHECK : POLICY_MODE_INSTALL,
         .now_s = wall_clock_now_s(),
-        .floor_s = record->floor_s > BUILD_TIME_S ? record->floor_s : BUILD_TIME_S,
-        .built_s = BUILD_TIME_S,
+        .floor_s = record->floor_s > version_time_s() ? record->floor_s : version_time_s(),
+        .built_s = version_time_s(),
         .running_known = true,
         .running_good = running == SLOT_NONE ||
                         record_slot_health(record, &doctor->boot_state, running, running) == BOOT_HEALTH_GOOD,

@@ -7,6 +7,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "common/io/http_settings.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
@@ -78,7 +79,7 @@ static int parse_options(int argc, char **argv, struct options *options)
             fputs(help, stdout);
             return EXIT_SUCCESS;
         case 'V':
-            puts("moonsinterd " MOONSINTER_VERSION);
+            printf("moonsinterd %s\n", version_text());
             return EXIT_SUCCESS;
         default:
             /* getopt_long() has said what is wrong. */

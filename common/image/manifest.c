@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/json.h"
 #include "common/base/utf8.h"
+#include "common/base/version.h"
 #include "common/image/chunk_table.h"
 #include "common/image/manifest_member.h"
 
@@ -53,13 +54,12 @@ static bool check_format(struct json_object *ours, struct error *error)
         utf8_is_printable(needs, MANIFEST_TEXT_MAX))
         return error_set(error, ERROR_FORMAT,
                          "the manifest has format %" PRIu64
-                         " and needs moonsinter %s or later; this is " MOONSINTER_VERSION
-                         " and knows format %d only",
-                         format, needs, MANIFEST_FORMAT);
+                         " and needs moonsinter %s or later; this is %s and knows format %d only",
+                         format, needs, version_text(), MANIFEST_FORMAT);
     return error_set(error, ERROR_FORMAT,
                      "the manifest needs a moonsinter with manifest format %" PRIu64
-                     "; this is " MOONSINTER_VERSION " and knows format %d only",
-                     format, MANIFEST_FORMAT);
+                     "; this is %s and knows format %d only",
+                     format, version_text(), MANIFEST_FORMAT);
 }
 
 static bool parse_ours(struct json_object *ours, struct manifest *manifest, struct error *error)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/base/alloc.h"
+#include "common/base/version.h"
 #include "common/io/http_settings.h"
 
 enum {
@@ -199,12 +200,15 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
 
 void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure)
 {
+    char agent[128];
+
     HTTP_TRANSPORT_SET(easy, CURLOPT_PROTOCOLS_STR, transport->pinned_public_key ? "https" : "http,https");
     HTTP_TRANSPORT_SET(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
     HTTP_TRANSPORT_SET(easy, CURLOPT_FOLLOWLOCATION, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_MAXREDIRS, (long)HTTP_TRANSPORT_REDIRECTS_MAX);
     HTTP_TRANSPORT_SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-    HTTP_TRANSPORT_SET(easy, CURLOPT_USERAGENT, "moonsinter/" MOONSINTER_VERSION);
+    snprintf(agent, sizeof(agent), "moonsinter/%s", version_text());
+    HTTP_TRANSPORT_SET(easy, CURLOPT_USERAGENT, agent);
     set_connection(transport, easy, secure);
     set_speed(transport, easy);
 }

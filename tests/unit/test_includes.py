@@ -2,11 +2,17 @@
 import pathlib
 import re
 
+import pytest
+
+pytestmark = pytest.mark.fast
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 
 LAYERS = ["common/base", "common/image", "common/io", "common/sinter"]
 PROGRAMS = ["daemon", "cli"]
+# What the build makes, and the folder it belongs to.
+GENERATED = {"common/version_generated.h": "common/base/"}
 
 # Which files may meet which foreign header (a pattern over the header's name).
 FOREIGN = {
@@ -39,6 +45,7 @@ def includes(path):
 
 def layer_of(name):
     """The rank of a project file, and its program; a file outside the known folders has no place in the tree."""
+    name = GENERATED.get(name, name)
     for rank, folder in enumerate(LAYERS):
         if name.startswith(folder + "/"):
             return rank, None
@@ -202,3 +209,18 @@ def test_nothing_unfinished_and_no_omnibus_files():
             if re.search(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b", line):
                 wrong.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert not wrong
+
+
+# What decides: no clock, no I/O, no loop, and nothing of the daemon that does things.
+PURE = ("update", "update_names", "trial", "trial_names", "policy", "schedule", "window")
+
+
+def test_what_decides_does_nothing():
+    allowed = re.compile(r"common/(base|image)/|common/io/backoff\.h|daemon/(update|trial|policy|schedule|window|record|slots|boot/boot|config)\.h")
+    for name in PURE:
+        for path in (ROOT / "daemon" / f"{name}.c", ROOT / "daemon" / f"{name}.h"):
+            if not path.exists():
+                continue
+            for kind, included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+                assert kind == "<" or allowed.match(included), f"{path.name} includes {included}"
+                assert not included.startswith(("event2/", "sys/", "fcntl", "unistd")), f"{path.name} includes {included}"

@@ -1,0 +1,12 @@
+/*
+ * Which build this is, so that two can be told apart: found at build time by common/base/find-version. Pure; any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* "0.2.0", or "0.2.0-17-g0123abcde" between releases; printable ASCII without blanks. */
+const char *version_text(void);
+
+/* Unix time of the source: that of its commit, or SOURCE_DATE_EPOCH. No clock can be right that is before it. */
+uint64_t version_time_s(void);
