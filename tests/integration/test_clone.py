@@ -35,6 +35,7 @@ def assert_each_chunk_once(result):
     assert sorted(numbers) == list(range(1, total + 1)), "each chunk once, counted from 1"
 
 
+@pytest.mark.fast
 def test_a_cold_clone_equals_the_image_and_says_so_in_the_ancestors_words(nginx, small_release, folder):
     image, content = small_release
     result = moonsinter("clone", nginx.publish(image), folder / "out")
@@ -52,6 +53,7 @@ def test_a_cold_clone_equals_the_image_and_says_so_in_the_ancestors_words(nginx,
     assert result.stderr == "", "no progress bar and no words for people where stderr is no terminal"
 
 
+@pytest.mark.fast
 def test_a_second_clone_downloads_and_writes_nothing(nginx, small_release, folder):
     image, content = small_release
     url, out = nginx.publish(image), folder / "out"
@@ -86,6 +88,7 @@ def written_sectors(device):
     return int(pathlib.Path(f"/sys/block/{os.path.basename(device)}/stat").read_text().split()[6])
 
 
+@pytest.mark.fast
 def test_a_seed_spares_the_download(nginx, folder):
     old = images.noise(6_000_000, "old")
     new = images.changed(old, "new", edits=3)
@@ -163,6 +166,7 @@ def test_odd_sizes(nginx, folder, size, fill):
     assert (folder / "out").read_bytes() == content
 
 
+@pytest.mark.fast
 def test_plan_tells_the_bytes_before_and_writes_nothing(nginx, folder):
     old = images.noise(6_000_000, "old")
     new = images.changed(old, "new", edits=5)

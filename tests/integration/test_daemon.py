@@ -86,6 +86,7 @@ def test_the_main_job_twice_on_block_devices_with_a_real_image(nginx, debian_ima
 
 
 @sanitized
+@pytest.mark.fast
 def test_install_mode_arms_and_leaves_the_boot_to_others(nginx, small_release, file_slots, make_daemon):
     image, content = small_release
     daemon = make_daemon(nginx.publish(image), file_slots, mode="install").start()
@@ -100,6 +101,7 @@ def test_install_mode_arms_and_leaves_the_boot_to_others(nginx, small_release, f
 
 
 @sanitized
+@pytest.mark.fast
 def test_check_mode_plans_and_writes_nothing(nginx, small_release, file_slots, make_daemon):
     image, content = small_release
     daemon = make_daemon(nginx.publish(image), file_slots, mode="check").start()
@@ -157,6 +159,7 @@ def bytes_read(pid):
 
 
 @sanitized
+@pytest.mark.fast
 def test_a_lower_serial_is_held_and_says_why(nginx, folder, file_slots, make_daemon):
     newer = make_release(folder / "2", images.noise(1_000_000, 2), version="2", serial=2)
     older = make_release(folder / "1", images.noise(1_000_000, 1), version="1", serial=1)
@@ -514,6 +517,7 @@ def test_the_events_tell_the_whole_story(nginx, folder, file_slots, make_daemon)
 
 
 @sanitized
+@pytest.mark.fast
 def test_the_commands_of_the_client(nginx, small_release, file_slots, make_daemon):
     image, content = small_release
     daemon = make_daemon(nginx.publish(image), file_slots, mode="check").start()

@@ -79,6 +79,7 @@ def clone_and_compare(nginx, url, folder, new, *seeds):
 
 # --- what is fetched ----------------------------------------------------------------------------------------------
 
+@pytest.mark.fast
 @pytest.mark.parametrize("options", [(), ("--pack",)], ids=["patches", "patches-and-chunks"])
 def test_an_update_by_patches_is_planned_to_the_byte(nginx, folder, options):
     seed, new, release = make_pair(folder, *options)

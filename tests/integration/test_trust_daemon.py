@@ -64,6 +64,7 @@ def test_without_a_key_the_server_is_trusted_and_that_is_said(nginx, release, fi
     assert "the server is trusted" in text
 
 
+@pytest.mark.fast
 def test_a_key_is_enough_to_demand_signatures(nginx, release, key, keys_folder, file_slots, make_daemon):
     daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}).start()
     status = daemon.wait(is_armed, "it is installed")
