@@ -20,7 +20,7 @@ SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
 
 # Deadlines are there so that what hangs ends, and judge nothing: a busy machine needs several times as long, and so do
 # sanitizer builds.
-PATIENCE = 40 if SANITIZED else 10
+PATIENCE = 20 if SANITIZED else 5
 
 
 def wait_until(condition, what, timeout=20):
