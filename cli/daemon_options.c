@@ -10,6 +10,7 @@
 #include "cli/daemon_client.h"
 #include "cli/event_line.h"
 #include "cli/plain_text.h"
+#include "common/base/text.h"
 
 static const char default_socket[] = "/run/moonsinter/moonsinterd.sock";
 
@@ -19,13 +20,17 @@ enum {
     OPTION_UNTIL,
     OPTION_UNTIL_DONE,
     OPTION_UNTIL_VERDICT,
+    OPTION_WITHIN,
 };
 
-/* The first three are for `watch` alone. */
+enum { OPTIONS_OF_WATCH_ALONE = 4 };
+
+/* The first of them are for `watch` alone. */
 static const struct option options_of_watch[] = {
     {"until", required_argument, NULL, OPTION_UNTIL},
     {"until-done", no_argument, NULL, OPTION_UNTIL_DONE},
     {"until-verdict", no_argument, NULL, OPTION_UNTIL_VERDICT},
+    {"daemon-within", required_argument, NULL, OPTION_WITHIN},
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"json", no_argument, NULL, OPTION_JSON},
     {"quiet", no_argument, NULL, 'q'},
@@ -47,7 +52,8 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
 
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, ":qh", is_watch ? options_of_watch : options_of_watch + 3,
+    while ((option = getopt_long(argc, argv, ":qh",
+                                 is_watch ? options_of_watch : options_of_watch + OPTIONS_OF_WATCH_ALONE,
                                  NULL)) != -1) {
         switch (option) {
         case OPTION_SOCKET:
@@ -65,6 +71,13 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
         case OPTION_UNTIL_VERDICT:
             options.until_verdict = true;
             break;
+        case OPTION_WITHIN:
+            if (text_parse_duration(optarg, &options.within_ms) == 0 && options.within_ms > 0)
+                break;
+            error_set(&error, ERROR_REFUSED, "--daemon-within takes a duration such as 2min, not %.100s",
+                      optarg);
+            *ret_exit_status = event_line_write_usage(argv[0], &error);
+            return false;
         case 'q':
             options.quiet = true;
             break;

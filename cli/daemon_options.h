@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/error.h"
 #include "common/base/json.h"
@@ -15,6 +16,7 @@ struct daemon_options {
     const char *until;  /* --until; NULL if not given. Of `watch` only */
     bool until_done;    /* --until-done. Of `watch` only */
     bool until_verdict; /* --until-verdict. Of `watch` only */
+    uint64_t within_ms; /* --daemon-within; 0 = without a bound. Of `watch` only */
     bool json;          /* --json: JSON on stdout, on a terminal too */
     bool quiet;
 };

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/daemon_client.h"
@@ -29,7 +30,9 @@ static const char help[] =
     "                     1 where it failed, was cancelled, or is held back\n"
     "      --until-verdict  wait for the daemon, and end as soon as the running slot is\n"
     "                     not on trial any more: with status 0 where it is good, with 1\n"
-    "                     where it is given up or not known\n" DAEMON_OPTIONS_HELP;
+    "                     where it is given up or not known\n"
+    "      --daemon-within TIME  with --until-verdict: end with status 1 where the daemon\n"
+    "                     has not been there for so long\n" DAEMON_OPTIONS_HELP;
 
 enum { RECONNECT_S = 1 };
 
@@ -41,17 +44,26 @@ struct watch {
     struct daemon_options options;
     struct progress progress;
     bool for_people;
+    uint64_t seen_ms;                      /* when the daemon was there last, or else the start */
     char state[DAEMON_STATUS_TEXT_SIZE];   /* shown last */
     char waiting[DAEMON_STATUS_TEXT_SIZE]; /* why, shown last; "" = nothing is waited for */
 };
 
-/* Ends at once, also where nobody reads what is written; whoever waited for a state or a verdict has to see that it
- * did not come. Only what a signal handler may do happens here. */
+/* Ends at once, also where nobody reads what is written; whoever waited for a state or a verdict has to see
+ * that it did not come. Only what a signal handler may do happens here. */
 static void on_signal(int caught)
 {
     if (isatty(STDERR_FILENO) && write(STDERR_FILENO, "\n", 1) < 0)
         _exit(1);
     _exit(EVENT_LINE_BY_SIGNAL + caught);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static uint64_t number(struct json_object *object, const char *name)
@@ -233,13 +245,23 @@ static int follow(struct watch *watch, bool *ret_lost, struct error *error)
             break;
         exit_status = take_line(watch, line, error);
     }
+    watch->seen_ms = now_ms();
     *ret_lost = exit_status < 0;
     daemon_client_free(client);
     return exit_status < 0 ? 1 : exit_status;
 }
 
+static bool may_wait(const struct watch *watch)
+{
+    return watch->options.until_verdict &&
+           (!watch->options.within_ms || now_ms() - watch->seen_ms < watch->options.within_ms);
+}
+
 static bool check_until(const struct daemon_options *options, struct error *error)
 {
+    if (options->within_ms && !options->until_verdict)
+        return error_set(error, ERROR_REFUSED,
+                         "--daemon-within says how long --until-verdict waits; give both");
     if (!options->until)
         return true;
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -265,9 +287,10 @@ static int run_watch(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     watch.for_people = daemon_options_for_people(&watch.options);
     progress_init(&watch.progress, stderr, watch.options.quiet);
+    watch.seen_ms = now_ms();
     exit_status = follow(&watch, &lost, &error);
     /* A boot waits for it, and a daemon that was started anew goes on with the trial. */
-    for (; lost && watch.options.until_verdict; exit_status = follow(&watch, &lost, &error)) {
+    for (; lost && may_wait(&watch); exit_status = follow(&watch, &lost, &error)) {
         if (!told && !watch.options.quiet)
             event_line_tell_failure("watch", &error);
         told = true;

@@ -302,6 +302,35 @@ def test_watch_until_the_verdict_waits_for_the_daemon():
 
 
 @sanitized
+def test_watch_until_the_verdict_gives_up_without_a_daemon(folder):
+    """moonsinter-verdict.service where moonsinterd is not set up: whoever started it does not wait for ever."""
+    result = programs.moonsinter("watch", "--until-verdict", "--daemon-within", "1500ms", "--quiet", "--socket",
+                                 folder / "s")
+    programs.assert_failed(result, "systemctl start moonsinterd")
+    assert result.seconds >= 1.5
+    # One that was there and went is missed from then on.
+    path = folder / "s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        watch = programs.start_moonsinter("watch", "--until-verdict", "--daemon-within", "1500ms", "--quiet", "--socket", path)
+        client, _ = server.accept()
+        client.recv(4096)
+        client.sendall(stream(running("trial", "trial"), end=b""))
+        client.close()
+        path.unlink()
+    out, err = watch.communicate(timeout=20 * programs.PATIENCE)
+    assert watch.returncode == 1 and json.loads(out.splitlines()[-1])["event"] == "failed", (out, err)
+
+
+@sanitized
+@pytest.mark.parametrize("arguments", [["--daemon-within", "2min"], ["--until-verdict", "--daemon-within", "soon"],
+                                       ["--until-verdict", "--daemon-within", "0"]])
+def test_watch_bounds_nothing_but_the_verdict(arguments):
+    programs.assert_failed(programs.moonsinter("watch", *arguments), "--daemon-within", status=2)
+
+
+@sanitized
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_is_ended_by_a_signal(number):
     with serving(stream(STATUS, end=b""), keep_open=True) as (path, _):
