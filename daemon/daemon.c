@@ -241,6 +241,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
     daemon_trial_read_boot_id(daemon);
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
+    daemon_fit_check(daemon);
     return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
 }
 

@@ -117,7 +117,10 @@ static bool run_task(struct daemon_boot *work)
     case DAEMON_BOOT_INVALIDATE:
         return boot_invalidate(work->boot, work->slot, error);
     case DAEMON_BOOT_ARM:
-        return check_held(work) && check_kernel(work) && boot_arm(work->boot, work->slot, error);
+        if (!check_held(work) || !check_kernel(work))
+            return false;
+        slot_print_take(work->held, work->print_bytes, &work->print);
+        return boot_arm(work->boot, work->slot, error);
     case DAEMON_BOOT_GOOD:
         return boot_good(work->boot, work->slot, error);
     case DAEMON_BOOT_REJECT:
@@ -243,6 +246,7 @@ static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot 
         .slot = slot,
         .boot = daemon->boot,
         .config = daemon->fixed,
+        .print_bytes = daemon->progress.image_bytes,
         .held = held,
         .start = daemon->start_due,
     };

@@ -308,7 +308,7 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
                     holder_result(daemon, holder));
 }
 
-static void on_identified(void *owner, bool equal, bool cancelled)
+static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *print)
 {
     struct daemon *daemon = owner;
     struct error error;
@@ -326,6 +326,7 @@ static void on_identified(void *owner, bool equal, bool cancelled)
             running->release = daemon->offered;
             /* Until it is judged. */
             running->release.lent = true;
+            running->print = *print;
         }
         daemon_check_judge(daemon, false);
     }

@@ -7,6 +7,7 @@
  *   daemon_arm.c      giving the target up before an installation, and arming it after
  *   daemon_boot.c     looking at the slots, and the writes of boot state
  *   daemon_check.c    asking the server, and judging what it offers
+ *   daemon_fit.c      whether the slots hold what the record says
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
  *   daemon_offer.c    the release that the server offers, and what is kept of it
@@ -122,6 +123,9 @@ struct daemon_boot {
     enum slot slot;
     struct boot *boot;
     const struct config *config;
+    uint64_t
+        print_bytes; /* DAEMON_BOOT_ARM: of the image, and its fingerprint; 0 bytes where there is none */
+    struct slot_print print;
     struct device
         *held; /* closed when the task is done, so that what was verified stays so until it is armed */
     bool start; /* what is due at a start could not be done then, and is done with a look */
@@ -443,6 +447,12 @@ void daemon_trial_note_disarmed(struct daemon *daemon);
 /* The orders of the same names. */
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);
+
+/* daemon_fit.c */
+
+/* Forgets what is recorded of a slot that holds something else. Reads a little of each: before the loop runs.
+ */
+void daemon_fit_check(struct daemon *daemon);
 
 /* daemon_health.c */
 

@@ -17,6 +17,7 @@ struct identify {
     uint8_t sha256[DIGEST_SHA256_SIZE];
     atomic_bool cancelled;
     bool equal;
+    struct slot_print print;
     identify_done_fn done;
     void *owner;
 };
@@ -53,6 +54,8 @@ static void identify_run(struct pool_job *job)
         struct digest_stream *stream = digest_stream_new(true, false);
         uint8_t *buffer = alloc_zeroed(READ_SIZE);
         identify->equal = hash_image(identify, device, buffer, stream);
+        if (identify->equal)
+            slot_print_take(device, identify->image_bytes, &identify->print);
         free(buffer);
         digest_stream_free(stream);
     }
@@ -64,11 +67,12 @@ static void identify_done(struct pool_job *job)
     struct identify *identify = container_of(job, struct identify, job);
     identify_done_fn done = identify->done;
     void *owner = identify->owner;
+    struct slot_print print = identify->print;
     bool cancelled = atomic_load(&identify->cancelled), equal = identify->equal && !cancelled;
 
     free(identify->path);
     free(identify);
-    done(owner, equal, cancelled);
+    done(owner, equal, cancelled, &print);
 }
 
 struct identify *identify_start(struct pool *pool, const char *path, uint64_t image_bytes,

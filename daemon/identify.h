@@ -10,11 +10,13 @@
 
 #include "common/base/digest.h"
 #include "common/io/pool.h"
+#include "daemon/slot_print.h"
 
 struct identify;
 
-/* `equal`: it holds the image. A slot that cannot be read, is too small, or a cancelled run is not equal. */
-typedef void (*identify_done_fn)(void *owner, bool equal, bool cancelled);
+/* `equal`: it holds the image, and `print` (valid during the call) is its fingerprint, of 0 bytes where there
+ * is none. A slot that cannot be read, is too small, or a cancelled run is not equal. */
+typedef void (*identify_done_fn)(void *owner, bool equal, bool cancelled, const struct slot_print *print);
 
 /* Reads `path`; `done` is called once, never from within, and the structure ends with it. */
 struct identify *identify_start(struct pool *pool, const char *path, uint64_t image_bytes,

@@ -252,6 +252,14 @@ void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s)
         record->trial.stage = RECORD_STAGE_NONE;
 }
 
+void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s)
+{
+    memset(&record->slots[slot], 0, sizeof(record->slots[slot]));
+    record->slots[slot].time_s = now_s;
+    if (record->trial.slot == slot)
+        memset(&record->trial.release, 0, sizeof(record->trial.release));
+}
+
 void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,
                        uint64_t now_s)
 {
@@ -268,6 +276,7 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     trial->boot_id[0] = 0;
     record->slots[slot].state = BOOT_HEALTH_TRIAL;
     record->slots[slot].release = *release;
+    record->slots[slot].print.bytes = 0;
     record->slots[slot].time_s = now_s;
     record_accept(record, release);
 }

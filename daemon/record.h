@@ -16,6 +16,7 @@
 #include "common/base/json.h"
 #include "common/image/manifest.h"
 #include "daemon/boot/boot.h"
+#include "daemon/slot_print.h"
 #include "daemon/slots.h"
 
 enum {
@@ -44,7 +45,8 @@ struct record_release {
 struct record_slot {
     enum boot_health state;
     struct record_release release;
-    uint64_t time_s; /* Unix time of the last change */
+    uint64_t time_s;         /* Unix time of the last change */
+    struct slot_print print; /* of what it held when `release` was last known to be in it */
 };
 
 /* How far the release that was armed last has come. */
@@ -197,6 +199,9 @@ void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 
 /* Slot `slot` holds no whole image from now on. */
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
+
+/* Slot `slot` does not hold what the record says of it: nothing is known of it any more. The floor stays. */
+void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s);
 
 /* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. */
 void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,

@@ -1,6 +1,7 @@
 /* The record as text and back: see daemon/record.h. */
 #include "daemon/record.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +76,19 @@ struct json_object *record_history_json(const struct record *record)
     return object;
 }
 
+static struct json_object *format_print(const struct slot_print *print)
+{
+    struct json_object *object = json_object_new_object();
+    char text[SLOT_PRINT_BLOCKS * 16 + 1];
+
+    for (unsigned i = 0; i < SLOT_PRINT_BLOCKS; i++)
+        snprintf(text + (size_t)i * 16, 17, "%016" PRIx64, print->blocks[i]);
+    json_add_u64(object, "bytes", print->bytes);
+    json_object_object_add(object, "fixed", json_object_new_boolean(print->is_fixed));
+    json_add_string(object, "blocks", text);
+    return object;
+}
+
 static void format_slots(struct json_object *root, const struct record *record)
 {
     struct json_object *slots = json_object_new_object();
@@ -85,6 +99,8 @@ static void format_slots(struct json_object *root, const struct record *record)
         json_add_string(object, "state", health_names[record->slots[slot].state]);
         json_add_u64(object, "time_s", record->slots[slot].time_s);
         json_object_object_add(object, "release", format_release(&record->slots[slot].release));
+        if (record->slots[slot].print.bytes)
+            json_object_object_add(object, "print", format_print(&record->slots[slot].print));
         json_object_object_add(slots, slot_name(slot), object);
     }
     json_object_object_add(root, "slots", slots);
@@ -271,6 +287,23 @@ static void read_release(struct reader *reader, struct json_object *parent, cons
     read_u64(reader, object, "created_s", INT64_MAX, &ret_release->created_s);
 }
 
+static void read_print(struct reader *reader, struct json_object *parent, struct slot_print *ret_print)
+{
+    struct json_object *object = read_object(reader, parent, "print");
+    char text[SLOT_PRINT_BLOCKS * 16 + 1] = "";
+
+    if (!object)
+        return;
+    read_u64(reader, object, "bytes", INT64_MAX, &ret_print->bytes);
+    read_bool(reader, object, "fixed", &ret_print->is_fixed);
+    read_text(reader, object, "blocks", text, sizeof(text));
+    for (unsigned i = 0; i < SLOT_PRINT_BLOCKS; i++)
+        if (sscanf(text + (size_t)i * 16, "%16" SCNx64, &ret_print->blocks[i]) != 1) {
+            reader->bad = "print";
+            return;
+        }
+}
+
 static void read_slots(struct reader *reader, struct json_object *root, struct record *record)
 {
     struct json_object *slots = read_object(reader, root, "slots");
@@ -284,6 +317,7 @@ static void read_slots(struct reader *reader, struct json_object *root, struct r
             (enum boot_health)read_word(reader, object, "state", health_names, NAME_COUNT(health_names));
         read_u64(reader, object, "time_s", INT64_MAX, &record->slots[slot].time_s);
         read_release(reader, object, "release", &record->slots[slot].release);
+        read_print(reader, object, &record->slots[slot].print);
     }
 }
 

@@ -411,3 +411,47 @@ def test_a_slot_that_forgot_the_key_fails_its_trial(nginx, release, keys_folder,
     assert "no key is trusted here" in status["last_update"]["reason"]
     status = daemon.wait(lambda status: status["slots"]["a"]["role"] == "active", "the old slot runs")
     assert status["slots"]["b"]["state"] == "bad"
+
+
+def rewrite(path, offset, data):
+    with open(path, "r+b") as slot:
+        slot.seek(offset)
+        slot.write(data)
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "other"])
+def test_a_slot_that_was_written_by_other_means(nginx, folder, file_slots, make_daemon, kind):
+    """Reflashed by hand, a cloned card, a state folder from a backup: it would else be up to date for ever."""
+    image = (b"hsqs" if kind == "squashfs" else b"none") + ONE[4:]
+    file_slots[0].write_bytes(image)
+    daemon = make_daemon(nginx.publish(make_release(folder / "1", image, version="1", serial=1)), file_slots, mode="check",
+                         Trust={"Keys": folder}).start()
+    daemon.wait(lambda status: status["slots"]["a"]["version"] == "1", "it knows what it runs")
+    daemon.post("install")
+    daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date" and status["state"] == "idle", "nothing is to be done")
+    # A little of it changes, as mounting it read-write does.
+    assert daemon.stop() == 0
+    rewrite(file_slots[0], len(image) - 100, b"written since")
+    daemon.start()
+    if kind == "other":
+        status = daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it is the same still")
+        assert status["slots"]["a"]["version"] == "1" and status["last_error"] is None
+        assert daemon.stop() == 0
+        file_slots[0].write_bytes(TWO)
+        daemon.start()
+    status = daemon.wait(lambda status: whats(status) == ["mode"], "what is offered does not run")
+    assert status["slots"]["a"]["version"] is None and status["slots"]["a"]["state"] == "good"
+    assert status["last_error"]["kind"] == "mismatch" and str(file_slots[0]) in status["last_error"]["message"]
+    daemon.post("install")
+    daemon.wait(is_armed, "it can be installed")
+    # Nor is what was armed taken on trust, which this start boots.
+    assert daemon.stop() == 0
+    file_slots[1].write_bytes(TWO)
+    daemon.start()
+    status = daemon.wait(lambda status: whats(status) == ["mode"] and status["slots"]["b"]["role"] == "active", "it is not known")
+    assert status["slots"]["b"]["version"] is None
+    # Written back, it costs a look and no more.
+    assert daemon.stop() == 0
+    file_slots[1].write_bytes(image)
+    daemon.start()
+    daemon.wait(lambda status: status["slots"]["b"]["version"] == "1" and status["state"] == "idle", "it is known again")

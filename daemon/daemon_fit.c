@@ -1,0 +1,52 @@
+/* Whether the slots still hold what the record says of them: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include "common/base/log.h"
+
+/* How long the image in a slot is; 0 = not known. A record of an older version has no prints, but the release
+ * that was installed last is the one that is offered still, mostly. */
+static uint64_t find_bytes(const struct daemon *daemon, const struct record_slot *kept)
+{
+    if (kept->print.bytes)
+        return kept->print.bytes;
+    return daemon->release && record_release_is_same(&kept->release, &daemon->offered)
+               ? daemon->release->manifest->file_size
+               : 0;
+}
+
+static void forget(struct daemon *daemon, enum slot slot)
+{
+    struct error error;
+    bool is_next = slot != daemon->view.running && slot == daemon->view.boot.next;
+
+    error_set(
+        &error, ERROR_MISMATCH,
+        "slot %s (%s) holds something else than what was recorded of it: it was written by other means, or "
+        "StateDirectory= is another device's or a backup; what was recorded is forgotten",
+        slot_name(slot), daemon->view.slots->devices[slot].path);
+    log_warning("%s", error.message);
+    record_set_error(daemon->record, &error, daemon_now_s());
+    /* What boots next was verified, and is so no more. */
+    if (is_next)
+        record_set_invalid(daemon->record, slot, daemon_now_s());
+    else
+        record_forget_slot(daemon->record, slot, daemon_now_s());
+}
+
+void daemon_fit_check(struct daemon *daemon)
+{
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        const struct storage *device = &daemon->view.slots->devices[i];
+        struct record_slot *kept = &daemon->record->slots[i];
+        uint64_t bytes = find_bytes(daemon, kept);
+        struct slot_print seen;
+
+        /* One that cannot be read speaks neither for nor against it. */
+        if (!bytes || !device->present || !slot_print_take_path(device->path, bytes, &seen))
+            continue;
+        if (kept->print.bytes && !slot_print_fits(&kept->print, &seen))
+            forget(daemon, (enum slot)i);
+        else
+            kept->print = seen;
+    }
+}
