@@ -256,8 +256,6 @@ void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s)
 {
     memset(&record->slots[slot], 0, sizeof(record->slots[slot]));
     record->slots[slot].time_s = now_s;
-    if (record->trial.slot == slot)
-        memset(&record->trial.release, 0, sizeof(record->trial.release));
 }
 
 void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,

@@ -200,7 +200,8 @@ void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 /* Slot `slot` holds no whole image from now on. */
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
 
-/* Slot `slot` does not hold what the record says of it: nothing is known of it any more. The floor stays. */
+/* Slot `slot` does not hold what the record says of it: nothing is known of it any more. The floor stays, and
+ * so does what is known of the trial of what it held. */
 void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s);
 
 /* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. */
