@@ -97,7 +97,7 @@ static void on_activated(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
-    record->slots[daemon->target].print = daemon->boot_work.print;
+    daemon->record->slots[daemon->target].print = daemon->boot_work.print;
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
 }

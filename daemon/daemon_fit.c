@@ -16,6 +16,7 @@ static uint64_t find_bytes(const struct daemon *daemon, const struct record_slot
 
 static void forget(struct daemon *daemon, enum slot slot)
 {
+    struct trial_outcome outcome;
     struct error error;
     bool is_next = slot != daemon->view.running && slot == daemon->view.boot.next;
 
@@ -28,7 +29,8 @@ static void forget(struct daemon *daemon, enum slot slot)
     record_set_error(daemon->record, &error, daemon_now_s());
     /* What boots next was verified, and is so no more. */
     if (is_next)
-        record_set_invalid(daemon->record, slot, daemon_now_s());
+        daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_GIVEN_UP, .slot = slot},
+                          &outcome);
     else
         record_forget_slot(daemon->record, slot, daemon_now_s());
 }
