@@ -73,12 +73,16 @@ static void print_release(FILE *stream, struct json_object *object)
 
 static void print_slot(FILE *stream, const char *name, struct json_object *slot)
 {
+    char from[DAEMON_STATUS_TEXT_SIZE];
+
     if (!slot)
         return;
     fprintf(stream, "Slot %s:      ", name);
     print_text(stream, "", slot, "role", ", ");
     print_text(stream, "", slot, "state", ", ");
     print_release(stream, slot);
+    if (strcmp(daemon_status_text(from, slot, "version_from"), "os-release") == 0)
+        fputs(" as its os-release says", stream);
     print_text(stream, ", ", slot, "device", "");
     fputc('\n', stream);
 }

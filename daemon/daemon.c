@@ -17,6 +17,7 @@
 #include "common/base/wall_clock.h"
 #include "daemon/daemon_private.h"
 #include "daemon/notify.h"
+#include "daemon/os_release.h"
 
 enum {
     /* Two threads read and hash while one waits for the medium; more only help where there are more cores. */
@@ -239,6 +240,9 @@ static bool open_all(struct daemon *daemon, struct error *error)
     /* From within the service's sandbox, which doctor is not in, and before an update meets it. */
     boot_probe(daemon->boot, log_failure, NULL);
     daemon_trial_read_boot_id(daemon);
+    /* The `file` backend's slots are not what this machine runs, whatever is in them. */
+    if (daemon->fixed->backend != CONFIG_BACKEND_FILE)
+        os_release_read_version("", daemon->os_version, sizeof(daemon->os_version));
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
     daemon_fit_check(daemon);

@@ -127,7 +127,7 @@ struct daemon_boot {
         print_bytes; /* DAEMON_BOOT_ARM: of the image, and its fingerprint; 0 bytes where there is none */
     struct slot_print print;
     struct device
-        *held; /* closed when the task is done, so that what was verified stays so until it is armed */
+        *held;  /* closed when the task is done, so that what was verified stays so until it is armed */
     bool start; /* what is due at a start could not be done then, and is done with a look */
     bool failed;
     struct error error;
@@ -203,8 +203,9 @@ struct daemon {
     bool stepping;
     int exit_status;
 
-    uint64_t started_s, since_s;       /* Unix time */
-    char boot_id[RECORD_BOOT_ID_SIZE]; /* "" = the kernel does not tell */
+    uint64_t started_s, since_s;            /* Unix time */
+    char os_version[MANIFEST_TEXT_MAX + 1]; /* what the running system says of itself; "" = nothing */
+    char boot_id[RECORD_BOOT_ID_SIZE];      /* "" = the kernel does not tell */
 
     /* timers and signals */
     struct schedule schedule;
@@ -425,8 +426,10 @@ void daemon_arm_activate(struct daemon *daemon);
 
 /* daemon_trial.c */
 
-/* One event of a trial's rules, with the machine as it is: changes the record, and logs what was found out. */
-void daemon_trial_step(struct daemon *daemon, const struct trial_event *event, struct trial_outcome *ret_outcome);
+/* One event of a trial's rules, with the machine as it is: changes the record, and logs what was found out.
+ */
+void daemon_trial_step(struct daemon *daemon, const struct trial_event *event,
+                       struct trial_outcome *ret_outcome);
 
 /* The same for an event of which nothing comes back; `slot` is the target. Saves where it is worth a save. */
 void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind);

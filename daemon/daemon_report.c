@@ -76,6 +76,17 @@ struct report_texts {
     const char *shown_url; /* of Url=; NULL where it is not shown */
 };
 
+/* From the first boot on something is known of the slot that runs, if only by its own word. */
+static const char *find_os_version(const struct daemon *daemon, enum slot slot)
+{
+    const struct record_release *known = &daemon->record->slots[slot].release;
+
+    if (slot != daemon->view.running || *known->version || *known->sha256 || *known->manifest_sha256 ||
+        !*daemon->os_version)
+        return NULL;
+    return daemon->os_version;
+}
+
 /* `texts` is the caller's, and lives as long as the snapshot. */
 static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
                           struct report_texts *texts)
@@ -120,6 +131,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
             .active = view->running == (enum slot)i,
             .state = daemon_slot_health(daemon, (enum slot)i),
             .release = &daemon->record->slots[i].release,
+            .os_version = find_os_version(daemon, (enum slot)i),
         };
     fill_progress(daemon, &ret_snapshot->progress);
     /* Of the release that was planned last, which is not always the one on offer. */

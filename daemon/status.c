@@ -76,6 +76,12 @@ static struct json_object *slots_json(const struct status_snapshot *snapshot)
         json_add_string(object, "role", slot->active ? "active" : "inactive");
         json_add_string(object, "state", boot_health_name(slot->state));
         add_release(object, slot->release);
+        if (slot->os_version)
+            add_text(object, "version", slot->os_version);
+        json_add_string(object, "version_from",
+                        slot->os_version                           ? "os-release"
+                        : slot->release && *slot->release->version ? "release"
+                                                                   : NULL);
         json_object_object_add(slots, slot_name((enum slot)i), object);
     }
     return slots;
@@ -236,7 +242,7 @@ static void put_slots(FILE *stream, const struct status_snapshot *snapshot)
         const struct status_slot *slot = &snapshot->slots[i];
         fprintf(stream, "moonsinter_slot_info{slot=\"%s\",role=\"%s\",state=\"%s\",version=\"",
                 slot_name((enum slot)i), slot->active ? "active" : "inactive", boot_health_name(slot->state));
-        put_label(stream, slot->release ? slot->release->version : "");
+        put_label(stream, slot->os_version ? slot->os_version : slot->release ? slot->release->version : "");
         fputs("\"} 1\n", stream);
     }
 }

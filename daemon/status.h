@@ -19,6 +19,8 @@ struct status_slot {
     bool active;
     enum boot_health state;
     const struct record_release *release;
+    const char *os_version; /* what the system in it says of itself, where nothing is recorded of it; NULL =
+                               nothing */
 };
 
 /* All zero while nothing is under way. */

@@ -101,6 +101,13 @@ def test_install_mode_arms_and_leaves_the_boot_to_others(nginx, small_release, f
 
 
 @sanitized
+def test_a_file_is_not_what_this_machine_runs(nginx, small_release, file_slots, make_daemon):
+    """So the host's os-release says nothing of it."""
+    status = make_daemon(nginx.publish(small_release[0]), file_slots, mode="check").start().status()
+    assert status["slots"]["a"]["version"] is None and status["slots"]["a"]["version_from"] is None
+
+
+@sanitized
 @pytest.mark.fast
 def test_check_mode_plans_and_writes_nothing(nginx, small_release, file_slots, make_daemon):
     image, content = small_release

@@ -19,7 +19,7 @@ class LateMachine(LoaderMachine):
     poll helps: the next one is in an hour."""
 
     def __init__(self, folder, url, slots, borrowed, loader):
-        self.interval = "1h"
+        self.interval, self.os_release = "1h", None
         super().__init__(folder, url, slots, borrowed, loader)
         self.links = self.folder / "links"
         self.links.mkdir()
@@ -41,7 +41,11 @@ class LateMachine(LoaderMachine):
         (self.links / slot).symlink_to(self.slots["ab".index(slot)])
 
     def binds(self):
-        return ('mount -t tmpfs none "$root/tmp"\nmkdir "$root/tmp/links"\nmount --bind "$work/links" "$root/tmp/links"\n'
+        os_release = ""
+        if self.os_release:
+            (self.folder / "os-release").write_text(self.os_release)
+            os_release = 'mount --bind "$work/os-release" "$root/etc/os-release"\n'
+        return os_release + ('mount -t tmpfs none "$root/tmp"\nmkdir "$root/tmp/links"\nmount --bind "$work/links" "$root/tmp/links"\n'
                 'mount --bind "$work/lock" "$root/var/lock"\nmount --bind "$work/machine-id" "$root/etc/machine-id"\n')
 
 
@@ -59,6 +63,16 @@ def machine(request, folder, loops, nginx):
     made = LateMachine(folder / "machine", nginx.url("image"), slots, borrowed, request.param)
     yield made
     made.close()
+
+
+def test_the_running_version_is_known_from_the_first_boot(machine, folder, nginx):
+    """By the system's own word, until something is installed."""
+    machine.os_release = "NAME=x\nVERSION_ID=7\nIMAGE_VERSION=\"2026.11\"\n"
+    machine.power_on()
+    status = machine.wait(lambda status: status["slots"]["a"]["role"] == "active", "slot A runs")
+    a, b = status["slots"]["a"], status["slots"]["b"]
+    assert (a["version"], a["version_from"], a["serial"], a["sha256"]) == ("2026.11", "os-release", None, None)
+    assert (b["version"], b["version_from"]) == (None, None)
 
 
 def unknown(status):

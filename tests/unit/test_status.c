@@ -73,6 +73,7 @@ static void test_every_key_is_there(void **state)
         "slots/a/role",
         "slots/a/state",
         "slots/a/version",
+        "slots/a/version_from",
         "slots/a/serial",
         "slots/a/sha256",
         "slots/b/device",
@@ -202,6 +203,22 @@ static void test_metrics_are_well_formed(void **state)
     free(fixture);
 }
 
+static void test_a_version_by_the_systems_own_word(void **state)
+{
+    struct fixture *fixture = fixture_new();
+
+    fixture->snapshot.slots[0].os_version = "12";
+    fixture->snapshot.slots[1].release = &fixture->release;
+    CLEANUP_JSON struct json_object *status = status_json(&fixture->snapshot);
+    assert_string_equal(json_object_get_string(at(status, "slots/a/version")), "12");
+    assert_string_equal(json_object_get_string(at(status, "slots/a/version_from")), "os-release");
+    assert_string_equal(json_object_get_string(at(status, "slots/b/version")), "2.0");
+    assert_string_equal(json_object_get_string(at(status, "slots/b/version_from")), "release");
+    CLEANUP_FREE char *metrics = status_metrics(&fixture->snapshot);
+    assert_non_null(strstr(metrics, "slot=\"a\",role=\"active\",state=\"good\",version=\"12\""));
+    free(fixture);
+}
+
 static void test_sentence_in_every_state(void **state)
 {
     struct fixture *fixture = fixture_new();
@@ -236,8 +253,11 @@ static void test_sentence_in_every_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_key_is_there),      cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_last_update_and_error),   cmocka_unit_test(test_metrics_are_well_formed),
+        cmocka_unit_test(test_every_key_is_there),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_last_update_and_error),
+        cmocka_unit_test(test_metrics_are_well_formed),
+        cmocka_unit_test(test_a_version_by_the_systems_own_word),
         cmocka_unit_test(test_sentence_in_every_state),
     };
 
