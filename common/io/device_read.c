@@ -66,9 +66,6 @@ static ssize_t read_once(const struct device *device, void *buffer, size_t size,
     uint64_t before = now_ms();
     for (;;) {
         ssize_t got = pread(device->fd, buffer, size, (off_t)offset);
-        /* One that came back short may have waited for a block that is bad. */
-        if (got > 0 && (size_t)got < size)
-            atomic_fetch_add(&device->damage->spent_ms, now_ms() - before);
         if (got >= 0)
             return got;
         if (errno != EINTR)
