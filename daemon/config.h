@@ -1,8 +1,9 @@
 /*
  * The settings: one table of keys -> one struct config, which nobody changes after config_load(). Owns where
  * the files are, how they are merged (systemd's way), and what each key may hold. Every problem is collected
- * as a sentence with file and line, so that one run shows all of them. Reads small local files: before the
- * loop runs, or on SIGHUP, on the loop's thread.
+ * as a sentence with file and line, so that one run shows all of them. Reads small local files, which may
+ * block on the medium: before the loop runs, or on SIGHUP, on a pool thread. What was loaded is read by any
+ * thread.
  */
 #pragma once
 

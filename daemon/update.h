@@ -1,8 +1,10 @@
 /*
  * THE state machine of an update: what happened goes in as an event, what is to be done comes out as orders,
  * and nothing else happens here. Pure but for the one log line of a change of state: no clock, no I/O, no
- * loop, so that a test can walk every cell of the table. daemon.c sends the events and carries out the
- * orders; it never decides from a state what to do next. Never blocks; the loop's thread only.
+ * loop, so that a test can walk every cell of the table. daemon_step.c steps the events and has the orders
+ * carried out; what is begun next is decided here. Other files look at the state for what to show, whether
+ * work of theirs is still wanted, and whether new settings may be taken. Never blocks; the loop's thread
+ * only.
  */
 #pragma once
 
