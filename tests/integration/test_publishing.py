@@ -1,12 +1,14 @@
 """moonsinter generate as a publisher meets it: what is refused, what is warned of, and that nothing half is ever published."""
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 
 import images
 import keys
-from programs import assert_failed, moonsinter, start_moonsinter, wait_until
+from programs import SANITIZED, assert_failed, moonsinter, start_moonsinter, wait_until
 from releases import make_empty_release, make_release
 
 
@@ -113,3 +115,36 @@ def test_the_second_generate_on_an_image_is_refused(nginx, folder):
     (nginx.www / "image").unlink()
     assert moonsinter("clone", url, folder / "out").status == 0
     assert (folder / "out").read_bytes() == content
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
+int fsync(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+"""
+
+
+@pytest.mark.skipif(SANITIZED or not shutil.which("cc"), reason="a sanitizer wants to be loaded first, and a compiler is needed")
+def test_a_folder_that_cannot_be_synced_is_passed_over(folder):
+    """As on the shared folders of virtual machines, and some FUSE file systems."""
+    (folder / "shim.c").write_text(SHIM)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c", "-ldl"], check=True)
+    site = folder / "site"
+    site.mkdir()
+    image, old = site / "image", site / "old"
+    old.write_bytes(images.noise(300_000, "old"))
+    image.write_bytes(images.changed(old.read_bytes(), "new", edits=3))
+    environment = {**os.environ, "LD_PRELOAD": str(folder / "shim.so")}
+    assert moonsinter("generate", image, "--pack", env=environment).status == 0
+    assert {path.name for path in site.iterdir()} == {"image", "old", "image.chunks", "image.json", "image.pack"}
+    assert moonsinter("diff", image, old, "--report", site / "page", env=environment).status == 0
