@@ -155,7 +155,7 @@ static int open_temporary(const char *path, mode_t mode, int *ret_fd)
 bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error)
 {
     CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
-    int fd, result = open_temporary(temporary, mode, &fd);
+    int fd = -1, result = open_temporary(temporary, mode, &fd);
 
     if (result == -EBUSY) {
         error_set_errno(error, EBUSY, "another process is writing %s; wait until it has ended", temporary);
