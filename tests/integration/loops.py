@@ -65,15 +65,19 @@ def seeing_links(links):
 
 
 class Disk:
-    """A disk with a GPT and a partition for each slot, root-a and root-b, that the kernel knows."""
+    """A disk with a GPT and a partition for each slot, by the slot's name, that the kernel knows."""
 
     def __init__(self, folder, name, size):
-        self.backing = folder / name
+        self.backing, self.tag = folder / name, folder.name[-8:]
         with open(self.backing, "wb") as file:
             file.truncate(2 * size + (8 << 20))
-        label = "label: gpt\n" + "".join(f'size={size >> 20}MiB, name="root-{slot}"\n' for slot in PARTITIONS)
+        label = "label: gpt\n" + "".join(f'size={size >> 20}MiB, name="{self.name(slot)}"\n' for slot in PARTITIONS)
         system("sfdisk", "-q", self.backing, input=label, check=True)
         self.device = None
+
+    def name(self, slot):
+        """The same for all disks of a test, and for no other test that runs beside it."""
+        return f"root-{slot}-{self.tag}"
 
     def plug_in(self):
         done = losetup("--find", "--show", self.backing)

@@ -561,7 +561,7 @@ def test_a_redirect_to_plain_http(scene, folder):
 # --- what is plugged into the device ---
 
 class NamedSlot:
-    """Slot B is the partition root-b of a disk, by that name; udev's link is the test's."""
+    """Slot B is a partition of a disk, by its name; udev's link is the test's."""
 
     def __init__(self, scene, disk, links):
         self.scene, self.disk, self.links = scene, disk, links
@@ -569,13 +569,13 @@ class NamedSlot:
         self.link(disk)
         scene.release(OLD, "2", 2)
         scene.server.start()
-        scene.daemon = scene.make_daemon(scene.server.url("image"), (scene.slots[0], "PARTLABEL=root-b"),
+        scene.daemon = scene.make_daemon(scene.server.url("image"), (scene.slots[0], f"PARTLABEL={disk.name('b')}"),
                                          Trust={"Keys": scene.trusted}, Update={"Compatible": "board-7"})
         scene.daemon.start(prefix=seeing_links(links))
         scene.daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it knows what it runs")
 
     def link(self, disk):
-        path = self.links / "by-partlabel" / "root-b"
+        path = self.links / "by-partlabel" / disk.name("b")
         path.unlink(missing_ok=True)
         path.symlink_to(disk.part("b"))
 

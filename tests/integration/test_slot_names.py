@@ -22,7 +22,7 @@ class NamedMachine(LoaderMachine):
 
     def __init__(self, folder, url, disk, borrowed):
         self.disk = disk
-        self.names = ["PARTLABEL=root-a", "PARTLABEL=root-b"]
+        self.names = [f"PARTLABEL={disk.name(slot)}" for slot in PARTITIONS]
         super().__init__(folder, url, [disk.part("a"), disk.part("b")], borrowed, Grub)
         self.links = self.folder / "disk"
         self.links.mkdir()
@@ -44,7 +44,7 @@ class NamedMachine(LoaderMachine):
 
     def link_labels(self, disk):
         for slot in PARTITIONS:
-            self.link("by-partlabel", f"root-{slot}", disk.part(slot))
+            self.link("by-partlabel", disk.name(slot), disk.part(slot))
 
     def binds(self):
         return 'mkdir -p "$root/dev/disk"\nmount --bind "$work/disk" "$root/dev/disk"\n'
@@ -86,12 +86,12 @@ def test_a_stick_with_the_same_names(machine, folder, disks, nginx):
     """It gets udev's link of slot B: nothing is written, neither there nor here, until it is gone."""
     publish(folder, nginx, 2)
     stick = disks("stick", SIZE + (1 << 20))
-    machine.link("by-partlabel", "root-b", stick.part("b"))
+    machine.link("by-partlabel", stick.name("b"), stick.part("b"))
     before = [disk.digest("b") for disk in (stick, machine.disk)]
     machine.power_on()
     status = machine.wait(held, "it is held")
     why = blocks(status)["slot-name"]
-    assert stick.part("b") in why and machine.disk.part("b") in why and "PARTLABEL=root-b" in why
+    assert stick.part("b") in why and machine.disk.part("b") in why and machine.names[1] in why
     assert machine.request("POST", "/v1/install")[0] == 202
     machine.wait(lambda status: held(status) and status["state"] == "held", "still held")
     assert [disk.digest("b") for disk in (stick, machine.disk)] == before
