@@ -230,6 +230,14 @@ def test_a_key_that_cannot_be_read_is_an_error(nginx, release, keys_folder, file
     assert "other.pub" in daemon.log.splitlines()[-1] or "other.pub" in daemon.log
 
 
+def test_keys_that_others_may_write_are_no_open_door(nginx, release, keys_folder, file_slots, make_daemon):
+    """On a device that has accepted nothing yet: no key counts, and the server is not trusted for it."""
+    keys_folder.chmod(0o777)
+    daemon = make_daemon(nginx.publish(release), file_slots, Trust={"Keys": keys_folder}).start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it holds")
+    assert whats(status) == ["unsafe-keys"] and status["trust"]["signature_required"] and status["trust"]["keys"] == 0
+
+
 def test_expired_is_judged_again_at_each_poll(nginx, folder, key, keys_folder, file_slots, make_daemon):
     """A frozen mirror is noticed, also on a 304; and what has expired by the time that a signed release was made stays so
     whatever the clock says."""
