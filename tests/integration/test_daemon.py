@@ -213,7 +213,8 @@ def test_an_image_larger_than_the_slot_is_refused_before_the_first_write(nginx, 
     release = make_release(folder / "1", images.noise((1 << 20) + 512, 1), version="1", serial=1)
     daemon = make_daemon(nginx.publish(release), slots).start()
     for action in (None, "check", "install"):
-        judged = daemon.log.count("-> held: ")
+        # The first look may be over by now.
+        judged = daemon.log.count("-> held: ") if action else 0
         if action:
             daemon.post(action)
         status = daemon.wait(lambda status, judged=judged: status["state"] == "held" and
