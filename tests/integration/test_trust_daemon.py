@@ -211,7 +211,8 @@ def test_rotation_is_a_file_copy(nginx, folder, release, key, keys_folder, file_
     for file in keys_folder.glob("key.pub"):
         file.unlink()
     daemon.reload()
-    daemon.wait(lambda status: status["update"]["signed_by"] is None, "what the old key signed is forgotten")
+    daemon.wait(lambda status: status["update"]["signed_by"] == new.id and status["state"] == "held",
+                "what the old key signed is forgotten, and the reload looks anew")
     daemon.post("install")
     status = daemon.wait(is_armed, "it is installed")
     assert status["update"]["signed_by"] == new.id
