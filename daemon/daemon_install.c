@@ -147,7 +147,7 @@ void daemon_install_remember(struct daemon *daemon, enum record_result result, c
 static void end_plan(struct daemon *daemon, const struct error *error, bool overtaken)
 {
     if (!error) {
-        daemon_check_judge(daemon, true);
+        daemon_judge_offer(daemon, true);
         return;
     }
     daemon->image_changed = daemon->image_changed || overtaken;
@@ -304,7 +304,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
     }
     if (target == SLOT_NONE) {
         /* Nothing to plan for; installs do not come here, they were refused before. */
-        daemon_check_judge(daemon, true);
+        daemon_judge_offer(daemon, true);
         return;
     }
     const char *seeds[] = {slots->devices[slot_other(target)].path, NULL};

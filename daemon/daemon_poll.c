@@ -172,7 +172,7 @@ static void on_clock_set(evutil_socket_t fd, short events, void *owner)
     arm_clock(daemon);
     log_info("the clock was set");
     wake(daemon);
-    daemon_check_clock_was_set(daemon);
+    daemon_judge_clock_was_set(daemon);
     if (daemon->next_s)
         show_next(daemon, daemon_now_ms());
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && !daemon->update.at_once)

@@ -6,10 +6,11 @@
  *   daemon.c          the loop: events in, orders out, timers, signals
  *   daemon_arm.c      giving the target up before an installation, and arming it after
  *   daemon_boot.c     looking at the slots, and the writes of boot state
- *   daemon_check.c    asking the server, and judging what it offers
+ *   daemon_check.c    asking the server what it offers
  *   daemon_fit.c      whether the slots hold what the record says
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  one clone: planning, or installing until it is armed
+ *   daemon_judge.c    judging what it offers, by the rules and by what the slots hold
  *   daemon_offer.c    the release that the server offers, and what is kept of it
  *   daemon_poll.c     when the server is asked next
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
@@ -488,16 +489,21 @@ void daemon_reboot_on_timer(evutil_socket_t fd, short events, void *owner);
 void daemon_check_start(struct daemon *daemon);
 void daemon_check_cancel(struct daemon *daemon);
 
+/* daemon_judge.c */
+
+/* What became of the last check, as the status shows it. */
+void daemon_judge_set_result(struct daemon *daemon, const char *result);
+
 /* Judges what is offered now, and posts the CHECK_... event; `planned`: the plan for it is made. */
-void daemon_check_judge(struct daemon *daemon, bool planned);
+void daemon_judge_offer(struct daemon *daemon, bool planned);
 
 /* Judges what was offered last once more, without asking the server, where what it is judged by changed:
  * settings, the running slot, what is remembered against it. Whatever was said of it before stands no more.
  * With `may_look` the server is asked at once where nothing holds it any longer. */
-void daemon_check_judge_anew(struct daemon *daemon, bool may_look);
+void daemon_judge_anew(struct daemon *daemon, bool may_look);
 
 /* Another time of day: judges anew what goes by it. */
-void daemon_check_clock_was_set(struct daemon *daemon);
+void daemon_judge_clock_was_set(struct daemon *daemon);
 
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);

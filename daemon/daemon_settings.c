@@ -68,7 +68,7 @@ static void take_changes(struct daemon *daemon, const struct config *old)
     if (!asks_alike)
         daemon_look_at_once(daemon, true);
     if (!asks_alike || !config_permits_alike(old, new))
-        daemon_check_judge_anew(daemon, asks_alike);
+        daemon_judge_anew(daemon, asks_alike);
 }
 
 /* Takes the settings that were read, when nothing stands on the old ones any more. */

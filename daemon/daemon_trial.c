@@ -99,7 +99,7 @@ void daemon_trial_classify(struct daemon *daemon)
 {
     classify(daemon);
     /* What was offered before may run by now, or have failed. */
-    daemon_check_judge_anew(daemon, false);
+    daemon_judge_anew(daemon, false);
 }
 
 void daemon_trial_note_disarmed(struct daemon *daemon)
@@ -131,7 +131,7 @@ static void on_marked_good(struct daemon *daemon, const struct error *error)
     }
     daemon_trial_note(daemon, TRIAL_EVENT_MARKED_GOOD);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_MARKED_GOOD}, NULL);
-    daemon_check_judge_anew(daemon, false);
+    daemon_judge_anew(daemon, false);
 }
 
 void daemon_trial_mark_good(struct daemon *daemon)
@@ -147,7 +147,7 @@ static void on_rejected(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED}, daemon->trial_reason);
-    daemon_check_judge_anew(daemon, false);
+    daemon_judge_anew(daemon, false);
 }
 
 static void on_reject_saved(struct daemon *daemon, const struct error *error)

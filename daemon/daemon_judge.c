@@ -1,0 +1,373 @@
+/* Judging what the server offers, by the rules and by what the slots hold: see daemon/daemon_private.h. */
+#include "daemon/daemon_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/version.h"
+
+void daemon_judge_set_result(struct daemon *daemon, const char *result)
+{
+    snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "%s", result);
+}
+
+/* The release that was armed here and waits for its boot; NULL where none does. Another slot that somebody
+ * else selected in the loader is his. */
+static const struct record_release *find_armed(const struct daemon *daemon)
+{
+    const struct record_trial *trial = &daemon->record->trial;
+    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+
+    if (running == SLOT_NONE || next != slot_other(running) || trial->slot != next ||
+        trial->stage != RECORD_STAGE_ARMED || daemon->update.falling_back)
+        return NULL;
+    return &daemon->record->slots[next].release;
+}
+
+void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
+{
+    const struct record *record = daemon->record;
+    const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
+    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+    const struct record_release *armed = find_armed(daemon);
+
+    *ret_input = (struct policy_input){
+        .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
+                : daemon->config->mode == CONFIG_MODE_INSTALL ? POLICY_MODE_INSTALL
+                                                              : POLICY_MODE_REBOOT,
+        .operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL,
+        .now_s = daemon_now_s(),
+        .floor_s = daemon_trust_floor_s(daemon),
+        .built_s = version_time_s(),
+        .running_known = running != SLOT_NONE,
+        .running_why = daemon->view.slots->why,
+        .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
+        .keys_why = daemon_trust(daemon).demanded ? daemon->config->keys_why : NULL,
+        .name_why = daemon->view.slots->name_why,
+        .loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why,
+        .look_why = *daemon->look_why ? daemon->look_why : NULL,
+        .storage_why = daemon->view.storage_why,
+        .slot_bytes = daemon->view.slot_bytes,
+        .compatible = daemon->config->compatible,
+        .allow_downgrade = daemon->config->allow_downgrade,
+        .has_floor = record->has_floor,
+        .floor_serial = record->floor_serial,
+        .has_armed_serial = armed && armed->has_serial,
+        .armed_serial = armed ? armed->serial : 0,
+        .max_bytes = daemon->config->max_bytes_per_update,
+        .can_fall_back = boot_get_abilities(daemon->boot)->trial,
+        .allow_no_fallback = daemon->config->allow_no_fallback,
+        .falling_back = daemon->update.falling_back,
+        .next_invalid =
+            next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
+        .reboots_in_vain = trial_failed_switches(record, daemon->boot_id),
+        .reboot_argument = daemon_boot_argument(daemon),
+        .windows = daemon->config->windows,
+        .window_count = daemon->config->window_count,
+    };
+    if (!manifest)
+        return;
+    ret_input->image_bytes = manifest->file_size;
+    ret_input->is_empty = manifest->file_size == 0;
+    ret_input->release_compatible = manifest->release.compatible;
+    ret_input->has_serial = manifest->release.has_serial;
+    ret_input->serial = manifest->release.serial;
+    ret_input->expires_s = manifest->release.expires;
+    ret_input->created_s = manifest->release.created;
+    ret_input->rollout = manifest->release.rollout;
+    ret_input->rollout_why = *daemon->view.machine_id ? NULL : daemon->view.machine_id_why;
+    ret_input->rollout_position = rollout_position(daemon->view.machine_id, manifest->sha256);
+    ret_input->failed_why = record_find_failed(record, &daemon->offered);
+    ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
+    ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
+    ret_input->plan_bytes = plan_download_bytes(&daemon->plan) + daemon->plan.manifest_bytes;
+}
+
+/* The slot that holds what is offered: the running one, or the one that waits for its boot already; SLOT_NONE
+ * where it would have to be installed. */
+static enum slot find_holder(const struct daemon *daemon)
+{
+    const struct record *record = daemon->record;
+    enum slot running = daemon->view.running, other = slot_other(running);
+
+    /* A slot that was rejected is left; what it holds is not what this device is up to date with. And none
+     * holds an image of 0 bytes, whatever was recorded before that was known. */
+    if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD ||
+        !daemon->release->manifest->file_size)
+        return SLOT_NONE;
+    if (record_release_is_same(&record->slots[running].release, &daemon->offered))
+        return running;
+    /* One that was armed before signatures were demanded is no better than any other. */
+    if (daemon->view.boot.next == other &&
+        record_release_is_same(&record->slots[other].release, &daemon->offered) &&
+        (record->slots[other].release.is_signed || !daemon_trust(daemon).demanded))
+        return other;
+    return SLOT_NONE;
+}
+
+/* Whether what waits for its boot is to be taken back, because the publisher offers something newer that is
+ * not to be installed: what runs already, or what a rule holds. It may have been found to be harmful. What is
+ * newer only serials tell, for an old manifest may be replayed; without them, whoever asks by hand says so.
+ */
+static bool takes_armed_back(const struct daemon *daemon, const struct policy_input *input,
+                             const struct policy_verdict *verdict)
+{
+    const struct record_release *armed = find_armed(daemon), *offered = &daemon->offered;
+
+    if (!armed || !input->running_good || record_release_is_same(armed, offered) ||
+        policy_verdict_refuses(verdict))
+        return false;
+    if (armed->has_serial && offered->has_serial)
+        return offered->serial > armed->serial;
+    return daemon->update.purpose != UPDATE_PURPOSE_POLL;
+}
+
+/* A release that is not acceptable is an error, once; one that only has to wait is none. */
+static void remember_refusal(struct daemon *daemon)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    const struct record *record = daemon->record;
+    struct error error;
+
+    for (size_t i = 0; i < verdict->count; i++) {
+        if (!verdict->blocks[i].refuses)
+            continue;
+        error_set(&error, ERROR_REFUSED, "%s", verdict->blocks[i].why);
+        if (record->error_kind != ERROR_REFUSED || strcmp(record->error_message, error.message) != 0) {
+            log_error("the release is refused: %s", error.message);
+            record_set_error(daemon->record, &error, daemon_now_s());
+        }
+        return;
+    }
+}
+
+static void post_held(struct daemon *daemon, enum update_event_kind kind, bool planned, bool takes_back)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    char reason[RECORD_TEXT_SIZE];
+
+    snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
+             *daemon->offered.version ? daemon->offered.version : "without a version",
+             verdict->blocks[0].why);
+    remember_refusal(daemon);
+    daemon_post(daemon, &(struct update_event){.kind = kind, .planned = planned, .takes_back = takes_back},
+                reason);
+}
+
+/* What is against an offer of what `holder` holds already, and worth telling: that nothing newer has come for
+ * too long, which a server does that keeps devices where they are; and that what waits for its boot goes on
+ * waiting. Else a device that runs what is offered is simply up to date. */
+static void find_complaints(const struct daemon *daemon, enum slot holder, struct policy_verdict *verdict)
+{
+    bool all = holder == daemon->view.running && find_armed(daemon);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < verdict->count; i++)
+        if (all || strcmp(verdict->blocks[i].what, "expired") == 0)
+            verdict->blocks[kept++] = verdict->blocks[i];
+    verdict->count = kept;
+}
+
+static const char *holder_result(const struct daemon *daemon, enum slot holder)
+{
+    return holder == daemon->view.running ? "up-to-date" : "pending";
+}
+
+/* What is offered is here already. It may have been published anew since, under a higher serial, and what is
+ * older than that is refused from then on. */
+static void judge_unchanged(struct daemon *daemon, enum slot holder, const struct policy_input *input)
+{
+    bool runs = holder == daemon->view.running;
+    struct policy_verdict verdict;
+
+    policy_judge_release(input, &verdict);
+    record_accept(daemon->record, &daemon->offered);
+    if (verdict.count == 0 && (runs ? input->running_good : daemon->offered.is_signed) &&
+        record_lend(daemon->record, holder, &daemon->offered, runs))
+        log_notice("slot %s holds what is published as release %s now", slot_name(holder),
+                   *daemon->offered.version ? daemon->offered.version : "without a version");
+    bool takes_back = takes_armed_back(daemon, input, &verdict);
+    find_complaints(daemon, holder, &verdict);
+    daemon->install_verdict = verdict;
+    daemon_judge_set_result(daemon, holder_result(daemon, holder));
+    if (verdict.count)
+        /* As if planned: there is nothing to plan. */
+        post_held(daemon, UPDATE_EVENT_CHECK_HELD, true, takes_back);
+    else
+        daemon_post(daemon,
+                    &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED, .takes_back = takes_back},
+                    holder_result(daemon, holder));
+}
+
+static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *print)
+{
+    struct daemon *daemon = owner;
+    struct error error;
+
+    daemon->identify = NULL;
+    if (cancelled) {
+        error_set(&error, ERROR_CANCELLED, "the check was cancelled");
+        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+    } else {
+        memcpy(daemon->identified, daemon->offered.sha256, sizeof(daemon->identified));
+        if (equal && daemon->view.running != SLOT_NONE) {
+            struct record_slot *running = &daemon->record->slots[daemon->view.running];
+            log_notice("slot %s, of which nothing was recorded, holds what is offered",
+                       slot_name(daemon->view.running));
+            running->release = daemon->offered;
+            /* Until it is judged. */
+            running->release.lent = true;
+            running->print = *print;
+        }
+        daemon_judge_offer(daemon, false);
+    }
+    daemon_settle(daemon);
+}
+
+/* Whether the running slot has to be read to know what it holds: of a machine that was installed by other
+ * means nothing is recorded. */
+static bool must_identify(const struct daemon *daemon)
+{
+    enum slot running = daemon->view.running;
+
+    /* Every slot begins with an image of 0 bytes. */
+    if (running == SLOT_NONE || !daemon->release->manifest->has_sha256 ||
+        !daemon->release->manifest->file_size)
+        return false;
+    const struct record_release *known = &daemon->record->slots[running].release;
+    return !*known->sha256 && !*known->manifest_sha256 &&
+           strcmp(daemon->identified, daemon->offered.sha256) != 0;
+}
+
+/* Whether the last plan, for the same release and slots, was more than a poll may fetch. */
+static bool is_still_too_much(const struct daemon *daemon, const struct policy_input *input)
+{
+    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view.slots &&
+           daemon->target == slots_target(daemon->view.slots) && input->max_bytes &&
+           input->plan_bytes > input->max_bytes;
+}
+
+void daemon_judge_offer(struct daemon *daemon, bool planned)
+{
+    enum slot holder = find_holder(daemon);
+    struct policy_input input;
+    struct policy_verdict verdict;
+    char reason[RECORD_TEXT_SIZE];
+
+    /* The verdict in use stays until there is another one: a check that fails or is cancelled before that
+     * goes back to HELD. */
+    bool polled = daemon->update.purpose == UPDATE_PURPOSE_POLL;
+    uint64_t wait_ms =
+        polled ? turns_wait_ms(&daemon->turns, &daemon->offered, daemon_now_ms(), daemon->config->interval_ms)
+               : 0;
+    if (!wait_ms && must_identify(daemon)) {
+        const struct manifest *manifest = daemon->release->manifest;
+        if (polled)
+            turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
+        daemon->identify =
+            identify_start(daemon->pool, daemon->view.slots->devices[daemon->view.running].path,
+                           manifest->file_size, manifest->sha256, on_identified, daemon);
+        return;
+    }
+    daemon_policy_input(daemon, &input);
+    if (holder != SLOT_NONE) {
+        judge_unchanged(daemon, holder, &input);
+        return;
+    }
+    /* Rounded up, and one more: the clock may be a second behind. */
+    if (wait_ms && !planned)
+        input.unsteady_until_s = input.now_s + wait_ms / 1000 + 1;
+    /* Only this look's own plan counts: the slots may have changed since an older one. But what was too much
+     * for the budget is not scanned again at each poll; whoever asks for a check gets it measured anew. */
+    input.planned = input.planned && (planned || is_still_too_much(daemon, &input));
+    policy_judge_install(&input, &verdict);
+    if (verdict.count) {
+        daemon->install_verdict = verdict;
+        daemon_judge_set_result(daemon, "update");
+        /* Nothing can be planned into a slot that is too small; whoever asks gets the same answer. */
+        planned |= policy_verdict_has(&verdict, "slot-too-small");
+        post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned, takes_armed_back(daemon, &input, &verdict));
+        return;
+    }
+    if (polled && !planned)
+        turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
+    bool plan_needed = policy_needs_plan(&input);
+    if (!plan_needed)
+        daemon->install_verdict.count = 0;
+    if (!plan_needed && input.operator_asked) {
+        record_forget_failed(daemon->record, &daemon->offered);
+        memset(&daemon->record->cancelled, 0, sizeof(daemon->record->cancelled));
+    }
+    daemon_judge_set_result(daemon, "update");
+    snprintf(reason, sizeof(reason), "release %.200s is offered",
+             *daemon->offered.version ? daemon->offered.version : "without a version");
+    daemon_post(daemon,
+                &(struct update_event){
+                    .kind = UPDATE_EVENT_CHECK_OFFERS, .planned = planned, .plan_needed = plan_needed},
+                reason);
+}
+
+/* The result is of what is known to be offered, and of the slot that runs now. That the last look failed
+ * stays true. */
+static void set_result_anew(struct daemon *daemon, const char *result)
+{
+    if (*daemon->record->check_result && strcmp(daemon->record->check_result, "failed") != 0)
+        daemon_judge_set_result(daemon, result);
+}
+
+void daemon_judge_anew(struct daemon *daemon, bool may_look)
+{
+    static const struct update_event nothing_holds = {.kind = UPDATE_EVENT_JUDGED_FREE};
+    enum slot holder = daemon->release ? find_holder(daemon) : SLOT_NONE;
+    bool was_held = daemon->update.state == UPDATE_STATE_HELD;
+    struct policy_input input;
+
+    /* Which slot runs is not known, and why is said already. */
+    if (!daemon->release && daemon->view.running == SLOT_NONE)
+        return;
+    daemon->install_verdict.count = 0;
+    set_result_anew(daemon, !daemon->release      ? ""
+                            : holder != SLOT_NONE ? holder_result(daemon, holder)
+                                                  : "update");
+    if (!daemon->release) {
+        daemon_post(daemon, &nothing_holds, NULL);
+        return;
+    }
+    daemon_policy_input(daemon, &input);
+    /* Whoever asked last did not ask for this. */
+    input.operator_asked = false;
+    if (holder != SLOT_NONE) {
+        policy_judge_release(&input, &daemon->install_verdict);
+        find_complaints(daemon, holder, &daemon->install_verdict);
+    } else {
+        policy_judge_install(&input, &daemon->install_verdict);
+    }
+    if (daemon->install_verdict.count) {
+        post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false, false);
+        daemon_follow_hold(daemon);
+        return;
+    }
+    if (holder != SLOT_NONE) {
+        daemon_post(daemon, &nothing_holds, holder_result(daemon, holder));
+        return;
+    }
+    daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
+    /* Where nothing held it before, it waits for its time: after a failure, say. */
+    if (may_look && was_held)
+        daemon_look_at_once(daemon, false);
+}
+
+void daemon_judge_clock_was_set(struct daemon *daemon)
+{
+    const struct policy_verdict *verdict = &daemon->install_verdict;
+    enum update_state state = daemon->update.state;
+
+    if (!daemon->release || (state != UPDATE_STATE_IDLE && state != UPDATE_STATE_HELD))
+        return;
+    /* What no rule found was found by trying (a target in use, say), and ends likewise. */
+    for (size_t i = 0; i < verdict->count; i++)
+        if (verdict->blocks[i].elsewhere)
+            return;
+    daemon_judge_anew(daemon, true);
+}
