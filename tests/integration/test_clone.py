@@ -376,11 +376,11 @@ def test_an_image_that_is_not_the_manifests_is_a_failure(nginx, small_release, f
     image, content = small_release
     url = nginx.publish(image, link=False)
     (nginx.www / "image").write_bytes(content[:1_000_000] + b"other" + content[1_000_005:])
-    assert_failed(moonsinter("clone", url, folder / "out"))
+    assert_failed(moonsinter("clone", url, folder / "out", *programs.IMPATIENT))
 
 
 def test_an_image_of_another_size_is_a_failure(nginx, small_release, folder):
     image, content = small_release
     url = nginx.publish(image, link=False)
     (nginx.www / "image").write_bytes(content[:-1])
-    assert_failed(moonsinter("clone", url, folder / "out"))
+    assert_failed(moonsinter("clone", url, folder / "out", *programs.IMPATIENT))

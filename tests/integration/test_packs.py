@@ -270,7 +270,7 @@ def test_corrupt_chunks_are_never_written(nginx, folder):
     frames = read_manifest(release)["moonsinter"]["pack"]["frames"]
     damage(f"{release}.pack", 8 + 100_000, 5000)
     assert 105_008 < frames["offset"]
-    result = moonsinter("clone", nginx.publish(release), folder / "out")
+    result = moonsinter("clone", nginx.publish(release), folder / "out", *programs.IMPATIENT)
     assert_failed(result, "image.pack", "manifest")
     out = (folder / "out").read_bytes()
     assert out != new
@@ -317,7 +317,7 @@ def test_frames_that_are_not_the_manifests_are_a_failure(nginx, folder, harm):
         other = make_release(folder / "other", images.noise(2_000_000, "other"), options=["--pack"])
         pack.unlink()
         pack.write_bytes(pathlib.Path(f"{other}.pack").read_bytes())
-    assert_failed(moonsinter("clone", nginx.publish(release), folder / "out"), "pack")
+    assert_failed(moonsinter("clone", nginx.publish(release), folder / "out", *programs.IMPATIENT), "pack")
     assert not (folder / "out").exists() or (folder / "out").read_bytes() != new
 
 
