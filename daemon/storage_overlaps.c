@@ -22,7 +22,7 @@ enum {
     SECTOR = 512, /* sysfs counts in these, whatever the device's own are */
 };
 
-/* Some bytes of what nothing lies below. */
+/* Some bytes of what nothing is known to lie below, or of what is made of whole members. */
 struct extent {
     struct storage storage; /* without a path */
     uint64_t begin, end;
@@ -141,16 +141,30 @@ static bool add_disk(struct extents *extents, const char *root, const char *devi
     return found;
 }
 
-/* Members of what holds them whole. Where in a member a byte is need not be known: no other device has any of
- * it. */
-static bool add_members(struct extents *extents, const char *root, const char *device, int depth)
+/* Whether nobody else has any of what the device's members hold: not so below LVM, the disks that several
+ * arrays of a motherboard's RAID share, or a cache. */
+static bool has_members_alone(const char *device)
 {
     CLEANUP_FREE char *uuid = read_attribute(device, "dm/uuid");
-    CLEANUP_FREE char *path = alloc_printf("%s/slaves", device);
-    DIR *folder = NULL;
-    bool found = false;
+    CLEANUP_FREE char *metadata = read_attribute(device, "md/metadata_version");
 
-    if (!uuid || text_has_prefix(uuid, "CRYPT-") || text_has_prefix(uuid, "mpath-"))
+    if (uuid)
+        return text_has_prefix(uuid, "CRYPT-") || text_has_prefix(uuid, "mpath-");
+    return metadata && !text_has_prefix(metadata, "external:");
+}
+
+/* Where in a member a byte is need not be known while the whole device is meant: no other device has any of
+ * it. A part of the device is known only as such. */
+static void add_members(struct extents *extents, const char *root, const char *device, uint64_t begin,
+                        uint64_t end, int depth)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/slaves", device);
+    uint64_t size = 0;
+    DIR *folder = NULL;
+
+    bool whole = begin == 0 &&
+                 (end == UINT64_MAX || (read_number(device, "size", &size) && size && end / SECTOR >= size));
+    if (whole && has_members_alone(device))
         folder = opendir(path);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         CLEANUP_FREE char *name = alloc_printf("/dev/%s", entry->d_name);
@@ -159,12 +173,10 @@ static bool add_members(struct extents *extents, const char *root, const char *d
             continue;
         if (member.present)
             add_extents(extents, root, &member, 0, UINT64_MAX, depth);
-        found |= member.present;
         storage_finish(&member);
     }
     if (folder)
         closedir(folder);
-    return found;
 }
 
 static void add_extents(struct extents *extents, const char *root, const struct storage *storage,
@@ -174,9 +186,9 @@ static void add_extents(struct extents *extents, const char *root, const struct 
         CLEANUP_FREE char *device =
             alloc_printf("%s/sys/dev/block/%u:%u", root, major(storage->number), minor(storage->number));
         if (add_loop_file(extents, root, storage, device, begin, end, depth + 1) ||
-            add_disk(extents, root, device, begin, end, depth + 1) ||
-            add_members(extents, root, device, depth + 1))
+            add_disk(extents, root, device, begin, end, depth + 1))
             return;
+        add_members(extents, root, device, begin, end, depth + 1);
     }
     if (extents->count == EXTENTS_MAX)
         return;

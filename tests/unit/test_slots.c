@@ -674,6 +674,62 @@ static void test_stacks_that_end_in_the_same_storage(void **state)
     assert_non_null(strstr(error.message, "root file system"));
 }
 
+/* An array of two disks with partitions, as the RAID of a motherboard makes them. */
+static void put_array(const struct scene *scene, const char *name, const char *number, const char *metadata)
+{
+    CLEANUP_FREE char *place = alloc_printf("virtual/block/%s", name);
+    CLEANUP_FREE char *slave_a = alloc_printf("/sys/devices/%s/slaves/sda", place);
+    CLEANUP_FREE char *slave_b = alloc_printf("/sys/devices/%s/slaves/sdb", place);
+    CLEANUP_FREE char *version = alloc_printf("/sys/devices/%s/md/metadata_version", place);
+    CLEANUP_FREE char *size = alloc_printf("/sys/devices/%s/size", place);
+
+    put_device(scene, place, number, NULL, NULL);
+    put(scene, slave_a, "");
+    put(scene, slave_b, "");
+    put(scene, version, metadata);
+    put(scene, size, "400\n");
+}
+
+static void put_array_part(const struct scene *scene, const char *name, const char *number, const char *start)
+{
+    CLEANUP_FREE char *place = alloc_printf("virtual/block/md126/%s", name);
+    CLEANUP_FREE char *where = alloc_printf("/sys/devices/%s/start", place);
+    CLEANUP_FREE char *size = alloc_printf("/sys/devices/%s/size", place);
+
+    put_device(scene, place, number, strchr(name, 'p') + 1, NULL);
+    put(scene, where, start);
+    put(scene, size, "100\n");
+}
+
+static void test_parts_of_an_array(void **state)
+{
+    struct scene *scene = *state;
+    struct error error;
+
+    put_disk(scene);
+    put_device(scene, "pci/ata2/block/sdb", "8:16", NULL, NULL);
+    put_array(scene, "md126", "9:126", "1.2\n");
+    put_array_part(scene, "md126p2", "259:2", "100\n");
+    put_array_part(scene, "md126p3", "259:3", "200\n");
+    put_kernel(scene, "root=/dev/md126p2", "30 1 259:2 / / rw - ext4 /dev/md126p2 rw\n");
+    assert_true(find(scene, "/dev/md126p2", "/dev/md126p3", SLOT_NONE));
+    assert_true(slots_target_check(scene->slots, SLOT_B, &error));
+    /* The whole array is its parts, and its members. */
+    assert_false(find(scene, "/dev/md126p2", "/dev/md126", SLOT_NONE));
+    assert_false(find(scene, "/dev/md126", "/dev/sdb", SLOT_NONE));
+    /* Two arrays on parts of the same disks. */
+    put(scene, "/sys/devices/virtual/block/md126/md/metadata_version", "external:/md127/0\n");
+    put_array(scene, "md125", "9:125", "external:/md127/1\n");
+    assert_true(find(scene, "/dev/md126", "/dev/md125", SLOT_NONE));
+    assert_false(find(scene, "/dev/md126p3", "/dev/md126", SLOT_NONE));
+    /* Two devices with one cache. */
+    put_device(scene, "virtual/block/bcache0", "251:0", NULL, NULL);
+    put_device(scene, "virtual/block/bcache1", "251:16", NULL, NULL);
+    put(scene, "/sys/devices/virtual/block/bcache0/slaves/sdb", "");
+    put(scene, "/sys/devices/virtual/block/bcache1/slaves/sdb", "");
+    assert_true(find(scene, "/dev/bcache0", "/dev/bcache1", SLOT_NONE));
+}
+
 /* This machine, whatever it is: nothing crashes, and nothing is found that cannot be named. */
 static void test_this_machine(void **state)
 {
@@ -714,6 +770,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_of_the_content, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_stacks_that_end_in_the_same_storage, scene_setup,
                                         scene_teardown),
+        cmocka_unit_test_setup_teardown(test_parts_of_an_array, scene_setup, scene_teardown),
         cmocka_unit_test(test_this_machine),
     };
 
