@@ -71,7 +71,9 @@ struct record_trial {
      * more than a few, and the loader does not do what the boot selection says. */
     unsigned reboots;
     char reboot_boot_id[RECORD_BOOT_ID_SIZE];
-    char boot_id[RECORD_BOOT_ID_SIZE]; /* BOOTED, REJECTED: in this boot, as the kernel tells them apart */
+    /* In which boot, as the kernel tells them apart: armed for ARMING and ARMED, seen running for BOOTED,
+     * given up for REJECTED. */
+    char boot_id[RECORD_BOOT_ID_SIZE];
     unsigned starts; /* BOOTED: of ours in that boot, but for those that were ended in order */
 };
 

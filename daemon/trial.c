@@ -229,14 +229,38 @@ static void lost_arming(struct trial_step *step)
     note_no_try(step);
 }
 
-/* Where the firmware has to be told, a reboot that nobody asked for leads back here and is no try. */
+/* Another program took the armed slot out of the boot selection. Whoever did it does not want the release,
+ * which is not installed again by itself. */
+static void take_back(struct trial_step *step, const char *reason)
+{
+    struct record *record = step->record;
+    struct record_trial *trial = step->trial;
+
+    record->cancelled = trial->release;
+    record_note(record, RECORD_RESULT_CANCELLED, trial->slot,
+                record->slots[step->machine->running].release.version, trial->release.version, reason,
+                step->machine->now_s);
+    note_no_try(step);
+}
+
+/* Without a boot since, no loader can have left it. Where the firmware has to be told, a reboot that nobody
+ * asked for leads back here and is no try. */
 static void lost_armed(struct trial_step *step)
 {
+    char *finding = step->outcome->finding;
+
+    if (is_of_this_boot(step) && !step->machine->in_place_reboot) {
+        snprintf(finding, sizeof(step->outcome->finding),
+                 "slot %s was armed and is not selected any more: another program changed the boot selection",
+                 slot_name(step->trial->slot));
+        take_back(step, finding);
+        return;
+    }
     if (!step->machine->reboot_argument || step->trial->reboot_asked) {
         note_fall_back(step, "never came up");
         return;
     }
-    snprintf(step->outcome->finding, sizeof(step->outcome->finding),
+    snprintf(finding, sizeof(step->outcome->finding),
              "slot %s was not tried: the machine was started anew without \"%s\"",
              slot_name(step->trial->slot), step->machine->reboot_argument);
     note_no_try(step);
@@ -263,6 +287,7 @@ static void give_up(struct trial_step *step)
 static void begin_arming(struct trial_step *step)
 {
     record_set_arming(step->record, step->event->slot, step->event->release, step->machine->now_s);
+    note_boot(step);
 }
 
 static void end_arming(struct trial_step *step)
@@ -277,19 +302,10 @@ static void fail_arming(struct trial_step *step)
     give_up(step);
 }
 
-/* Whoever did it does not want the release, which is not installed again by itself. */
 static void take_back_armed(struct trial_step *step)
 {
-    struct record *record = step->record;
-    struct record_trial *trial = step->trial;
-
-    if (trial->slot != slot_other(step->machine->running))
-        return;
-    record->cancelled = trial->release;
-    record_note(record, RECORD_RESULT_CANCELLED, trial->slot,
-                record->slots[step->machine->running].release.version, trial->release.version,
-                step->event->reason, step->machine->now_s);
-    note_no_try(step);
+    if (step->trial->slot == slot_other(step->machine->running))
+        take_back(step, step->event->reason);
 }
 
 /* --- cells: reboots --- */

@@ -2,12 +2,14 @@
 import ctypes
 import hashlib
 import json
+import pathlib
 import random
 import struct
 
 import pytest
 
 from programs import moonsinter
+from releases import make_empty_release
 
 XXHASH = ctypes.CDLL("libxxhash.so.0")
 XXHASH.XXH32.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint32]
@@ -80,7 +82,7 @@ def image(size):
 
 
 @pytest.mark.sanitized
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 4096, 131072, 700001])
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 4096, 131072, 700001])
 @pytest.mark.parametrize("average,chunk_size", [(1024, 4096), (4096, 100), (32768, 131072)])
 def test_both_files_byte_for_byte(tmp_path, size, average, chunk_size):
     data = image(size)
@@ -100,6 +102,17 @@ def test_both_files_byte_for_byte(tmp_path, size, average, chunk_size):
                         "rollout": {"start": "2026-12-01T06:00:00Z", "duration": 5400, "percent": 50}}}
     assert (tmp_path / "an image.json").read_text(encoding="utf-8") == manifest(data, chunk_size, ours)
     assert result.events[-1]["file_size"] == size
+
+
+def test_the_empty_image_is_in_the_format(tmp_path):
+    """generate makes none, but a reader has to know it."""
+    empty = make_empty_release(tmp_path)
+    written = pathlib.Path(f"{empty}.chunks").read_bytes()
+    assert written == table(b"", 32768)
+    ours = {"format": 1, "sha256": hashlib.sha256(b"").hexdigest(),
+            "chunks": {"url": "image.chunks", "size": len(written), "sha256": hashlib.sha256(written).hexdigest()}}
+    assert json.loads(pathlib.Path(f"{empty}.json").read_text()) == json.loads(manifest(b"", 131072, ours))
+    assert moonsinter("verify", empty, f"{empty}.json").status == 0
 
 
 def test_defaults(tmp_path):

@@ -339,6 +339,35 @@ static void test_a_trial_that_ended_without_us(void **state)
     }
 }
 
+/* moonsinterd was not there when somebody selected the running slot: in the boot in which it was armed no
+ * loader can have left it, so it is no try that failed, and it is not armed again behind anybody's back. */
+static void test_deselected_while_nobody_looked(void **state)
+{
+    CLEANUP_FREE struct record *record = record_of(&(struct scene){RECORD_STAGE_NONE, SLOT_B, .arms = 0});
+    struct trial_machine machine = machine_of(SLOT_A, SLOT_A, SLOT_NONE);
+    struct record_release release = record->slots[SLOT_B].release;
+
+    step(record, &machine,
+         &(struct trial_event){.kind = TRIAL_EVENT_ARMING, .slot = SLOT_B, .release = &release});
+    step(record, &machine, &(struct trial_event){.kind = TRIAL_EVENT_ARMED});
+    struct trial_outcome outcome = start(record, &machine);
+    assert_int_equal(outcome.start, TRIAL_START_GOOD);
+    assert_true(*outcome.finding && !outcome.finding_is_failure && !outcome.second_try);
+    assert_null(record_find_failed(record, &release));
+    assert_true(record_release_is_same(&record->cancelled, &release));
+    assert_int_equal(record->history[0].result, RECORD_RESULT_CANCELLED);
+    assert_int_equal(record->slots[SLOT_B].state, BOOT_HEALTH_UNKNOWN);
+
+    /* Another boot, or one in place, is the loader's doing. */
+    for (int i = 0; i < 2; i++) {
+        CLEANUP_FREE struct record *other =
+            record_of(&(struct scene){RECORD_STAGE_ARMED, SLOT_B, .arms = 1, .boot_id = this_boot});
+        machine.in_place_reboot = i == 0;
+        machine.boot_id = i == 0 ? this_boot : boot_before;
+        assert_true(start(other, &machine).second_try);
+    }
+}
+
 /* The power went between the write of boot state and the record's: the release is shown as installed. */
 static void test_arming_that_nobody_wrote_down(void **state)
 {
@@ -610,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_each_start_is_a_boot_in_place),
         cmocka_unit_test(test_without_a_boot_id),
         cmocka_unit_test(test_a_trial_that_ended_without_us),
+        cmocka_unit_test(test_deselected_while_nobody_looked),
         cmocka_unit_test(test_arming_that_nobody_wrote_down),
         cmocka_unit_test(test_a_new_release_waits),
         cmocka_unit_test(test_a_rejected_slot_is_left_at_once_and_not_for_ever),
