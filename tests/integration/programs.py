@@ -164,12 +164,12 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
-    def start(self, wait=True, arguments=None, prefix=(), env=None):
-        """Starts it; with `wait`, returns when the API answers."""
+    def start(self, wait=True, arguments=None, prefix=(), env=None, stderr=None):
+        """Starts it; with `wait`, returns when the API answers. `stderr`: a descriptor for its log."""
         arguments = arguments or ["--config", str(self.config)]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([*prefix, str(MOONSINTERD), *arguments], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=env)
+                                            stdout=log, stderr=log if stderr is None else stderr, env=env)
         if wait:
             self.wait_for_api()
         return self

@@ -1,4 +1,4 @@
-"""A service manager that does not read what it is told: its queue of datagrams is full, as where PID 1 is stuck."""
+"""A service manager, or a journal, that does not read what it is told: its queue is full, as where PID 1 is stuck."""
 import os
 import socket
 
@@ -68,3 +68,19 @@ def test_a_manager_that_does_not_read_holds_nothing_up(manager, make_daemon, fil
     assert any(line.startswith("RELOADING=1") for line in lines), lines
     manager.fill()
     assert daemon.stop() == 0
+
+
+def test_a_journal_that_does_not_read_holds_nothing_up(make_daemon, file_slots, nginx, small_release):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    daemon = make_daemon(nginx.publish(small_release[0]), file_slots, mode="install").start(stderr=writer)
+    os.close(writer)
+    daemon.wait(lambda status: status["state"] == "reboot-pending", "the installation")
+    daemon.process.terminate()
+    assert daemon.process.wait(60 * programs.PATIENCE) == 0
+    os.close(reader)

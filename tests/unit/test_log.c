@@ -70,6 +70,43 @@ static void test_one_line_each(void **state)
     assert_string_equal(text, "<6>a <0>b  [31m \n");
 }
 
+/* A pipe that nobody reads, and then somebody does. */
+static void test_nobody_reads(void **state)
+{
+    int kept = dup(STDERR_FILENO), ends[2];
+    static char text[1 << 20];
+    unsigned logged = 0;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    /* The program's own end waits, as it does where a shell or a service manager made it. */
+    assert_true(fcntl(ends[1], F_SETFL, fcntl(ends[1], F_GETFL) & ~O_NONBLOCK) == 0);
+    int room = fcntl(ends[1], F_SETPIPE_SZ, 16 * 1024);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    log_init(LOG_LEVEL_INFO, true);
+    for (; logged < 4u * (unsigned)room / 10; logged++)
+        log_info("line %06u", logged);
+    ssize_t first = read(ends[0], text, sizeof(text) - 1);
+    assert_true(first > 0 && first <= room);
+    text[first] = 0;
+    assert_memory_equal(text, "<6>line 000000\n", 15);
+    assert_int_equal(text[first - 1], '\n');
+    unsigned taken = 0;
+    for (const char *c = text; *c; c++)
+        taken += *c == '\n';
+    log_info("heard");
+    ssize_t second = read(ends[0], text, sizeof(text) - 1);
+    dup2(kept, STDERR_FILENO);
+    assert_true(second > 0);
+    text[second] = 0;
+    char expected[200];
+    snprintf(expected, sizeof(expected),
+             "<4>%u lines before this one were not taken and are lost\n<6>heard\n", logged - taken);
+    assert_string_equal(text, expected);
+    close(kept);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void test_no_secrets(void **state)
 {
     struct capture capture = capture_begin();
@@ -103,6 +140,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_one_line_each),
         cmocka_unit_test(test_long_lines_are_cut_and_errno_kept),
+        cmocka_unit_test(test_nobody_reads),
         cmocka_unit_test(test_no_secrets),
     };
 
