@@ -8,6 +8,7 @@
 
 #include "cli/event_line.h"
 #include "cli/output.h"
+#include "cli/tell.h"
 
 /* Two threads hash and write while a third waits for the medium. */
 enum { ENGINE_THREADS = 3 };
@@ -20,6 +21,7 @@ static void engine_on_signal(evutil_socket_t number, short what, void *data)
     if (engine->signal)
         _exit(EVENT_LINE_BY_SIGNAL + (int)number);
     engine->signal = (int)number;
+    tell_set_patient(false);
     engine->stop(engine->owner);
 }
 
@@ -53,6 +55,7 @@ bool engine_init(struct engine *engine, const struct http_settings *settings, vo
         if (!engine_take_signal(engine, signals[i], &engine->signals[i]))
             return error_set(error, ERROR_SYSTEM, "cannot watch for signals");
     output_watch(engine->base);
+    tell_set_patient(false);
     return (!settings || http_new(engine->base, settings, &engine->http, error)) &&
            pool_new(engine->base, ENGINE_THREADS, &engine->pool, error);
 }
@@ -65,6 +68,7 @@ void engine_finish(struct engine *engine)
         if (engine->signals[i])
             event_free(engine->signals[i]);
     output_watch(NULL);
+    tell_set_patient(!engine->signal);
     if (engine->base)
         event_base_free(engine->base);
 }

@@ -6,6 +6,7 @@
 
 #include "cli/output.h"
 #include "cli/plain_text.h"
+#include "cli/tell.h"
 #include "common/base/alloc.h"
 
 struct json_object *event_line_new(const char *name)
@@ -59,9 +60,10 @@ static void write_failed(const struct error *error)
 
 void event_line_tell(const char *verb, const char *text)
 {
-    fprintf(stderr, "moonsinter %s: ", verb);
-    plain_text_print(stderr, text);
-    fputc('\n', stderr);
+    CLEANUP_FREE char *plain = plain_text_new(text);
+    CLEANUP_FREE char *line = alloc_printf("moonsinter %s: %s\n", verb, plain);
+
+    tell(line);
 }
 
 int event_line_tell_failure(const char *verb, const struct error *error)
@@ -81,9 +83,11 @@ int event_line_write_usage(const char *verb, const struct error *error)
 {
     const char *blank = verb ? " " : "", *name = verb ? verb : "";
 
-    fprintf(stderr, "moonsinter%s%s: ", blank, name);
-    plain_text_print(stderr, error->message);
-    fprintf(stderr, "; see moonsinter%s%s --help\n", blank, name);
+    CLEANUP_FREE char *plain = plain_text_new(error->message);
+    CLEANUP_FREE char *line =
+        alloc_printf("moonsinter%s%s: %s; see moonsinter%s%s --help\n", blank, name, plain, blank, name);
+
+    tell(line);
     write_failed(error);
     return 2;
 }
@@ -96,9 +100,8 @@ int event_line_finish(int exit_status)
     is_told = output_finish(exit_status < EVENT_LINE_BY_SIGNAL) && is_told;
     if (is_told || exit_status != 0)
         return exit_status;
-    fputs(
+    tell(
         "moonsinter: the work is done, but standard output is closed or full and lacks some of what was to be said; "
-        "give it a reader or room\n",
-        stderr);
+        "give it a reader or room\n");
     return 1;
 }

@@ -1,7 +1,7 @@
 /*
  * What the command tells a parent process: one JSON object a line on stdout, written out as soon as it is
  * taken (see cli/output.h). And how a verb ends that fails: a sentence for people on stderr, and a last
- * event. The main thread only; blocks in event_line_finish() alone.
+ * event. The main thread only; blocks in event_line_finish(), and where a sentence may wait (see cli/tell.h).
  */
 #pragma once
 

@@ -1,6 +1,7 @@
 #include "cli/meter.h"
 
 #include <time.h>
+#include <unistd.h>
 
 enum {
     METER_INTERVAL_MS = 100,
@@ -11,7 +12,7 @@ enum {
 void meter_init(struct meter *meter, const char *label, bool quiet)
 {
     *meter = (struct meter){.label = label};
-    progress_init(&meter->progress, stderr, quiet);
+    progress_init(&meter->progress, STDERR_FILENO, quiet);
 }
 
 bool meter_is_shown(const struct meter *meter)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/utf8.h"
 
 enum { CHARACTER_SIZE = 5 }; /* a character in UTF-8 with its terminating zero */
@@ -36,6 +37,13 @@ char *plain_text_copy(char *ret_text, size_t size, const char *text)
     }
     ret_text[used] = '\0';
     return ret_text;
+}
+
+char *plain_text_new(const char *text)
+{
+    size_t size = strlen(text) + 1; /* what is not to be shown gets shorter, never longer */
+
+    return plain_text_copy(alloc_zeroed(size), size, text);
 }
 
 void plain_text_print(FILE *stream, const char *text)

@@ -11,5 +11,8 @@
  * Returns ret_text. */
 char *plain_text_copy(char *ret_text, size_t size, const char *text);
 
+/* A copy of `text` of any length, which the caller frees. */
+char *plain_text_new(const char *text);
+
 /* Prints `text` of any length. */
 void plain_text_print(FILE *stream, const char *text);

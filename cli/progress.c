@@ -1,10 +1,11 @@
 #include "cli/progress.h"
 
-#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/tell.h"
 #include "common/base/text.h"
 
 enum {
@@ -13,9 +14,9 @@ enum {
     COLUMNS_DEFAULT = 80,
 };
 
-void progress_init(struct progress *progress, FILE *stream, bool quiet)
+void progress_init(struct progress *progress, int fd, bool quiet)
 {
-    *progress = (struct progress){.stream = stream, .shown = !quiet && isatty(fileno(stream))};
+    *progress = (struct progress){.fd = fd, .shown = !quiet && isatty(fd)};
 }
 
 char *progress_format_left(char *ret_text, size_t size, uint64_t eta_s)
@@ -69,39 +70,31 @@ char *progress_format(char *ret_text, size_t size, unsigned columns, const struc
     return ret_text;
 }
 
-/* A terminal that was stopped with Ctrl-S, or whose other end hangs, must not keep the loop waiting. */
-static bool takes_more(FILE *stream)
-{
-    struct pollfd ready = {.fd = fileno(stream), .events = POLLOUT};
-
-    return poll(&ready, 1, 0) > 0;
-}
-
 void progress_draw(struct progress *progress, const struct progress_view *view)
 {
     struct winsize window;
-    char text[256];
+    char text[256], line[sizeof(text) + 8];
 
-    if (!progress->shown || !takes_more(progress->stream))
+    if (!progress->shown)
         return;
     unsigned columns = COLUMNS_DEFAULT;
-    if (ioctl(fileno(progress->stream), TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
+    if (ioctl(progress->fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
         columns = window.ws_col < sizeof(text) ? window.ws_col : sizeof(text);
-    fprintf(progress->stream, "\r%s\033[K", progress_format(text, sizeof(text), columns, view));
-    fflush(progress->stream);
-    progress->drawn = true;
+    int length =
+        snprintf(line, sizeof(line), "\r%s\033[K", progress_format(text, sizeof(text), columns, view));
+    progress->drawn = tell_now(progress->fd, line, (size_t)length) || progress->drawn;
 }
 
 void progress_finish(struct progress *progress)
 {
     if (progress->drawn)
-        fputc('\n', progress->stream);
+        tell_now(progress->fd, "\n", 1);
     progress->drawn = false;
 }
 
 void progress_clear(struct progress *progress)
 {
     if (progress->drawn)
-        fputs("\r\033[K", progress->stream);
+        tell_now(progress->fd, "\r\033[K", 4);
     progress->drawn = false;
 }

@@ -1,14 +1,14 @@
 /*
  * How far an update is, on one line of a terminal that is drawn over itself: a bar, the phase, bytes, rate
- * and the time left. Where the stream is no terminal nothing is drawn, and no escape codes are ever sent.
- * What it shows must be free of control characters. The main thread only; may block as the stream may.
+ * and the time left. Where the descriptor is no terminal nothing is drawn, and no escape codes are ever sent;
+ * a terminal that takes no more is left alone.
+ * What it shows must be free of control characters. The main thread only; never blocks.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 struct progress_view {
     const char *phase; /* "transferring"; NULL or "" for none */
@@ -20,13 +20,13 @@ struct progress_view {
 };
 
 struct progress {
-    FILE *stream;
-    bool shown; /* the stream is a terminal and nobody asked for silence */
+    int fd;
+    bool shown; /* `fd` is a terminal and nobody asked for silence */
     bool drawn; /* something stands on the line */
 };
 
-/* Draws on `stream` if it is a terminal and `quiet` is false. */
-void progress_init(struct progress *progress, FILE *stream, bool quiet);
+/* Draws on `fd` if it is a terminal and `quiet` is false. */
+void progress_init(struct progress *progress, int fd, bool quiet);
 
 /* Draws the view over the one before. */
 void progress_draw(struct progress *progress, const struct progress_view *view);

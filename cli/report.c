@@ -9,6 +9,8 @@
 #include "cli/event_line.h"
 #include "cli/output.h"
 #include "cli/plain_text.h"
+#include "cli/tell.h"
+#include "common/base/alloc.h"
 #include "common/base/text.h"
 
 void report_init(struct report *report, bool quiet, bool json)
@@ -29,8 +31,9 @@ void report_note(struct report *report, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    plain_text_print(stderr, text);
-    fputc('\n', stderr);
+    CLEANUP_FREE char *plain = plain_text_new(text);
+    CLEANUP_FREE char *line = alloc_printf("%s\n", plain);
+    tell_now(STDERR_FILENO, line, strlen(line));
 }
 
 static void report_event(struct report *report, struct json_object *event)

@@ -1,6 +1,7 @@
 /*
  * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and
- * a few sentences on stderr for people. The main thread only; may block as these streams may.
+ * a few sentences on stderr for people, dropped where it takes no more. The main thread only; never blocks but
+ * in report_failure(), as cli/tell.h has it.
  */
 #pragma once
 
@@ -49,5 +50,5 @@ void report_done(struct report *report, struct clone *clone, const struct http *
 /* The last event of a failure; returns the exit status. */
 int report_failure(struct report *report, const char *verb, const struct error *error);
 
-/* A sentence for people, on stderr. */
+/* A sentence for people, on stderr; dropped where that takes no more. */
 void report_note(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));

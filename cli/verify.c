@@ -192,11 +192,12 @@ static int run_verify(int argc, char **argv)
         meter_init(&run.meter, argv[0], run.quiet);
         bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
         meter_clear(&run.meter);
+        /* First, for whoever does not read the sentence that follows may end us by a signal then. */
+        engine_finish(&run.engine);
         if (ok)
             write_done(&run);
         else
             status = engine_exit_status(&run.engine, event_line_write_failure(argv[0], &error));
-        engine_finish(&run.engine);
     }
     device_close(run.device);
     manifest_free(run.manifest);

@@ -12,6 +12,7 @@
 #include "cli/event_line.h"
 #include "cli/plain_text.h"
 #include "cli/progress.h"
+#include "cli/tell.h"
 #include "cli/verb.h"
 #include "common/base/alloc.h"
 
@@ -53,8 +54,8 @@ struct watch {
  * that it did not come. Only what a signal handler may do happens here. */
 static void on_signal(int caught)
 {
-    if (isatty(STDERR_FILENO) && write(STDERR_FILENO, "\n", 1) < 0)
-        _exit(1);
+    if (isatty(STDERR_FILENO))
+        tell_now(STDERR_FILENO, "\n", 1);
     _exit(EVENT_LINE_BY_SIGNAL + caught);
 }
 
@@ -286,7 +287,7 @@ static int run_watch(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     watch.for_people = daemon_options_for_people(&watch.options);
-    progress_init(&watch.progress, stderr, watch.options.quiet);
+    progress_init(&watch.progress, STDERR_FILENO, watch.options.quiet);
     watch.seen_ms = now_ms();
     exit_status = follow(&watch, &lost, &error);
     /* A boot waits for it, and a daemon that was started anew goes on with the trial. */

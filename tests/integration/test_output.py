@@ -1,11 +1,13 @@
 """What the command says, and to whom: standard output that takes no more, terminals, bytes that steer them."""
 import contextlib
 import os
+import pathlib
 import pty
 import re
 import resource
 import signal
 import subprocess
+import termios
 
 import pytest
 
@@ -192,10 +194,10 @@ def test_signals_end_whoever_waits_and_nothing_is_left(slow_release, folder, ver
     }[verb]
     with full_pipe() as (_, writer):
         process = subprocess.Popen([str(programs.MOONSINTER), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                                   stdout=writer, stderr=subprocess.PIPE)
+                                   stdout=writer, stderr=writer)
         programs.wait_until(lambda: has_handlers(process.pid) and begun(), "it has not begun", timeout=600)
         process.send_signal(number)
-        process.communicate()
+        process.wait()
     assert process.returncode == 128 + number
     assert sorted(path.name for path in place.iterdir()) == ["image", "old"]
 
@@ -205,6 +207,83 @@ def has_handlers(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         caught, = (int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
     return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@contextlib.contextmanager
+def stopped_terminal():
+    """The process's end of a terminal that was stopped with Ctrl-S, and the other one."""
+    try:
+        master, slave = pty.openpty()
+    except OSError as error:
+        pytest.skip(f"this machine gives no terminal: {error}")
+    termios.tcflow(slave, termios.TCOOFF)
+    yield master, slave
+    os.close(slave)
+    os.close(master)
+
+
+def start_with(stream, *arguments, stdout=None):
+    return subprocess.Popen([str(programs.MOONSINTER), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                            stdout=stdout or stream, stderr=stream)
+
+
+def test_a_stopped_terminal_keeps_neither_a_clone_nor_a_signal_waiting(small_release, folder):
+    """The second request shows that the loop goes on; the sentence that it was ended is not waited for either."""
+    with EvilServer(small_release[0].parent) as server, stopped_terminal() as (_, slave):
+        server.behave("image.json", "503")
+        process = start_with(slave, "clone", server.url("image"), folder / "out")
+        programs.wait_until(lambda: server.stats()["requests"] > 1, "it does not try again", timeout=600)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_a_stopped_terminal_does_not_keep_watch_from_ending(folder):
+    with stopped_terminal() as (_, slave):
+        process = start_with(slave, "watch", "--until-verdict", "--socket", folder / "none")
+        programs.wait_until(lambda: has_handlers(process.pid), "it has not begun", timeout=600)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_the_last_sentence_waits_for_a_stopped_terminal(nginx, small_release, folder):
+    url = nginx.publish(small_release[0]) + "x"
+    with stopped_terminal() as (master, slave):
+        process = start_with(slave, "clone", url, folder / "out")
+        programs.wait_until(lambda: nginx.requests() and not has_handlers(process.pid), "it has not failed", timeout=600)
+        termios.tcflow(slave, termios.TCOON)
+        assert process.wait() == 1
+        assert b"404" in os.read(master, 4096)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_one_signal_ends_a_clone_whose_sentences_nobody_reads(slow_release, folder, number):
+    """clone ... 2>&1 | a reader that hangs"""
+    with full_pipe() as (_, writer):
+        process = start_with(writer, "clone", slow_release[0], folder / "out")
+        programs.wait_until(lambda: (folder / "out").exists(), "it has not begun", timeout=600)
+        process.send_signal(number)
+        assert process.wait() == 128 + number
+
+
+@pytest.mark.parametrize("verb", ["clone", "verify"])
+def test_one_signal_ends_whoever_waits_to_say_why_it_failed(nginx, small_release, folder, verb):
+    """There is nothing left to be tidied up, so the signal does as it does by itself."""
+    url = nginx.publish(small_release[0])
+    (folder / "other").write_bytes(b"other")
+    arguments, failed = {
+        "clone": ([url + "x", folder / "out"], lambda pid: nginx.requests()),
+        "verify": ([folder / "other", f"{small_release[0]}.json"], lambda pid: has_open(pid, folder / "other")),
+    }[verb]
+    with full_pipe() as (_, writer):
+        process = start_with(writer, verb, *arguments, stdout=subprocess.DEVNULL)
+        programs.wait_until(lambda: failed(process.pid) and not has_handlers(process.pid), "it has not failed", timeout=600)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == -signal.SIGTERM
+
+
+def has_open(pid, path):
+    links = pathlib.Path(f"/proc/{pid}/fd")
+    return any(os.path.realpath(link) == str(path) for link in links.iterdir())
 
 
 def test_hangups_that_the_parent_ignores_are_ignored(slow_release, folder):

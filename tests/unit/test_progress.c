@@ -74,7 +74,7 @@ static void test_nothing_is_drawn_where_there_is_no_terminal(void **state)
     FILE *stream = tmpfile();
 
     assert_non_null(stream);
-    progress_init(&progress, stream, false);
+    progress_init(&progress, fileno(stream), false);
     progress_draw(&progress, &view);
     progress_clear(&progress);
     progress_finish(&progress);
