@@ -182,7 +182,8 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
     struct policy_verdict verdict;
 
     policy_judge_release(input, &verdict);
-    record_accept(daemon->record, &daemon->offered);
+    if (verdict.count == 0)
+        record_accept(daemon->record, &daemon->offered, input->now_s);
     if (verdict.count == 0 && (runs ? input->running_good : daemon->offered.is_signed) &&
         record_lend(daemon->record, holder, &daemon->offered, runs))
         log_notice("slot %s holds what is published as release %s now", slot_name(holder),

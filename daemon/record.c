@@ -185,12 +185,12 @@ const struct record_entry *record_last_update(const struct record *record)
     return NULL;
 }
 
-void record_accept(struct record *record, const struct record_release *release)
+void record_accept(struct record *record, const struct record_release *release, uint64_t latest_s)
 {
     if (!release->is_signed)
         return;
     record->signed_accepted = true;
-    if (release->created_s > record->floor_s)
+    if (release->created_s > record->floor_s && release->created_s <= latest_s)
         record->floor_s = release->created_s;
 }
 
@@ -211,7 +211,9 @@ bool record_lend(struct record *record, enum slot slot, const struct record_rele
 
     if (known->is_signed && !offered->is_signed)
         return false;
-    if (known->has_serial && (!offered->has_serial || offered->serial < known->serial))
+    /* A serial that nobody vouched for is nothing that a signed one would have to reach. */
+    bool is_bound = known->has_serial && !(known->lent && offered->is_signed);
+    if (is_bound && (!offered->has_serial || offered->serial < known->serial))
         return false;
     /* The same words again do not take the floor from what was installed under them. */
     if (renamed || known->lent || offered->is_signed) {
@@ -276,7 +278,7 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     record->slots[slot].release = *release;
     record->slots[slot].print.bytes = 0;
     record->slots[slot].time_s = now_s;
-    record_accept(record, release);
+    record_accept(record, release, UINT64_MAX);
 }
 
 void record_set_error(struct record *record, const struct error *error, uint64_t now_s)

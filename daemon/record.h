@@ -186,12 +186,15 @@ struct record_entry *record_note(struct record *record, enum record_result resul
 /* The last entry that tells of an update, NULL if none does. */
 const struct record_entry *record_last_update(const struct record *record);
 
-/* A release is about to boot, or found running. Where it is signed, trust does not go back behind that, nor
- * time. */
-void record_accept(struct record *record, const struct record_release *release);
+/* A release is about to boot, or is found running by an offer that nothing is against. Where it is signed,
+ * trust does not go back behind that, nor time, unless it says to be made after `latest_s`: UINT64_MAX for
+ * what is installed, and now for a mere offer, which could else lead time to where every release has expired.
+ */
+void record_accept(struct record *record, const struct record_release *release, uint64_t latest_s);
 
 /* What slot `slot` holds is offered under another name, and nothing is against that offer: it is known by
- * that name from now on, unless that is the older one, or unsigned in place of a signed one. The floor rises
+ * that name from now on, unless that is the older one (a name that was only lent does not count against a
+ * signed offer), or unsigned in place of a signed one. The floor rises
  * with it where the slot is good (`good`) and the offer is signed; else it is only lent, for a server that
  * nobody vouches for could name any serial. Returns whether the name changed. */
 bool record_lend(struct record *record, enum slot slot, const struct record_release *offered, bool good);

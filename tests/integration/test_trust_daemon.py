@@ -1,5 +1,6 @@
 """moonsinterd: whom it trusts, that trust does not fail open, and that time does not go back."""
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -294,6 +295,47 @@ def test_what_is_published_anew_for_others_lends_nothing(nginx, folder, key, key
     nginx.publish(make_release(folder / "2", TWO, version="2", serial=2, options=(*options, "board-1")))
     daemon.post("check")
     daemon.wait(lambda status: whats(status) == ["mode"], "2 may be installed")
+
+
+def read_floor(daemon):
+    return json.loads((daemon.folder / "state" / "record.json").read_text()).get("floor_s")
+
+
+def offer_what_runs_from_2099(nginx, folder, key, keys_folder, file_slots, make_daemon, compatible):
+    """The image that runs, made in 2099; then a release that expires before that. Returns the status that it leads to."""
+    file_slots[0].write_bytes(ONE)
+    options = "--sign", key.secret, "--compatible"
+    url = nginx.publish(make_release(folder / "1", ONE, version="1", serial=1,
+                                     options=(*options, "board-1", "--created", "2025-01-01T00:00:00Z")))
+    daemon = make_daemon(url, file_slots, Trust={"Keys": keys_folder}, Update={"Compatible": "board-1"}).start()
+    daemon.wait(lambda status: status["slots"]["a"]["serial"] == 1 and status["state"] == "idle", "it knows what it runs")
+    wait_until(lambda: read_floor(daemon), "it is remembered when that was made")
+    known = read_floor(daemon)
+    for serial, year in (8, 2026), (9, 2099):
+        nginx.publish(make_release(folder / str(serial), ONE, version=str(serial), serial=serial,
+                                   options=(*options, compatible, "--created", f"{year}-01-01T00:00:00Z")))
+        daemon.post("check")
+        daemon.wait(lambda status: status["update"]["serial"] == serial and status["state"] in ("idle", "held"),
+                    "it has looked")
+        if compatible != "board-1":
+            assert read_floor(daemon) == known
+    nginx.publish(make_release(folder / "10", TWO, version="10", serial=10,
+                               options=(*options, "board-1", "--expires", "2098-01-01T00:00:00Z")))
+    daemon.post("check")
+    return daemon.wait(lambda status: status["update"]["serial"] == 10 and status["state"] in ("reboot-pending", "held"),
+                       "10 is installed, or held")
+
+
+def test_what_is_refused_does_not_lead_time(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """Else a manifest of another line, which only names the image that runs, would end the updates of this device."""
+    status = offer_what_runs_from_2099(nginx, folder, key, keys_folder, file_slots, make_daemon, "board-2")
+    assert status["state"] == "reboot-pending" and whats(status) == []
+
+
+def test_an_offer_does_not_lead_time_past_the_clock(nginx, folder, key, keys_folder, file_slots, make_daemon):
+    """What is installed does, for a machine without a clock: see test_time_does_not_go_back_behind_what_was_accepted."""
+    status = offer_what_runs_from_2099(nginx, folder, key, keys_folder, file_slots, make_daemon, "board-1")
+    assert status["state"] == "reboot-pending" and whats(status) == []
 
 
 def test_an_unsigned_offer_is_no_floor(nginx, folder, file_slots, make_daemon):

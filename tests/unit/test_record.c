@@ -227,9 +227,15 @@ static void test_a_serial_that_nobody_vouches_for(void **state)
     /* Nor does the next start raise it. */
     record_set_good(record, SLOT_A, 2);
     assert_int_equal(record->floor_serial, 5);
-    /* A signature does. */
+    /* And it keeps no signed one out. */
+    struct record_release eight = release_of("8", 8, '5');
+    eight.is_signed = true;
+    assert_true(record_lend(record, SLOT_A, &eight, true));
+    assert_string_equal(record->slots[SLOT_A].release.version, "8");
+    assert_int_equal(record->floor_serial, 8);
+    /* A signature does raise it. */
     huge.is_signed = true;
-    assert_false(record_lend(record, SLOT_A, &huge, true));
+    assert_true(record_lend(record, SLOT_A, &huge, true));
     assert_int_equal(record->floor_serial, INT64_MAX);
 }
 
@@ -320,12 +326,18 @@ static void test_trust_and_time_do_not_go_back(void **state)
     record_set_arming(record, SLOT_A, &release, 1);
     assert_true(record->signed_accepted && record->floor_s == 500);
     release.created_s = 400;
-    record_accept(record, &release);
+    record_accept(record, &release, UINT64_MAX);
     assert_int_equal(record->floor_s, 500);
     release.is_signed = false;
     release.created_s = 900;
-    record_accept(record, &release);
+    record_accept(record, &release, UINT64_MAX);
     assert_true(record->signed_accepted && record->floor_s == 500);
+    /* An offer does not lead time past what the clock says. */
+    release.is_signed = true;
+    record_accept(record, &release, 899);
+    assert_int_equal(record->floor_s, 500);
+    record_accept(record, &release, 900);
+    assert_int_equal(record->floor_s, 900);
     expect_refused("{\"format\":1,\"signed_accepted\":1}");
     expect_refused("{\"format\":1,\"floor_s\":-1}");
 }
