@@ -351,8 +351,9 @@ static void session_fetch(struct session *session)
     report_manifest_start(&session->report);
     session->fetch = release_fetch_start(session->engine.http, session->engine.pool, session->url, NULL, NULL,
                                          &session->trust, session_on_release, session);
-    release_fetch_set_patience(session->fetch, session_give_up_ms(session), !session->give_up_ms,
-                               session_on_manifest_retry);
+    release_fetch_set_patience(session->fetch, session_give_up_ms(session),
+                               !session->give_up_ms && session->rounds == 1, session_on_manifest_retry);
+    release_fetch_wait_for_signature(session->fetch, session->give_up_ms);
 }
 
 static void session_on_stop(void *owner)

@@ -20,8 +20,8 @@ struct fetch {
     uint8_t *buffer;            /* for a range, else NULL */
     size_t have, size;
     uint64_t offset, total_size;
-    bool answered; /* the server has the file that ranges are of, and of the right size */
-    bool answers_only;
+    bool answered;     /* the server has the file that ranges are of, and of the right size */
+    bool answers_only; /* no answer came as yet, and none is to be waited for */
     unsigned refusals; /* by places that a redirector led to, in a row */
     const struct fetch_events *events;
     void *owner;
@@ -73,12 +73,15 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
 {
     uint64_t for_bytes_ms = http_deadline_ms(fetch->http, fetch->have) - http_deadline_ms(fetch->http, 0);
 
-    return fetch->give_up_ms && fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
+    return fetch->give_up_ms &&
+           fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
 /* Whether asking again may help. A redirector may lead on to a better place next time. */
 static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *response)
 {
+    if (response->status)
+        fetch->answers_only = false;
     if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected)
         return ++fetch->refusals < REFUSALS_MAX;
     return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);

@@ -37,7 +37,8 @@ struct fetch *fetch_start_changed(struct event_base *base, struct http *http, co
                                   const struct fetch_events *events, void *owner);
 
 /* From now on it gives up after so long, as above; and where `answers_only`, at once where no answer comes at
- * all: somebody may have mistyped a name. Until then fetch_start_changed() does not try again. */
+ * all before the first that does: somebody may have mistyped a name. Until then fetch_start_changed() does
+ * not try again. */
 void fetch_set_patience(struct fetch *fetch, uint64_t give_up_ms, bool answers_only);
 
 /* Likewise for `size` bytes at `offset` of a file that must have total_size bytes; what came of a broken

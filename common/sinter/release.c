@@ -2,9 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include <event2/event.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/io/backoff.h"
 #include "common/sinter/fetch.h"
 
 struct release_fetch {
@@ -15,8 +20,11 @@ struct release_fetch {
     struct fetch *file;      /* being fetched */
     uint64_t retry_after_ms; /* the server's wish with the last answer */
     uint64_t give_up_ms;
-    bool answers_only;
+    bool answers_only; /* no answer came as yet, and none is to be waited for */
     release_retry_fn retry;
+    uint64_t wait_for_signature_ms, distrusted_since_ms;
+    struct backoff backoff;
+    struct event *timer;        /* runs before both files are fetched once more, else NULL */
     char *etag, *last_modified; /* of the release known so far */
     struct release *release;    /* while it is being judged, the job's */
     char *no_signature;         /* why there is none */
@@ -113,6 +121,8 @@ bool release_from_text(const struct url *image_url, char *text, size_t size, cha
 static void release_fetch_free(struct release_fetch *fetch)
 {
     fetch_cancel(fetch->file);
+    if (fetch->timer)
+        event_free(fetch->timer);
     release_free(fetch->release);
     free(fetch->no_signature);
     free(fetch->etag);
@@ -151,14 +161,74 @@ static void release_start_over(struct release_fetch *fetch)
     release_get_manifest(fetch);
 }
 
+static void release_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct release_fetch *fetch = owner;
+
+    if (fetch->retry)
+        fetch->retry(fetch->owner, error, wait_ms);
+}
+
+static uint64_t release_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void release_on_timer(evutil_socket_t fd, short what, void *data)
+{
+    struct release_fetch *fetch = data;
+
+    event_free(fetch->timer);
+    fetch->timer = NULL;
+    release_start_over(fetch);
+}
+
+/* Fetches both files again after a wait, for as long as that was asked for. False where that is over. */
+static bool release_wait_for_signature(struct release_fetch *fetch)
+{
+    uint64_t now_ms = release_now_ms();
+    uint32_t random = 0;
+
+    if (!fetch->again)
+        fetch->distrusted_since_ms = now_ms;
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+        random = UINT32_MAX;
+    uint64_t wait_ms = backoff_next_ms(&fetch->backoff, 0, random);
+    if (now_ms - fetch->distrusted_since_ms + wait_ms > fetch->wait_for_signature_ms)
+        return false;
+    fetch->timer = evtimer_new(http_base(fetch->http), release_on_timer, fetch);
+    if (!fetch->timer)
+        abort();
+    const struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                                 .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    evtimer_add(fetch->timer, &wait);
+    release_on_retry(fetch, &fetch->error, wait_ms);
+    return true;
+}
+
+/* Whether the files are read again that do not fit each other. A publisher may be between two uploads, so
+ * once they are in any case. */
+static bool release_try_again(struct release_fetch *fetch)
+{
+    if (!fetch->done || !fetch->distrusted || trust_keys_count(fetch->trust.keys) == 0)
+        return false;
+    if (release_wait_for_signature(fetch))
+        return true;
+    if (fetch->again)
+        return false;
+    release_start_over(fetch);
+    return true;
+}
+
 static void release_judged(struct pool_job *job)
 {
     struct release_fetch *fetch = container_of(job, struct release_fetch, job);
 
-    if (fetch->done && fetch->distrusted && !fetch->again && trust_keys_count(fetch->trust.keys) > 0) {
-        release_start_over(fetch);
+    if (release_try_again(fetch))
         return;
-    }
     if (fetch->done && fetch->failed)
         fetch->done(fetch->owner, NULL, false, &fetch->error, 0);
     else if (fetch->done) {
@@ -178,14 +248,6 @@ static void release_submit(struct release_fetch *fetch)
 {
     fetch->job = (struct pool_job){.run = release_run_judge, .done = release_judged, .drop = release_dropped};
     pool_submit(fetch->pool, &fetch->job);
-}
-
-static void release_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
-{
-    struct release_fetch *fetch = owner;
-
-    if (fetch->retry)
-        fetch->retry(fetch->owner, error, wait_ms);
 }
 
 static void release_on_answer(void *owner, const struct http_response *response)
@@ -257,6 +319,7 @@ static void release_on_manifest(void *owner, char *body, size_t size, enum http_
     case HTTP_OUTCOME_OK:
         fetch->release->manifest_text = body;
         fetch->release->manifest_size = size;
+        fetch->answers_only = false; /* the name was right */
         if (trust_keys_count(fetch->trust.keys) > 0)
             release_get_signature(fetch);
         else
@@ -300,6 +363,7 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
     fetch->last_modified = alloc_string(last_modified);
     fetch->done = done;
     fetch->owner = owner;
+    fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
     fetch->release = release_new(image_url);
     release_get_manifest(fetch);
     return fetch;
@@ -314,11 +378,16 @@ void release_fetch_set_patience(struct release_fetch *fetch, uint64_t give_up_ms
     fetch_set_patience(fetch->file, give_up_ms, answers_only);
 }
 
+void release_fetch_wait_for_signature(struct release_fetch *fetch, uint64_t give_up_ms)
+{
+    fetch->wait_for_signature_ms = give_up_ms;
+}
+
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch)
 {
     if (!fetch)
         return NULL;
-    if (fetch->file)
+    if (fetch->file || fetch->timer)
         release_fetch_free(fetch);
     else
         fetch->done = NULL; /* a thread has it: release_judged() or release_dropped() frees it */

@@ -65,7 +65,8 @@ typedef void (*release_retry_fn)(void *owner, const struct error *error, uint64_
 
 /* Fetches IMAGE.json, and IMAGE.json.minisig where trust_looks_at_signatures(). Not one byte of the manifest
  * is parsed unless the signature demanded is there; where it is not, the publisher may have been between two
- * uploads, so both files are fetched once more before it is an error. etag and last_modified (both may be
+ * uploads, so both files are fetched once more before it is an error, at once, or as
+ * release_fetch_wait_for_signature() says. etag and last_modified (both may be
  * NULL) come from the release known so far, which must have been judged by the same `trust`. What that refers
  * to stays the caller's until the end. */
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
@@ -74,9 +75,15 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
 
 /* Asks for a file again where time may mend what is wrong, for up to give_up_ms each, instead of ending with
  * the first such answer; `retry` (may be NULL) is told each time, with the fetch's owner. Where
- * `answers_only`, no answer at all ends it at once nevertheless. To be called right after the start. */
+ * `answers_only`, no answer at all ends it at once nevertheless, until one came. To be called right after the
+ * start. */
 void release_fetch_set_patience(struct release_fetch *fetch, uint64_t give_up_ms, bool answers_only,
                                 release_retry_fn retry);
+
+/* Where manifest and signature do not fit, or there is none, fetches both again after waits that grow, for up
+ * to give_up_ms since that was seen first. Tells release_retry_fn of each wait. Right after the start, too.
+ */
+void release_fetch_wait_for_signature(struct release_fetch *fetch, uint64_t give_up_ms);
 
 /* Ends it without a callback, at any moment before the callback; NULL is fine. Returns NULL. */
 struct release_fetch *release_fetch_cancel(struct release_fetch *fetch);

@@ -64,6 +64,80 @@ def test_the_manifest_is_given_up(server, folder, key):
     assert_failed(result, "503", "image.json")
 
 
+def test_a_connection_that_breaks_behind_the_manifest_is_tried_again(server, folder, key):
+    """The name was right, so it is no mistyped one. Twice, for a connection in use is made anew by libcurl itself."""
+    publish(server, key)
+    server.behave("image.json.minisig", "reset-now", times=2)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--key", key.public, "--json")
+    assert result.status == 0, result
+    assert result.named("dl_manifest_retry")
+
+
+def test_a_connection_that_breaks_behind_an_answer_is_tried_again(server, folder, monkeypatch):
+    make_release(server.root, CONTENT)
+    server.behave("image.json", "503", times=1)
+    begin = server.begin
+
+    def begin_and_break(path, asked_range):
+        number = begin(path, asked_range)
+        if path == "/image.json" and number == 1:
+            server.behave("image.json", "reset-now", times=2)
+        return number
+
+    monkeypatch.setattr(server, "begin", begin_and_break)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--json")
+    assert result.status == 0, result
+    assert len(result.named("dl_manifest_retry")) >= 2
+
+
+def test_a_connection_that_breaks_when_the_manifest_is_read_again(server, folder, monkeypatch):
+    """The files did not fit each other, which are put right just then, and the connections break: as many as libcurl
+    has in use."""
+    image = make_release(server.root, CONTENT)
+    image.write_bytes(CONTENT + b"more")
+    begin = server.begin
+
+    def begin_and_break(path, asked_range):
+        number = begin(path, asked_range)
+        if path == "/image" and image.stat().st_size > len(CONTENT):
+            server.behave("image.json", "reset-now", times=8)
+        elif path == "/image.json" and number == 2:
+            image.write_bytes(CONTENT)
+        return number
+
+    monkeypatch.setattr(server, "begin", begin_and_break)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--json")
+    assert result.status == 0, result
+    assert (folder / "out").read_bytes() == CONTENT
+    assert result.named("dl_manifest_retry")
+
+
+@pytest.mark.parametrize("demanded", [(), ("--require-signature",)])
+@pytest.mark.parametrize("state", ["absent", "of another"])
+def test_a_signature_that_comes_late_is_waited_for(server, folder, key, monkeypatch, state, demanded):
+    publish(server, key)
+    signature = folder / "www" / "image.json.minisig"
+    right = signature.read_bytes()
+    (folder / "other").write_bytes(b"another")
+    signature.unlink()
+    if state == "of another":
+        key.sign(folder / "other").rename(signature)
+    begin = server.begin
+
+    def begin_and_publish(path, asked_range):
+        number = begin(path, asked_range)
+        if path == "/image.json" and number == 3:
+            signature.write_bytes(right)
+        return number
+
+    monkeypatch.setattr(server, "begin", begin_and_publish)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--key", key.public, *demanded, "--retry-for", "300s",
+                        "--json")
+    assert result.status == 0, result
+    assert len(result.named("dl_manifest_retry")) == 2
+    assert [event["retry_ms"] <= 4000 for event in result.named("dl_manifest_retry")] == [True, True]
+
+
 def test_a_server_that_is_not_there_is_waited_for_where_that_was_asked(folder):
     url = f"http://127.0.0.1:{web.free_port()}/image"
     assert_failed(result := moonsinter("clone", url, folder / "out", "--json"), "127.0.0.1")

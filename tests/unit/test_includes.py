@@ -26,7 +26,7 @@ FOREIGN = {
     r"zstd.*\.h": {"common/image/zstd_frame"},
     r"ini\.h": {"daemon/config"},
     r"libuboot\.h": {"daemon/boot/uboot_env"},
-    r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer",
+    r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer", "common/sinter/release",
                    "common/sinter/in_order",  # a loop of its own, for programs without one
                    "daemon/daemon", "daemon/api_server", "daemon/route_watch",
                    "daemon/health", "daemon/process", "daemon/doctor", "cli/"},

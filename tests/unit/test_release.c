@@ -369,6 +369,64 @@ static void test_patience_with_answers_only(void **state)
     }
 }
 
+/* As long as a publication takes, where that was asked for; and then its own fault is told. */
+static void test_a_signature_is_waited_for(void **state)
+{
+    static const struct {
+        const char *path;
+        enum range_fault fault;
+        unsigned count, requests, retries;
+        uint64_t give_up_ms;
+        bool cancelled;
+    } cases[] = {
+        {"/image.json.minisig", RANGE_FAULT_MISSING, 2, 3, 2, 60 * 1000, false},
+        {"/image.json.minisig", RANGE_FAULT_BAD_BYTES, 2, 3, 2, 60 * 1000, false},
+        {"/image.json", RANGE_FAULT_BAD_BYTES, 2, 3, 2, 60 * 1000, false},
+        {"/image.json.minisig", RANGE_FAULT_MISSING, UINT32_MAX, 2, 0, 0, false},
+        {"/image.json.minisig", RANGE_FAULT_MISSING, UINT32_MAX, 1, 1, 60 * 1000, true},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        setup_signed(&shared, NULL, true);
+        shared.fault = cases[i].fault;
+        shared.fault_path = cases[i].path;
+        shared.fault_count = cases[i].count;
+        shared.cancel_in_retry = cases[i].cancelled;
+        shared.dones = shared.retries = 0;
+        shared.release_fetch = release_fetch_start(shared.http, shared.pool, shared.url, NULL, NULL,
+                                                   &shared.trust, on_release, &shared);
+        release_fetch_set_patience(shared.release_fetch, 60 * 1000, true, on_release_retry);
+        release_fetch_wait_for_signature(shared.release_fetch, cases[i].give_up_ms);
+        assert_int_equal(event_base_dispatch(shared.base), 0);
+        assert_int_equal(shared.dones, !cases[i].cancelled);
+        assert_int_equal(shared.retries, cases[i].retries);
+        assert_int_equal(shared.failed, cases[i].count == UINT32_MAX && !cases[i].cancelled);
+        if (shared.failed)
+            assert_int_equal(shared.error.kind, ERROR_REFUSED);
+        assert_int_equal(shared.published->requests, cases[i].requests);
+        teardown(&shared);
+    }
+}
+
+/* It is over when the time is, and nothing was read less than twice. */
+static void test_a_signature_is_given_up(void **state)
+{
+    setup_signed(&shared, NULL, true);
+    shared.fault = RANGE_FAULT_MISSING;
+    shared.fault_path = "/image.json.minisig";
+    shared.fault_count = UINT32_MAX;
+    shared.dones = shared.retries = 0;
+    shared.release_fetch = release_fetch_start(shared.http, shared.pool, shared.url, NULL, NULL,
+                                               &shared.trust, on_release, &shared);
+    release_fetch_set_patience(shared.release_fetch, 60 * 1000, false, on_release_retry);
+    release_fetch_wait_for_signature(shared.release_fetch, 1500);
+    assert_int_equal(event_base_dispatch(shared.base), 0);
+    assert_true(shared.failed);
+    assert_int_equal(shared.error.kind, ERROR_REFUSED);
+    assert_true(shared.retries >= 1 && shared.published->requests == 1 + shared.retries);
+    teardown(&shared);
+}
+
 static void test_local_files_go_through_the_same_gate(void **state)
 {
     struct release *release;
@@ -543,6 +601,8 @@ int main(void)
         cmocka_unit_test(test_signed_but_without_sha256),
         cmocka_unit_test(test_patience),
         cmocka_unit_test(test_patience_with_answers_only),
+        cmocka_unit_test(test_a_signature_is_waited_for),
+        cmocka_unit_test(test_a_signature_is_given_up),
         cmocka_unit_test(test_local_files_go_through_the_same_gate),
         cmocka_unit_test(test_cancelled_after_any_turn_of_the_loop),
         cmocka_unit_test(test_a_file_is_fetched_again_and_again),
