@@ -1,8 +1,11 @@
 #include "cli/argument.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/event_line.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
 #include "common/base/utf8.h"
@@ -70,4 +73,13 @@ bool argument_set_option_error(int result, char **argv, struct error *error)
         return error_set(error, ERROR_REFUSED, optopt ? "%.*s takes no value" : "there is no option %.*s",
                          length, option);
     return error_set(error, ERROR_REFUSED, "there is no option -%c", optopt);
+}
+
+bool argument_check_access(const char *path, struct error *error)
+{
+    if (access(path, R_OK) == 0)
+        return true;
+    error_set_errno(error, errno, "cannot read %s", path);
+    event_line_write_text("unable_to_access_file", path);
+    return false;
 }

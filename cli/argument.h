@@ -1,5 +1,6 @@
 /*
- * Reading the arguments that several verbs share; each failure is the sentence that the user gets. Pure.
+ * Reading the arguments that several verbs share; each failure is the sentence that the user gets. Pure, but
+ * for argument_check_access(). The main thread only.
  */
 #pragma once
 
@@ -23,3 +24,6 @@ bool argument_check_text(const char *option, const char *text, struct error *err
 /* For getopt_long() that returned '?' or ':' with opterr = 0 and a leading ':' in its short options: what is
  * wrong with the option before argv[optind]. Returns false. */
 bool argument_set_option_error(int result, char **argv, struct error *error);
+
+/* Whether a file that is named may be read; tells the ancestor's event where it may not. */
+bool argument_check_access(const char *path, struct error *error);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cli/argument.h"
 #include "cli/diff_output.h"
@@ -81,15 +80,6 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     settings->new_path = argv[optind];
     settings->old_path = argv[optind + 1];
     return argc - optind == 2 || argument_parse_chunk_size(argv[optind + 2], &settings->chunk_size, error);
-}
-
-static bool check_access(const char *path, struct error *error)
-{
-    if (access(path, R_OK) == 0)
-        return true;
-    error_set_errno(error, errno, "cannot read %s", path);
-    event_line_write_text("unable_to_access_file", path);
-    return false;
 }
 
 /* A double as the ancestor prints it, with 14 digits. */
@@ -220,7 +210,8 @@ static int run_diff(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (!check_access(settings->new_path, &error) || !check_access(settings->old_path, &error))
+    if (!argument_check_access(settings->new_path, &error) ||
+        !argument_check_access(settings->old_path, &error))
         return event_line_write_failure(argv[0], &error);
     meter_init(&meter, argv[0], arguments.quiet);
     return arguments.report_path ? run_report(argv[0], &arguments, &meter)

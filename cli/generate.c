@@ -1,13 +1,11 @@
 /* moonsinter generate: what a publisher runs on each image. */
 #include "common/sinter/generate.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/argument.h"
 #include "cli/event_line.h"
@@ -294,15 +292,6 @@ static bool stop(void *owner)
     return generate_abandon(run->generate);
 }
 
-static bool check_access(const char *path, struct error *error)
-{
-    if (access(path, R_OK) == 0)
-        return true;
-    error_set_errno(error, errno, "cannot read %s", path);
-    event_line_write_text("unable_to_access_file", path);
-    return false;
-}
-
 static int run_with(struct arguments *arguments, int argc, char **argv)
 {
     struct generate_settings *settings = &arguments->settings;
@@ -316,9 +305,9 @@ static int run_with(struct arguments *arguments, int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    bool is_there = check_access(settings->image_path, &error);
+    bool is_there = argument_check_access(settings->image_path, &error);
     for (uint32_t i = 0; is_there && i < settings->base_count; i++)
-        is_there = check_access(settings->base_paths[i], &error);
+        is_there = argument_check_access(settings->base_paths[i], &error);
     if (!is_there)
         return event_line_write_failure(argv[0], &error);
     event_line_write_value("chunk_size", settings->chunk_size);

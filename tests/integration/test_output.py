@@ -88,6 +88,15 @@ def test_an_unknown_verb_is_told_to_both():
     assert result.status == 2 and "no-such-verb" in result.stderr and result.events[-1]["event"] == "failed", result
 
 
+@pytest.mark.parametrize("verb", ["generate", "generate's base", "diff"])
+def test_a_file_that_cannot_be_read_is_an_event(small_release, folder, verb):
+    image, missing = small_release[0], folder / "missing"
+    arguments = {"generate": [missing], "generate's base": [image, "--base", missing], "diff": [image, missing]}[verb]
+    result = moonsinter(verb.split("'")[0], *arguments)
+    assert [event["value"] for event in result.named("unable_to_access_file")] == [str(missing)], result
+    programs.assert_failed(result, str(missing))
+
+
 def test_people_at_a_terminal_get_sentences_only(nginx, small_release, folder):
     status, seen = on_a_terminal("clone", nginx.publish(small_release[0]) + "x", folder / "out")
     assert status == 1 and "404" in seen and "{" not in seen, seen
