@@ -25,7 +25,10 @@ bool trust_options_add_key(struct trust_options *options, const char *path, stru
 
 bool trust_options_get(struct trust_options *options, struct trust *ret_trust, struct error *error)
 {
-    if (options->required && !options->keys && !trust_options_add_key(options, KEYS_DEFAULT, error))
+    /* A key that others may write is nobody's. A folder that --key names is the caller's own choice. */
+    if (options->required && !options->keys &&
+        (!trust_keys_check_owners(KEYS_DEFAULT, error) ||
+         !trust_options_add_key(options, KEYS_DEFAULT, error)))
         return error_prefix(error, "--require-signature needs a key");
     ret_trust->keys = options->keys;
     ret_trust->demanded = options->keys != NULL;
