@@ -208,6 +208,7 @@ static const char *status_name(long status)
         {502, " Bad Gateway"},
         {503, " Service Unavailable"},
         {504, " Gateway Timeout"},
+        {505, " HTTP Version Not Supported"},
         {511, " Network Authentication Required"},
     };
 
@@ -221,7 +222,10 @@ static const char *status_name(long status)
 static enum http_outcome judge_refusal(long status, const char *where, struct error *error)
 {
     const char *advice = "check the URL and the server";
-    bool transient = status == 408 || status == 429 || status >= 500;
+    /* Of those, time does not mend what a server cannot do (501, 505), nor that somebody has to log in (511).
+     */
+    bool lasting = status == 501 || status == 505 || status == 511;
+    bool transient = status == 408 || status == 429 || (status >= 500 && !lasting);
 
     if (status == 404 || status == 410)
         advice = "check the URL and that the file is published";

@@ -74,8 +74,8 @@ static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const
     struct transfer *transfer = lane->transfer;
     struct entity *entity = lane_entity(lane);
     bool missing = response->status == 404 || response->status == 410;
-    bool others =
-        entity->answered || missing || response->redirected || outcome == TRANSFER_OUTCOME_OVERTAKEN;
+    bool others = !response->wasteful && (entity->answered || missing || response->redirected ||
+                                          outcome == TRANSFER_OUTCOME_OVERTAKEN);
 
     if (!others || ++entity->refusals >= REFUSALS_MAX * (transfer->settings.connections + 1))
         transfer_stop(transfer, outcome, error);

@@ -42,6 +42,10 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   redirect-endless  302 to the same file, served correctly, with a body without end (1 GiB), in chunks
   redirect-huge   likewise, with the Content-Length of 10^12
   redirect-drip   likewise, 128 bytes each fifth of a second
+  padded          correct, in chunks of 4096 bytes with an extension of 60 KB each
+  padding         likewise, but the first extension has no end (1 GiB)
+  trailing        correct, in chunks, with trailers without end (1 GiB)
+  parts-drip      206 with the first 4 KiB of what was asked for, 128 bytes each fifth of a second
   prefix          206 with the first 64 KiB of what was asked for
   widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
   if-range-200    200 and the whole file to any If-Range
@@ -473,6 +477,38 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_429(self):
         self.send_status(429, Retry_After=self.query.get("retry", "1"))
+
+    def evil_padded(self):
+        answer = self.answer()
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        for start in range(0, len(answer.body), 4096):
+            piece = answer.body[start:start + 4096]
+            self.send_body(b"%x;%s\r\n%s\r\n" % (len(piece), b"a" * 60_000, piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def evil_padding(self):
+        self.send_head(self.answer().set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.wfile.write(b"1000;")
+        self.send_endless(b"a" * PIECE, ENDLESS_BODY, True)
+
+    def evil_trailing(self):
+        answer = self.answer()
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n" % (len(answer.body), answer.body))
+        self.send_endless(b"X-Trailer: " + b"t" * 1000 + b"\r\n", ENDLESS_BODY, True)
+
+    def evil_parts_drip(self):
+        answer = self.answer()
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        if found:
+            answer.body = answer.body[:4096]
+            answer.set(Content_Range="bytes %s-%d/%s" % (found[1], int(found[1]) + len(answer.body) - 1, found[3]),
+                       Content_Length=len(answer.body))
+        self.send_head(answer)
+        for start in range(0, len(answer.body), 128):
+            if self.server.evil.stopping.wait(0.2):
+                break
+            self.send_body(answer.body[start:start + 128])
 
     def evil_prefix(self):
         answer = self.answer()

@@ -181,12 +181,13 @@ def test_requests_are_counted_as_they_are_made(patient, behaviour):
 # --- what ends it -------------------------------------------------------------------------------------------------
 
 PERMANENT = {
-    "404": "404", "403": "403", "401": "401", "410": "410", "200-range": "range", "wrong-range": "bytes",
+    "404": "404", "403": "403", "401": "401", "410": "410", "501": "501", "505": "505", "511": "511", "200-range": "range", "wrong-range": "bytes",
     "wrong-total": "bytes", "no-content-range": "range", "multipart": ("range", "multipart"),
     "long": "", "lying-length": "", "gzip": ("encod", "compress", "gzip"),
     "redirect-loop": "redirect", "redirect-file": ("redirect", "scheme", "protocol", "file"),
     "redirect-nowhere": "", "endless": "", "endless-header": "", "endless-line": "", "304": "",
-    "garbage": "HTTP",
+    "garbage": "HTTP", "padded": "more than header and body", "padding": "more than header and body",
+    "trailing": "sent more",
 }
 
 
@@ -310,6 +311,23 @@ def test_the_body_of_a_redirect_has_an_end(evil, folder, file, body):
 def test_a_manifest_that_drips_ends(evil, folder):
     evil.behave("image.json", "drip")
     assert_failed(clone(evil, folder), "timeout", "image.json")
+
+
+def test_bytes_that_are_of_no_body_are_counted(evil, folder):
+    """Of a file so small that it is not worth an end: one chunk's extension of 60 KB."""
+    evil.behave("image.json", "padded")
+    result = clone(evil, folder)
+    assert_whole(result, folder)
+    assert result.named("done")[0]["total_bytes_downloaded"] >= len(CONTENT) + 50_000
+
+
+def test_parts_that_drip_have_one_deadline(evil, folder):
+    """Each of them is in time; all of them would take as long as there are parts."""
+    make_release(evil.root, images.noise(8_500_000, "parts"), version="1", serial=1)
+    assert 8192 < (folder / "www" / "image.chunks").stat().st_size < 12 * 1024
+    evil.behave("image.chunks", "parts-drip")
+    result = clone(evil, folder)
+    assert result.status == 0 and result.named("table_skipped"), result
 
 
 def test_requests_at_a_time_are_bounded(folder):
