@@ -77,12 +77,27 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
            fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
+/* Whether the parts have time for another one. Each has a deadline of its own, and a server that answers in
+ * many, each as slowly as it may, would take hundreds of times as long as is right for all of them. */
+static bool fetch_is_in_time(const struct fetch *fetch, struct http_response *response)
+{
+    uint64_t took_ms = fetch_now_ms() - fetch->begun_ms;
+
+    if (took_ms <= http_deadline_ms(fetch->http, fetch->size))
+        return true;
+    response->outcome = HTTP_OUTCOME_TRANSIENT;
+    return error_set(&response->error, ERROR_NETWORK,
+                     "timeout for %s: only %zu of %zu bytes came within %" PRIu64
+                     " s, in parts; check the network and the server, or try again later",
+                     url_shown(fetch->url), fetch->have, fetch->size, took_ms / 1000);
+}
+
 /* Whether asking again may help. A redirector may lead on to a better place next time. */
 static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *response)
 {
     if (response->status)
         fetch->answers_only = false;
-    if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected)
+    if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected && !response->wasteful)
         return ++fetch->refusals < REFUSALS_MAX;
     return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);
 }
@@ -101,7 +116,11 @@ static void fetch_on_response(void *owner, struct http_response *response)
         fetch->have += response->body_size;
     if (response->outcome == HTTP_OUTCOME_OK && fetch->buffer && fetch->have < fetch->size) {
         /* Less than was asked for. */
-        fetch_try(fetch);
+        if (fetch_is_in_time(fetch, response)) {
+            fetch_try(fetch);
+            return;
+        }
+        fetch_end(fetch, NULL, 0, response, &response->error);
         return;
     }
     if (response->outcome == HTTP_OUTCOME_OK || (fetch->buffer && fetch->have == fetch->size)) {
