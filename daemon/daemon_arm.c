@@ -9,7 +9,7 @@
 
 /* --- giving up the target --- */
 
-/* What is held says why. */
+/* What a rule of ours refused is held, and what is held says why. */
 static void note_refusal(struct daemon *daemon, const char *what, const struct error *error)
 {
     if (error->kind != ERROR_REFUSED)
@@ -18,14 +18,53 @@ static void note_refusal(struct daemon *daemon, const char *what, const struct e
     policy_add_block(&daemon->install_verdict, what, error->message);
 }
 
+/* Whether the target is only not to boot any more; else it is about to be written. */
+static bool deselects(const struct daemon *daemon)
+{
+    return daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK;
+}
+
+/* What is held says why. */
+static void show_cancelled(struct daemon *daemon)
+{
+    daemon->install_verdict.count = 0;
+    policy_add_block(&daemon->install_verdict, "cancelled",
+                     "this release was cancelled; a newer one or moonsinter install goes on");
+}
+
+/* Only what is done is told in the history. */
+static void note_disarmed(struct daemon *daemon)
+{
+    struct record *record = daemon->record;
+    const char *version = daemon->disarming.version;
+    char reason[RECORD_TEXT_SIZE] = "taken back by an operator before it was booted";
+
+    if (daemon->update.errand == UPDATE_ERRAND_DISARM)
+        show_cancelled(daemon);
+    else if (daemon->disarms_given_up)
+        snprintf(reason, sizeof(reason),
+                 "taken back before it was booted, for its slot had been given up already");
+    else
+        snprintf(reason, sizeof(reason),
+                 "taken back before it was booted, for the server offers release %.100s in its place",
+                 *daemon->offered.version ? daemon->offered.version : "without a version");
+    if (daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
+        log_notice("release %s is %s", *version ? version : "without a version", reason);
+    record_note(record, RECORD_RESULT_CANCELLED, daemon->target,
+                record->slots[slot_other(daemon->target)].release.version, version, reason, daemon_now_s());
+}
+
 static void on_invalidated(struct daemon *daemon, const struct error *error)
 {
     if (error && daemon->update.state == UPDATE_STATE_INSTALLING)
         note_refusal(daemon, daemon->view.slots->name_why ? "slot-name" : "target", error);
-    if (error)
+    if (error) {
         daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
-    else
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
+        return;
+    }
+    if (deselects(daemon))
+        note_disarmed(daemon);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
 }
 
 static void on_invalid_saved(struct daemon *daemon, const struct error *error)
@@ -36,32 +75,22 @@ static void on_invalid_saved(struct daemon *daemon, const struct error *error)
         daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
 }
 
-/* An operator does not want it by itself again, and what is held says why. */
-static void note_cancelled(struct daemon *daemon, const struct record_release *release)
+/* What the target holds; of one that was given up before and is selected still, the trial tells. */
+static void remember_waiting(struct daemon *daemon)
 {
-    daemon->record->cancelled = *release;
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "cancelled",
-                     "this release was cancelled; a newer one or moonsinter install goes on");
-}
+    const struct record *record = daemon->record;
+    const struct record_slot *kept = &record->slots[daemon->target];
 
-static void note_disarmed(struct daemon *daemon, bool by_operator)
-{
-    struct record *record = daemon->record;
-    const struct record_release *armed = &record->slots[daemon->target].release;
-    char reason[RECORD_TEXT_SIZE] = "taken back by an operator before it was booted";
-
-    if (by_operator) {
-        note_cancelled(daemon, armed);
-    } else {
-        snprintf(reason, sizeof(reason),
-                 "taken back before it was booted, for the server offers release %.100s in its place",
-                 *daemon->offered.version ? daemon->offered.version : "without a version");
-        log_notice("release %s is %s", *armed->version ? armed->version : "without a version", reason);
-    }
-    record_note(record, RECORD_RESULT_CANCELLED, daemon->target,
-                record->slots[slot_other(daemon->target)].release.version, armed->version, reason,
-                daemon_now_s());
+    daemon->disarms_given_up = kept->state == BOOT_HEALTH_INVALID;
+    memset(&daemon->disarming, 0, sizeof(daemon->disarming));
+    if (!daemon->disarms_given_up)
+        daemon->disarming = kept->release;
+    else if (record->trial.slot == daemon->target)
+        daemon->disarming = record->trial.release;
+    /* What an operator said counts, also where it can be carried out later only. */
+    bool known = *daemon->disarming.sha256 || *daemon->disarming.manifest_sha256;
+    if (daemon->update.errand == UPDATE_ERRAND_DISARM && known)
+        daemon->record->cancelled = daemon->disarming;
 }
 
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
@@ -71,15 +100,17 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon->target = slots_target(daemon->view.slots);
-    if (daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
-        note_disarmed(daemon, daemon->update.errand == UPDATE_ERRAND_DISARM);
+    if (deselects(daemon))
+        remember_waiting(daemon);
     daemon_trial_note(daemon, TRIAL_EVENT_GIVEN_UP);
     daemon_save_then(daemon, on_invalid_saved);
 }
 
 void daemon_arm_invalidate(struct daemon *daemon)
 {
-    daemon_boot_submit(daemon, DAEMON_BOOT_CHECK_SLOT, SLOT_NONE, NULL, on_slot_checked);
+    /* Deselecting writes no slot, so the slots' names need not be certain for it. */
+    daemon_boot_submit(daemon, deselects(daemon) ? DAEMON_BOOT_CHECK_RUNNING : DAEMON_BOOT_CHECK_SLOT,
+                       SLOT_NONE, NULL, on_slot_checked);
 }
 
 /* --- arming it --- */
@@ -117,7 +148,8 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
 {
     struct error problem;
 
-    note_cancelled(daemon, &daemon->installing);
+    daemon->record->cancelled = daemon->installing;
+    show_cancelled(daemon);
     error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
     on_activated(daemon, &problem);
 }

@@ -112,6 +112,7 @@ static bool run_task(struct daemon_boot *work)
 
     switch (work->task) {
     case DAEMON_BOOT_LOOK:
+    case DAEMON_BOOT_CHECK_RUNNING:
     case DAEMON_BOOT_CHECK_SLOT:
         return true;
     case DAEMON_BOOT_INVALIDATE:
@@ -141,11 +142,13 @@ static bool check_task(struct daemon_boot *work)
     case DAEMON_BOOT_LOOK:
     case DAEMON_BOOT_START:
         break;
+    case DAEMON_BOOT_CHECK_RUNNING:
     case DAEMON_BOOT_CHECK_SLOT:
         if (slots_target(work->view.slots) == SLOT_NONE)
             return error_set(&work->error, ERROR_REFUSED, "which slot runs cannot be determined: %s",
                              work->view.slots->why);
-        return slots_target_check(work->view.slots, slots_target(work->view.slots), &work->error);
+        return work->task == DAEMON_BOOT_CHECK_RUNNING ||
+               slots_target_check(work->view.slots, slots_target(work->view.slots), &work->error);
     case DAEMON_BOOT_ARM:
         fits = boot->next == work->slot;
         break;
@@ -287,7 +290,8 @@ void daemon_boot_note_view(struct daemon *daemon)
         }
         daemon_trial_classify(daemon);
     } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
-               daemon->view.boot.next != slot_other(running)) {
+               running != SLOT_NONE && daemon->view.boot.next != slot_other(running)) {
+        /* While the running slot is not found, nothing is known of the other one. */
         daemon_trial_note_disarmed(daemon);
     }
 }
@@ -353,6 +357,13 @@ const char *daemon_boot_argument(const struct daemon *daemon)
     return boot->trial != SLOT_NONE && boot->trial == boot->next
                ? boot_get_abilities(daemon->boot)->reboot_argument
                : NULL;
+}
+
+bool daemon_boot_other_is_next(const struct daemon *daemon)
+{
+    enum slot running = daemon->view.running;
+
+    return running != SLOT_NONE && daemon->view.boot.next == slot_other(running);
 }
 
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot)

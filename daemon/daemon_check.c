@@ -3,6 +3,17 @@
 
 #include "common/base/log.h"
 
+/* As if planned: nothing was judged that could be. What boots next is known all the same. */
+static void post_held(struct daemon *daemon, const char *why)
+{
+    daemon_post(daemon,
+                &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD,
+                                       .planned = true,
+                                       .takes_back = daemon_judge_next_is_given_up(daemon),
+                                       .other_selected = daemon_boot_other_is_next(daemon)},
+                why);
+}
+
 /* What fails for the clock's sake only is no fault of the server's, and waits for the clock. */
 static bool hold_for_clock(struct daemon *daemon, const struct error *error)
 {
@@ -14,8 +25,7 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
     record_set_error(daemon->record, error, daemon_now_s());
     daemon->install_verdict.count = 0;
     policy_add_block(&daemon->install_verdict, "clock", why);
-    /* As if planned: there is nothing a plan could be made of. */
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = true}, why);
+    post_held(daemon, why);
     return true;
 }
 
@@ -32,7 +42,7 @@ static bool hold_for_keys(struct daemon *daemon, const struct error *error)
     daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
     daemon->install_verdict.count = 0;
     policy_add_block(&daemon->install_verdict, "unsafe-keys", why);
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_CHECK_HELD, .planned = true}, why);
+    post_held(daemon, why);
     return true;
 }
 

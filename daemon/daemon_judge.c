@@ -17,12 +17,21 @@ void daemon_judge_set_result(struct daemon *daemon, const char *result)
 static const struct record_release *find_armed(const struct daemon *daemon)
 {
     const struct record_trial *trial = &daemon->record->trial;
-    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+    enum slot next = daemon->view.boot.next;
 
-    if (running == SLOT_NONE || next != slot_other(running) || trial->slot != next ||
-        trial->stage != RECORD_STAGE_ARMED || daemon->update.falling_back)
+    if (!daemon_boot_other_is_next(daemon) || trial->slot != next || trial->stage != RECORD_STAGE_ARMED ||
+        daemon->update.falling_back)
         return NULL;
     return &daemon->record->slots[next].release;
+}
+
+bool daemon_judge_next_is_given_up(const struct daemon *daemon)
+{
+    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+
+    return daemon_boot_other_is_next(daemon) && !daemon->update.falling_back &&
+           daemon->record->slots[next].state == BOOT_HEALTH_INVALID &&
+           daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD;
 }
 
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
@@ -109,12 +118,15 @@ static enum slot find_holder(const struct daemon *daemon)
 /* Whether what waits for its boot is to be taken back, because the publisher offers something newer that is
  * not to be installed: what runs already, or what a rule holds. It may have been found to be harmful. What is
  * newer only serials tell, for an old manifest may be replayed; without them, whoever asks by hand says so.
+ * And whatever is offered, a slot that was given up does not stay selected: taking it back failed once, say.
  */
 static bool takes_armed_back(const struct daemon *daemon, const struct policy_input *input,
                              const struct policy_verdict *verdict)
 {
     const struct record_release *armed = find_armed(daemon), *offered = &daemon->offered;
 
+    if (daemon_judge_next_is_given_up(daemon))
+        return true;
     if (!armed || !input->running_good || record_release_is_same(armed, offered) ||
         policy_verdict_refuses(verdict))
         return false;
@@ -151,7 +163,11 @@ static void post_held(struct daemon *daemon, enum update_event_kind kind, bool p
              *daemon->offered.version ? daemon->offered.version : "without a version",
              verdict->blocks[0].why);
     remember_refusal(daemon);
-    daemon_post(daemon, &(struct update_event){.kind = kind, .planned = planned, .takes_back = takes_back},
+    daemon_post(daemon,
+                &(struct update_event){.kind = kind,
+                                       .planned = planned,
+                                       .takes_back = takes_back,
+                                       .other_selected = daemon_boot_other_is_next(daemon)},
                 reason);
 }
 
@@ -197,7 +213,9 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
         post_held(daemon, UPDATE_EVENT_CHECK_HELD, true, takes_back);
     else
         daemon_post(daemon,
-                    &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED, .takes_back = takes_back},
+                    &(struct update_event){.kind = UPDATE_EVENT_CHECK_UNCHANGED,
+                                           .takes_back = takes_back,
+                                           .other_selected = daemon_boot_other_is_next(daemon)},
                     holder_result(daemon, holder));
 }
 

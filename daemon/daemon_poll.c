@@ -46,12 +46,14 @@ static uint32_t draw_random(uint64_t now_ms)
         random = (uint32_t)now_ms * 2654435761u;
     return random;
 }
+
 static void show_next(struct daemon *daemon, uint64_t now_ms)
 {
     daemon->next_s =
         daemon_now_s() + (daemon->next.at_ms > now_ms ? (daemon->next.at_ms - now_ms) / 1000 : 0);
     set_poll_timer(daemon, daemon->next.at_ms ? daemon->next.at_ms : 1);
 }
+
 void daemon_arm_poll(struct daemon *daemon)
 {
     uint64_t now_ms = daemon_now_ms();

@@ -94,8 +94,9 @@ struct daemon_view {
 };
 
 enum daemon_boot_task {
-    DAEMON_BOOT_LOOK,       /* only look */
-    DAEMON_BOOT_CHECK_SLOT, /* look, and check that the target may be written */
+    DAEMON_BOOT_LOOK,          /* only look */
+    DAEMON_BOOT_CHECK_RUNNING, /* look, and check that it is known which slot runs, so which one does not */
+    DAEMON_BOOT_CHECK_SLOT,    /* ... and that the target may be written */
     DAEMON_BOOT_INVALIDATE,
     DAEMON_BOOT_ARM,
     DAEMON_BOOT_GOOD,
@@ -258,6 +259,8 @@ struct daemon {
     bool keep_verified_only; /* the last installation did not read back what it wrote */
     struct record_release installing;
     enum slot target;
+    struct record_release disarming; /* what is being taken back; all zeroes = nothing is known of it */
+    bool disarms_given_up;           /* ... its slot had been given up before, and was selected still */
     char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from it; "" = none */
     struct error refusal;                   /* why it is not armed */
     struct device *verified;                /* the target, read back and still exclusive, until it is armed */
@@ -418,6 +421,10 @@ void daemon_boot_on_look_timer(evutil_socket_t fd, short events, void *owner);
 /* What the firmware has to be told at the reboot that tries what is armed; NULL where a plain one does. */
 const char *daemon_boot_argument(const struct daemon *daemon);
 
+/* Whether the next boot leads to the slot that does not run, as far as was seen; false where which one runs
+ * is not known. */
+bool daemon_boot_other_is_next(const struct daemon *daemon);
+
 /* Health of a slot as the status shows it: the loader's word, else the record's. */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
 
@@ -504,6 +511,10 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look);
 
 /* Another time of day: judges anew what goes by it. */
 void daemon_judge_clock_was_set(struct daemon *daemon);
+
+/* Whether a slot that is known to hold no whole image boots next, and the running one is good: it is to be
+ * deselected, whatever is offered. False where the machine is falling back. */
+bool daemon_judge_next_is_given_up(const struct daemon *daemon);
 
 /* What policy looks at; `release` may be NULL. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);

@@ -13,6 +13,17 @@
 
 enum { STATUS_INTERVAL_MS = 1000 };
 
+/* Both verdicts may hold for one reason, what boots next cannot be read, say: told once, by the one that says
+ * more. */
+static void add_once(struct policy_verdict *verdict, const struct policy_block *block)
+{
+    for (size_t i = 0; i < verdict->count; i++)
+        if (strcmp(verdict->blocks[i].what, block->what) == 0 && strstr(verdict->blocks[i].why, block->why))
+            return;
+    if (verdict->count < POLICY_BLOCKS_MAX)
+        verdict->blocks[verdict->count++] = *block;
+}
+
 /* What holds it back now, which depends on what it waits for. */
 static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_verdict)
 {
@@ -23,8 +34,8 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
     switch (daemon->update.state) {
     case UPDATE_STATE_REBOOT_PENDING:
         *ret_verdict = *reboot;
-        for (size_t i = 0; i < install->count && ret_verdict->count < POLICY_BLOCKS_MAX; i++)
-            ret_verdict->blocks[ret_verdict->count++] = install->blocks[i];
+        for (size_t i = 0; i < install->count; i++)
+            add_once(ret_verdict, &install->blocks[i]);
         return;
     case UPDATE_STATE_HELD:
     case UPDATE_STATE_CHECKING:

@@ -158,6 +158,7 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
     daemon_post(daemon,
                 &(struct update_event){.kind = kind,
                                        .error = error->kind,
+                                       .other_selected = daemon_boot_other_is_next(daemon),
                                        .loader_leaves = boot_get_abilities(daemon->boot)->trial},
                 error->message);
 }

@@ -236,15 +236,14 @@ static bool judge_fall_back(const struct policy_input *input, struct policy_bloc
                   "this boot loader cannot fall back by itself; AllowNoFallback=yes lets Mode=reboot go on");
 }
 
-/* The loader is believed: it is not corrected behind the back of whoever selected that slot. But it is not
- * this daemon that takes the machine there. */
+/* Until the next check deselects it, anybody's reboot goes there, so it is told in every mode. */
 static bool judge_next(const struct policy_input *input, struct policy_block *block)
 {
-    if (!policy_wants_reboot(input) || !input->next_invalid || input->operator_asked || input->falling_back)
+    if (!input->next_invalid || input->operator_asked || input->falling_back)
         return true;
-    return object(block,
-                  "the slot that boots next was given up and not verified since; an update mends it, or "
-                  "moonsinter reboot goes there nevertheless");
+    return object(
+        block, "the slot that boots next was given up and not verified since; the next check deselects it, "
+               "and until then a reboot goes there nevertheless");
 }
 
 /* Where the loader lacks our script, say, or reads another file than the one that is written. Rebooting on

@@ -158,7 +158,8 @@ static void raise_purpose(struct update *update, const struct update_event *even
 static void end_check(struct update *update, enum update_state state, const struct update_event *event,
                       struct update_orders *orders)
 {
-    bool pending = update->rest == UPDATE_STATE_REBOOT_PENDING;
+    /* The loader is believed: what was deselected may be selected again. */
+    bool pending = update->rest == UPDATE_STATE_REBOOT_PENDING || event->other_selected;
 
     /* What waits for its boot goes on waiting, whatever became of the look at the next release, unless that
      * one takes its place. */
@@ -238,10 +239,17 @@ static void install_failed(struct update *update, const struct update_event *eve
     /* What a rule of ours or the operator ended is held, with the reason to read; the rest is tried again. */
     bool held = event->error == ERROR_CANCELLED || event->error == ERROR_REFUSED;
 
-    update_enter(update, held ? UPDATE_STATE_HELD : UPDATE_STATE_IDLE, event);
+    /* Where the target could not be deselected, it boots next all the same, given up or not. */
+    update_enter(update,
+                 event->other_selected ? UPDATE_STATE_REBOOT_PENDING
+                 : held                ? UPDATE_STATE_HELD
+                                       : UPDATE_STATE_IDLE,
+                 event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_ARM_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
+    if (event->other_selected)
+        order(orders, UPDATE_ORDER_JUDGE_REBOOT);
 }
 
 static void installed(struct update *update, const struct update_event *event, struct update_orders *orders)
@@ -321,6 +329,9 @@ static void errand_failed(struct update *update, const struct update_event *even
     order(orders, UPDATE_ORDER_PUBLISH);
     if (event->kind == UPDATE_EVENT_REBOOT_FAILED)
         order(orders, UPDATE_ORDER_RETRY_REBOOT);
+    /* What boots next may have been given up meanwhile, which holds the reboot. */
+    if (event->kind == UPDATE_EVENT_INVALIDATE_FAILED)
+        order(orders, UPDATE_ORDER_JUDGE_REBOOT);
 }
 
 static void reboot(struct update *update, const struct update_event *event, struct update_orders *orders)

@@ -73,9 +73,11 @@ struct update_event {
     bool loader_leaves;    /* ... the loader leaves a slot that was not marked good by itself */
     bool planned;          /* CHECK_OFFERS, CHECK_HELD: the plan for this release is made */
     bool plan_needed;      /* CHECK_OFFERS: a rule can only be judged with the plan */
-    bool takes_back;   /* CHECK_UNCHANGED, CHECK_HELD: what waits for its boot is not to be booted any more */
-    bool falling_back; /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */
-    bool at_once;      /* ... and the reboot out of it was under way */
+    bool takes_back; /* CHECK_UNCHANGED, CHECK_HELD: what waits for its boot is not to be booted any more */
+    bool other_selected; /* CHECK_UNCHANGED, ..._HELD, ..._FAILED of a check or an installation: the loader
+                            starts the other slot next, whatever is thought to be so here */
+    bool falling_back;  /* BOOTED_PENDING: the running slot was rejected, so this is no new release waiting */
+    bool at_once;       /* ... and the reboot out of it was under way */
     bool running_known; /* MARK_..., ROLLBACK: the running slot was found */
     bool other_good;    /* MARK_BAD, ROLLBACK: the other slot is good */
 };

@@ -220,6 +220,69 @@ def test_armed_and_taken_back_by_one_that_waits(scene):
     scene.assert_old_slot_boots(status)
 
 
+def results(scene):
+    return [entry["result"] for entry in scene.daemon.request("GET", "/v1/history")[1]["history"]]
+
+
+def fails_once(scene, what, action, **sections):
+    """Release 7 waits for its boot; what takes it back cannot be written."""
+    scene.start(Boot={"SelectionFile": scene.folder / "selection.json"}, **sections)
+    arm(scene)
+    in_the_way = {"selection": scene.folder / "selection.json.new",
+                  "record": scene.daemon.folder / "state" / "record.json.new"}[what]
+    in_the_way.mkdir()
+    if action == "check":
+        scene.release(OLD, "8", 8)
+    scene.daemon.post(action)
+    status = scene.daemon.wait(lambda status: status["last_error"] and "next-slot-invalid" in
+                               [block["what"] for block in status["blocked_by"]], "it fails, and says where the next boot leads")
+    assert status["state"] == "reboot-pending" and status["boot"]["next"] == "b", status
+    assert results(scene)[0] == "installed"
+    in_the_way.rmdir()
+
+
+@pytest.mark.parametrize("what", ["selection", "record"])
+def test_armed_and_taken_back_at_the_second_try(scene, what):
+    """A full disk, say: each look tries again, and a release that was called back does not boot."""
+    fails_once(scene, what, "check")
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["state"] == "idle" and status["boot"]["next"] == "a", "it is taken back")
+    assert results(scene)[:2] == ["cancelled", "installed"] and status["last_update"]["to"] == "7"
+    assert status["slots"]["b"]["state"] == "invalid" and status["blocked_by"] == []
+    scene.assert_old_slot_boots(status)
+
+
+@pytest.mark.parametrize("action", ["cancel", "check"])
+def test_a_cancel_that_fails_once(scene, action):
+    """By an operator: what he said counts, whoever carries it out in the end."""
+    fails_once(scene, "selection", "cancel")
+    scene.daemon.post(action)
+    status = scene.daemon.wait(lambda status: status["state"] == "held" and status["boot"]["next"] == "a", "it is taken back")
+    assert [block["what"] for block in status["blocked_by"]] == ["cancelled"]
+    assert results(scene)[:2] == ["cancelled", "installed"] and status["last_update"]["to"] == "7"
+    scene.daemon.post("check")
+    status = scene.daemon.wait(lambda status: status["state"] == "held", "it is not installed again")
+    assert [block["what"] for block in status["blocked_by"]] == ["cancelled"]
+
+
+def test_a_newer_release_whose_slot_cannot_be_deselected(scene):
+    """The one that waits is given up, and boots next all the same: that is not slept over."""
+    scene.start(Boot={"SelectionFile": scene.folder / "selection.json"})
+    arm(scene)
+    in_the_way = scene.folder / "selection.json.new"
+    in_the_way.mkdir()
+    scene.release(OLD + NEW, "8", 8)
+    scene.daemon.post("install")
+    status = scene.daemon.wait(lambda status: status["last_error"] and status["state"] not in ("checking", "installing"),
+                               "it fails")
+    assert status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
+    assert [block["what"] for block in status["blocked_by"]] == ["next-slot-invalid"]
+    in_the_way.rmdir()
+    scene.daemon.post("check")
+    scene.daemon.wait(lambda status: status["state"] == "reboot-pending" and status["slots"]["b"]["version"] == "8",
+                      "it is armed")
+
+
 @pytest.mark.parametrize("content", [OLD, OLD + NEW], ids=["what-runs", "another"])
 @pytest.mark.parametrize("serial", [2, 6, None])
 def test_a_replay_does_not_keep_a_fix_from_its_boot(scene, content, serial):

@@ -186,6 +186,82 @@ def test_a_boot_selection_that_becomes_unreadable(machine, folder, nginx):
     assert "note" not in status["boot"]
 
 
+def test_the_name_of_the_running_slot_goes_for_a_while(machine, folder, nginx):
+    """What waits for its boot goes on waiting, and nobody is said to have changed anything."""
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    (machine.links / "a").unlink()
+    status = machine.wait(lambda status: "active" not in [slot["role"] for slot in status["slots"].values()], "it is not found")
+    assert status["state"] == "reboot-pending" and "boot-selection" not in blocks(status)
+    machine.post("check")
+    status = machine.wait(lambda status: unknown(status) and status["state"] != "checking", "that is told")
+    assert status["state"] == "reboot-pending"
+    machine.link("a")
+    machine.post("check")
+    status = machine.wait(lambda status: armed(status) and not unknown(status), "it is found again")
+    assert status["boot"]["next"] == "b" and results(machine) == ["installed"]
+    machine.post("cancel")
+    machine.wait(lambda status: status["state"] == "held" and status["boot"]["next"] == "a", "it can be taken back")
+
+
+def test_deselected_and_selected_again_by_another_program(machine, folder, nginx):
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    whole = machine.loader.path.read_bytes()
+    machine.loader.edit("set", "moonsinter_order=A B", "moonsinter_B_left=0")
+    machine.wait(lambda status: status["state"] == "held", "it is seen")
+    machine.loader.path.write_bytes(whole)
+    machine.post("check")
+    status = machine.wait(lambda status: status["state"] == "reboot-pending", "so is that")
+    assert status["boot"]["next"] == "b"
+    assert machine.request("POST", "/v1/cancel")[0] == 202
+    machine.wait(lambda status: status["state"] == "held" and status["boot"]["next"] == "a", "it can be taken back")
+
+
+def test_armed_and_overwritten_while_nobody_looked(machine, folder, nginx, loops):
+    """The server offers what runs, so nothing is installed over it. It is deselected all the same."""
+    size = make_root(folder, "length", 1)[0].stat().st_size
+    with open(loops.backing(machine.slots[0]), "rb") as disk:
+        first = make_release(folder / "first", disk.read(size), version="1", serial=1)
+    nginx.publish(first)
+    machine.power_on()
+    machine.wait(lambda status: status["last_check"]["result"] == "up-to-date", "it runs release 1")
+    publish(folder, nginx, 2)
+    machine.post("check")
+    machine.wait(armed, "release 2 is armed")
+    assert machine.stop() == 0
+    with open(machine.slots[1], "r+b") as slot:
+        slot.write(os.urandom(size))
+        slot.flush()
+        os.fsync(slot.fileno())
+    nginx.publish(first)
+    # In the same boot.
+    machine.loader.start, machine.boots = lambda: 0, machine.boots - 1
+    machine.power_on()
+    status = machine.wait(lambda status: status["state"] == "idle", "it is deselected")
+    assert status["boot"]["next"] == "a" and status["slots"]["b"]["state"] == "invalid"
+    assert results(machine) == ["installed", "cancelled"]
+
+
+def test_one_reason_is_told_once(machine, folder, nginx):
+    """What boots next is not known: that holds the reboot and the next installation."""
+    publish(folder, nginx, 2)
+    machine.configure()
+    path = machine.folder / "boot" / "moonsinterd.conf"
+    path.write_text(path.read_text().replace("[Update]\n", "[Update]\nMode=reboot\n") + "[Reboot]\nWindow=Mon 02:00-02:01\n")
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    machine.loader.path.write_bytes(bytes(1024))
+    publish(folder, nginx, 3)
+    machine.post("check")
+    status = machine.wait(lambda status: "boot-selection" in blocks(status) and status["update"]["version"] == "3" and
+                          status["state"] == "reboot-pending", "that is told")
+    whats = [block["what"] for block in status["blocked_by"]]
+    assert whats.count("boot-selection") == 1, status["blocked_by"]
+
+
 @pytest.mark.parametrize("machine", [Uboot], indirect=True)
 def test_whoever_keeps_the_lock_of_the_environment(machine, folder, nginx):
     """moonsinterd starts and says so; nothing is installed, and a verdict is written as soon as it can be."""

@@ -126,6 +126,28 @@ def test_a_stick_that_is_plugged_in_later(machine, folder, disks, nginx):
     machine.wait(lambda status: armed(status) and status["slots"]["b"]["version"] == "3", "it is installed")
 
 
+@pytest.mark.parametrize("by", ["operator", "release"])
+def test_a_stick_does_not_keep_from_taking_back(machine, folder, disks, nginx, by):
+    """Deselecting writes no slot."""
+    publish(folder, nginx, 2)
+    machine.power_on()
+    machine.wait(armed, "release 2 is armed")
+    stick = disks("stick", SIZE + (1 << 20))
+    before = [disk.digest("b") for disk in (stick, machine.disk)]
+    if by == "release":
+        publish(folder, nginx, 3)
+
+    def taken_back(status):
+        if by == "operator":
+            # More than once: it may meet a poll and end only that.
+            machine.request("POST", "/v1/cancel")
+        return status["boot"]["next"] == "a"
+    # The running slot is the machine's own still, by its link. Interval=1s asks by itself.
+    status = machine.wait(taken_back, "it is taken back")
+    assert status["slots"]["b"]["state"] == "invalid" and status["last_error"] is None
+    assert [disk.digest("b") for disk in (stick, machine.disk)] == before
+
+
 @pytest.mark.parametrize("tag, folder_name", [("LABEL", "by-label"), ("UUID", "by-uuid")])
 def test_names_that_an_update_takes_away(machine, folder, nginx, tag, folder_name):
     publish(folder, nginx, 2)

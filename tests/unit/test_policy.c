@@ -261,10 +261,14 @@ static void test_reboot(void **state)
     input.allow_no_fallback = true;
     policy_judge_reboot(&input, &verdict);
     assert_int_equal(verdict.count, 0);
-    /* Somebody selected what this daemon had given up: believed, but not gone to on its own. */
+    /* What was given up boots next: not gone to on its own, and told also where others make the reboot. */
     input.next_invalid = true;
     policy_judge_reboot(&input, &verdict);
     assert_true(verdict.count == 1 && blocks(&verdict, "next-slot-invalid"));
+    input.mode = POLICY_MODE_INSTALL;
+    policy_judge_reboot(&input, &verdict);
+    assert_true(verdict.count == 1 && blocks(&verdict, "next-slot-invalid"));
+    input.mode = POLICY_MODE_REBOOT;
     input.falling_back = true;
     policy_judge_reboot(&input, &verdict);
     assert_int_equal(verdict.count, 0);

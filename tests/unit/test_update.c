@@ -110,11 +110,15 @@ static void check_cell(enum update_state state, struct update_event event)
         assert_true(state == UPDATE_STATE_INSTALLING && event.kind == UPDATE_EVENT_INVALIDATED);
     if (has_order(&orders, UPDATE_ORDER_INVALIDATE))
         assert_true((state == UPDATE_STATE_CHECKING && event.kind == UPDATE_EVENT_CHECK_OFFERS) ||
+                    update.errand == UPDATE_ERRAND_TAKE_BACK ||
                     (state == UPDATE_STATE_REBOOT_PENDING && event.kind == UPDATE_EVENT_CANCEL_REQUESTED));
     /* What waits for its boot and is being taken back is not booted meanwhile. */
     if (update.errand == UPDATE_ERRAND_TAKE_BACK)
         assert_true(update.state == UPDATE_STATE_REBOOT_PENDING && event.takes_back &&
                     !has_order(&orders, UPDATE_ORDER_JUDGE_REBOOT));
+    /* What the loader boots next is not slept over, whatever was believed here before. */
+    if (event.other_selected && (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING))
+        assert_true(update.state != UPDATE_STATE_IDLE && update.state != UPDATE_STATE_HELD);
     /* Nothing is armed but what was just read back. */
     if (has_order(&orders, UPDATE_ORDER_ACTIVATE))
         assert_true(state == UPDATE_STATE_INSTALLING && event.kind == UPDATE_EVENT_INSTALLED);
@@ -138,7 +142,7 @@ static void test_every_cell(void **state)
 {
     for (int s = 0; s < UPDATE_STATE_COUNT; s++)
         for (int kind = 0; kind < UPDATE_EVENT_COUNT; kind++)
-            for (unsigned flags = 0; flags < 256; flags++)
+            for (unsigned flags = 0; flags < 512; flags++)
                 for (int error = ERROR_NONE; error <= ERROR_CANCELLED; error++)
                     check_cell((enum update_state)s, (struct update_event){
                                                          .kind = (enum update_event_kind)kind,
@@ -151,6 +155,7 @@ static void test_every_cell(void **state)
                                                          .at_once = flags & 32,
                                                          .loader_leaves = flags & 64,
                                                          .takes_back = flags & 128,
+                                                         .other_selected = flags & 256,
                                                      });
 }
 
@@ -346,8 +351,8 @@ static void test_a_newer_release_takes_the_pending_one_back(void **state)
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_POLL_DUE);
     /* It could not be; the next look tries again. */
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATE_FAILED,
-         .error = ERROR_SYSTEM);
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+         .kind = UPDATE_EVENT_INVALIDATE_FAILED, .error = ERROR_SYSTEM);
     STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .takes_back = true);
@@ -363,6 +368,38 @@ static void test_a_newer_release_takes_the_pending_one_back(void **state)
     STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .takes_back = true);
+}
+
+/* The loader is believed, whatever was believed here before. */
+static void test_the_other_slot_is_selected(void **state)
+{
+    static const enum update_event_kind ends[] = {UPDATE_EVENT_CHECK_UNCHANGED, UPDATE_EVENT_CHECK_HELD,
+                                                  UPDATE_EVENT_CHECK_FAILED};
+    struct update update;
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        walk_to(&update, UPDATE_STATE_CHECKING);
+        STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot", .kind = ends[i],
+             .other_selected = true);
+        STEP(&update, REBOOT_PENDING, "disarm-timer invalidate", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
+    }
+    /* Another program deselected it during the check, and selected it again. */
+    walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "", .kind = UPDATE_EVENT_DISARMED);
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+         .kind = UPDATE_EVENT_CHECK_UNCHANGED, .other_selected = true);
+    /* It was given up, and is deselected out of whatever state. */
+    walk_to(&update, UPDATE_STATE_CHECKING);
+    STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
+         .other_selected = true, .takes_back = true);
+    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+    /* The target could not be deselected before it was to be written. */
+    walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
+    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, INSTALLING, "publish invalidate", .kind = UPDATE_EVENT_CHECK_OFFERS);
+    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+         .kind = UPDATE_EVENT_INVALIDATE_FAILED, .error = ERROR_SYSTEM, .other_selected = true);
 }
 
 static void test_plan_before_a_decision(void **state)
@@ -574,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_falling_back_goes_on_after_a_restart),
         cmocka_unit_test(test_newer_release_over_a_pending_one),
         cmocka_unit_test(test_a_newer_release_takes_the_pending_one_back),
+        cmocka_unit_test(test_the_other_slot_is_selected),
         cmocka_unit_test(test_plan_before_a_decision),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_requests_that_need_another_slot),
