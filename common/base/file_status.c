@@ -1,6 +1,7 @@
 #include "common/base/file_status.h"
 
 #include <fcntl.h>
+#include <stdint.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -65,10 +66,20 @@ bool file_status_check_owner(const char *path, const struct stat *status, struct
     return true;
 }
 
-bool file_status_is_fixed(const char *path)
+static bool has_attribute(const char *path, uint64_t attributes)
 {
     struct statx wide;
 
     return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &wide) == 0 &&
-           (wide.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND));
+           (wide.stx_attributes & attributes);
+}
+
+bool file_status_is_fixed(const char *path)
+{
+    return has_attribute(path, STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
+}
+
+bool file_status_is_mounted(const char *path)
+{
+    return has_attribute(path, STATX_ATTR_MOUNT_ROOT);
 }

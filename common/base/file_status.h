@@ -33,3 +33,7 @@ bool file_status_check_owner(const char *path, const struct stat *status, struct
 
 /* Whether `path` itself may be neither replaced nor overwritten, by root either (chattr +i, +a). */
 bool file_status_is_fixed(const char *path);
+
+/* Whether something is mounted on `path` itself, which then cannot be renamed and nothing be renamed to.
+ * Where the kernel cannot tell (before 5.8), not. */
+bool file_status_is_mounted(const char *path);

@@ -70,6 +70,10 @@ static bool check_place(const char *path, struct error *error)
     if (file_status_is_fixed(path))
         return error_set(error, ERROR_REFUSED,
                          "%s may not be replaced; take its attributes away with chattr -ia", path);
+    if (file_status_is_mounted(path))
+        return error_set(error, ERROR_REFUSED,
+                         "%s is a mount point and cannot be replaced; unmount it, or publish elsewhere",
+                         path);
     if (slash)
         slash[slash == folder] = 0;
     if (user == 0 || file_status(slash ? folder : ".", &above) < 0 || !(above.st_mode & S_ISVTX))
@@ -88,7 +92,7 @@ static bool open_file(struct publication *publication, const struct publication_
     CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
     struct error why;
 
-    if (!check_place(path, error) || !check_inputs(settings, path, error) ||
+    if (!check_place(path, error) || !check_place(temporary, error) || !check_inputs(settings, path, error) ||
         !check_inputs(settings, temporary, error))
         return false;
     if (file_writer_new(path, 0644, &publication->writers[file], &why))

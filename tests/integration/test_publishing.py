@@ -1,5 +1,6 @@
 """moonsinter generate as a publisher meets it: what is refused, what is warned of, and that nothing half is ever published."""
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,28 @@ def test_warnings(folder):
 
 def read_files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("suffix", [".json", ".chunks", ".pack", ".json.new"])
+def test_no_half_publication_where_a_file_is_a_mount_point(folder, suffix):
+    """Nothing is renamed to such a place, and the others would have been."""
+    image = folder / "site" / "image"
+    image.parent.mkdir()
+    image.write_bytes(images.noise(2_000_000, "old"))
+    generate(image, "--serial", "1", "--pack")
+    image.write_bytes(images.noise(2_000_000, "new"))
+    place, other = pathlib.Path(f"{image}{suffix}"), folder / "other"
+    place.touch()
+    shutil.copy(place, other)
+    if subprocess.run(["mount", "--bind", other, place], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine allows no mount")
+    try:
+        before = read_files(image.parent)
+        assert_failed(moonsinter("generate", image, "--serial", "2", "--pack"), f"image{suffix} is a mount point")
+        assert read_files(image.parent) == before
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.parametrize("hindrance", ["comment", "manifest is a folder", "signature is a folder", "missing base", "full"])
