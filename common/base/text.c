@@ -174,6 +174,31 @@ static size_t find_host(const char *word, size_t length)
     return at ? (size_t)(at - word) + 1 : SIZE_MAX;
 }
 
+/* Makes what lies between `start` and `end` of the text three dots at most. Returns how much shorter it is.
+ */
+static size_t hide(char *start, char *end)
+{
+    size_t size = (size_t)(end - start), dots = size < 3 ? size : 3;
+
+    memset(start, '.', dots);
+    memmove(start + dots, end, strlen(end) + 1);
+    return size - dots;
+}
+
+/* A port may be the beginning of a password with a slash in it: hides what lies behind it, up to the last @
+ * of the word. Returns how much shorter that is. */
+static size_t hide_behind_port(char *word, size_t length)
+{
+    size_t end = strcspn(word, "/?#"), path_end = strcspn(word, "?#");
+    size_t colon = *word == '[' ? strcspn(word, "]") : 0;
+    char *at = memrchr(word, '@', length);
+
+    colon += strcspn(word + colon, ":");
+    if (!at || at < word + end || colon >= end || word[end] != '/')
+        return 0;
+    return hide(word + end + 1, at < word + path_end ? at : word + path_end);
+}
+
 void text_hide_secrets(char *text)
 {
     char *word = text;
@@ -183,20 +208,17 @@ void text_hide_secrets(char *text)
         word += strspn(word, "/"); /* some take three of them for two */
         size_t length = strcspn(word, " \t\r\n\"'<>"), host = find_host(word, length);
         if (host == SIZE_MAX) {
-            size_t dots = length < 3 ? length : 3;
-            memset(word, '.', dots);
-            memmove(word + dots, word + length, strlen(word + length) + 1);
+            hide(word, word + length);
             continue;
         }
         memmove(word, word + host, strlen(word + host) + 1);
         length -= host;
-        size_t query = strcspn(word, "?");
+        length -= hide_behind_port(word, length);
+        size_t query = strcspn(word, "?#");
         /* What comes after it belongs to the sentence. */
         while (length > query + 4 && strchr(":;,)", word[length - 1]))
             length--;
-        if (length < query + 4 || strncmp(word + query, "?...", 4) == 0)
-            continue;
-        memcpy(word + query, "?...", 4);
-        memmove(word + query + 4, word + length, strlen(word + length) + 1);
+        if (length >= query + 4)
+            hide(word + query + 1, word + length);
     }
 }

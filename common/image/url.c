@@ -303,6 +303,14 @@ char *url_reference_of_name(const char *name)
     return reference;
 }
 
+static bool has_port(const char *host, size_t length)
+{
+    const char *bracket = *host == '[' ? memchr(host, ']', length) : NULL;
+    size_t start = bracket ? (size_t)(bracket - host) : 0;
+
+    return memchr(host + start, ':', length - start) != NULL;
+}
+
 /* Own eyes, not curl's parser: this must hold for what that parser refuses, too. curl takes one to three
  * slashes after the scheme, and none at all without one ("user:password@host"). */
 char *url_for_display(const char *text)
@@ -320,9 +328,15 @@ char *url_for_display(const char *text)
         host = (size_t)(last_at - text) + 1;
         end = host + strcspn(text + host, "/?#");
     }
-    size_t shown_end = end + strcspn(text + end, "?");
-    char *shown = alloc_printf("%.*s%.*s%s", (int)authority, text, (int)(shown_end - host), text + host,
-                               text[shown_end] ? "?..." : "");
+    size_t shown_end = end + strcspn(text + end, "?#"), gap = shown_end, gap_end = shown_end;
+    /* And where a port stands, it may be the beginning of such a password. */
+    if (last_at && last_at > text + end && text[end] == '/' && has_port(text + host, end - host)) {
+        gap = end + 1;
+        gap_end = last_at < text + shown_end ? (size_t)(last_at - text) : shown_end;
+    }
+    char *shown = alloc_printf("%.*s%.*s%s%.*s%.*s%s", (int)authority, text, (int)(gap - host), text + host,
+                               gap < gap_end ? "..." : "", (int)(shown_end - gap_end), text + gap_end,
+                               text[shown_end] ? 1 : 0, text + shown_end, text[shown_end] ? "..." : "");
     for (char *c = shown; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
