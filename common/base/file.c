@@ -118,6 +118,8 @@ static int file_sync_folder_of(const char *path)
     return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
+enum { TEMPORARY_TRIES = 16 };
+
 struct file_writer {
     char *path;
     char *temporary;
@@ -128,12 +130,12 @@ struct file_writer {
 
 /* Opens the temporary file for one writer alone. What a writer that was killed has left is taken over. The
  * lock is on the file and not on its name: the name may have got to somebody else, or nowhere, before we had
- * it. File systems without locks do without. */
+ * it; a network file system may say so for good. File systems without locks do without. */
 static int open_temporary(const char *path, mode_t mode, int *ret_fd)
 {
     struct stat opened, named;
 
-    for (;;) {
+    for (int i = 0; i < TEMPORARY_TRIES; i++) {
         CLEANUP_FD int fd =
             open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
         if (fd < 0 || file_status_fd(fd, &opened) < 0)
@@ -150,6 +152,7 @@ static int open_temporary(const char *path, mode_t mode, int *ret_fd)
         *ret_fd = file_take_fd(&fd);
         return 0;
     }
+    return -ESTALE;
 }
 
 bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -104,6 +105,32 @@ static void test_two_writers(void **state)
     assert_false(file_replace("a", "x", 1, 0644, &error));
 }
 
+/* A file system on which a file is another one by its name than by its descriptor. */
+static bool names_lie;
+
+int statx(int folder_fd, const char *restrict path, int flags, unsigned mask, struct statx *restrict status)
+{
+    int result = (int)syscall(SYS_statx, folder_fd, path, flags, mask, status);
+
+    if (result == 0 && names_lie && *path)
+        status->stx_ino++;
+    return result;
+}
+
+static void test_a_name_that_never_fits(void **state)
+{
+    struct file_writer *writer;
+    struct error error;
+
+    names_lie = true;
+    assert_false(file_writer_new("lying", 0644, &writer, &error));
+    names_lie = false;
+    assert_int_equal(error.kind, ERROR_SYSTEM);
+    assert_int_equal(error.code, ESTALE);
+    assert_true(file_writer_new("lying", 0644, &writer, &error));
+    file_writer_free(writer);
+}
+
 static void test_read_is_bounded(void **state)
 {
     char *data = NULL;
@@ -181,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replace_and_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replace_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_name_that_never_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_of_a_file_without_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_positions, set_up, tear_down),
