@@ -5,11 +5,6 @@
 #include "common/io/device_private.h"
 
 enum {
-    /* What a file system allocates at the least, mostly. */
-    HOLE_BLOCK_SIZE = 4096,
-    /* Shorter runs of zeros are written like anything else: each hole costs a read, a write of its own for
-     * what lies before it, and the file an extent. */
-    HOLE_MIN = 16 * 1024,
     /* So many stretches of data are counted one by one; a file that has more is counted as data from there
        on. */
     MEASURE_STRETCHES_MAX = 64 * 1024,
