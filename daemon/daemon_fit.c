@@ -43,10 +43,14 @@ void daemon_fit_check(struct daemon *daemon)
         uint64_t bytes = find_bytes(daemon, kept);
         struct slot_print seen;
 
+        struct slot_print known = kept->print;
+        /* An image may give itself a UUID of its own when it boots for the first time. */
+        if (i == (int)daemon->view.running && kept->state == BOOT_HEALTH_TRIAL)
+            known.identity = 0;
         /* One that cannot be read speaks neither for nor against it. */
         if (!bytes || !device->present || !slot_print_take_path(device->path, bytes, &seen))
             continue;
-        if (kept->print.bytes && !slot_print_fits(&kept->print, &seen))
+        if (known.bytes && !slot_print_fits(&known, &seen))
             forget(daemon, (enum slot)i);
         else
             kept->print = seen;

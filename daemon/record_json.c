@@ -86,6 +86,10 @@ static struct json_object *format_print(const struct slot_print *print)
     json_add_u64(object, "bytes", print->bytes);
     json_object_object_add(object, "fixed", json_object_new_boolean(print->is_fixed));
     json_add_string(object, "blocks", text);
+    if (print->identity) {
+        snprintf(text, sizeof(text), "%016" PRIx64, print->identity);
+        json_add_string(object, "identity", text);
+    }
     return object;
 }
 
@@ -290,7 +294,7 @@ static void read_release(struct reader *reader, struct json_object *parent, cons
 static void read_print(struct reader *reader, struct json_object *parent, struct slot_print *ret_print)
 {
     struct json_object *object = read_object(reader, parent, "print");
-    char text[SLOT_PRINT_BLOCKS * 16 + 1] = "";
+    char text[SLOT_PRINT_BLOCKS * 16 + 1] = "", identity[17] = "";
 
     if (!object)
         return;
@@ -302,6 +306,9 @@ static void read_print(struct reader *reader, struct json_object *parent, struct
             reader->bad = "print";
             return;
         }
+    read_text(reader, object, "identity", identity, sizeof(identity));
+    if (*identity && sscanf(identity, "%16" SCNx64, &ret_print->identity) != 1)
+        reader->bad = "print";
 }
 
 static void read_slots(struct reader *reader, struct json_object *root, struct record *record)

@@ -4,6 +4,9 @@
 
 #include "common/base/digest.h"
 
+/* Of fewer blocks with something in them, mounting read-write may change most. */
+enum { COUNTED_MIN = 8 };
+
 /* Where their superblocks lie, and what they begin with; little endian, as everything that is in use. */
 static const struct {
     size_t offset;
@@ -34,6 +37,16 @@ static uint64_t hash_block(const uint8_t *block, size_t size)
     return hash;
 }
 
+/* Of ext4's UUID, which mounting leaves as it is; 0 where there is none. */
+static uint64_t find_identity(const uint8_t *block, size_t size)
+{
+    enum { SUPERBLOCK = 1024, MAGIC = SUPERBLOCK + 0x38, UUID = SUPERBLOCK + 0x68, UUID_SIZE = 16 };
+
+    if (size < UUID + UUID_SIZE || block[MAGIC] != 0x53 || block[MAGIC + 1] != 0xef)
+        return 0;
+    return hash_block(block + UUID, UUID_SIZE);
+}
+
 bool slot_print_take(const struct device *device, uint64_t bytes, struct slot_print *ret_print)
 {
     struct slot_print print = {.bytes = bytes};
@@ -56,8 +69,10 @@ bool slot_print_take(const struct device *device, uint64_t bytes, struct slot_pr
         if (!device_read(device, block, size, offset, &error))
             return false;
         print.blocks[i] = hash_block(block, size);
-        if (i == 0)
+        if (i == 0) {
             print.is_fixed = find_fixed(block, size);
+            print.identity = find_identity(block, size);
+        }
     }
     *ret_print = print;
     return true;
@@ -77,9 +92,17 @@ bool slot_print_take_path(const char *path, uint64_t bytes, struct slot_print *r
 
 bool slot_print_fits(const struct slot_print *known, const struct slot_print *seen)
 {
-    unsigned differ = 0;
+    static const uint8_t zeros[SLOT_PRINT_BLOCK_SIZE];
+    uint64_t empty = hash_block(zeros, sizeof(zeros));
+    unsigned counted = 0, differ = 0;
 
-    for (unsigned i = 0; i < SLOT_PRINT_BLOCKS; i++)
+    for (unsigned i = 0; i < SLOT_PRINT_BLOCKS; i++) {
+        counted += known->blocks[i] != empty || seen->blocks[i] != empty;
         differ += known->blocks[i] != seen->blocks[i];
-    return known->is_fixed ? differ == 0 : differ <= SLOT_PRINT_BLOCKS / 2;
+    }
+    if (known->is_fixed)
+        return differ == 0;
+    if (known->identity && known->identity != seen->identity)
+        return false;
+    return counted < COUNTED_MIN || differ <= counted / 2;
 }

@@ -7,9 +7,11 @@
  * slot that holds squashfs or erofs (told by their magic numbers) is never written by mounting it, so there a
  * single block that differs is another image. Any other slot may be mounted read-write, which changes the
  * superblock, the journal and what files change; there more than half of the blocks have to differ, and what
- * is seen at each start is what the next one compares with, so that slow changes never add up. So another
- * release of such an image that shares most of its blocks is not told apart; nothing that is the same ever
- * is.
+ * is seen at each start is what the next one compares with, so that slow changes never add up. Blocks of
+ * zeros in both are free space and do not count; where fewer than 8 are left, they say nothing. An ext4's
+ * UUID stays through all of that, so another one is another image; where an image is built with the same UUID
+ * each time, the blocks decide alone. So another release of such an image that shares most of its blocks is
+ * not told apart; nothing that is the same ever is.
  *
  * Taking one blocks on the medium. Comparing is pure.
  */
@@ -23,8 +25,9 @@
 enum { SLOT_PRINT_BLOCKS = 32, SLOT_PRINT_BLOCK_SIZE = 4096 };
 
 struct slot_print {
-    uint64_t bytes; /* of the image; 0 = none was taken */
-    bool is_fixed;  /* nothing changes it but another image */
+    uint64_t bytes;    /* of the image; 0 = none was taken */
+    bool is_fixed;     /* nothing changes it but another image */
+    uint64_t identity; /* a hash of the file system's UUID; 0 = not known */
     uint64_t blocks[SLOT_PRINT_BLOCKS];
 };
 

@@ -39,8 +39,8 @@ static struct record *full_record(void)
     record_set_arming(record, SLOT_A, &one, 100);
     record_set_good(record, SLOT_A, 101);
     record_set_arming(record, SLOT_B, &two, 102);
-    record->slots[SLOT_B].print =
-        (struct slot_print){.bytes = 4096, .is_fixed = true, .blocks = {1, UINT64_MAX}};
+    record->slots[SLOT_B].print = (struct slot_print){
+        .bytes = 4096, .is_fixed = true, .identity = UINT64_MAX - 1, .blocks = {1, UINT64_MAX}};
     record->trial.reboot_asked = true;
     record->trial.reboots = 2;
     strcpy(record->trial.reboot_boot_id, "0a1b2c3d-9a12-4de0-a9d1-8e49da1b1e5f");

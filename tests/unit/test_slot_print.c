@@ -67,6 +67,58 @@ static void test_what_may_be_mounted(void **state)
     assert_false(slot_print_fits(&before, &after));
 }
 
+/* Room between a few blocks of content, as in a file system that is less than half full. */
+static void fill_blocks(unsigned every, unsigned seed)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC);
+
+    for (unsigned i = 0; i < 64; i += every) {
+        unsigned char block[SLOT_PRINT_BLOCK_SIZE];
+        memset(block, (int)(seed + i), sizeof(block));
+        assert_int_equal(pwrite(fd, block, sizeof(block), (off_t)i * SLOT_PRINT_BLOCK_SIZE), sizeof(block));
+    }
+    assert_int_equal(ftruncate(fd, IMAGE_SIZE), 0);
+    close(fd);
+}
+
+static void test_free_space_does_not_count(void **state)
+{
+    fill_blocks(5, 1);
+    struct slot_print before = take(IMAGE_SIZE);
+    fill_blocks(5, 101);
+    struct slot_print after = take(IMAGE_SIZE);
+    assert_false(slot_print_fits(&before, &after));
+    assert_true(slot_print_fits(&before, &before));
+    /* Too little is in it to tell it from what mounting does. */
+    fill_blocks(32, 1);
+    before = take(IMAGE_SIZE);
+    fill_blocks(32, 101);
+    after = take(IMAGE_SIZE);
+    assert_true(slot_print_fits(&before, &after));
+}
+
+static void test_ext4(void **state)
+{
+    put(1080, "\x53\xef");
+    put(1128, "0123456789abcdef");
+    struct slot_print before = take(IMAGE_SIZE);
+    assert_true(before.identity != 0 && !before.is_fixed);
+    /* The time of mounting, say, and how often. */
+    put(1024 + 0x2c, "12345678");
+    struct slot_print after = take(IMAGE_SIZE);
+    assert_true(before.blocks[0] != after.blocks[0] && before.identity == after.identity);
+    assert_true(slot_print_fits(&before, &after));
+    put(1128, "0123456789abcdeg");
+    after = take(IMAGE_SIZE);
+    assert_false(slot_print_fits(&before, &after));
+    put(1080, "none");
+    after = take(IMAGE_SIZE);
+    assert_false(slot_print_fits(&before, &after));
+    /* A record of an older version knows none. */
+    before.identity = 0;
+    assert_true(slot_print_fits(&before, &after));
+}
+
 static void test_what_nobody_writes(void **state)
 {
     static const struct {
@@ -108,6 +160,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_may_be_mounted, make_file, remove_file),
+        cmocka_unit_test_setup_teardown(test_free_space_does_not_count, make_file, remove_file),
+        cmocka_unit_test_setup_teardown(test_ext4, make_file, remove_file),
         cmocka_unit_test_setup_teardown(test_what_nobody_writes, make_file, remove_file),
         cmocka_unit_test_setup_teardown(test_sizes, make_file, remove_file),
     };
