@@ -30,7 +30,7 @@ void report_init(struct report *report, bool quiet, bool json);
 
 /* The events of the manifest's download; `error` NULL: it is there. */
 void report_manifest_start(struct report *report);
-/* It is asked for again in wait_ms. */
+/* It is asked for again in wait_ms, or, as it does not fit the image, read anew. */
 void report_manifest_retry(struct report *report, const struct error *error, uint64_t wait_ms);
 
 void report_manifest_end(struct report *report, const struct release *release, const struct error *error);

@@ -257,7 +257,7 @@ static bool session_start_over(struct session *session, const struct error *erro
         return false;
     session->lacking = clone_lacks_file(session->clone);
     session->error = *error;
-    report_note(&session->report, "%s; reading the manifest again", error->message);
+    report_manifest_retry(&session->report, error, wait_ms);
     report_restart(&session->report, session->clone);
     session->clone = clone_free(session->clone);
     session->report.clone = NULL;

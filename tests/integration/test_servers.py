@@ -155,6 +155,9 @@ def test_a_publication_that_does_not_end_is_waited_for(patient, folder):
     assert_failed(result, "image", "publication may be under way")
     assert result.seconds >= 1
     assert len(result.named("dl_manifest_start")) > 1
+    told = [event for event in result.events if event["event"] in ("dl_manifest_start", "dl_manifest_retry")]
+    assert all(before["event"] == "dl_manifest_retry" and before["value"] and before["retry_ms"] > 0
+               for before, event in zip(told, told[1:]) if event["event"] == "dl_manifest_start"), told
 
 
 @pytest.mark.parametrize("path", ["image.json", "image", "image.chunks"])
