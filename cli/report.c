@@ -306,6 +306,15 @@ void report_progress(struct report *report, const struct clone_progress *progres
     }
 }
 
+void report_clone_again(struct report *report, const struct error *error)
+{
+    struct json_object *event = event_line_new("clone_again");
+
+    json_add_string(event, "value", error->message);
+    report_event(report, event);
+    report_note(report, "%s; looking at each chunk of the output once more", error->message);
+}
+
 void report_restart(struct report *report, struct clone *clone)
 {
     const struct clone_progress *progress = clone_progress(clone);

@@ -1,7 +1,7 @@
 /*
  * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and
- * a few sentences on stderr for people, dropped where it takes no more. The main thread only; never blocks but
- * in report_failure(), as cli/tell.h has it.
+ * a few sentences on stderr for people, dropped where it takes no more. The main thread only; never blocks
+ * but in report_failure(), as cli/tell.h has it.
  */
 #pragma once
 
@@ -40,6 +40,9 @@ extern const struct clone_events report_clone_events;
 
 /* Draws how far the clone is. */
 void report_progress(struct report *report, const struct clone_progress *progress);
+
+/* What was read back was not right, so the clone of the same release is begun anew at once. */
+void report_clone_again(struct report *report, const struct error *error);
 
 /* `clone` is going to be begun anew: what it cost counts towards the sums at the end. */
 void report_restart(struct report *report, struct clone *clone);

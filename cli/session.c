@@ -94,7 +94,8 @@ struct session {
     uint64_t stuck_since_ms; /* when a round brought something last */
     unsigned rounds;
     bool ignore_etag;
-    bool lacking; /* the server did not give a file that the manifest names: `error` */
+    bool keep_verified_only; /* what was written has not been read back once */
+    bool lacking;            /* the server did not give a file that the manifest names: `error` */
     bool failed;
     struct error error;
 };
@@ -223,6 +224,7 @@ static void session_end(struct session *session, const struct error *error)
 }
 
 static void session_fetch(struct session *session);
+static void session_clone(struct session *session);
 
 static uint64_t session_now_ms(void)
 {
@@ -267,6 +269,21 @@ static bool session_start_over(struct session *session, const struct error *erro
     return true;
 }
 
+/* What was read back is not the image. What was found in place was known by its XXH3, or by being a hole,
+ * alone; one more round trusts nothing there that SHA-256 does not prove. */
+static bool session_clone_again(struct session *session, const struct error *error)
+{
+    if (session->keep_verified_only || error->kind != ERROR_MISMATCH ||
+        !clone_progress(session->clone)->bytes_verified)
+        return false;
+    session->keep_verified_only = true;
+    report_clone_again(&session->report, error);
+    report_restart(&session->report, session->clone);
+    session->clone = clone_free(session->clone);
+    session_clone(session);
+    return true;
+}
+
 static void session_on_again(evutil_socket_t fd, short what, void *data)
 {
     session_fetch(data);
@@ -275,9 +292,13 @@ static void session_on_again(evutil_socket_t fd, short what, void *data)
 static void session_on_clone_done(void *owner, const struct error *error)
 {
     struct session *session = container_of(owner, struct session, report);
-    bool overtaken = error && error->kind != ERROR_CANCELLED && clone_was_overtaken(session->clone);
+    /* A signal may have come when the clone had failed already; nothing begins anew then. */
+    bool may_go_on = error && error->kind != ERROR_CANCELLED && !session->engine.signal;
+    bool overtaken = may_go_on && clone_was_overtaken(session->clone);
     struct error whole;
 
+    if (may_go_on && session_clone_again(session, error))
+        return;
     if (overtaken && session_start_over(session, error))
         return;
     if (overtaken && session->rounds > 1) {
@@ -302,6 +323,7 @@ static void session_clone(struct session *session)
         .create_target = true,
         .plan_only = session->plan_only,
         .ignore_etag = session->ignore_etag,
+        .keep_verified_only = session->keep_verified_only,
         .hash_sources = session->report.events && !session->plan_only,
         .connections = session->http.connections,
         .give_up_ms = session->give_up_ms,

@@ -1,10 +1,13 @@
 """`moonsinter clone`: what it makes, says, fetches and spares."""
+import hashlib
 import os
 import pathlib
 import signal
+import struct
 import threading
 
 import pytest
+import xxhash
 
 import ancestor
 import images
@@ -370,6 +373,37 @@ def test_an_image_replaced_under_way_never_ends_in_a_mixture(make_nginx, folder)
     done(moonsinter("clone", url, folder / "out"))
     assert (folder / "out").read_bytes() == new
     assert image_bytes(nginx) < len(new), "what still fits was kept"
+
+
+def disguise(image, evil, at):
+    """Gives the row of the chunk at `at` the XXH3 of other bytes, which `evil` gets there; returns that chunk's size."""
+    table, offset = bytearray(pathlib.Path(f"{image}.chunks").read_bytes()), 0
+    for row in range(44, len(table), 44):
+        size = struct.unpack_from("<I", table, row)[0]
+        if offset + size > at:
+            break
+        offset += size
+    evil[offset:offset + size] = images.noise(size, "evil")
+    struct.pack_into("<Q", table, row + 4, xxhash.xxh3_64_intdigest(bytes(evil[offset:offset + size])))
+    pathlib.Path(f"{image}.chunks").write_bytes(table)
+    manifest = read_manifest(image)
+    manifest["moonsinter"]["chunks"]["sha256"] = hashlib.sha256(table).hexdigest()
+    write_manifest(image, manifest)
+    return size
+
+
+def test_what_only_looks_right_in_place_is_mended_in_one_more_round(nginx, small_release, folder):
+    """What lies there has the XXH3 of a chunk and is another: only the verification notices, and not a second time."""
+    image, content = small_release
+    evil = bytearray(content)
+    size = disguise(image, evil, 1_000_000)
+    (folder / "out").write_bytes(evil)
+    result = moonsinter("clone", nginx.publish(image), folder / "out")
+    last = done(result)
+    assert (folder / "out").read_bytes() == content
+    assert len(result.named("clone_again")) == 1 and result.named("clone_again")[0]["value"], result
+    assert len(result.named("dl_manifest_start")) == 1
+    assert last["total_bytes_written"] == size
 
 
 def test_an_image_that_is_not_the_manifests_is_a_failure(nginx, small_release, folder):
