@@ -1,6 +1,7 @@
 #include "common/sinter/scan.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,10 +335,15 @@ struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
                            ? chunk_table_chunker(settings->table)->maximum
                            : chunk_table_size_max(settings->table);
     scan->buffer_size = (size_t)largest * 2 > SCAN_BUFFER_SIZE ? (size_t)largest * 2 : SCAN_BUFFER_SIZE;
-    scan->buffer = alloc_zeroed(scan->buffer_size);
+    scan->buffer = malloc(scan->buffer_size);
     scan->zeros_size = largest > SCAN_ZEROS_SIZE_MIN ? largest : SCAN_ZEROS_SIZE_MIN;
-    scan->zeros = alloc_zeroed(scan->zeros_size);
-    if (chunk_table_is_content_defined(settings->table))
+    scan->zeros = calloc(scan->zeros_size, 1);
+    /* The publisher chose the size: a machine without so much memory does without this source. */
+    if (!scan->buffer || !scan->zeros) {
+        error_set_errno(&scan->error, ENOMEM, "cannot look through %s, which takes %zu bytes of memory",
+                        device_path(settings->device), scan->buffer_size + scan->zeros_size);
+        scan->failed = scan->finished = true;
+    } else if (chunk_table_is_content_defined(settings->table))
         scan->zeros_cut = chunker_cut(chunk_table_chunker(settings->table), scan->zeros, largest);
     if (settings->hash)
         scan->hash = digest_stream_new(false, true);

@@ -1,5 +1,6 @@
 #include "common/sinter/scan.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -424,6 +427,40 @@ static void test_fixed_chunks(void **state)
     }
 }
 
+/* The publisher says how large chunks are: no memory for them is the source's fault, and no abort. */
+static void test_memory_that_is_not_there(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    struct rlimit before, low;
+    unsigned long pages;
+
+    setup(&shared, 41 * MIB, 41 * MIB);
+    setup_table(&shared, publish_fixed_table(shared.image, shared.image_size, 20 * MIB));
+    source_add(&shared, shared.image, shared.image_size);
+    FILE *size = fopen("/proc/self/statm", "r");
+    assert_non_null(size);
+    assert_int_equal(fscanf(size, "%lu", &pages), 1);
+    fclose(size);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    low = before;
+    low.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + 24 * MIB;
+    assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
+    /* An emulator of programs (qemu-user) takes no such bound. */
+    void *beyond = mmap(NULL, 30 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    start(&shared);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    finish(&shared);
+    if (beyond == MAP_FAILED) {
+        assert_true(shared.failed);
+        assert_int_equal(shared.error.kind, ERROR_SYSTEM);
+        assert_int_equal(shared.error.code, ENOMEM);
+        assert_int_equal(shared.find_count, 0);
+    }
+    teardown(&shared);
+}
+
 /* Tiny chunks: what is told to the loop at once stays bounded, for it is memory, and time of the loop. */
 static void test_tiny_chunks_come_in_small_batches(void **state)
 {
@@ -504,6 +541,8 @@ static void test_stopped_in_the_middle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* First, for what others have freed stays at hand. */
+        cmocka_unit_test(test_memory_that_is_not_there),
         cmocka_unit_test(test_edited_sources_of_all_averages),
         cmocka_unit_test(test_the_image_itself_at_any_shift),
         cmocka_unit_test(test_chunks_that_occur_often),
