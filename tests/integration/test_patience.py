@@ -146,6 +146,25 @@ def test_a_server_that_is_not_there_is_waited_for_where_that_was_asked(folder):
     assert result.named("dl_manifest_retry")
 
 
+def test_a_redirector_is_asked_again_after_any_other_answer(server, folder, monkeypatch):
+    """Four times in a row it may lead astray, and not four times in all."""
+    make_release(server.root, CONTENT)
+    server.place("image.chunks", "/nowhere")
+    server.behave("image.chunks", "redirect")
+    begin = server.begin
+
+    def begin_and_change(path, asked_range):
+        number = begin(path, asked_range)
+        if path == "/image.chunks" and 3 <= number <= 5:
+            server.behave("image.chunks", {3: "short", 4: "redirect", 5: None}[number])
+        return number
+
+    monkeypatch.setattr(server, "begin", begin_and_change)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--json")
+    assert result.status == 0, result
+    assert requests(server, "image.chunks") == 6
+
+
 # --- what was never uploaded --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("status", ["404", "403", "410"])
