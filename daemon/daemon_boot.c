@@ -288,6 +288,8 @@ void daemon_boot_note_view(struct daemon *daemon)
             daemon->has_result = true;
             daemon->schedule_result = SCHEDULE_RESULT_STARTED;
         }
+        /* As at a start in time: what is to boot next may be given up by that. */
+        daemon_fit_check(daemon);
         daemon_trial_classify(daemon);
     } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
                running != SLOT_NONE && daemon->view.boot.next != slot_other(running)) {

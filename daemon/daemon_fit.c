@@ -45,7 +45,8 @@ void daemon_fit_check(struct daemon *daemon)
 
         struct slot_print known = kept->print;
         /* An image may give itself a UUID of its own when it boots for the first time. */
-        if (i == (int)daemon->view.running && kept->state == BOOT_HEALTH_TRIAL)
+        if (kept->state == BOOT_HEALTH_TRIAL &&
+            (i == (int)daemon->view.running || daemon->view.running == SLOT_NONE))
             known.identity = 0;
         /* One that cannot be read speaks neither for nor against it. */
         if (!bytes || !device->present || !slot_print_take_path(device->path, bytes, &seen))

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
@@ -269,14 +268,6 @@ static bool check_target(void *owner, int fd, struct error *error)
     return slots_target_check_opened(daemon->view.slots, daemon->target, fd, error);
 }
 
-/* Of the machine; 0 = not known. */
-static uint64_t find_memory_bytes(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
-
-    return pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : 0;
-}
-
 static void reset_progress(struct daemon *daemon)
 {
     memset(&daemon->progress, 0, sizeof(daemon->progress));
@@ -320,7 +311,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         .keep_stock = true,
         .keep_verified_only = daemon->keep_verified_only,
         .ignore_etag = daemon->ignore_etag,
-        .chunks_max = table_room_chunks_max(daemon->release->manifest->file_size, find_memory_bytes()),
+        .chunks_max = table_room_chunks_max(daemon->release->manifest->file_size, table_room_memory_bytes()),
         .connections = daemon->config->connections,
     };
     reset_progress(daemon);

@@ -461,8 +461,9 @@ void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* Forgets what is recorded of a slot that holds something else. Reads a little of each: before the loop runs.
- */
+/* Forgets what is recorded of a slot that holds something else. Reads a little of each: before the loop runs, and
+ * once more when it is known late which slot runs, for what had no name by then. Before the start is
+ * classified. */
 void daemon_fit_check(struct daemon *daemon);
 
 /* daemon_health.c */

@@ -10,6 +10,7 @@
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "common/sinter/clone.h"
+#include "common/sinter/table_room.h"
 #include "daemon/machine_id.h"
 #include "daemon/policy.h"
 
@@ -175,6 +176,7 @@ static bool make_plan(struct doctor *doctor, struct http *http, struct policy_in
         .target_path = slots->devices[target].path,
         .seed_paths = seeds,
         .plan_only = true,
+        .chunks_max = table_room_chunks_max(doctor->release->manifest->file_size, table_room_memory_bytes()),
         .connections = doctor->config->connections,
     };
     struct planning planning = {.doctor = doctor, .input = input};

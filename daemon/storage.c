@@ -153,7 +153,8 @@ void storage_decode_name(char *name)
     unsigned byte;
 
     for (const char *at = name; *at;) {
-        if (at[0] == '\\' && at[1] == 'x' && sscanf(at + 2, "%2x", &byte) == 1 && byte) {
+        if (at[0] == '\\' && at[1] == 'x' && isxdigit((unsigned char)at[2]) &&
+            isxdigit((unsigned char)at[3]) && sscanf(at + 2, "%2x", &byte) == 1 && byte) {
             *out++ = (char)byte;
             at += 4;
         } else {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/image/chunk_table.h"
 #include "common/image/chunker.h"
@@ -24,6 +25,13 @@ uint64_t table_room_chunks_max(uint64_t image_bytes, uint64_t memory_bytes)
     if (memory_bytes && by_memory < CHUNKS_ALWAYS)
         by_memory = CHUNKS_ALWAYS;
     return memory_bytes && by_memory < by_image ? by_memory : by_image;
+}
+
+uint64_t table_room_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : 0;
 }
 
 bool table_room_allows(uint64_t chunks, uint64_t chunks_max, struct error *error)

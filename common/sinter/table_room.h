@@ -16,6 +16,9 @@
  * many as the smallest average makes of it, and no more than a quarter of the memory has room for. */
 uint64_t table_room_chunks_max(uint64_t image_bytes, uint64_t memory_bytes);
 
+/* The memory of this machine; 0 = not known. */
+uint64_t table_room_memory_bytes(void);
+
 /* Whether `chunks` are at most `chunks_max` (0 = no limit); else false with a sentence (FORMAT). */
 bool table_room_allows(uint64_t chunks, uint64_t chunks_max, struct error *error);
 

@@ -91,6 +91,25 @@ def test_the_name_of_the_running_slot_comes_late(machine, folder, nginx):
     assert status["slots"]["a"]["role"] == "active"
 
 
+def test_a_slot_that_was_written_by_other_means_and_comes_late(machine, folder, nginx, loops):
+    """What is recorded of it is forgotten as at a start in time: it would else be up to date for ever."""
+    with open(loops.backing(machine.slots[0]), "rb") as disk:
+        content = disk.read(SIZE)
+    nginx.publish(make_release(folder / "release-1", content, version="1", serial=1))
+    machine.power_on()
+    machine.wait(lambda status: status["slots"]["a"]["version"] == "1" and status["state"] == "idle", "it knows what it runs")
+    assert machine.stop() == 0
+    with open(machine.slots[0], "r+b") as disk:
+        disk.write(make_root(folder, "other", 3)[0].read_bytes())
+        os.fsync(disk.fileno())
+    (machine.links / "a").unlink()
+    machine.power_on()
+    machine.wait(unknown, "which slot runs is not known")
+    machine.link("a")
+    status = machine.wait(lambda status: status["last_error"], "it is forgotten")
+    assert status["last_error"]["kind"] == "mismatch" and status["slots"]["a"]["serial"] is None
+
+
 def test_an_order_looks_anew(machine, folder, nginx):
     """At once, and what was asked for is done."""
     publish(folder, nginx, 2)

@@ -546,6 +546,23 @@ static void test_name_as_udev_knows_it(void **state)
     ASSERT_NAME_WHY(scene, "/dev/sda2", "/dev/disk/by-partlabel/root\\x20b", "/dev/sda3", "/dev/sdb3");
 }
 
+static void test_names_that_end_early(void **state)
+{
+    static const char *const names[][2] = {
+        {"root\\x20b", "root b"}, {"b\\x5", "b\\x5"},   {"b\\x", "b\\x"}, {"b\\", "b\\"},
+        {"b\\x 5", "b\\x 5"},     {"b\\x00", "b\\x00"}, {"b\\x5c", "b\\"}};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        /* What lies behind a name is none of it. */
+        char text[32];
+        memset(text, 'z', sizeof(text));
+        strcpy(text, names[i][0]);
+        text[sizeof(text) - 1] = 0;
+        storage_decode_name(text);
+        assert_string_equal(text, names[i][1]);
+    }
+}
+
 /* A disk with a GPT whose third partition is `name`, or with the table of a PC. */
 static void put_table(const struct scene *scene, const char *path, bool gpt, const char *name)
 {
@@ -766,6 +783,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_opened_target, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_name_that_two_disks_share, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_name_as_udev_knows_it, scene_setup, scene_teardown),
+        cmocka_unit_test(test_names_that_end_early),
         cmocka_unit_test_setup_teardown(test_name_in_the_partition_table, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_names_of_the_content, scene_setup, scene_teardown),
         cmocka_unit_test_setup_teardown(test_stacks_that_end_in_the_same_storage, scene_setup,
