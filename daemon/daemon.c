@@ -59,6 +59,12 @@ void daemon_arm_timer(struct event *timer, uint64_t delay_ms)
     event_add(timer, &delay);
 }
 
+void daemon_free_event(struct event *event)
+{
+    if (event)
+        event_free(event);
+}
+
 /* --- signals and timers --- */
 
 static void on_stop_timer(evutil_socket_t fd, short events, void *owner)
@@ -290,12 +296,6 @@ int daemon_run(struct daemon *daemon)
     return daemon->exit_status;
 }
 
-static void free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
-}
-
 struct daemon *daemon_free(struct daemon *daemon)
 {
     if (!daemon)
@@ -313,21 +313,21 @@ struct daemon *daemon_free(struct daemon *daemon)
     boot_free(daemon->boot);
     daemon_save_finish(daemon);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
-        free_event(daemon->signals[i]);
+        daemon_free_event(daemon->signals[i]);
     daemon_poll_finish(daemon);
-    free_event(daemon->progress_timer);
-    free_event(daemon->status_timer);
-    free_event(daemon->watchdog_timer);
+    daemon_free_event(daemon->progress_timer);
+    daemon_free_event(daemon->status_timer);
+    daemon_free_event(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);
-    free_event(daemon->notify_timer);
-    free_event(daemon->trial_timer);
-    free_event(daemon->stop_timer);
-    free_event(daemon->reboot_timer);
-    free_event(daemon->judge_timer);
-    free_event(daemon->look_timer);
-    free_event(daemon->stall_timer);
-    free_event(daemon->save_timer);
-    free_event(daemon->settle_event);
+    daemon_free_event(daemon->notify_timer);
+    daemon_free_event(daemon->trial_timer);
+    daemon_free_event(daemon->stop_timer);
+    daemon_free_event(daemon->reboot_timer);
+    daemon_free_event(daemon->judge_timer);
+    daemon_free_event(daemon->look_timer);
+    daemon_free_event(daemon->stall_timer);
+    daemon_free_event(daemon->save_timer);
+    daemon_free_event(daemon->settle_event);
     if (daemon->base)
         event_base_free(daemon->base);
     config_free(daemon->config_next);

@@ -205,18 +205,12 @@ bool daemon_poll_init(struct daemon *daemon, struct error *error)
     return true;
 }
 
-static void free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
-}
-
 void daemon_poll_finish(struct daemon *daemon)
 {
     daemon->routes = route_watch_free(daemon->routes);
-    free_event(daemon->poll_event);
-    free_event(daemon->clock_event);
-    free_event(daemon->wake_timer);
+    daemon_free_event(daemon->poll_event);
+    daemon_free_event(daemon->clock_event);
+    daemon_free_event(daemon->wake_timer);
     if (daemon->poll_fd >= 0)
         close(daemon->poll_fd);
     if (daemon->clock_fd >= 0)

@@ -331,6 +331,9 @@ void daemon_watch_jobs(struct daemon *daemon);
 /* One-shot timers. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
 
+/* NULL is fine. */
+void daemon_free_event(struct event *event);
+
 /* daemon_poll.c */
 
 /* The timer, and what wakes it before its time. */

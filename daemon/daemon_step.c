@@ -25,22 +25,25 @@ static void cancel_work(struct daemon *daemon)
     daemon_health_cancel(daemon);
 }
 
+static void begin_check(struct daemon *daemon)
+{
+    daemon->woken = false;
+    daemon->cancelled = daemon->over_budget = false;
+    daemon_check_start(daemon);
+}
+
 static void carry_out(struct daemon *daemon, enum update_order order, bool state_changed)
 {
     switch (order) {
     case UPDATE_ORDER_CHECK:
-        daemon->woken = false;
-        daemon->cancelled = daemon->over_budget = false;
-        daemon_check_start(daemon);
+        begin_check(daemon);
         return;
     case UPDATE_ORDER_PLAN:
-        daemon_install_start(daemon, true);
+    case UPDATE_ORDER_INSTALL:
+        daemon_install_start(daemon, order == UPDATE_ORDER_PLAN);
         return;
     case UPDATE_ORDER_INVALIDATE:
         daemon_arm_invalidate(daemon);
-        return;
-    case UPDATE_ORDER_INSTALL:
-        daemon_install_start(daemon, false);
         return;
     case UPDATE_ORDER_CANCEL:
         cancel_work(daemon);
