@@ -199,22 +199,6 @@ static int on_timer_change(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
-/* Which connection a request has curl tells by the socket it waits for; of one that is in use it says nothing
- * (CURLINFO_ACTIVESOCKET). A socket that is closed may come back as another's. */
-static void note_socket(struct http *http, CURL *easy, curl_socket_t fd, bool gone)
-{
-    struct http_request *request, *user = NULL;
-
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &user);
-    TAILQ_FOREACH(request, &http->requests, entry)
-    {
-        if (gone && request->wire.socket == fd)
-            http_wire_use(&request->wire, -1);
-        else if (!gone && request == user && request->wire.socket != fd)
-            http_wire_use(&request->wire, fd);
-    }
-}
-
 /* `socket_arg` is the socket's event, NULL at first. It may be the one whose callback is running: libevent
  * allows freeing that. */
 static int on_socket_change(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
@@ -222,7 +206,6 @@ static int on_socket_change(CURL *easy, curl_socket_t fd, int what, void *arg, v
     struct http *http = arg;
     struct event *event = NULL;
 
-    note_socket(http, easy, fd, what == CURL_POLL_REMOVE);
     if (socket_arg)
         event_free(socket_arg);
     if (what != CURL_POLL_REMOVE) {

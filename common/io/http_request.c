@@ -353,7 +353,7 @@ static int on_before_request(void *arg, char *peer, char *own, int peer_port, in
     const char *url = NULL;
 
     request->transport->requests_made++;
-    http_wire_ask(&request->wire);
+    http_wire_begin(&request->wire, http_transport_find_socket(request->transport, own_port));
     curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
     bool all = url && http_transport_is_same_origin(url, entitled);
     HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, all ? request->all_fields : request->own_fields);
@@ -369,7 +369,6 @@ static struct http_request *request_new(struct http_transport *transport, const 
         abort();
     request->transport = transport;
     request->easy = easy;
-    http_wire_init(&request->wire);
     request->url = alloc_string(url);
     request->https_only = transport->pinned_public_key || strncasecmp(url, "https:", strlen("https:")) == 0;
     for (const struct curl_slist *field = transport->fields; field; field = field->next)

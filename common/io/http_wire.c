@@ -23,21 +23,23 @@ static bool read_count(int socket, uint64_t *ret_bytes)
     return true;
 }
 
-void http_wire_init(struct http_wire *wire)
-{
-    *wire = (struct http_wire){.socket = -1};
-}
-
-void http_wire_use(struct http_wire *wire, int socket)
+void http_wire_begin(struct http_wire *wire, int socket)
 {
     wire->socket = socket;
     wire->known = read_count(socket, &wire->before);
+    wire->counting = false;
 }
 
-void http_wire_ask(struct http_wire *wire)
+int http_wire_port(int socket)
 {
-    http_wire_use(wire, wire->socket);
-    wire->counting = false;
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address);
+
+    if (getsockname(socket, (struct sockaddr *)&address, &size) < 0)
+        return -1;
+    if (address.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    return address.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&address)->sin6_port) : -1;
 }
 
 void http_wire_answered(struct http_wire *wire, bool shared)

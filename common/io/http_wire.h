@@ -17,22 +17,21 @@ enum {
     HTTP_WIRE_EXCESS_SMALL = 2 * 1024,
 };
 
+/* All zeros is one that counts nothing yet. */
 struct http_wire {
-    int socket;      /* of the connection under way; -1 = none that is known */
+    int socket;      /* of the connection under way */
     bool known;      /* the kernel tells */
     bool counting;   /* the answer's header came, by a connection that carries nothing else meanwhile */
     uint64_t before; /* what had been read from that socket when it was looked at last */
     uint64_t bytes;  /* read for the request so far, over all its connections */
 };
 
-void http_wire_init(struct http_wire *wire);
+/* A request is about to be sent by the connection of `socket`, which may have carried others; -1 = not known.
+ */
+void http_wire_begin(struct http_wire *wire, int socket);
 
-/* The connection has `socket` from now on, and may have carried other requests before; -1 = none. Bytes count
- * from here. */
-void http_wire_use(struct http_wire *wire, int socket);
-
-/* A request is about to be sent, by that connection or by another: what came before is of no answer to it. */
-void http_wire_ask(struct http_wire *wire);
+/* The port of `socket` on this side, -1 = it has none. */
+int http_wire_port(int socket);
 
 /* The answer's header came. Where the connection is `shared` with other requests at the same time, as with
  * HTTP/2, nothing is counted. */
