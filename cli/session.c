@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include <event2/event.h>
 
@@ -19,6 +18,7 @@
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
 #include "common/image/url.h"
 #include "common/io/backoff.h"
 #include "common/io/http_settings.h"
@@ -29,6 +29,8 @@ enum {
     /* How often an image that is replaced during its download is begun anew, while there is time: a server
      * whose files never come to rest would have it read for ever. */
     SESSION_ROUNDS_MAX = 16,
+    /* Unless patience was asked for, so many readings of the same manifest are enough. */
+    SESSION_IDLE_ROUNDS_MAX = 2,
     SESSION_WAIT_FIRST_MS = 1000,
     SESSION_WAIT_MAX_MS = 30 * 1000,
     SESSION_DRAW_MS = 200,
@@ -93,6 +95,8 @@ struct session {
     struct backoff backoff;
     uint64_t stuck_since_ms; /* when a round brought something last */
     unsigned rounds;
+    unsigned
+        idle_rounds; /* readings in a row that gave the same manifest, after rounds that brought nothing */
     bool ignore_etag;
     bool keep_verified_only; /* what was written has not been read back once */
     bool lacking;            /* the server did not give a file that the manifest names: `error` */
@@ -226,14 +230,6 @@ static void session_end(struct session *session, const struct error *error)
 static void session_fetch(struct session *session);
 static void session_clone(struct session *session);
 
-static uint64_t session_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static uint64_t session_give_up_ms(const struct session *session)
 {
     return session->give_up_ms ? session->give_up_ms : CLONE_GIVE_UP_MS;
@@ -244,11 +240,12 @@ static uint64_t session_give_up_ms(const struct session *session)
  * command tries without getting anywhere. False where that is over. */
 static bool session_start_over(struct session *session, const struct error *error)
 {
-    uint64_t now_ms = session_now_ms();
+    uint64_t now_ms = wall_clock_steady_ms();
     uint32_t random = 0;
 
     if (session->rounds == 1 || clone_progress(session->clone)->bytes_written) {
         session->stuck_since_ms = now_ms;
+        session->idle_rounds = 0;
         backoff_reset(&session->backoff);
     }
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
@@ -284,6 +281,18 @@ static bool session_clone_again(struct session *session, const struct error *err
     return true;
 }
 
+static void session_end_overtaken(struct session *session, const struct error *error, const char *advice)
+{
+    struct error whole;
+
+    error_set(
+        &whole, error->kind,
+        "%s; that is so after reading the manifest %u times, so a publication may be under way: try again "
+        "when it is over%s",
+        error->message, session->rounds, advice);
+    session_end(session, &whole);
+}
+
 static void session_on_again(evutil_socket_t fd, short what, void *data)
 {
     session_fetch(data);
@@ -295,19 +304,14 @@ static void session_on_clone_done(void *owner, const struct error *error)
     /* A signal may have come when the clone had failed already; nothing begins anew then. */
     bool may_go_on = error && error->kind != ERROR_CANCELLED && !session->engine.signal;
     bool overtaken = may_go_on && clone_was_overtaken(session->clone);
-    struct error whole;
 
     if (may_go_on && session_clone_again(session, error))
         return;
     if (overtaken && session_start_over(session, error))
         return;
     if (overtaken && session->rounds > 1) {
-        error_set(
-            &whole, error->kind,
-            "%s; that is so after reading the manifest %u times, so a publication may be under way: try again "
-            "when it is over",
-            error->message, session->rounds);
-        error = &whole;
+        session_end_overtaken(session, error, session->give_up_ms ? "" : ", or give --retry-for");
+        return;
     }
     if (!error)
         report_done(&session->report, session->clone, session->engine.http, session->plan_only);
@@ -327,6 +331,7 @@ static void session_clone(struct session *session)
         .hash_sources = session->report.events && !session->plan_only,
         .connections = session->http.connections,
         .give_up_ms = session->give_up_ms,
+        .patient = session->give_up_ms != 0,
     };
 
     session->events = report_clone_events;
@@ -353,6 +358,11 @@ static void session_on_release(void *owner, struct release *release, bool unchan
     session->ignore_etag = session->ignore_etag || same;
     release_free(session->release);
     session->release = release;
+    session->idle_rounds = same ? session->idle_rounds + 1 : 0;
+    if (session->idle_rounds >= SESSION_IDLE_ROUNDS_MAX && !session->give_up_ms) {
+        session_end_overtaken(session, &session->error, ", or give --retry-for");
+        return;
+    }
     if (same && session->lacking) {
         session_end(session, &session->error);
         return;

@@ -11,6 +11,14 @@ uint64_t wall_clock_now_s(void)
     return (uint64_t)time(NULL);
 }
 
+uint64_t wall_clock_steady_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 bool wall_clock_local(int64_t seconds, struct tm *ret_local)
 {
     time_t moment = (time_t)seconds;

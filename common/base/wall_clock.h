@@ -13,6 +13,10 @@
 /* Unix time in seconds. */
 uint64_t wall_clock_now_s(void);
 
+/* Milliseconds on a clock that nobody sets and that only runs on, from some moment: for waits and deadlines.
+ */
+uint64_t wall_clock_steady_ms(void);
+
 /* The moment `seconds` of Unix time as this machine's time zone shows it; false, with *ret_local untouched,
  * where the C library cannot tell. */
 bool wall_clock_local(int64_t seconds, struct tm *ret_local);

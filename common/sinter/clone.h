@@ -108,6 +108,8 @@ struct clone_settings {
     uint64_t chunks_max;  /* an image of more is not wanted, see table_room_chunks_max(); 0 = no limit */
     unsigned connections; /* ranges under way at the same time; 0 = 4 */
     uint64_t give_up_ms;  /* fail when nothing new was verified for so long; 0 = CLONE_GIVE_UP_MS */
+    bool patient;         /* somebody asked for that: so long a file that was never there is waited for, too,
+                             and else for seconds */
 };
 
 /* Copies the settings' strings. Starts nothing. */

@@ -247,6 +247,7 @@ static void clone_transfer(struct clone *clone)
         .run_size_max = clone->run_size_max,
         .ignore_etag = clone->settings.ignore_etag,
         .give_up_ms = clone->settings.give_up_ms,
+        .patient = clone->settings.patient,
     };
 
     if (clone->rounds == 1) {

@@ -3,11 +3,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include <event2/event.h>
 
 #include "common/base/alloc.h"
+#include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
 
 enum { REFUSALS_MAX = 4 };
@@ -58,14 +58,6 @@ static bool fetch_check_total(struct fetch *fetch, struct http_response *respons
     return false;
 }
 
-static uint64_t fetch_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Whether it may go on in `wait_ms`. Attempts count and not only the waits between them: else a server that
  * sends little and breaks off, again and again, would hold it for hours. What came has its time, as it has in
  * each request. */
@@ -74,14 +66,14 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
     uint64_t for_bytes_ms = http_deadline_ms(fetch->http, fetch->have) - http_deadline_ms(fetch->http, 0);
 
     return fetch->give_up_ms &&
-           fetch_now_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
+           wall_clock_steady_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
 /* Whether the parts have time for another one. Each has a deadline of its own, and a server that answers in
  * many, each as slowly as it may, would take hundreds of times as long as is right for all of them. */
 static bool fetch_is_in_time(const struct fetch *fetch, struct http_response *response)
 {
-    uint64_t took_ms = fetch_now_ms() - fetch->begun_ms;
+    uint64_t took_ms = wall_clock_steady_ms() - fetch->begun_ms;
 
     if (took_ms <= http_deadline_ms(fetch->http, fetch->size))
         return true;
@@ -185,7 +177,7 @@ static struct fetch *fetch_new(struct event_base *base, struct http *http, const
 
     fetch->http = http;
     fetch->url = url_copy(url);
-    fetch->begun_ms = fetch_now_ms();
+    fetch->begun_ms = wall_clock_steady_ms();
     fetch->give_up_ms = give_up_ms;
     fetch->events = events;
     fetch->owner = owner;

@@ -74,8 +74,14 @@ static void transfer_on_turn(evutil_socket_t fd, short what, void *data)
 static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
 {
     struct transfer *transfer = data;
+    const struct entity *entity = transfer->last_asked;
     struct error error;
 
+    if (transfer->lanes_in[LANE_BACKING_OFF] && entity->refused_since_ms) {
+        /* The network is all right. */
+        transfer_stop(transfer, entity->refusal_outcome, &entity->refusal);
+        return;
+    }
     if (transfer->lanes_in[LANE_FETCHING] + transfer->lanes_in[LANE_BACKING_OFF] == 0)
         error_set(&error, ERROR_SYSTEM, "%s has not answered for %" PRIu64 " s; its medium may be failing",
                   device_path(transfer->settings.target), transfer->settings.give_up_ms / 1000);

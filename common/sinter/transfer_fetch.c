@@ -9,13 +9,15 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
 
 enum {
     /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
     PROGRESS_MIN_BYTES = 16 * 1024,
-    /* For each connection, and so many more: as many answers in a row, of no use all of them, are the
-     * server's last word. */
-    REFUSALS_MAX = 2,
+    /* Answers for so long, of no use all of them, are the server's last word where nobody asked for patience
+     * and nothing better ever came; and so they are of another image, for then its manifest is to be read. */
+    REFUSED_MAX_MS = 5 * 1000,
+    REFUSED_WAIT_MAX_MS = 4 * 1000,
 };
 
 struct entity *lane_entity(const struct lane *lane)
@@ -73,14 +75,26 @@ static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const
 {
     struct transfer *transfer = lane->transfer;
     struct entity *entity = lane_entity(lane);
+    uint64_t now_ms = wall_clock_steady_ms(), patience_ms = transfer->settings.give_up_ms;
     bool missing = response->status == 404 || response->status == 410;
     bool others = !response->wasteful && (entity->answered || missing || response->redirected ||
                                           outcome == TRANSFER_OUTCOME_OVERTAKEN);
 
-    if (!others || ++entity->refusals >= REFUSALS_MAX * (transfer->settings.connections + 1))
+    if (!entity->refused_since_ms)
+        entity->refused_since_ms = now_ms;
+    entity->refusal = *error;
+    entity->refusal_outcome = outcome;
+    bool brief = outcome == TRANSFER_OUTCOME_OVERTAKEN || !(entity->answered || transfer->settings.patient);
+    if (brief && patience_ms > REFUSED_MAX_MS)
+        patience_ms = REFUSED_MAX_MS;
+    if (!others || now_ms - entity->refused_since_ms >= patience_ms) {
         transfer_stop(transfer, outcome, error);
-    else
-        lane_back_off(lane, error, response->retry_after_ms);
+        return;
+    }
+    uint64_t max_ms = lane->backoff.max_ms;
+    lane->backoff.max_ms = REFUSED_WAIT_MAX_MS;
+    lane_back_off(lane, error, response->retry_after_ms);
+    lane->backoff.max_ms = max_ms;
 }
 
 /* The first answer names the entity; all others must be of the same. False where they are not. */
@@ -101,7 +115,7 @@ static bool lane_check_entity(struct lane *lane, const struct http_response *res
         if (!entity->etag && response->etag && !transfer->settings.ignore_etag)
             entity->etag = alloc_string(response->etag);
         entity->answered = true;
-        entity->refusals = 0;
+        entity->refused_since_ms = 0;
         return true;
     }
     lane_refused(lane, TRANSFER_OUTCOME_OVERTAKEN, &error, response);

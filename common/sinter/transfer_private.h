@@ -60,11 +60,14 @@ struct queue {
 /* What ranges are asked of. */
 struct entity {
     const struct url *url;
-    uint64_t size;     /* bytes, as the manifest says */
-    char *etag;        /* once known */
-    bool answered;     /* the server has it, and of the right size */
-    bool no_if_range;  /* it answers with the whole to an If-Range that matches */
-    unsigned refusals; /* answers in a row that were of no use, though another place may know better */
+    uint64_t size;             /* bytes, as the manifest says */
+    char *etag;                /* once known */
+    bool answered;             /* the server has it, and of the right size */
+    bool no_if_range;          /* it answers with the whole to an If-Range that matches */
+    uint64_t refused_since_ms; /* of wall_clock_steady_ms(): the first answer of no use since the last that
+                                  was of some; 0 = none. Another place may know better */
+    struct error refusal;      /* the newest of those, and how it would end the transfer */
+    enum transfer_outcome refusal_outcome;
 };
 
 struct transfer {

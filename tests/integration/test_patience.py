@@ -183,6 +183,24 @@ def test_a_file_that_was_never_there_is_named(server, folder, key, missing, sign
     assert requests(server, "image.json") <= 2 and requests(server, missing) <= 2
 
 
+@pytest.mark.parametrize("status", ["404", "410"])
+def test_an_image_that_was_never_there_is_named(server, folder, key, status):
+    """By one lane as by four; nothing is wrong with the network."""
+    publish(server, key)
+    server.behave("image", status)
+    result = moonsinter("clone", server.url("image"), folder / "out", "--connections", "1", "--json", timeout=60)
+    assert_failed(result, "/image;", status)
+    assert result.named("failed")[0]["kind"] == "remote", result
+
+
+def test_an_image_of_another_size_is_looked_at_three_times(server, folder, key):
+    """So many times the same manifest, unless patience was asked for."""
+    publish(server, key).write_bytes(images.noise(len(CONTENT) + 1, "another"))
+    result = moonsinter("clone", server.url("image"), folder / "out", "--json", timeout=120)
+    assert_failed(result, "/image", "--retry-for")
+    assert requests(server, "image.json") == 3
+
+
 def test_a_pack_that_went_with_its_release_is_no_end(server, folder, key):
     """The manifest is another one by the time that its pack is missing."""
     image = publish(server, key, "--pack")
