@@ -198,11 +198,10 @@ static bool judge_unsteady(const struct policy_input *input, struct policy_block
     if (input->now_s >= input->unsteady_until_s || input->operator_asked)
         return true;
     block->until_s = input->unsteady_until_s;
-    return object(
-        block,
-        "the server offers one release and then another, in turn, and each costs a download: the next is "
-        "looked at from %s on, or when moonsinter check asks",
-        timestamp_format(until, input->unsteady_until_s));
+    return object(block,
+                  "the server offers another release time and again, and each costs a download: the next is "
+                  "looked at from %s on, or when moonsinter check asks",
+                  timestamp_format(until, input->unsteady_until_s));
 }
 
 static bool judge_slot_size(const struct policy_input *input, struct policy_block *block)

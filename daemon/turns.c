@@ -3,6 +3,8 @@
 enum {
     /* A publisher may well take two releases back in a day; two nodes of a CDN may differ for some polls. */
     FREE_TURNS = 4,
+    /* A publisher without serials may publish this many anew for each of those. */
+    NEW_PER_TURN = 8,
     WAIT_MAX_MS = 6 * 60 * 60 * 1000,
     FORGET_MS = 24 * 60 * 60 * 1000,
 };
@@ -19,6 +21,20 @@ static bool is_steady(const struct turns *turns, const struct record_release *of
     bool any = *turns->last.sha256 || *turns->last.manifest_sha256;
 
     return !any || record_release_is_same(&turns->last, offered);
+}
+
+static bool was_seen(const struct turns *turns, const struct record_release *offered)
+{
+    for (unsigned i = 0; i < TURNS_SEEN; i++)
+        if (record_release_is_same(&turns->seen[i], offered))
+            return true;
+    return false;
+}
+
+/* One that comes back is a turn; of those that were never there, only many make one. */
+static bool is_turn(struct turns *turns, const struct record_release *offered)
+{
+    return was_seen(turns, offered) || ++turns->new_count % NEW_PER_TURN == 0;
 }
 
 uint64_t turns_wait_ms(const struct turns *turns, const struct record_release *offered, uint64_t now_ms,
@@ -39,13 +55,16 @@ uint64_t turns_wait_ms(const struct turns *turns, const struct record_release *o
 void turns_note(struct turns *turns, const struct record_release *offered, uint64_t now_ms)
 {
     if (now_ms - turns->last_ms >= FORGET_MS)
-        turns->count = 0;
-    if (!is_steady(turns, offered) && !is_newest(turns, offered) && turns->count < UINT16_MAX)
+        turns->count = turns->new_count = 0;
+    if (!is_steady(turns, offered) && !is_newest(turns, offered) && is_turn(turns, offered) &&
+        turns->count < UINT16_MAX)
         turns->count++;
     if (is_newest(turns, offered)) {
         turns->has_serial = true;
         turns->serial_max = offered->serial;
     }
+    if (!was_seen(turns, offered))
+        turns->seen[turns->seen_next++ % TURNS_SEEN] = *offered;
     turns->last = *offered;
     turns->last_ms = now_ms;
 }

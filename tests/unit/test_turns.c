@@ -65,6 +65,21 @@ static void test_new_releases_never_wait(void **state)
     assert_int_equal(turns.count, 0);
 }
 
+/* Of a publisher without serials; but there is an end to it. */
+static void test_releases_never_seen_before(void **state)
+{
+    struct turns turns = {0};
+
+    for (unsigned i = 0; i < 200; i++) {
+        struct record_release release = release_of((char)('!' + i % 90), 0, false);
+        release.sha256[0] = (char)('a' + i / 90);
+        uint64_t wait_ms = turns_wait_ms(&turns, &release, DAY_MS, MINUTE_MS);
+        assert_true(i > 24 || !wait_ms);
+        turns_note(&turns, &release, DAY_MS);
+    }
+    assert_int_equal(turns.count, 199 / 8);
+}
+
 static void test_it_is_forgotten(void **state)
 {
     struct turns turns = {0};
@@ -72,9 +87,9 @@ static void test_it_is_forgotten(void **state)
 
     for (unsigned i = 0; i < 10; i++)
         turns_note(&turns, i % 2 ? &a : &b, DAY_MS);
-    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS, MINUTE_MS), 32 * MINUTE_MS);
-    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS + 31 * MINUTE_MS, MINUTE_MS), MINUTE_MS);
-    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS + 32 * MINUTE_MS, MINUTE_MS), 0);
+    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS, MINUTE_MS), 16 * MINUTE_MS);
+    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS + 15 * MINUTE_MS, MINUTE_MS), MINUTE_MS);
+    assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS + 16 * MINUTE_MS, MINUTE_MS), 0);
     /* Whoever looks once a day waits no longer than that. */
     assert_int_equal(turns_wait_ms(&turns, &b, DAY_MS, 7 * (uint64_t)DAY_MS), 7 * (uint64_t)DAY_MS);
     assert_int_equal(turns_wait_ms(&turns, &a, DAY_MS, MINUTE_MS), 0);
@@ -87,6 +102,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_in_turn_cost_little),
         cmocka_unit_test(test_new_releases_never_wait),
+        cmocka_unit_test(test_releases_never_seen_before),
         cmocka_unit_test(test_it_is_forgotten),
     };
 
