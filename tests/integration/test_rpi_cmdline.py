@@ -98,7 +98,7 @@ def machine(folder, loops, nginx):
     with open(loops.backing(slots[0]), "r+b") as disk:
         disk.write(first.read_bytes())
     made = Machine(folder / "machine", nginx.url("image"), slots, borrowed)
-    made.cmdline_txt.write_text(f"console=serial0,115200 root={slots[0]} rootfstype=ext4 fsck.repair=yes rootwait\n")
+    made.cmdline_txt.write_text(f"console=serial0,115200 root={slots[0]} rootfstype=ext4 fsck.repair=yes rootwait  \n")
     yield made
     made.close()
 
