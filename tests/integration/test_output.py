@@ -151,7 +151,7 @@ def slow_release(make_nginx, folder):
     """The URL of a release of small chunks from a server that takes its time for the image, and the image's bytes."""
     content = images.noise(6_000_000, "slow")
     image = releases.make_release(folder / "release", content, options=["--average", "1K"])
-    return make_nginx("if ($uri = /image) { set $limit_rate 4k; }").publish(image), content
+    return make_nginx("limit_rate_after 300k; limit_rate 4k;").publish(image), content
 
 
 def test_a_clone_of_which_nobody_reads_comes_to_its_end(nginx, folder):
