@@ -60,14 +60,38 @@ bool engine_init(struct engine *engine, const struct http_settings *settings, vo
            pool_new(engine->base, ENGINE_THREADS, &engine->pool, error);
 }
 
+static void engine_stop_nothing(void *owner)
+{
+}
+
+/* What is still to be written may wait for its reader for ever, and then a signal is all that ends it: later ones
+ * do as they do by themselves, and one that came after the loop's end, which nobody has seen yet, is looked for. */
+static void engine_let_signals_end(struct engine *engine)
+{
+    int seen = engine->signal;
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    engine->stop = engine_stop_nothing;
+    if (engine->base)
+        event_base_loop(engine->base, EVLOOP_NONBLOCK);
+    if (engine->signal != seen && !output_is_written())
+        _exit(EVENT_LINE_BY_SIGNAL + engine->signal);
+    for (int i = 0; i < ENGINE_SIGNALS; i++) {
+        if (engine->signals[i])
+            event_free(engine->signals[i]);
+        engine->signals[i] = NULL;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 void engine_finish(struct engine *engine)
 {
     http_free(engine->http);
     pool_free(engine->pool);
-    for (int i = 0; i < ENGINE_SIGNALS; i++)
-        if (engine->signals[i])
-            event_free(engine->signals[i]);
     output_watch(NULL);
+    engine_let_signals_end(engine);
     tell_set_patient(!engine->signal);
     if (engine->base)
         event_base_free(engine->base);

@@ -84,6 +84,12 @@ void output_flush(void)
         event_add(output->event, NULL);
 }
 
+bool output_is_written(void)
+{
+    output_flush();
+    return !has_waiting(&standard_output);
+}
+
 void output_write(const char *data, size_t size)
 {
     append(&standard_output, data, size);

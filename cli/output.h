@@ -20,6 +20,9 @@ void output_write(const char *data, size_t size);
 /* Appends one of many lines, to be followed by output_flush(); drops it where too much waits already. */
 void output_add_line(const char *data, size_t size);
 
+/* Whether all that was to be written is: writes what is taken now, and does not wait. */
+bool output_is_written(void);
+
 /* Writes what goes without waiting. */
 void output_flush(void);
 

@@ -146,12 +146,22 @@ def full_pipe():
     os.close(writer)
 
 
-@pytest.fixture
-def slow_release(make_nginx, folder):
-    """The URL of a release of small chunks from a server that takes its time for the image, and the image's bytes."""
+def publish_slowly(make_nginx, folder, settings):
     content = images.noise(6_000_000, "slow")
     image = releases.make_release(folder / "release", content, options=["--average", "1K"])
-    return make_nginx("limit_rate_after 300k; limit_rate 4k;").publish(image), content
+    return make_nginx(settings).publish(image), content
+
+
+@pytest.fixture
+def slow_release(make_nginx, folder):
+    """The URL of a release of small chunks from a server that takes its time, and the image's bytes."""
+    return publish_slowly(make_nginx, folder, "limit_rate 4k;")
+
+
+@pytest.fixture
+def slow_image(make_nginx, folder):
+    """The same, where only what is larger than the table takes its time."""
+    return publish_slowly(make_nginx, folder, "limit_rate_after 300k; limit_rate 4k;")
 
 
 def test_a_clone_of_which_nobody_reads_comes_to_its_end(nginx, folder):
@@ -167,13 +177,14 @@ def test_a_clone_of_which_nobody_reads_comes_to_its_end(nginx, folder):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_clone_of_which_nobody_reads_is_ended_by_a_signal(slow_release, folder, number):
-    url, content = slow_release
+def test_a_clone_of_which_nobody_reads_is_ended_by_a_signal(slow_image, folder, number):
+    url, content = slow_image
     (folder / "out").write_bytes(content[:5_900_000])
     process = programs.start_moonsinter("clone", url, folder / "out")
     programs.wait_until(lambda: programs.waits_for_a_reader(process.pid), "nothing waits to be read", timeout=600)
     process.send_signal(number)
-    assert process.wait() == 128 + number
+    # To a shell both are 128 + number: it had something to tidy up still, or only waited for its reader.
+    assert process.wait() in (128 + number, -number)
     process.communicate()
 
 
