@@ -238,6 +238,8 @@ static bool start_boot(struct daemon *daemon, struct error *error)
  */
 static bool open_all(struct daemon *daemon, struct error *error)
 {
+    struct daemon_prints prints;
+
     if (!open_loop(daemon, error) || !daemon_save_init(daemon, error))
         return false;
     if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
@@ -251,7 +253,9 @@ static bool open_all(struct daemon *daemon, struct error *error)
         os_release_read_version("", daemon->os_version, sizeof(daemon->os_version));
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
-    daemon_fit_check(daemon);
+    daemon_fit_ask(daemon, &prints);
+    daemon_fit_take(daemon->view.slots, &prints);
+    daemon_fit_judge(daemon, &prints);
     return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
 }
 

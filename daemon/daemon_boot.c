@@ -182,6 +182,8 @@ static void boot_run(struct pool_job *job)
         work->start = !boot_start(work->boot, NULL);
     bool seen = daemon_view_look(&work->view, work->boot, work->config, &work->look_error);
 
+    if (seen)
+        daemon_fit_take(work->view.slots, &work->prints);
     if (done && !seen)
         work->error = work->look_error;
     work->failed = !done || !seen || !check_task(work);
@@ -253,6 +255,8 @@ static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot 
         .held = held,
         .start = daemon->start_due,
     };
+    if (daemon->unclassified)
+        daemon_fit_ask(daemon, &work->prints);
     pool_submit(daemon->pool, &work->job);
     daemon_watch_jobs(daemon);
 }
@@ -289,7 +293,7 @@ void daemon_boot_note_view(struct daemon *daemon)
             daemon->schedule_result = SCHEDULE_RESULT_STARTED;
         }
         /* As at a start in time: what is to boot next may be given up by that. */
-        daemon_fit_check(daemon);
+        daemon_fit_judge(daemon, &daemon->boot_work.prints);
         daemon_trial_classify(daemon);
     } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
                running != SLOT_NONE && daemon->view.boot.next != slot_other(running)) {

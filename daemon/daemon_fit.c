@@ -35,25 +35,37 @@ static void forget(struct daemon *daemon, enum slot slot)
         record_forget_slot(daemon->record, slot, daemon_now_s());
 }
 
-void daemon_fit_check(struct daemon *daemon)
+void daemon_fit_ask(const struct daemon *daemon, struct daemon_prints *ret_prints)
+{
+    *ret_prints = (struct daemon_prints){0};
+    for (int i = 0; i < SLOT_COUNT; i++)
+        ret_prints->bytes[i] = find_bytes(daemon, &daemon->record->slots[i]);
+}
+
+void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints)
+{
+    for (int i = 0; i < SLOT_COUNT; i++)
+        if (prints->bytes[i] && slots->devices[i].present)
+            prints->is_taken[i] =
+                slot_print_take_path(slots->devices[i].path, prints->bytes[i], &prints->seen[i]);
+}
+
+void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints)
 {
     for (int i = 0; i < SLOT_COUNT; i++) {
-        const struct storage *device = &daemon->view.slots->devices[i];
         struct record_slot *kept = &daemon->record->slots[i];
-        uint64_t bytes = find_bytes(daemon, kept);
-        struct slot_print seen;
-
         struct slot_print known = kept->print;
+
+        /* One that cannot be read speaks neither for nor against it. */
+        if (!prints->is_taken[i])
+            continue;
         /* An image may give itself a UUID of its own when it boots for the first time. */
         if (kept->state == BOOT_HEALTH_TRIAL &&
             (i == (int)daemon->view.running || daemon->view.running == SLOT_NONE))
             known.identity = 0;
-        /* One that cannot be read speaks neither for nor against it. */
-        if (!bytes || !device->present || !slot_print_take_path(device->path, bytes, &seen))
-            continue;
-        if (known.bytes && !slot_print_fits(&known, &seen))
+        if (known.bytes && !slot_print_fits(&known, &prints->seen[i]))
             forget(daemon, (enum slot)i);
         else
-            kept->print = seen;
+            kept->print = prints->seen[i];
     }
 }

@@ -113,6 +113,13 @@ struct daemon_boot_next {
     void (*then)(struct daemon *daemon, const struct error *error);
 };
 
+/* What was read of the slots, to be held against the record. */
+struct daemon_prints {
+    uint64_t bytes[SLOT_COUNT]; /* how long the image is; 0 = nothing is to be read */
+    bool is_taken[SLOT_COUNT];
+    struct slot_print seen[SLOT_COUNT];
+};
+
 /* A job on the boot selection; one at a time, and each looks again when it is done. */
 struct daemon_boot {
     struct pool_job job;
@@ -135,6 +142,7 @@ struct daemon_boot {
     struct error error;
     struct daemon_view view;
     struct error look_error; /* where view.slots is NULL */
+    struct daemon_prints prints; /* taken where the running slot was not known so far */
 };
 
 /* Reading the settings anew; one at a time. */
@@ -464,10 +472,15 @@ void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* Forgets what is recorded of a slot that holds something else. Reads a little of each: before the loop runs, and
- * once more when it is known late which slot runs, for what had no name by then. Before the start is
- * classified. */
-void daemon_fit_check(struct daemon *daemon);
+/* What is to be read of the slots to see whether they hold what the record says of them. */
+void daemon_fit_ask(const struct daemon *daemon, struct daemon_prints *ret_prints);
+
+/* Reads it. Blocks on the medium: a pool thread, or before the loop runs. */
+void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints);
+
+/* Forgets what is recorded of a slot that holds something else; what boots next is given up. At a start, and once
+ * more when it is known late which slot runs, for what had no name by then; before the start is classified. */
+void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints);
 
 /* daemon_health.c */
 
