@@ -31,7 +31,6 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
 {
     struct http_request *request = arg;
     const char *url = NULL;
-    long version = 0;
     bool was_complete = request->answer.complete;
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
@@ -48,8 +47,6 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
         request->https_only = true;
         HTTP_TRANSPORT_SET(request->easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     }
-    curl_easy_getinfo(request->easy, CURLINFO_HTTP_VERSION, &version);
-    http_wire_answered(&request->wire, version != CURL_HTTP_VERSION_1_0 && version != CURL_HTTP_VERSION_1_1);
     request->told_bytes = request->passed_bytes = 0;
     request->earlier_bytes = request->curl_bytes;
     request->body_welcome = is_body_welcome(request);
@@ -175,12 +172,6 @@ static bool take_passed_over(struct http_request *request, curl_off_t now)
     return !request->passed_too_long;
 }
 
-/* Of headers and bodies, which all that the connections brought is measured by. */
-static uint64_t known_bytes(const struct http_request *request)
-{
-    return request->answer.header_bytes + request->received_bytes;
-}
-
 /* Called by curl whenever something came, and once a second. Other than 0 ends the transfer. */
 static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t upload_total,
                    curl_off_t upload_now)
@@ -189,10 +180,6 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
     uint64_t now_ns = http_transport_now_ns();
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE || !take_passed_over(request, now))
-        return 1;
-    /* What a pause makes curl keep has not been counted yet. */
-    request->wasteful = !request->paused && !http_wire_look(&request->wire, known_bytes(request));
-    if (request->wasteful)
         return 1;
     if (!request->begun_ns)
         request->begun_ns = now_ns;
@@ -232,14 +219,6 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         error_set(error, ERROR_REMOTE,
                   "the redirect at %s has a body of more than %d bytes; check the server's redirects", where,
                   DISCARD_MAX);
-        return HTTP_OUTCOME_FAILED;
-    }
-    if (request->wasteful) {
-        error_set(
-            error, ERROR_REMOTE,
-            "the server sent %" PRIu64 " bytes more than header and body for the %" PRIu64
-            " bytes of these for %s, such as extensions of chunks; check the server and what is between",
-            http_wire_excess(&request->wire, known_bytes(request)), known_bytes(request), where);
         return HTTP_OUTCOME_FAILED;
     }
     if (request->too_slow) {
@@ -310,10 +289,6 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->etag = *answer->etag ? answer->etag : NULL;
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
     ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
-    ret_response->wasteful = request->wasteful;
-    uint64_t excess = http_wire_excess(&request->wire, known_bytes(request));
-    request->received_bytes += excess;
-    request->transport->received_bytes += excess;
     ret_response->received_bytes = request->received_bytes;
     /* A redirect that leads nowhere is the server's own. */
     ret_response->redirected =
@@ -353,7 +328,6 @@ static int on_before_request(void *arg, char *peer, char *own, int peer_port, in
     const char *url = NULL;
 
     request->transport->requests_made++;
-    http_wire_begin(&request->wire, http_transport_find_socket(request->transport, own_port));
     curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
     bool all = url && http_transport_is_same_origin(url, entitled);
     HTTP_TRANSPORT_SET(request->easy, CURLOPT_HTTPHEADER, all ? request->all_fields : request->own_fields);

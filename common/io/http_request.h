@@ -16,7 +16,6 @@
 #include "common/io/http.h"
 #include "common/io/http_answer.h"
 #include "common/io/http_transport.h"
-#include "common/io/http_wire.h"
 
 enum http_request_state {
     HTTP_REQUEST_STATE_WAITING,   /* for its turn */
@@ -48,7 +47,6 @@ struct http_request {
     bool enough;       /* so many that the rest is not waited for */
     bool too_long;     /* the body, or the header */
     bool passed_too_long; /* the body of a redirect */
-    bool wasteful;        /* the connection brought far more than header and body */
     bool too_slow;        /* as a whole: see http_deadline_ms() */
     bool no_memory;
     uint64_t paused;   /* by the rate limit: the number of the pause, 0 = not paused */
@@ -58,7 +56,6 @@ struct http_request {
     uint64_t passed_bytes;              /* of the newest answer's body, which curl kept to itself */
     uint64_t curl_bytes, earlier_bytes; /* curl's own count, and what it was before the newest answer */
     uint64_t received_bytes;
-    struct http_wire wire;
     char *body; /* the caller's buffer for a range, else ours */
     size_t body_size, body_capacity;
     char reason[CURL_ERROR_SIZE]; /* why curl gave up, in its words */

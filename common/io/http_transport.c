@@ -5,12 +5,10 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/version.h"
 #include "common/io/http_settings.h"
-#include "common/io/http_wire.h"
 
 enum {
     DEFAULT_CONNECTIONS = HTTP_CONNECTIONS_DEFAULT,
@@ -164,41 +162,10 @@ uint64_t http_transport_deadline_ms(const struct http_transport *transport, uint
 /* curl's own sockets would be inherited by every program the daemon starts. */
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct http_transport *transport = arg;
-    curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-
-    if (fd >= 0 && transport->socket_count < sizeof(transport->sockets) / sizeof(transport->sockets[0]))
-        transport->sockets[transport->socket_count++] = fd;
-    return fd;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-static int on_close_socket(void *arg, curl_socket_t fd)
-{
-    struct http_transport *transport = arg;
-
-    for (unsigned i = 0; i < transport->socket_count; i++)
-        if (transport->sockets[i] == fd)
-            transport->sockets[i] = transport->sockets[--transport->socket_count];
-    return close(fd);
-}
-
-/* Of the connection that a request has, curl tells the ports and not the socket: CURLINFO_ACTIVESOCKET knows
- * of none that is in use. */
-int http_transport_find_socket(const struct http_transport *transport, int port)
-{
-    int found = -1;
-
-    for (unsigned i = 0; i < transport->socket_count; i++) {
-        if (http_wire_port(transport->sockets[i]) != port)
-            continue;
-        if (found >= 0)
-            return -1;
-        found = transport->sockets[i];
-    }
-    return found;
-}
-
-static void set_connection(struct http_transport *transport, CURL *easy, bool secure)
+static void set_connection(const struct http_transport *transport, CURL *easy, bool secure)
 {
     HTTP_TRANSPORT_SET(easy, CURLOPT_NOSIGNAL, 1L);
     /* curl would otherwise wait, on the loop, for a name server that does not answer before it lets go of a
@@ -206,9 +173,6 @@ static void set_connection(struct http_transport *transport, CURL *easy, bool se
     HTTP_TRANSPORT_SET(easy, CURLOPT_QUICK_EXIT, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    HTTP_TRANSPORT_SET(easy, CURLOPT_OPENSOCKETDATA, transport);
-    HTTP_TRANSPORT_SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-    HTTP_TRANSPORT_SET(easy, CURLOPT_CLOSESOCKETDATA, transport);
     HTTP_TRANSPORT_SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -234,7 +198,7 @@ static void set_connection(struct http_transport *transport, CURL *easy, bool se
         HTTP_TRANSPORT_SET(easy, CURLOPT_PINNEDPUBLICKEY, transport->pinned_public_key);
 }
 
-void http_transport_apply(struct http_transport *transport, CURL *easy, bool secure)
+void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure)
 {
     char agent[128];
 

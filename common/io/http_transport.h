@@ -32,12 +32,10 @@ struct http_transport {
     uint64_t pauses;              /* that it made so far */
     uint64_t stall_timeout_ms;
     char *proxy, *ca_file, *client_certificate, *client_key, *pinned_public_key;
-    struct curl_slist *fields;             /* the user's */
-    char *fields_for;                      /* whose URL they are for; NULL = that of each request */
-    int sockets[4 * HTTP_CONNECTIONS_MAX]; /* curl's open ones; of more than fit nobody knows */
-    unsigned socket_count;
-    uint64_t received_bytes; /* by all of them */
-    uint64_t requests_made;  /* likewise */
+    struct curl_slist *fields; /* the user's */
+    char *fields_for;          /* whose URL they are for; NULL = that of each request */
+    uint64_t received_bytes;   /* by all of them */
+    uint64_t requests_made;    /* likewise */
 };
 
 /* Copies the settings; what cannot be sent is refused. To be finished in either case. */
@@ -47,13 +45,10 @@ bool http_transport_init(struct http_transport *transport, const struct http_set
 void http_transport_finish(struct http_transport *transport);
 
 /* Gives a request's handle what all have in common; `secure` where its URL is https. */
-void http_transport_apply(struct http_transport *transport, CURL *easy, bool secure);
+void http_transport_apply(const struct http_transport *transport, CURL *easy, bool secure);
 
 /* See http_deadline_ms(). */
 uint64_t http_transport_deadline_ms(const struct http_transport *transport, uint64_t bytes);
-
-/* curl's open socket with that port on this side; -1 where there is none or more than one. */
-int http_transport_find_socket(const struct http_transport *transport, int port);
 
 /* The clock of the rate limit and of deadlines. */
 uint64_t http_transport_now_ns(void);

@@ -89,7 +89,7 @@ static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *r
 {
     if (response->status)
         fetch->answers_only = false;
-    if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected && !response->wasteful)
+    if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected)
         return ++fetch->refusals < REFUSALS_MAX;
     fetch->refusals = 0;
     return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);

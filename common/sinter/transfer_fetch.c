@@ -77,8 +77,8 @@ static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const
     struct entity *entity = lane_entity(lane);
     uint64_t now_ms = wall_clock_steady_ms(), patience_ms = transfer->settings.give_up_ms;
     bool missing = response->status == 404 || response->status == 410;
-    bool others = !response->wasteful && (entity->answered || missing || response->redirected ||
-                                          outcome == TRANSFER_OUTCOME_OVERTAKEN);
+    bool others =
+        entity->answered || missing || response->redirected || outcome == TRANSFER_OUTCOME_OVERTAKEN;
 
     if (!entity->refused_since_ms)
         entity->refused_since_ms = now_ms;

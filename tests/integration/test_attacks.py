@@ -470,25 +470,6 @@ def test_a_redirect_with_an_endless_body(scene, file, body):
     assert scene.server.stats()["paths"][f"/{file}"]["bytes"] < 64 << 20
 
 
-@pytest.mark.parametrize("file", ["image.json", "image.json.minisig", "image.chunks", "image"])
-@pytest.mark.parametrize("behaviour", ["padded", "padding", "trailing"])
-def test_bytes_that_are_of_no_body(scene, file, behaviour):
-    """Extensions of chunks and trailers, which curl reads and tells nobody of."""
-    scene.start()
-    scene.release(NEW, "3", 3)
-    scene.server.behave(file, behaviour)
-    before = scene.server.stats()["bytes"]
-    if behaviour == "padded" and file != "image":
-        # One chunk of a small file is not worth an end, but counted.
-        scene.daemon.post("install")
-        scene.daemon.wait(lambda status: status["state"] == "reboot-pending", "it is installed")
-        return
-    kind = {"image.json.minisig": "refused"}.get(file, "remote")
-    scene.assert_refused([kind, "refused", "mismatch"] if behaviour == "trailing" else [kind], file)
-    # Read are some MB before anybody looks; the server's and the kernel's own buffers hold some more.
-    assert scene.server.stats()["bytes"] - before < 128 << 20
-
-
 @pytest.mark.parametrize("file, behaviour", [("image.json", "redirect-drip"), ("image.json.minisig", "redirect-drip"),
                                              ("image.chunks", "redirect-drip"), ("image", "redirect-drip"), ("image.json", "drip")])
 def test_an_answer_that_drips(scene, file, behaviour):

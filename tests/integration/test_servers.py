@@ -189,8 +189,7 @@ PERMANENT = {
     "long": "", "lying-length": "", "gzip": ("encod", "compress", "gzip"),
     "redirect-loop": "redirect", "redirect-file": ("redirect", "scheme", "protocol", "file"),
     "redirect-nowhere": "", "endless": "", "endless-header": "", "endless-line": "", "304": "",
-    "garbage": "HTTP", "padded": "more than header and body", "padding": "more than header and body",
-    "trailing": "sent more",
+    "garbage": "HTTP",
 }
 
 
@@ -314,14 +313,6 @@ def test_the_body_of_a_redirect_has_an_end(evil, folder, file, body):
 def test_a_manifest_that_drips_ends(evil, folder):
     evil.behave("image.json", "drip")
     assert_failed(clone(evil, folder), "timeout", "image.json")
-
-
-def test_bytes_that_are_of_no_body_are_counted(evil, folder):
-    """Of a file so small that it is not worth an end: one chunk's extension of 60 KB."""
-    evil.behave("image.json", "padded")
-    result = clone(evil, folder)
-    assert_whole(result, folder)
-    assert result.named("done")[0]["total_bytes_downloaded"] >= len(CONTENT) + 50_000
 
 
 def test_parts_that_drip_have_one_deadline(evil, folder):
