@@ -1,8 +1,8 @@
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/base/wall_clock.h"
 #include "common/io/device_private.h"
 
 enum {
@@ -14,14 +14,6 @@ enum {
     READ_FAILURES_MAX = 4096,
     READ_FAILURES_MS_MAX = 2 * 60 * 1000,
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void note_failure(const struct device *device, int code, uint64_t offset, uint64_t took_ms)
 {
@@ -63,7 +55,7 @@ static ssize_t read_once(const struct device *device, void *buffer, size_t size,
 {
     if (is_given_up(device))
         return -atomic_load(&device->damage->code);
-    uint64_t before = now_ms();
+    uint64_t before = wall_clock_steady_ms();
     for (;;) {
         ssize_t got = pread(device->fd, buffer, size, (off_t)offset);
         if (got >= 0)
@@ -72,7 +64,7 @@ static ssize_t read_once(const struct device *device, void *buffer, size_t size,
             break;
     }
     int code = errno;
-    note_failure(device, code, offset, now_ms() - before);
+    note_failure(device, code, offset, wall_clock_steady_ms() - before);
     return -code;
 }
 

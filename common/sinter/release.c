@@ -9,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
 #include "common/sinter/fetch.h"
 
@@ -169,14 +170,6 @@ static void release_on_retry(void *owner, const struct error *error, uint64_t wa
         fetch->retry(fetch->owner, error, wait_ms);
 }
 
-static uint64_t release_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void release_on_timer(evutil_socket_t fd, short what, void *data)
 {
     struct release_fetch *fetch = data;
@@ -189,7 +182,7 @@ static void release_on_timer(evutil_socket_t fd, short what, void *data)
 /* Fetches both files again after a wait, for as long as that was asked for. False where that is over. */
 static bool release_wait_for_signature(struct release_fetch *fetch)
 {
-    uint64_t now_ms = release_now_ms();
+    uint64_t now_ms = wall_clock_steady_ms();
     uint32_t random = 0;
 
     if (!fetch->again)
