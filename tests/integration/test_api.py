@@ -222,10 +222,11 @@ def test_one_process_keeps_nobody_out(daemon, user):
     """60 connections that ask on and on and never read, and come back at once when they are dropped."""
     os.chmod(daemon.socket_folder, 0o755)
     os.chmod(daemon.socket, 0o666)
+    # Counted before the first of them can have come.
+    quiet = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     hog = subprocess.Popen(["/usr/bin/python3", "-c", HOG, daemon.socket], user=user, stdout=subprocess.PIPE)
     try:
         assert hog.stdout.readline() == b"ready\n"
-        quiet = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         programs.wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) > quiet + 20, "the server is full")
         answered = attempts = 0
         while answered < 60:
