@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading the arguments that several verbs share; each failure is the sentence that the user gets. Pure, but
  * for argument_check_access(). The main thread only.

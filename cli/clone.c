@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter clone: make a file or a partition equal to a published image. */
 #include "cli/session.h"
 #include "cli/verb.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/daemon_client.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The command's side of the daemon's API: HTTP/1.1 over a Unix stream socket, one request at a time,
  * everything that comes back bounded. Blocks, since the command has nothing else to do; an answer is waited

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/daemon_options.h"
 
 #include <getopt.h>

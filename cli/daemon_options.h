@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The options that all verbs share which talk to the daemon, and one request to it. The main thread only;
  * blocks while the daemon answers.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/daemon_status.h"
 
 #include <inttypes.h>

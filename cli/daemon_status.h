@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The daemon's status object told in sentences, for people at a terminal. Reads what is there and passes over
  * what is not, since the daemon may be of another version. Every text in it is made safe to show. May block

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter diff: how much of an image a device with another image lacks. */
-#include "common/sinter/diff.h"
+#include "common/publish/diff.h"
 
 #include <errno.h>
 #include <getopt.h>

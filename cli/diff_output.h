@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where a report goes. FILE is whatever its user names: a file, which is replaced when the report is whole; a
  * link, whose target is; a device or a pipe, into which is written; or standard output. Never one of the

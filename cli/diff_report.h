@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A report on the way from one image to the next, for people: one HTML page that needs nothing but itself (no
  * script, no font, no address), with a map of the image, a table of costs and advice. And the same figures as
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
-#include "common/sinter/diff_report.h"
+#include "common/publish/diff_report.h"
 
 /* What the page says beyond the report's figures. */
 struct diff_report_names {

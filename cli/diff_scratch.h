@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Makes a report in a temporary folder that is gone afterwards, however that ends: see cli/work.h. The
  * command's own thread only.
@@ -10,7 +11,7 @@
 #include "cli/diff_report.h"
 #include "cli/meter.h"
 #include "common/base/error.h"
-#include "common/sinter/diff_report.h"
+#include "common/publish/diff_report.h"
 
 /* Makes the report, which the caller finishes, and its page, and puts it where it belongs: into a file from
  * the thread, so that a signal leaves nothing half, and else at the end. The folder is beside the file, or in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter doctor: the daemon's own program looks, as it knows the settings, the boot loader and the slots.
  */
 #include <errno.h>

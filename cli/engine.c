@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/engine.h"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a verb of the command needs to run the sintering engine: a loop that also writes what waits for
  * standard output, a pool of threads, an HTTP client, and SIGHUP, SIGINT and SIGTERM turned into a request to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the command tells a parent process: one JSON object a line on stdout, written out as soon as it is
  * taken (see cli/output.h). And how a verb ends that fails: a sentence for people on stderr, and a last

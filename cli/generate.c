@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter generate: what a publisher runs on each image. */
-#include "common/sinter/generate.h"
+#include "common/publish/generate.h"
 
 #include <getopt.h>
 #include <inttypes.h>

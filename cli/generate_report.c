@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/generate_report.h"
 
 #include "cli/event_line.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How far a verb has got, for people: a bar on stderr (see cli/progress.h), some times a second at most, with
  * the rate and the time left worked out from what it was told before. Silent where stderr is no terminal or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command: one table of verbs, and the choice among them. */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Standard output of the verbs that have work to do: what is written waits in memory until whoever reads
  * takes it, so nobody who does not read keeps the work or a signal waiting. Memory is bounded by what the

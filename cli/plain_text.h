@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Text from the daemon, from servers and file names, shown to people without letting it steer their terminal:
  * whatever is not printable becomes '?'. Pure but for plain_text_print(), which may block as its stream may.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter plan: what a clone would fetch, to the byte, without writing anything. */
 #include "cli/session.h"
 #include "cli/verb.h"

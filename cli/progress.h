@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How far an update is, on one line of a terminal that is drawn over itself: a bar, the phase, bytes, rate
  * and the time left. Where the descriptor is no terminal nothing is drawn, and no escape codes are ever sent;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What `clone` and `plan` tell: the ancestor's events on stdout for a parent process, a line of progress and
  * a few sentences on stderr for people, dropped where it takes no more. The main thread only; never blocks

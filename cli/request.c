@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter check, install, cancel, reboot, mark-good, mark-bad, rollback: orders to the daemon. */
 #include <stdio.h>
 #include <string.h>

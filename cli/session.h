@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments both share, fetches the manifest,
  * runs the engine, and starts over where the server's image was replaced meanwhile. The main thread only.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/session_checks.h"
 
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What can be said of a command line of `clone` or `plan` before anything is done, beyond its words: where
  * its streams lead, and what the process may open. Does not block.

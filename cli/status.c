@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter status, why, history: what the daemon knows. */
 #include <stdio.h>
 

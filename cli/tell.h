@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Standard error, for whatever is said to people: each sentence is one buffer, and a terminal that was
  * stopped with Ctrl-S, or a pipe that is full, keeps neither the work nor a signal waiting. The process has

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/trust_options.h"
 
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * --key and --require-signature, which several verbs take. Reads small local files.
  */

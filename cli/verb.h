@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a verb of the command is: each file in cli/ that implements verbs ends in constants of this type, and
  * cli/moonsinter.c lists them in one table.

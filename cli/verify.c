@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter verify: does this file or partition hold that image? */
 #include "common/sinter/verify.h"
 

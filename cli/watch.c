@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinter watch: follow the daemon live. */
 #include <math.h>
 #include <signal.h>

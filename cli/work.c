@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/work.h"
 
 #include <stdatomic.h>

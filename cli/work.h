@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A long piece of work that blocks, such as generate's, on a thread, while the loop draws the meter, writes
  * events and waits for signals: a signal ends the command at once, whatever the work is waiting for, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop, its signals and timers, and the daemon's beginning and end: see daemon/daemon_private.h. */
 #include "daemon/daemon.h"
 
@@ -16,8 +17,8 @@
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "daemon/daemon_private.h"
-#include "daemon/notify.h"
-#include "daemon/os_release.h"
+#include "daemon/face/notify.h"
+#include "daemon/host/os_release.h"
 
 enum {
     /* Two threads read and hash while one waits for the medium; more only help where there are more cores. */

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The daemon: owns the event loop and everything that lives on it, sends events to the state machine
- * (daemon/update.h) and carries out its orders. Everything that may block runs on the pool, but for what
+ * (daemon/decide/update.h) and carries out its orders. Everything that may block runs on the pool, but for what
  * daemon_new() does before the loop turns. The loop's thread only.
  */
 #pragma once
@@ -8,7 +9,7 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 struct daemon;
 

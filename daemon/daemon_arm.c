@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The target's boot state around an installation: given up before it, armed after it: see
  * daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Looking at the slots, and the job that does every write of boot state: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
@@ -12,8 +13,8 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "daemon/boot/kernel_modules.h"
-#include "daemon/machine_id.h"
-#include "daemon/state_folder.h"
+#include "daemon/host/machine_id.h"
+#include "daemon/host/state_folder.h"
 
 enum {
     /* What comes late, a name of udev's say, comes within seconds, or by somebody's hand. */

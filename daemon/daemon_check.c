@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asking the server what it offers: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether the slots still hold what the record says of them: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

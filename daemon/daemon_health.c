@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The health checks of a slot on trial: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

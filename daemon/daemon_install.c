@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One clone from the server into the target, or only its plan: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Judging what the server offers, by the rules and by what the slots hold: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

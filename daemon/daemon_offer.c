@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The release that the server offers, and what is kept of it beyond a restart: see daemon/daemon_private.h.
  */
 #include "daemon/daemon_private.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When the server is asked next: the timer, and what comes between: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

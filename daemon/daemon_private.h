@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The daemon's inside, shared by the daemon_*.c files only: one owner struct, and one struct for each piece
  * of work that may be under way. Who reads a member on a pool thread says so in its job; all else is the
@@ -36,23 +37,23 @@
 #include "common/io/pool.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
-#include "daemon/api_server.h"
+#include "daemon/face/api_server.h"
 #include "daemon/boot/boot.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/health.h"
-#include "daemon/identify.h"
-#include "daemon/logind.h"
-#include "daemon/policy.h"
-#include "daemon/process.h"
-#include "daemon/record.h"
-#include "daemon/route_watch.h"
-#include "daemon/schedule.h"
-#include "daemon/slots.h"
-#include "daemon/status.h"
-#include "daemon/trial.h"
-#include "daemon/turns.h"
-#include "daemon/update.h"
+#include "daemon/work/health.h"
+#include "daemon/host/identify.h"
+#include "daemon/host/logind.h"
+#include "daemon/decide/policy.h"
+#include "daemon/host/process.h"
+#include "daemon/decide/record.h"
+#include "daemon/host/route_watch.h"
+#include "daemon/decide/schedule.h"
+#include "daemon/host/slots.h"
+#include "daemon/face/status.h"
+#include "daemon/decide/trial.h"
+#include "daemon/decide/turns.h"
+#include "daemon/decide/update.h"
 
 struct daemon;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether the machine is to reboot now, and how: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

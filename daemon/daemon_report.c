@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What others get to see of the daemon, and what they may ask of it: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
@@ -9,7 +10,7 @@
 #include "common/base/alloc.h"
 #include "common/base/timestamp.h"
 #include "common/base/version.h"
-#include "daemon/notify.h"
+#include "daemon/face/notify.h"
 
 enum { STATUS_INTERVAL_MS = 1000 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The record on its way to the medium: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
@@ -12,6 +13,7 @@
 #include "common/base/container.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "daemon/work/record_file.h"
 
 /* A signature of another manifest would be as good as none, so which of the two comes first means nothing. */
 static bool save_signature(struct daemon_save *save)

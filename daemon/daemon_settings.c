@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Settings in use, and what is made of them: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
@@ -8,7 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/log.h"
-#include "daemon/notify.h"
+#include "daemon/face/notify.h"
 
 bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events into the state machine, its orders out: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

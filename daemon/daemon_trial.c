@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the boot state says after a start, and what it is to become: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

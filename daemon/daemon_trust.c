@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whom this device believes, and since when: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 

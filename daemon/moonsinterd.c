@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moonsinterd: argv, settings, the daemon, its exit status. */
 #include <getopt.h>
 #include <stdio.h>
@@ -9,11 +10,11 @@
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/io/http_settings.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/doctor.h"
-#include "daemon/notify.h"
-#include "daemon/slots.h"
+#include "daemon/doctor/doctor.h"
+#include "daemon/face/notify.h"
+#include "daemon/host/slots.h"
 
 enum { EXIT_USAGE = 2 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Allocation of small things of our own. Running out of memory for these is not an error anybody can
  * handle, so the program aborts. Whatever is sized by network or file input is bounded by its caller first

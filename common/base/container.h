@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a member back to the structure it is embedded in. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The digests of the manifest: XXH32 (the ancestor's), XXH3-64 (finds chunks) and SHA-256 (proves them).
  * The only user of xxHash and of libcrypto's EVP in the engine. Never blocks; any thread, one context each.

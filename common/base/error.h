@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What went wrong, for an operator to read and for the state machine to judge: a kind, an errno value where
  * there is one, and one sentence. Functions that may fail for reasons an operator reads about return bool and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Small regular files, read and written whole, and descriptors that close themselves. For images and block
  * devices see common/io/device.h. Every function here may block on the medium, so on the daemon's loop only

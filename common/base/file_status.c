@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/base/file_status.h"
 
 #include <fcntl.h>

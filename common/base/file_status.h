@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What stat(2) tells, whatever the file's dates: where time_t has 32 bits, stat() and its kin fail with
  * EOVERFLOW on a file or a device node whose time lies past January 2038, and a board whose clock was wrong

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * JSON by json-c, with the bounds and the strictness that hostile input needs. The only includer of json-c;
  * others include this header and use json-c's own builders (json_object_new_..., json_object_object_add) for

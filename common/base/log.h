@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The program's log: lines on stderr, with the "<N>" priority that journald understands when stderr is the
  * journal's. Only the programs log (daemon/ and cli/), once, where a decision is made; the engine in common/

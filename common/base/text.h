@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Numbers, sizes and durations as people write them. Every parser takes the whole string or refuses it:
  * returns 0, -EINVAL for what does not parse, -ERANGE for what does not fit; outputs untouched on failure.

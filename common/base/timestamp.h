@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Points in time as RFC 3339 writes them, in UTC with whole seconds: "2026-11-22T13:39:09Z". Never blocks;
  * any thread.

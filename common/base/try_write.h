@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writing to somebody who may not read: a pipe, a terminal, the journal's socket. Never waits. Any thread.
  */

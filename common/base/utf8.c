@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/base/utf8.h"
 
 #include <stdint.h>
@@ -59,4 +60,11 @@ char *utf8_replace_invalid(const char *text)
             c += end - c;
     }
     return valid;
+}
+
+size_t utf8_length(const char *text)
+{
+    const char *end = text;
+
+    return *text && take_code_point(&end) >= 0 ? (size_t)(end - text) : 0;
 }

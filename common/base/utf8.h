@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether bytes from outside are text, and may be shown to people. Never blocks; any thread. */
 #pragma once
 
@@ -11,3 +12,6 @@ bool utf8_is_printable(const char *text, size_t max_size);
 
 /* A copy of `text` in which each byte that belongs to no character of UTF-8 is '?'. Owned by the caller. */
 char *utf8_replace_invalid(const char *text);
+
+/* The bytes of the character that `text` begins with; 0 where it begins with none. */
+size_t utf8_length(const char *text);

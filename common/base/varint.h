@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Numbers of variable length, unsigned LEB128 in its shortest form (docs/manifest.md, 3), and a reader that
  * never leaves its bytes. Pure; any thread.

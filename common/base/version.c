@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/base/version.h"
 
 #include "common/version_generated.h"

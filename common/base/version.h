@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which build this is, so that two can be told apart: found at build time by common/base/find-version. Pure; any thread.
  */

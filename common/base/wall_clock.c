@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For this file alone, for the libraries that we pass times to may have been built without it. Before any
  * header that knows time_t; nothing that has one in it leaves this file. */
 #ifndef _TIME_BITS

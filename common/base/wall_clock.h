@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The wall clock in 64 bits: where time_t has 32, time() fails from January 2038 on, and a board without a
  * battery may well begin in 2099; localtime_r() and timegm() know no later dates either. Here they do,

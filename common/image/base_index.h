@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes the index of a base as it stands unpacked in IMAGE.pack (docs/manifest.md, 3.4): the table's
  * difference, then the patches. table_difference and patch_list read it. Pure; any thread.

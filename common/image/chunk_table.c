@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/chunk_table.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The chunks of one image, in order: size, a fast key to find them by, and a proof. Two kinds behind one set
  * of accessors: content-defined chunks from IMAGE.chunks (XXH3-64 finds, SHA-256 proves), and the ancestor's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Content-defined chunking: where a stream of bytes is cut depends on the 64 bytes before the cut and on how
  * far the last cut lies back, and on nothing else, so that an insertion moves chunks without changing them. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/frame_index.h"
 
 #include <assert.h>

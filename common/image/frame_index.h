@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where in IMAGE.pack each chunk's frame lies: the section `frames` (docs/manifest.md, 3.2). Immutable once
  * made; any thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * IMAGE.json: the ancestor's five members, and ours under "moonsinter". Parsing checks every count, size and
  * offset against every other before anything is sized by it. Specified in docs/manifest.md.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/manifest_member.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading and writing single members of the manifest, with the sentences for what is wrong with them: a part
  * of common/image/manifest*.c, and of no use to others. `where` is "" or the object's name

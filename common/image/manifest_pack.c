@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/manifest_pack.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The manifest's member `moonsinter.pack`: what lies where in IMAGE.pack, and against which earlier releases
  * its patches were made (docs/manifest.md, 3). Parsing checks every number against every other. Never blocks;

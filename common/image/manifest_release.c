@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/manifest_release.h"
 
 #include <inttypes.h>

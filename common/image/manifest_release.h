@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The manifest's member `moonsinter.release`: what a publisher says of a release (docs/manifest.md, 1). Never
  * blocks; any thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/minisign.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Signatures and keys in minisign's format: Ed25519 over the BLAKE2b-512 of a file's exact bytes, and a
  * second signature over the first one and a trusted comment. Files that the stock minisign writes are read

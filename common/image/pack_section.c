@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/pack_section.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A section of IMAGE.pack: proved and unpacked (docs/manifest.md, 3). Never blocks on anything but the
  * processor: pool threads.

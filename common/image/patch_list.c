@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/patch_list.h"
 
 #include <assert.h>

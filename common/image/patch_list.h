@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The patches of one base: the second part of its index in IMAGE.pack (docs/manifest.md, 3.4). Parsed from
  * hostile bytes: every number is checked against the manifest's bounds and the table. Immutable once made;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Phased rollout: which share of the devices takes a release, and when each device's turn comes, from nothing
  * but the manifest and the device's own machine-id. Specified in docs/manifest.md, so that somebody else's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/superblock.h"
 
 #include <string.h>

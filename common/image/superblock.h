@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an image says of itself in its first bytes: which file system, how its files are compressed, when it
  * was made. Only for advice to a publisher, so whatever cannot be made out is left empty and nothing is an

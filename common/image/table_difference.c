@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/table_difference.h"
 
 #include <assert.h>

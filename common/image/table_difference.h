@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A table of chunks as its difference from that of an earlier release: the first part of a base's index in
  * IMAGE.pack (docs/manifest.md, 3.4). It comes in blocks of 256 rows that are made, and known to be right or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/url.h"
 
 #include <ctype.h>

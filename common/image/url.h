@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Addresses: what they may be, where a reference in a manifest leads to (the part of RFC 3986 that published
  * files need, on http and https only), and how they reach people. An address may hold secrets: a password

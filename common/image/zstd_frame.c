@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/image/zstd_frame.h"
 
 #include <endian.h>

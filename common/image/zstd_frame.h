@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One zstd frame at a time, alone or against a prefix: the only user of libzstd. Frames state their content
  * size, and carry neither checksum nor dictionary (docs/manifest.md, 3.1); all are packed and unpacked in one

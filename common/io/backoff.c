@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/backoff.h"
 
 /* floor(value * random / 2^32), without a product that could overflow. */

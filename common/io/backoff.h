@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How long to wait before trying again: exponential backoff with full jitter, and never less than a server's
  * Retry-After. Pure: the random number comes from the caller. Any thread.

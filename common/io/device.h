@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The medium: block devices and image files, opened, read, written, synced and read back safely. A target is
  * opened exclusively, so that nothing mounted or held is ever written, and stays open from the first write

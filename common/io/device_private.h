@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The inside of a device. A part of common/io/device*.c, and of no use to others. Any thread.
  */

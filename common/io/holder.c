@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/holder.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who holds a block device that cannot be opened exclusively: a mount, swap, device-mapper or another
  * program, and which loop device stands on a file, as /proc and /sys tell. May block as procfs may; any

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * HTTP(S) GET requests on the one loop: libcurl's multi interface driven by libevent. The only user of curl.
  * Everything a server can do wrong has one outcome here; callers never see a half-checked answer. One attempt

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/http_answer.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a server's answer means: its header read line by line, and judged against what was asked for. Pure:
  * knows neither curl nor sockets nor the loop, so that every lie a server can tell is tested without one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/http_fault.h"
 
 #include <errno.h>

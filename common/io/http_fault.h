@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Why curl gave up, in a sentence and an outcome: names that do not resolve, connections refused, stalls, TLS
  * that does not trust, redirects that are not followed. Part of common/io/http.c, which is its only caller;

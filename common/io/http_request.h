@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One request: curl's handle for it, what it was asked for, what came so far, and in the end what it was. How
  * it comes to run, and who is called back, is common/io/http.c's business, of which this is a part and which

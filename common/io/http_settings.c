@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/http_settings.h"
 
 #include <ctype.h>

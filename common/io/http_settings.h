@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the strings in struct http_settings may be: header lines, the file they may stand in, pinned keys.
  * Knows no curl, so that settings can be judged where no request is made. Reading a file may block on the

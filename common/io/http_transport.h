@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How requests are made: the settings of one http with their defaults, and the options of curl that follow
  * from them. Part of common/io/http.c. Never blocks; the loop's thread only.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A few threads for everything that may block or take long: reading, hashing, writing, syncing. The only user
  * of pthreads. A job belongs to exactly one side at a time: to the loop until pool_submit(), to a thread

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/io/rate_limit.h"
 
 #define SECOND_NS UINT64_C(1000000000)

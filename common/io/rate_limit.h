@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A limit of bytes per second that many takers share: whoever comes before the bytes already taken are paid
  * for has to wait. Pure: the time comes from the caller, from a clock that never goes back. One thread at a

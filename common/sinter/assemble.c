@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/assemble.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Making the chunks of a run from what was read or fetched: unpacking, proving, writing to the target. What
  * does not prove is not written, whatever it came from. Everything here blocks on the media: pool threads

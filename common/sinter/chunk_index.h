@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Finds the chunks of a table by key and size, and knows which chunks of an image are alike. Chunks with the
  * same key and size are one class; its first chunk in image order stands for all of them. Fixed chunks of the

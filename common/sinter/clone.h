@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Making a target equal to a published image with the fewest bytes over the wire: scan the target and the
  * seeds, plan (keep, copy, patch, fetch), transfer, sync, read back from the medium. One clone is one run of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/clone_private.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The inside of a clone. A part of common/sinter/clone*.c, and of no use to others. The loop's thread only,
  * but for what a job is given.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading a source once, from end to end, and cutting it by content into the rows of a table of chunks: what
  * a table that came as a difference is made from. What cannot be read is passed over, see

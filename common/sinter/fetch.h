@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One file of moderate size, or a part of one, into memory, tried again for as long as time may mend what is
  * wrong. The loop's thread only; nothing blocks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What must be known of an image before it can be planned for: its table of chunks, which chunks are alike,
  * and what the pack offers. The table is fetched whole, or made from an earlier release that a source holds

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/patch_judge.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which patches can be used: those that make a chunk that is missing, and whose bytes of the base a source
  * really holds. Looked at before anything of a patch is fetched, so that the plan is exact. Works in slices,

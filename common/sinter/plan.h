@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What becomes of every chunk of the image, decided before the first byte is fetched: keep it where it is,
  * copy it from a seed or from the target's own content, make it by a patch from a seed's bytes, or fetch it.

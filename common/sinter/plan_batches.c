@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/plan_batches.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What of a plan is fetched by one request: runs that lie side by side in the pack, within bounds. A part of
  * common/sinter/plan.c, and of no use to others. Pure.

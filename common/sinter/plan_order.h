@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * In which order the runs of a plan may be carried out: who reads old content of the target comes before
  * whoever overwrites it, who copies what was written comes after. A part of common/sinter/plan.c, and of no

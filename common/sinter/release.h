@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a server offers at a URL: the manifest's bytes, fetched (conditionally, if an earlier answer is
  * known), judged by their signature, and parsed, in this order. Works on the loop; judging and parsing run on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading one source (the target or a seed) once, from end to end, to find the image's chunks in it: cut by
  * content at any offset, and for the target also in place. For the ancestor's fixed chunks both are looked

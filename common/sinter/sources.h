@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an image can be made from besides the network: the target's own content and the seeds. Opens them,
  * finds out whether one holds an earlier release, and scans them, merging what is found: which chunks stand

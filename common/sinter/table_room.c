@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/table_room.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory for what follows from a table of chunks, which a server sizes: the table itself, the index, the
  * plan, the runs. All of it grows with the number of chunks, which an image of one size can have few or very

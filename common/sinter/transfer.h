@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Carrying a plan out: runs are copied, patched or fetched, proved, and written to the target, several at a
  * time. Each lane carries one copy or one request with one buffer; what has no free lane waits, so the lanes

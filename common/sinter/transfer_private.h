@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The inside of a transfer: its lanes, and what they are fetched from. A part of common/sinter/transfer*.c,
  * and of no use to others. The loop's thread only, but for what a lane's job is given.

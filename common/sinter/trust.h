@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who may publish: the public keys that are trusted here, and the one place where a manifest is parsed, after
  * its bytes have been judged by them. tests/unit/test_includes.py sees to it that nobody else parses one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/verify.h"
 
 #include <stdatomic.h>

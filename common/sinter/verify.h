@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading an opened target back from its medium and comparing it with the manifest: the SHA-256 of the image
  * where the manifest has one, else the ancestor's XXH32. In slices on a pool thread. The loop's thread calls

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/boot.h"
 
 #include <assert.h>

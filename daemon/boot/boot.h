@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The boot selection: which slot runs next, and on trial or for good. One table of functions a backend, one
  * file a backend. Every call is idempotent; every change is one durable write, read back, so that a power cut
@@ -11,8 +12,8 @@
 #include <stddef.h>
 
 #include "common/base/error.h"
-#include "daemon/config.h"
-#include "daemon/slots.h"
+#include "daemon/config/config.h"
+#include "daemon/host/slots.h"
 
 struct boot;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program run to its end, bounded in time and output. The caller waits: pool threads, or before the loop
  * runs. The program gets nothing to read, and is in a process group of its own, which is killed with it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `custom` backend: a program of the user's that knows the loader, with the verbs of RAUC's custom
  * backend: get-primary, set-primary NAME, get-state NAME, set-state NAME good|bad, get-current. Those verbs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/efi_variable.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Text in EFI variables, as efivarfs shows them: one file a variable, four bytes of attributes and then the
  * value, here UTF-16LE with a zero at its end. A write is one write(2) of the whole and replaces the variable

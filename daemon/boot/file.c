@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `file` backend: a boot loader in one small JSON file, for slots that nothing boots by itself. It does
  * what a loader with trial and tries does, when boot_start() is called; the file is replaced atomically and

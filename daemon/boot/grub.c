@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `grub` backend: five variables in GRUB's environment block, which grub.cfg (conf/grub.cfg is one) reads
  * and counts with. Each has a value of fixed length and all stand within the block's first sector, so every

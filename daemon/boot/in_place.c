@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/in_place.h"
 
 #include <assert.h>

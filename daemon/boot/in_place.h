@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A small file that a boot loader reads, changed by overwriting one sector of it in place at the same length:
  * no truncation, no rename, no second file, so neither the FAT nor a folder is touched and a power cut leaves

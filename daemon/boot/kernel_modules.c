@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/kernel_modules.h"
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whether a slot has modules for the kernel that runs now, for boot loaders that start the same kernel with
  * either slot. The slot was verified and is held, so it cannot be mounted, and the service could not mount it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/loader_entries.h"
 
 #include <dirent.h>

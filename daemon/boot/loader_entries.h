@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * systemd-boot's entries of the slots: one file each on the EFI system partition or on XBOOTLDR, of the name
  * in the settings, perhaps with the counters of boot counting in it (NAME+LEFT-DONE.conf). They are looked
@@ -8,8 +9,8 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
-#include "daemon/config.h"
-#include "daemon/slots.h"
+#include "daemon/config/config.h"
+#include "daemon/host/slots.h"
 
 struct loader_entries {
     char *names[SLOT_COUNT]; /* without counters: NAME.conf or NAME.efi */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/read_only.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/file_status.h"
 #include "common/base/text.h"
-#include "daemon/mounts.h"
+#include "daemon/host/mounts.h"
 
 enum { MOUNTINFO_MAX = 4 * 1024 * 1024 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Why something cannot be written, by what it lies on, and what to do: a mount that is read-only for all or
  * for this service alone, a device that is write-protected. Reads /proc and /sys only; any thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `rpi-cmdline` backend, the ancestor's: one FAT partition, one kernel, and root= in cmdline.txt decides.
  * No trial and no way back but by hand. The file is overwritten in place at the same length, padded with
@@ -11,7 +12,7 @@
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
 #include "daemon/boot/in_place.h"
-#include "daemon/storage.h"
+#include "daemon/host/storage.h"
 
 struct rpi_backend {
     char *path;

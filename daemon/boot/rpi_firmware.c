@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/rpi_firmware.h"
 
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a Raspberry Pi's firmware tells of itself and of this start, in the device tree. Reads /proc only; any
  * thread.

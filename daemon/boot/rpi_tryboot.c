@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `rpi-tryboot` backend: autoboot.txt on a Raspberry Pi's first partition says which boot partition the
  * firmware starts from ([all]) and which one after a reboot with the argument "0 tryboot" ([tryboot]). That

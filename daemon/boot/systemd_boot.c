@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `systemd-boot` backend: one entry of the loader's for each slot, and two EFI variables. The loader
  * starts LoaderEntryDefault; LoaderEntryOneShot, which it removes before it uses it, comes first, so a trial

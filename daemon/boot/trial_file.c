@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/trial_file.h"
 
 #include <errno.h>

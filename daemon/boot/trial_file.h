@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which slot is on trial, for loaders that cannot say so themselves: a small file in the state folder, which
  * both slots share, replaced atomically. A backend writes it before it arms the slot and clears it after the
@@ -9,8 +10,8 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
-#include "daemon/config.h"
-#include "daemon/slots.h"
+#include "daemon/config/config.h"
+#include "daemon/host/slots.h"
 
 /* Where it is; the caller's to free. `root` is put in front. */
 char *trial_file_path(const char *root, const struct config *config);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The `uboot` backend: variables in U-Boot's environment, all of a change set in one store. Two sets of them
  * are in use among boards; UbootVariables= names the one that the board's script goes by.
@@ -21,7 +22,7 @@
 #include "daemon/boot/boot.h"
 #include "daemon/boot/uboot_env.h"
 #include "daemon/boot/uboot_variables.h"
-#include "daemon/storage.h"
+#include "daemon/host/storage.h"
 
 /* What RAUC's script gives a slot that it knows nothing of. With fewer than two, a good slot would be left
  * after one start that did not come up as far as this daemon. */

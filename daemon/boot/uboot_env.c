@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/boot/uboot_env.h"
 
 #include <assert.h>

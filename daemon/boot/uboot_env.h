@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * U-Boot's environment by way of libubootenv, the only file that meets it: read some variables, and change
  * several of them in one store. With two copies on the medium (two lines in fw_env.config) a store writes the

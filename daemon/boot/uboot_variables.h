@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The two sets of variables that boards' boot scripts go by, taken apart and put together; see
  * daemon/boot/uboot.c for what they mean. Pure; any thread.
@@ -9,7 +10,7 @@
 
 #include "common/base/error.h"
 #include "daemon/boot/uboot_env.h"
-#include "daemon/slots.h"
+#include "daemon/host/slots.h"
 
 enum { UBOOT_VARIABLES_MAX = 5 };
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The results of tests/bench/bytes as Markdown."""
 
 

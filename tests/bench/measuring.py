@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs a program and says what it cost."""
 import os
 import subprocess

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How fast one core makes chunks from patches, and in how much memory: for each patch of a published release,
  * what a device does but the fetching and the writing: read the spans, hash them, unpack, prove every chunk.
@@ -14,7 +15,7 @@
 #include "common/base/digest.h"
 #include "common/image/zstd_frame.h"
 #include "common/io/device.h"
-#include "common/sinter/published.h"
+#include "common/publish/published.h"
 
 struct speed {
     struct published published;

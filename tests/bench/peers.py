@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The other tools that moonsinter is measured beside. Each is a row: what has to be installed, and bash commands.
 
 The commands see these variables:

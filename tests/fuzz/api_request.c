@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /* A request to the API, as it may come in pieces, and its answer: JSON or a known text, and no change without
  * authority. */
-#include "daemon/api_http.h"
+#include "daemon/face/api_http.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "daemon/api.h"
+#include "daemon/face/api.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { HEAD_SIZE_MAX = 8192 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What boot loaders keep, which anything may have written: GRUB's environment block, autoboot.txt,
  * cmdline.txt and a variable of systemd-boot's. The first byte says which. A change that succeeds is one that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of chunks, for an image of the size that its rows add up to and for one of another. */
 #include "common/image/chunk_table.h"
 

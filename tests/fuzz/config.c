@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* A configuration file. What is accepted is within bounds, and what is not has a sentence. */
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one function of a fuzz target. libFuzzer calls it with inputs of its own; replay.c with the seeds, so
  * that every build runs those.

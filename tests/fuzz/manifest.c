@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The manifest. What is understood is written and understood again as the same. */
 #include "common/image/manifest.h"
 

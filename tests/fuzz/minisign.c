@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Keys and signatures. What verifies is the one signature that was made, whatever stands around it. */
 #include "common/image/minisign.h"
 

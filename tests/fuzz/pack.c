@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a pack says of itself: where frames lie, the table's difference, and the list of patches. All for a
  * small table whose third chunk is the first once more. */
 #include <assert.h>

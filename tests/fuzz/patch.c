@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A patch's frame, applied to the bytes of a base and alone: whatever it is, it gives what was asked for or
  * nothing. */
 #include <assert.h>

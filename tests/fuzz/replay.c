@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a fuzz target once for each file of the folders named on the command line, and reports in TAP. */
 #include <dirent.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ancestor's publishing and cloning, written again from its description: what our files and programs have to get
 along with. Slow, so for images of a few hundred kilobytes."""
 import json

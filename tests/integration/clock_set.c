@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Laid over a program, this lets a test set its clock: Unix time is shifted by the seconds in the file that
  * CLOCK_SHIFT names, and each byte in the FIFO that CLOCK_SET names is a setting of the clock, which cancels
  * the timers that ask for it as the kernel does (timerfd_create(2)). The machine's clock stays as it is. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures: a folder that is cleaned up, nginx, daemons, loop devices, mounts, images. See programs.py, web.py,
 images.py, releases.py and loops.py for what they hand out."""
 import contextlib

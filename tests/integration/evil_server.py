@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """A loopback web server that misbehaves on request, for tests. Standard library only.
 
     server = EvilServer(root)            # or EvilServer(root, tls=(cert_file, key_file))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A publisher as fleets have it: nginx with a certificate of the fleet's own authority, which asks for the device's
 certificate and for a header, behind a proxy that asks for a password (tinyproxy)."""
 import os

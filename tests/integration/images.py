@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Images to publish: small ones of noise, and real squashfs images of this machine's Debian packages."""
 import fcntl
 import os

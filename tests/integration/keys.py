@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keys and signatures by Debian's minisign, the tool that publishers have."""
 import pathlib
 import shutil

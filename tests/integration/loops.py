@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Loop devices: block devices backed by files, so that slots are what they are on a real machine."""
 import hashlib
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Media that are bad in a way of one's choosing: see media_faults.c."""
 import os
 import pathlib

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Laid over a program, this makes the files that MEDIA_FAULTS names bad media. Each fault is PATH=FAULT, and
  * they are separated by ':'. The faults:
  * - no-direct: opens nothing with O_DIRECT

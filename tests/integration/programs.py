@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Running the two programs: the command once, and the daemon with its API over the Unix socket."""
 import contextlib
 import http.client

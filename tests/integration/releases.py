@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Making releases: an image with its manifest and table of chunks, ready to be published."""
 import hashlib
 import itertools

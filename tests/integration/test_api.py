@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The API over its Unix socket: answers, errors, and clients that do not behave."""
 import contextlib
 import http.client

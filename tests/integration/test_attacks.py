@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A table of attacks on a device that has the publisher's key, by whoever is between the two: the server is hostile, and
 whatever it does, the old slot goes on booting and the error names the reason."""
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The daemon on each boot loader that goes back by itself, on the machine made of loop devices of test_rpi_cmdline: an
 update is tried and marked good, and one that never comes up is left, told of and not tried for ever. The loaders are
 played here on the files they read; tests/system boots the real ones."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The daemon's clients (status, why, history, watch and the orders) against a socket that answers as told: well,
 badly, and with text that would like to steer the terminal."""
 import contextlib

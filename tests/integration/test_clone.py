@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`moonsinter clone`: what it makes, says, fetches and spares."""
 import hashlib
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command's other verbs, its usage errors and exit statuses."""
 import gzip
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Configuration files, the command line, and the socket's path."""
 import os
 import socket

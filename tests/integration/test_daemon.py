@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: from a URL to a flipped slot, again and again, whatever comes between."""
 import os
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinter diff --report: the page for publishers."""
 import gzip
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinter doctor: what it finds on devices that are well and on such that are not."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: the health checks of a slot on trial, and what is told of those that failed."""
 import json
 import os

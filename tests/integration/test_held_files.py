@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A file that backs a loop device is in use, too: whatever is mounted there would be written under."""
 import subprocess
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: what is said of a release once it runs, or has failed, and before the server is asked again."""
 import contextlib
 import json

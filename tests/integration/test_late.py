@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What comes late: the name of the running slot, the EFI system partition, /etc/machine-id. None of it was there when
 moonsinterd started; it goes on by itself when it is, without a restart. And what another program changes meanwhile."""
 import fcntl

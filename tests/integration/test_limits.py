@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the programs may cost: memory, wake-ups, and what the daemon's loop may wait for. How soon it answers is measured by
 tests/bench/latency, for seconds depend on what else the machine does."""
 import collections

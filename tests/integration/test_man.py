@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manual pages tell what the programs do: moonsinter(1) and moonsinterd(8) against --help, and
 moonsinterd.conf(5) against what --check-config prints (the unit test of the configuration holds it against the
 table itself)."""

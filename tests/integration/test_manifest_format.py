@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """docs/manifest.md, implemented a second time from that page alone, against what `moonsinter generate` writes."""
 import ctypes
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Manifests that are no manifests: refused in one sentence, with the output as it was."""
 import copy
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Media that cannot be read in one way or another, and what they cost."""
 import itertools
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: what others do to the slots, the boot selection and the record at the worst moment."""
 import json
 import os

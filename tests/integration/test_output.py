@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the command says, and to whom: standard output that takes no more, terminals, bytes that steer them."""
 import contextlib
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Updates from a pack: what is fetched, that the plan says so before, and what becomes of packs that are not right."""
 import json
 import os

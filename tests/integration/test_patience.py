@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a server has not got now: what is waited for, for how long, what is said meanwhile and at the end."""
 import datetime
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinter generate as a publisher meets it: what is refused, what is warned of, and that nothing half is ever published."""
 import os
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: what a reload keeps of the plan, and what it tries at once."""
 import datetime
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An image that is replaced between its manifest and its bytes: begun anew, and counted in full."""
 import http.server
 import re

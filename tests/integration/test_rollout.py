@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Phased rollout from a static file: the device judges for itself, and a second implementation (this file) agrees."""
 import datetime
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ancestor's own command line, on a machine made of loop devices: the daemon runs in a mount namespace of its own
 whose "/" really is slot A or B, as the kernel tells it, with a /proc/cmdline and a boot folder to match."""
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Addresses with secrets in them: where a token goes, where it does not go, and that no secret is shown to anybody."""
 import json
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Everything a server can do wrong, met by `moonsinter clone`: the image arrives whole or one sentence says why not."""
 import http.server
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A service manager, or a journal, that does not read what it is told: its queue is full, as where PID 1 is stuck."""
 import os
 import socket

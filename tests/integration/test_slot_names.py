@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Names of slots that lead to the wrong place: a machine whose disk has a GPT, a stick with the same names that is
 plugged in and pulled out again, and names that an update takes away. The machine is that of test_rpi_cmdline, with
 GRUB's environment block as its loader; udev's links are played by the test, which gives a name to whoever came last."""

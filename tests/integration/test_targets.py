@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What may and may not be written to."""
 import fcntl
 import os

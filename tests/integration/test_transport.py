@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Getting to a fleet's publisher: own authority, client certificate, pinned key, proxy, headers; and that no secret of it
 is to be seen anywhere."""
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: trials, falling back, taking back, and machines that were installed by other means."""
 import datetime
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Signatures, by the command: made and checked by ours and by Debian's minisign, in both directions."""
 import os
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: whom it trusts, that trust does not fail open, and that time does not go back."""
 import contextlib
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The units are such that systemd takes them, and as closed as they promise to be."""
 
 import re
@@ -65,7 +66,7 @@ def test_no_capability():
 
 
 def test_every_backend_that_writes_elsewhere_has_its_drop_in():
-    table = (programs.ROOT / "daemon" / "config_table.c").read_text()
+    table = (programs.ROOT / "daemon" / "config" / "config_table.c").read_text()
     names = re.findall(r'\] = "([a-z-]+)",', re.search(r"backend_names\[\] = \{(.*?)\};", table, re.DOTALL)[1])
     assert {"file", "rpi-cmdline", "grub"} <= set(names)
     assert set(names) - {"file", "custom"} == set(SANDBOXES) - {None}
@@ -73,7 +74,7 @@ def test_every_backend_that_writes_elsewhere_has_its_drop_in():
 
 def test_socket_is_where_the_settings_say():
     told = re.search(r"^ListenStream=(.*)$", (UNITS / "moonsinterd.socket").read_text(), re.MULTILINE)[1]
-    table = (programs.ROOT / "daemon" / "config_table.c").read_text()
+    table = (programs.ROOT / "daemon" / "config" / "config_table.c").read_text()
     assert f'"{told}"' in table
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two builds can be told apart, and a tarball knows what it was made from."""
 import os
 import re

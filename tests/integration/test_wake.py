@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd: what wakes it before the next look is due: a route that comes, and a clock that is set."""
 import os
 import shutil

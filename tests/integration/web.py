@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """nginx on loopback, with a log of every request's bytes."""
 import os
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Updaters that are broken on purpose: moonsinterd as it is built here, but for one edit in one of its sources."""
 import pathlib
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures: those of the integration tests that serve here too, and the guests' tree. Everything here starts systems of its
 own and needs root."""
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a disk may hold after a power cut, from a log of every write and flush that the guest made.
 
 QEMU's blklogwrites writes the log, in the format of Linux's dm-log-writes. A write is safe once a flush that began after it

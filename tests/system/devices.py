@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Devices to test: a machine, its loader, its disks, and the releases that are published for it."""
 import shutil
 

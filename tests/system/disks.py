@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Disks of machines that boot: a GPT with what each loader needs, and slots. Made without loop devices or mounts, so that no
 kernel here has to know partitions or FAT."""
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The system that the machines under test run: a Debian tree with systemd and what our programs need, and a kernel with a
 small initrd. Made by mmdebstrap from this machine's own package sources, once, and kept in the cache under a name that
 stands for its recipe. No maintainer script runs, so it takes some fifteen seconds; what the scripts would have done is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Devices of which every write and flush is logged, and the judgement of what a power cut may leave on their disks."""
 import random
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A machine under QEMU without KVM: its console, a root shell on the second serial port, the daemon's events on the third,
 and the plug, which can be pulled. Everything waits for a condition, with a deadline; emulation on a busy machine is slow,
 so deadlines are many times what a quiet one needs."""

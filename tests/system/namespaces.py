@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A system with systemd as PID 1 that needs no machine: it runs in namespaces of this one, is up in half a second, and has
 its service manager's limits enforced. See boot-namespaces."""
 import contextlib

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Laid over the daemon, this makes an updater that leaves out the sync of its slot: what is synced is a block
  * device, and nothing is done. */
 #include <sys/stat.h>

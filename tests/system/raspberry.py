@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What stands in for a Raspberry Pi's firmware: before each start it reads autoboot.txt, config.txt and cmdline.txt from the FAT
 partitions as the firmware does, and starts QEMU with the kernel and the command line that they name. The tryboot flag is
 what the kernel says when it reboots with the argument "0 tryboot"; it is good for one start, and gone at a power cut."""

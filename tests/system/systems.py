@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Releases of a whole system: ext4 images that a slot can hold, with kernel, initrd, systemd and our programs. One image is
 made of the tree; the others are copies in which files were exchanged, which takes a fraction of a second."""
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Machines that really boot, by each loader: an update over the network, and what becomes of releases that are no good. A
 machine goes from test to test (see `device`), so most of them meet one that has been through something."""
 import pytest

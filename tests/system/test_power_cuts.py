@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Power cuts. Every write and flush of an update is logged and every state that a cut could leave is judged: what the loader
 starts is whole, and so is whatever it might start. Updaters that were broken on purpose have to be caught."""
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A machine that is killed at random moments of its updates: it comes up each time, whatever the loader might start is whole,
 and the updates finish all the same. Moments are drawn phase by phase, for arming takes a blink and verifying half of an
 update; a kill is counted where it fell."""

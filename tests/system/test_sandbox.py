@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What moonsinterd.service may touch, with each backend's drop-in: a probe runs in the service's own sandbox, in its place.
 And who may give it orders over the socket, as real users."""
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """moonsinterd as a service: the shipped units under a systemd that is PID 1 of its own system."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """conf/uboot-boot.cmd in U-Boot itself, in every state of its variables: one machine, in which a script sets them, runs ours, and
 prints what came of it. Only the kernel's start is played."""
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Trials under a real service manager: health checks as units of their own, boot-complete.target, and logind's say in a
 reboot."""
 import json

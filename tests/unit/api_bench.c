@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/api_bench.h"
 
 #include <setjmp.h>
@@ -23,7 +24,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
-#include "daemon/api_server.h"
+#include "daemon/face/api_server.h"
 
 char api_bench_folder[64];
 char api_bench_path[96];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The API's server with small limits and a fake backend, in a child process whose exit status shows sanitizer
  * findings, and clients for it. One at a time, in a folder of the tests' own.

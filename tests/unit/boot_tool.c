@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One call to the boot selection, for tests that stand in the loader's place: boot_tool ROOT CONFIG VERB
  * [SLOT]. ROOT is put before every path, CONFIG's too. Prints one JSON object; exits with 1 where the call

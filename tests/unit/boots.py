@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A tree with a boot loader's files in it, the daemon's boot selection on it (boot_tool), and power cuts: every call's
 file operations are recorded by strace, and what a cut may leave after each of them is rebuilt and read again."""
 import itertools

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/byte_writer.h"
 
 #include <endian.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Puts together what a pack's sections hold, number by number, for tests that write them well or badly.
  * Failing to grow aborts.

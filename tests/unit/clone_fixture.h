@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An image of noise on a web server, with its table of chunks and its release, and a target and seeds to
  * clone it with.

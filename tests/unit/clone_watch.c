@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/clone_watch.h"
 
 #include <setjmp.h>

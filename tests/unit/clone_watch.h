@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One clone under a test's eyes: what it tells is counted and remembered, and it can be cancelled within any
  * event.

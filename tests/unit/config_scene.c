@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/config_scene.h"
 
 #include <setjmp.h>

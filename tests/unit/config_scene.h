@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A machine's folders with files of settings in them, and what is read from there.
  */
@@ -5,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #define MINIMAL "[Update]\nUrl=http://host/rootfs.img\n[Slots]\nA=/dev/sda2\nB=/dev/sda3\n"
 #define ETC     "/etc/moonsinter/moonsinterd.conf"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a program sets up to run the engine, for tests: a loop, a pool of three threads, and an HTTP client
  * for three connections. Failing to fails the test.

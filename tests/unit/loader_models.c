@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "loader_models.h"
 
 void loader_init(struct loader *loader, enum loader_kind kind, unsigned tries)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Boot loaders as small as can be: what they do at a start, and what a write of boot state does to their
  * data, as the backends in daemon/boot/ and the scripts in conf/ have it. For tests that play the lives of
@@ -8,7 +9,7 @@
 #include <stdbool.h>
 
 #include "daemon/boot/boot.h"
-#include "daemon/slots.h"
+#include "daemon/host/slots.h"
 
 enum loader_kind {
     LOADER_GRUB,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/manifest_texts.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Manifests as texts, accepted or refused, for the tests of what parses them.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/pack_bench.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Packs made of images in memory by the publisher's own code, read back and taken apart: every chunk and
  * every patch must come out as the image has it.
@@ -11,7 +12,7 @@
 #include "common/image/chunk_table.h"
 #include "common/image/manifest.h"
 #include "common/sinter/chunk_index.h"
-#include "common/sinter/generate.h"
+#include "common/publish/generate.h"
 #include "tests/unit/publisher.h"
 
 enum { AVERAGE = 1024, SPAN_MAX = 128 * 1024, OUTPUT_MAX = 64 * 1024, BASES_MAX = 17 };

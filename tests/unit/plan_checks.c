@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/plan_checks.h"
 
 #include <setjmp.h>

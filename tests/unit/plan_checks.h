@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What must hold of every plan, and what comes of carrying one out in any order, for the tests of plans.
  */

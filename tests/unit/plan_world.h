@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A small world to plan in: an image, what the target holds of it, seeds, and what a pack offers, made of
  * dice. Failing to make one aborts.

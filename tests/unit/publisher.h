@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What tests of the engine publish and hold: bytes that look random and are the same at every run, a folder
  * that goes away with the test, and images with their table and manifest made in memory. Failing to make them

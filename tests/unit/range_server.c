@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/range_server.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A web server on the test's own loop: a few files with ranges and ETags, faults on demand, and a count of
  * how often each byte was sent, so that a test can say that nothing was fetched twice.

@@ -1,4 +1,5 @@
-/* The request table (daemon/api.c), the reader of request heads (api_http.c) and the rule of authority
+/* SPDX-License-Identifier: MIT */
+/* The request table (daemon/face/api.c), the reader of request heads (api_http.c) and the rule of authority
  * (api_peer.c). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +10,9 @@
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
-#include "daemon/api.h"
-#include "daemon/api_http.h"
-#include "daemon/api_peer.h"
+#include "daemon/face/api.h"
+#include "daemon/face/api_http.h"
+#include "daemon/face/api_peer.h"
 
 struct fake {
     bool has_plan;

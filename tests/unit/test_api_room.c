@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who makes room on a full server: equal shares for users, root first, and who reads gets his answer. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/api_room.h"
-#include "daemon/api_server_client.h"
+#include "daemon/face/api_room.h"
+#include "daemon/face/api_server_client.h"
 
 enum { ROOT = 0, ALICE = 1000, BOB = 1001, NOBODY = 65534, CLIENTS_MAX = 16 };
 

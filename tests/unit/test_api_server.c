@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The API's server (daemon/api_server*.c) met over real sockets by good and by hostile clients. */
 #include <setjmp.h>
 #include <stdarg.h>

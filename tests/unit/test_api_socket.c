@@ -1,4 +1,5 @@
-/* The socket of the API as a file (daemon/api_socket.c), and who may do what over it (daemon/api_peer.c). */
+/* SPDX-License-Identifier: MIT */
+/* The socket of the API as a file (daemon/face/api_socket.c), and who may do what over it (daemon/face/api_peer.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/api_socket.h"
+#include "daemon/face/api_socket.h"
 #include "tests/unit/api_bench.h"
 
 /* Authority */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waits grow, stay within their bounds, and never undercut a server's wish. */
 #include <setjmp.h>
 #include <stdarg.h>

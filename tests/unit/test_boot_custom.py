@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backend=custom with a program as RAUC's custom backend wants it."""
 import os
 import time

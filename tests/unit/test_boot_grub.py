@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backend=grub, against GRUB itself: the environment block is what grub-editenv makes, reads and changes, and grub-emu, which is
 GRUB as a program, makes of conf/grub.cfg what it makes of it on a machine, but for the kernel's start."""
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backend=rpi-tryboot and rpi-cmdline: what stands in autoboot.txt and cmdline.txt, as the firmware would read it, and
 power cuts at every write of them."""
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backend=systemd-boot on a folder that stands for efivarfs, with a tree of entries that stands for the EFI system
 partition. The loader is played by the test, as systemd-boot's manual tells it."""
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backend=uboot, against fw_printenv and fw_setenv on environments in files: one copy and two, RAUC's variables and
 Mender's."""
 import json

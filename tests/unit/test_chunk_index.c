@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "common/sinter/chunk_index.h"
 
 #include <setjmp.h>

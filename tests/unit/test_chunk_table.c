@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* IMAGE.chunks: what was written is read, and whatever does not fit together is refused. */
 #include <setjmp.h>
 #include <stdarg.h>

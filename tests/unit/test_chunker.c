@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The cut function against its definition, and the stream against the cut function. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Clones that go well, and what may go wrong with a server, a seed or a target. */
 #include "common/sinter/clone.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Clones that are cancelled at any moment, and killed and run again. */
 #include "common/sinter/clone.h"
 

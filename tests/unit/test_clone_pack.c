@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Clones from a pack: what is fetched and told, what becomes of sources that change under way, and a cancel
  * at any moment. The pack is made by generate itself. */
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/sinter/clone.h"
-#include "common/sinter/generate.h"
+#include "common/publish/generate.h"
 #include "tests/unit/clone_watch.h"
 #include "tests/unit/engine_bench.h"
 #include "tests/unit/publisher.h"

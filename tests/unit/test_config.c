@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,8 +16,8 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/image/url.h"
-#include "daemon/config.h"
-#include "daemon/config_value.h"
+#include "daemon/config/config.h"
+#include "daemon/config/config_value.h"
 #include "tests/unit/config_scene.h"
 
 /* One line more in an otherwise good file is refused with `part` in the sentence. */

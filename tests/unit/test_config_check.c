@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* What settings need of each other, of files that they name, and of the machine. */
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <limits.h>
 #include <setjmp.h>

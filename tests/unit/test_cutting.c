@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cutting a source: the rows are those of its table of chunks, bounded, and it can be stopped. */
 #include "common/sinter/cutting.h"
 

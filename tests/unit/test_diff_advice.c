@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When advice is given and when it is not: one fact is changed at a time. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "common/sinter/diff_advice.h"
+#include "common/publish/diff_advice.h"
 
 /* Two squashfs images of 100 MB that are as good as they can be. */
 static struct diff_facts good_facts(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The digests against published values, and streams against the one-shot functions. */
 #include <setjmp.h>
 #include <stdarg.h>

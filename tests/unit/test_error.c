@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Errors: set, prefixed, cut short, and passed over where nobody wants them. */
 #include <setjmp.h>
 #include <stdarg.h>

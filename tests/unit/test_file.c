@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Small files, whole: read within bounds, replaced as one. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What stat() tells, also of files whose dates a 32-bit time_t cannot hold. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the frames of chunks lie: the places, and every number against the table and the pack. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* generate and diff on real files: what they write and count, and when they refuse to. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,8 +18,8 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/image/chunk_table.h"
-#include "common/sinter/diff.h"
-#include "common/sinter/generate.h"
+#include "common/publish/diff.h"
+#include "common/publish/generate.h"
 #include "tests/unit/publisher.h"
 
 struct fixture {

@@ -1,4 +1,5 @@
-#include "daemon/health.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/work/health.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

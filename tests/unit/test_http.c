@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every way a server can behave has its outcome. Runs against the
  * misbehaving server on loopback; names are resolved here, so that no name server is needed. */
 #include <dlfcn.h>

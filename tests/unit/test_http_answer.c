@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Headers that servers send, true and false ones, and what they are taken for. No server, no curl. */
 #include <setjmp.h>
 #include <stdarg.h>

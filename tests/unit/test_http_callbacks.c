@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Callbacks may start, cancel and free what they like. */
 #include <setjmp.h>
 #include <stdarg.h>

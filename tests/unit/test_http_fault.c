@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What curl says of a failure reaches an operator without the addresses that curl repeats as they were given.
  */
 #include "common/io/http_fault.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Header lines, the files they come from, and pinned keys: what is taken, and what is refused without
  * repeating a secret. */
 #include <setjmp.h>

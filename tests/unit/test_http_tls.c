@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who is trusted, and that nothing leads from an encrypted connection to a plain one. Certificates are made
  * by openssl for the occasion. */
 #include <setjmp.h>

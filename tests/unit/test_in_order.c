@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Work in order: all of it, by every worker, whatever each piece takes, and the end of it by a failure. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +11,7 @@
 #include <stdatomic.h>
 
 #include "common/base/alloc.h"
-#include "common/sinter/in_order.h"
+#include "common/publish/in_order.h"
 
 enum { THREADS = 3 };
 

@@ -1,4 +1,5 @@
-"""Who may include whom: base < image < io < sinter < {daemon, cli}, and each foreign library in few files."""
+# SPDX-License-Identifier: MIT
+"""Who may include whom: base < image < io < sinter < publish < {daemon, cli}, and each foreign library in few files."""
 import pathlib
 import re
 
@@ -9,7 +10,7 @@ pytestmark = pytest.mark.fast
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 
-LAYERS = ["common/base", "common/image", "common/io", "common/sinter"]
+LAYERS = ["common/base", "common/image", "common/io", "common/sinter", "common/publish"]
 PROGRAMS = ["daemon", "cli"]
 # What the build makes, and the folder it belongs to.
 GENERATED = {"common/version_generated.h": "common/base/"}
@@ -22,14 +23,14 @@ FOREIGN = {
     r"xxhash\.h|xxh3\.h": {"common/base/digest"},
     r"json.*/.*|json\.h": {"common/base/json"},
     # sd-daemon there, sd-bus here.
-    r"systemd/.*": {"daemon/notify", "daemon/logind"},
+    r"systemd/.*": {"daemon/face/notify", "daemon/host/logind"},
     r"zstd.*\.h": {"common/image/zstd_frame"},
-    r"ini\.h": {"daemon/config"},
+    r"ini\.h": {"daemon/config/config"},
     r"libuboot\.h": {"daemon/boot/uboot_env"},
     r"event2/.*": {"common/io/http", "common/io/pool", "common/sinter/fetch", "common/sinter/transfer", "common/sinter/release",
-                   "common/sinter/in_order",  # a loop of its own, for programs without one
-                   "daemon/daemon", "daemon/api_server", "daemon/route_watch",
-                   "daemon/health", "daemon/process", "daemon/doctor", "cli/"},
+                   "common/publish/in_order",  # a loop of its own, for programs without one
+                   "daemon/daemon", "daemon/face/api_server", "daemon/host/route_watch",
+                   "daemon/work/health", "daemon/host/process", "daemon/doctor/doctor", "cli/"},
 }
 
 
@@ -142,7 +143,7 @@ MESSAGES = re.compile(r"\b(error_set|error_set_errno|error_prefix|fault|log_\w+|
 ADDRESS = re.compile(r"\b(?!shown_)(\w+_)?(url|urls|proxy|reference|location|effective|reached)\b(?!\()")
 SHOWN = re.compile(r"\b(url_shown|url_for_display|url_for_message|config_secret_show\w*)\((?:[^()]|\([^()]*\))*\)")
 SENDERS = {"cli/session.c": 1, "common/sinter/fetch.c": 2, "common/sinter/transfer_fetch.c": 1,
-           "daemon/config.c": 1, "daemon/doctor_server.c": 1}
+           "daemon/config/config.c": 1, "daemon/doctor/doctor_server.c": 1}
 
 
 def code_of(path):
@@ -182,7 +183,7 @@ def test_addresses_are_no_plain_text_above_the_requests():
              and re.search(r"\bchar \*(?:const )?(?!shown_)(\w+_)?url\b[^(]", code_of(path))}
     assert found == {
         "common/image/manifest.h", "common/image/manifest_pack.h", "common/image/manifest_member.c",
-        "common/image/url.c", "daemon/config.h", "daemon/moonsinterd.c",
+        "common/image/url.c", "daemon/config/config.h", "daemon/moonsinterd.c",
     }
 
 
@@ -212,15 +213,18 @@ def test_nothing_unfinished_and_no_omnibus_files():
 
 
 # What decides: no clock, no I/O, no loop, and nothing of the daemon that does things.
-PURE = ("update", "update_names", "trial", "trial_names", "policy", "schedule", "window")
-
-
 def test_what_decides_does_nothing():
-    allowed = re.compile(r"common/(base|image)/|common/io/backoff\.h|daemon/(update|trial|policy|schedule|window|record|slots|boot/boot|config)\.h")
-    for name in PURE:
-        for path in (ROOT / "daemon" / f"{name}.c", ROOT / "daemon" / f"{name}.h"):
-            if not path.exists():
-                continue
-            for kind, included in INCLUDE.findall(path.read_text(encoding="utf-8")):
-                assert kind == "<" or allowed.match(included), f"{path.name} includes {included}"
-                assert not included.startswith(("event2/", "sys/", "fcntl", "unistd")), f"{path.name} includes {included}"
+    allowed = re.compile(r"common/(base|image)/|common/io/backoff\.h|daemon/decide/|"
+                         r"daemon/(host/slots|host/slot_print|boot/boot|config/config)\.h")
+    found = sorted((ROOT / "daemon" / "decide").glob("*.[ch]"))
+    assert found
+    for path in found:
+        for quote, included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            assert quote == "<" or allowed.match(included), f"{path.name} includes {included}"
+            assert not included.startswith(("event2/", "sys/socket", "fcntl", "unistd")), f"{path.name} includes {included}"
+
+
+def test_every_source_names_its_licence():
+    wrong = [path.relative_to(ROOT).as_posix() for path in sources()
+             if not path.read_text(encoding="utf-8").startswith("/* SPDX-License-Identifier: MIT */\n")]
+    assert not wrong

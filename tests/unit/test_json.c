@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON from outside: one object, bounded, each member of the type and range it must have. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The log: what is shown, and that no text forges a second line. */
 #include <setjmp.h>
 #include <stdarg.h>

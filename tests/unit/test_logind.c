@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* daemon/logind against a real D-Bus daemon; logind itself needs a machine to reboot, so a process of the
  * test's own answers for it on that bus, as its versions do. The real one is met in tests/system. */
-#include "daemon/logind.h"
+#include "daemon/host/logind.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* IMAGE.json: byte for byte what the ancestor writes, and every number against every other. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The manifest's member `pack`: every number against every other. */
 #include "common/image/manifest_pack.h"
 

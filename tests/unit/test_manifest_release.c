@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The manifest's member `release`. */
 #include "common/image/manifest_release.h"
 

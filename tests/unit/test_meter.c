@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How far, how fast, how long yet: the rate that the command draws (cli/meter.c), and the share of the work
  * that a clone has done (common/sinter/clone_progress.c). */
 #include <setjmp.h>

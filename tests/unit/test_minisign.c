@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Keys and signatures of the stock minisign, read, refused and made. The secret keys here are for tests only.
  */
 #include <setjmp.h>

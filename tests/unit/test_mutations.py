@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """tests/mutate takes some minutes and is run now and then; where it would take a check away is looked at each time."""
 import importlib.machinery
 import importlib.util

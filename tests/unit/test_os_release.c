@@ -1,4 +1,5 @@
-#include "daemon/os_release.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/host/os_release.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is said to whoever reads standard output, when nobody does (cli/output.c). Each case runs in a child
  * of its own, for standard output is the process's. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packs of real files, taken apart again: every chunk and every patch must come out as the image has it. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A section of the pack: only what the manifest names comes out. */
 #include "common/image/pack_section.h"
 

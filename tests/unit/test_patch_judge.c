@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which patches can be used, slice by slice. */
 #include "common/sinter/patch_judge.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list of patches: what it says, and every number of it against the table, the base and the pack. */
 #include <setjmp.h>
 #include <stdarg.h>

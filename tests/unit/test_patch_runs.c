@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs of chunks that a base lacks: where they begin and end, and what their neighbours are in the base. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 #include "tests/unit/publisher.h"
 
 #include "common/base/alloc.h"
-#include "common/sinter/patch_runs.h"
+#include "common/publish/patch_runs.h"
 
 enum { AVERAGE = 8192, CHUNK = 16384, COUNT = 40 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Spans of a base for a run: near where it was, and where its like is; never more than allowed, always
  * within. */
 #include <setjmp.h>
@@ -12,7 +13,7 @@
 #include "tests/unit/publisher.h"
 
 #include "common/base/alloc.h"
-#include "common/sinter/patch_spans.h"
+#include "common/publish/patch_spans.h"
 
 enum { KIB = 1024, MIB = 1024 * KIB, BASE_SIZE = 8 * MIB + 5000 /* not whole blocks */ };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Random plans, carried out in any order, and interrupted. */
 #include "common/sinter/plan.h"
 

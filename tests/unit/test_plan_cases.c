@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plans for worlds that were thought out: circles of moves, batches, what occurs more than once. */
 #include "common/sinter/plan.h"
 

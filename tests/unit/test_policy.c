@@ -1,4 +1,5 @@
-#include "daemon/policy.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/policy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

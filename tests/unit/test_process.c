@@ -1,4 +1,5 @@
-#include "daemon/process.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/host/process.h"
 
 #include <setjmp.h>
 #include <signal.h>

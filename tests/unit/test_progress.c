@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the command draws: the line of progress (cli/progress.c), and text made safe to show
  * (cli/plain_text.c). */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Takers that come as soon as they may get the rate, no more, and nothing is saved up for long. */
 #include <setjmp.h>
 #include <stdarg.h>

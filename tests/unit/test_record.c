@@ -1,4 +1,5 @@
-#include "daemon/record.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/record.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "daemon/work/record_file.h"
 
 static struct record_release release_of(const char *version, uint64_t serial, char digit)
 {

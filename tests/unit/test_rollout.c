@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whose turn comes when: the published layout, and fleets of 10,000 devices that follow the curve. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-#include "daemon/schedule.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

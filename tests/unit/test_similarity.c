@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where an old image looks like a piece of a new one. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include "tests/unit/publisher.h"
 
 #include "common/base/alloc.h"
-#include "common/sinter/similarity.h"
+#include "common/publish/similarity.h"
 
 enum { BLOCK = SIMILARITY_BLOCK_SIZE, SIZE = 64 * BLOCK };
 

@@ -1,4 +1,5 @@
-#include "daemon/slot_print.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/host/slot_print.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,8 +16,8 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
-#include "daemon/root_device.h"
-#include "daemon/slots.h"
+#include "daemon/host/root_device.h"
+#include "daemon/host/slots.h"
 
 /* A machine as /proc, /sys and /dev show it. */
 struct scene {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which base lies in which source; the rest of what sources do is tested with the clone. */
 #include "common/sinter/sources.h"
 

@@ -1,4 +1,5 @@
-#include "daemon/status.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/face/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What images say of themselves: the fields of each kind, and bytes that mean harm. */
 #include <setjmp.h>
 #include <stdarg.h>

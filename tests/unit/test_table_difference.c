@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A table by its difference: block by block from the rows of a base, and hostile operations. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Standard error that takes no more (cli/tell.c). */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers as people write them: the whole text or nothing. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Times as RFC 3339 writes them, there and back. */
 #include <setjmp.h>
 #include <stdarg.h>

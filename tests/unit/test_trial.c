@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of a trial's rules, cell by cell; test_trial_lives.c plays whole lives of machines on it. */
-#include "daemon/trial.h"
+#include "daemon/decide/trial.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

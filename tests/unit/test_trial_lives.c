@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lives of machines, thousands a second: what becomes of a release by each kind of loader when power cuts,
  * kills, reboots, failing writes and an operator's orders strike at any moment. The rules are said once, in
  * check_end(). */

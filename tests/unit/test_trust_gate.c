@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The gate to the boot selection (daemon/daemon_trust.c): what may be armed, whatever way it came there. */
 #include "daemon/daemon_private.h"
 

@@ -1,4 +1,5 @@
-#include "daemon/turns.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/turns.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

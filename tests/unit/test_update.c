@@ -1,4 +1,5 @@
-#include "daemon/update.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/update.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

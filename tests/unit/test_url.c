@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* References of a manifest: where they lead, and which are refused. */
 #include <setjmp.h>
 #include <stdarg.h>

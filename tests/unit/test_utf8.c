@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What may be shown to people. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers of variable length: every length of them, the shortest form only, and nothing past the end. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Dates that a 32-bit time_t cannot hold. */
 #include <setjmp.h>
 #include <stdarg.h>

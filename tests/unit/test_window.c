@@ -1,4 +1,5 @@
-#include "daemon/window.h"
+/* SPDX-License-Identifier: MIT */
+#include "daemon/decide/window.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/timestamp.h"
-#include "daemon/config_value.h"
+#include "daemon/config/config_value.h"
 
 /* Time zones as rules, so that the test needs no files of them. */
 #define BERLIN    "CET-1CEST,M3.5.0,M10.5.0/3"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames: back and forth, against a prefix, and nothing accepted that is not the one frame that was expected.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "trial_life.h"
 
 #include <stdio.h>
@@ -5,12 +6,12 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "daemon/trial.h"
+#include "daemon/decide/trial.h"
 
 /* How a start of moonsinterd ends. */
 enum end { END_NONE, END_POWER_CUT, END_DAEMON, END_REBOOT, END_REST };
 
-/* As daemon/policy.c has it. */
+/* As daemon/decide/policy.c has it. */
 enum { FAILED_SWITCHES_MAX = 3 };
 
 struct record_release life_release(int number)

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The life of a machine that is kept up to date, as far as trials go: a model of its boot loader, two slots,
  * the record in memory and the one on the medium, and moonsinterd's order of saves and writes of boot state.
- * The rules are the real ones (daemon/trial.h). Between any two steps something may strike: struct
+ * The rules are the real ones (daemon/decide/trial.h). Between any two steps something may strike: struct
  * life_strike says what and when.
  */
 #pragma once
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/record.h"
+#include "daemon/decide/record.h"
 #include "loader_models.h"
 
 enum life_event {

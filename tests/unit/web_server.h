@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The misbehaving web server of the integration tests as a child process of a unit test, and a small event
  * loop around http. Fails the running test where something cannot be set up. One thread only.

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/publish/in_order.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+#include "common/base/container.h"
+#include "common/io/pool.h"
+
+enum {
+    IN_ORDER_THREADS_MAX = 64,
+    /* Pieces begun and not taken, for each thread: enough that a slow piece does not hold up the others. */
+    IN_ORDER_WINDOW = 4,
+};
+
+/* One place in the window of pieces under way. */
+struct in_order_job {
+    struct pool_job pool_job;
+    struct in_order *run;
+    void *worker; /* while it runs */
+    uint64_t item;
+    void *result;
+    bool done; /* the loop's again: `result` waits for those before it */
+};
+
+struct in_order {
+    const struct in_order_settings *settings;
+    struct pool *pool;
+    uint64_t count;
+    uint64_t begun;
+    uint64_t taken;
+    struct in_order_job *window; /* piece i at i modulo window_size */
+    unsigned window_size;
+    void **idle; /* workers without a piece */
+    unsigned idle_count;
+};
+
+static void job_run(struct pool_job *pool_job)
+{
+    struct in_order_job *job = container_of(pool_job, struct in_order_job, pool_job);
+    const struct in_order_settings *settings = job->run->settings;
+
+    job->result = settings->run(settings->owner, job->worker, job->item);
+}
+
+static void job_done(struct pool_job *pool_job)
+{
+    struct in_order_job *job = container_of(pool_job, struct in_order_job, pool_job);
+
+    assert(job->result);
+    job->done = true;
+    job->run->idle[job->run->idle_count++] = job->worker;
+}
+
+static void begin_jobs(struct in_order *run)
+{
+    while (run->idle_count > 0 && run->begun < run->count && run->begun - run->taken < run->window_size) {
+        struct in_order_job *job = &run->window[run->begun % run->window_size];
+        *job = (struct in_order_job){.pool_job = {.run = job_run, .done = job_done}, .run = run};
+        job->item = run->begun++;
+        job->worker = run->idle[--run->idle_count];
+        pool_submit(run->pool, &job->pool_job);
+    }
+}
+
+static bool take_results(struct in_order *run, struct error *error)
+{
+    const struct in_order_settings *settings = run->settings;
+
+    while (run->taken < run->begun) {
+        struct in_order_job *job = &run->window[run->taken % run->window_size];
+        if (!job->done)
+            return true;
+        void *result = job->result;
+        job->result = NULL;
+        run->taken++;
+        if (!settings->take(settings->owner, job->item, result, error))
+            return false;
+    }
+    return true;
+}
+
+static bool run_all(struct in_order *run, struct event_base *base, struct error *error)
+{
+    while (run->taken < run->count) {
+        begin_jobs(run);
+        if (event_base_loop(base, EVLOOP_ONCE) < 0)
+            return error_set(error, ERROR_SYSTEM, "the event loop failed");
+        if (!take_results(run, error))
+            return false;
+    }
+    return true;
+}
+
+bool in_order_run(const struct in_order_settings *settings, uint64_t count, struct error *error)
+{
+    struct in_order run = {.settings = settings, .count = count};
+    struct event_base *base = event_base_new();
+
+    assert(settings->worker_count > 0);
+    if (!base)
+        return error_set(error, ERROR_SYSTEM, "cannot make an event loop");
+    run.window_size = settings->worker_count * IN_ORDER_WINDOW;
+    run.window = alloc_array(run.window_size, sizeof(*run.window));
+    run.idle = alloc_array(settings->worker_count, sizeof(*run.idle));
+    for (unsigned i = 0; i < settings->worker_count; i++)
+        run.idle[run.idle_count++] = settings->workers[i];
+
+    bool ok = pool_new(base, settings->worker_count, &run.pool, error) && run_all(&run, base, error);
+
+    /* After this no thread is at work, and what it had begun is finished. */
+    pool_free(run.pool);
+    for (unsigned i = 0; i < run.window_size; i++)
+        if (run.window[i].result)
+            settings->drop(run.window[i].result);
+    event_base_free(base);
+    free(run.window);
+    free(run.idle);
+    return ok;
+}
+
+unsigned in_order_threads(void)
+{
+    cpu_set_t processors;
+
+    if (sched_getaffinity(0, sizeof(processors), &processors) < 0)
+        return 1;
+    unsigned count = (unsigned)CPU_COUNT(&processors);
+    return count < 1 ? 1 : count > IN_ORDER_THREADS_MAX ? IN_ORDER_THREADS_MAX : count;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/publish/pack_frames.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/image/zstd_frame.h"
+#include "common/io/device.h"
+#include "common/publish/in_order.h"
+
+enum {
+    /* Levels beyond cost a device nothing, but the publisher: measured in docs/publishing.md. */
+    FRAME_LEVEL = 15,
+    BATCH_CHUNKS = 16, /* one piece of work */
+};
+
+struct frame_worker {
+    struct zstd_packer *packer;
+    uint8_t *chunk; /* room for the largest */
+    uint8_t *frame;
+};
+
+/* The frames of one piece of work, one after another. */
+struct frame_batch {
+    uint8_t *data;
+    size_t size;
+    uint32_t sizes[BATCH_CHUNKS];
+    bool ok;
+    struct error error;
+};
+
+struct frame_run {
+    const struct pack_frames *frames;
+    struct file_writer *writer;
+    uint32_t *sizes;
+};
+
+static uint32_t batch_first(uint64_t item)
+{
+    return (uint32_t)item * BATCH_CHUNKS;
+}
+
+static uint32_t batch_end(const struct chunk_table *table, uint64_t item)
+{
+    uint32_t count = chunk_table_count(table), first = batch_first(item);
+
+    return count - first < BATCH_CHUNKS ? count : first + BATCH_CHUNKS;
+}
+
+/* Chunk `chunk` into the worker's frame; *ret_data is the frame, or the chunk where that is no longer. */
+static bool pack_chunk(const struct pack_frames *frames, struct frame_worker *worker, uint32_t chunk,
+                       const uint8_t **ret_data, uint32_t *ret_size, struct error *error)
+{
+    uint32_t size = chunk_table_size(frames->table, chunk);
+    size_t frame_size;
+
+    if (!device_read(frames->image, worker->chunk, size, chunk_table_offset(frames->table, chunk), error))
+        return false;
+    /* What is read is what the table says, or devices would be sent bytes they must refuse. */
+    if (!chunk_table_proves(frames->table, chunk, worker->chunk))
+        return error_set(error, ERROR_SYSTEM,
+                         "%s changed while it was read; generate again when it is complete",
+                         device_path(frames->image));
+    int result =
+        zstd_pack(worker->packer, NULL, 0, worker->chunk, size, worker->frame, size - 1, &frame_size);
+    if (result < 0 && result != -ENOSPC)
+        return error_set_errno(error, result, "cannot compress chunk %u of %s", chunk + 1,
+                               device_path(frames->image));
+    *ret_data = result == 0 ? worker->frame : worker->chunk;
+    *ret_size = result == 0 ? (uint32_t)frame_size : size;
+    return true;
+}
+
+/* Whether an earlier chunk's frame serves. Bytes can be made up to have the same key, and then a device needs
+ * both frames. */
+static bool has_frame(const struct pack_frames *frames, uint32_t chunk)
+{
+    uint32_t first = chunk_index_first_alike(frames->index, chunk);
+
+    return first != chunk && chunk_table_are_same(frames->table, first, chunk);
+}
+
+static void *make_batch(void *owner, void *data, uint64_t item)
+{
+    const struct frame_run *run = owner;
+    const struct pack_frames *frames = run->frames;
+    struct frame_worker *worker = data;
+    struct frame_batch *batch = alloc_zeroed(sizeof(*batch));
+    uint32_t first = batch_first(item), end = batch_end(frames->table, item);
+
+    batch->data = alloc_zeroed(
+        (size_t)(chunk_table_offset(frames->table, end) - chunk_table_offset(frames->table, first)));
+    batch->ok = true;
+    for (uint32_t i = first; i < end && batch->ok; i++) {
+        const uint8_t *frame = NULL;
+        uint32_t size = 0;
+        if (has_frame(frames, i))
+            continue;
+        batch->ok = pack_chunk(frames, worker, i, &frame, &size, &batch->error);
+        if (batch->ok) {
+            memcpy(batch->data + batch->size, frame, size);
+            batch->size += size;
+            batch->sizes[i - first] = size;
+        }
+    }
+    return batch;
+}
+
+static void drop_batch(void *result)
+{
+    struct frame_batch *batch = result;
+
+    free(batch->data);
+    free(batch);
+}
+
+static bool take_batch(void *owner, uint64_t item, void *result, struct error *error)
+{
+    const struct frame_run *run = owner;
+    const struct chunk_table *table = run->frames->table;
+    struct frame_batch *batch = result;
+    uint32_t first = batch_first(item), end = batch_end(table, item);
+    bool ok = batch->ok;
+
+    if (!ok && error)
+        *error = batch->error;
+    ok = ok && file_writer_add(run->writer, batch->data, batch->size, error);
+    if (ok) {
+        memcpy(run->sizes + first, batch->sizes, (end - first) * sizeof(*run->sizes));
+        run->frames->progress(run->frames->owner,
+                              chunk_table_offset(table, end) - chunk_table_offset(table, first));
+    }
+    drop_batch(batch);
+    return ok;
+}
+
+static struct frame_worker *worker_free(struct frame_worker *worker)
+{
+    zstd_packer_free(worker->packer);
+    free(worker->chunk);
+    free(worker->frame);
+    free(worker);
+    return NULL;
+}
+
+bool pack_frames_write(const struct pack_frames *frames, struct file_writer *writer, uint32_t *ret_sizes,
+                       struct error *error)
+{
+    struct frame_run run = {.frames = frames, .writer = writer, .sizes = ret_sizes};
+    unsigned threads = in_order_threads();
+    CLEANUP_FREE void **workers = alloc_array(threads, sizeof(*workers));
+    bool ok = true;
+
+    for (unsigned i = 0; i < threads; i++) {
+        struct frame_worker *worker = alloc_zeroed(sizeof(*worker));
+        worker->packer = zstd_packer_new(FRAME_LEVEL);
+        worker->chunk = alloc_zeroed(chunk_table_size_max(frames->table) + 1);
+        worker->frame = alloc_zeroed(chunk_table_size_max(frames->table) + 1);
+        ok = ok && worker->packer;
+        workers[i] = worker;
+    }
+    struct in_order_settings settings = {.run = make_batch,
+                                         .take = take_batch,
+                                         .drop = drop_batch,
+                                         .owner = &run,
+                                         .workers = workers,
+                                         .worker_count = threads};
+    uint64_t batches = ((uint64_t)chunk_table_count(frames->table) + BATCH_CHUNKS - 1) / BATCH_CHUNKS;
+    if (!ok)
+        error_set_errno(error, ENOMEM, "cannot compress on %u processors", threads);
+    ok = ok && in_order_run(&settings, batches, error);
+    for (unsigned i = 0; i < threads; i++)
+        worker_free(workers[i]);
+    return ok;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/publish/publication.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file_status.h"
+
+/* Who comes first, the thread that commits or the one that abandons, decides. */
+enum publication_state {
+    PUBLICATION_OPEN,
+    PUBLICATION_COMMITTING,
+    PUBLICATION_ABANDONED,
+};
+
+struct publication {
+    struct file_writer *writers[PUBLICATION_FILES]; /* NULL: not among them */
+    atomic_int state;
+};
+
+static const char *suffix_of(enum publication_file file)
+{
+    switch (file) {
+    case PUBLICATION_PACK:
+        return ".pack";
+    case PUBLICATION_TABLE:
+        return ".chunks";
+    case PUBLICATION_SIGNATURE:
+        return ".json.minisig";
+    case PUBLICATION_MANIFEST:
+        return ".json";
+    }
+    return "";
+}
+
+/* Writing `path`, or its temporary file, must not take away what is yet to be read. */
+static bool check_inputs(const struct publication_settings *settings, const char *path, struct error *error)
+{
+    struct stat output, input;
+
+    if (file_status(path, &output) < 0)
+        return true;
+    for (uint32_t i = 0; i < settings->input_count; i++)
+        if (file_status(settings->inputs[i], &input) == 0 && input.st_dev == output.st_dev &&
+            input.st_ino == output.st_ino)
+            return error_set(
+                error, ERROR_REFUSED,
+                "%s would be overwritten by %s, which is written here; give one of them another name",
+                settings->inputs[i], path);
+    return true;
+}
+
+/* What would make the rename fail when others have been made. */
+static bool check_place(const char *path, struct error *error)
+{
+    CLEANUP_FREE char *folder = alloc_string(path);
+    char *slash = strrchr(folder, '/');
+    struct stat place, above;
+    uid_t user = geteuid();
+
+    if (file_status_link(path, &place) < 0)
+        return errno == ENOENT || error_set_errno(error, errno, "cannot look at %s", path);
+    if (S_ISDIR(place.st_mode))
+        return error_set(error, ERROR_REFUSED, "%s is a folder, and a file is to be written there; remove it",
+                         path);
+    if (file_status_is_fixed(path))
+        return error_set(error, ERROR_REFUSED,
+                         "%s may not be replaced; take its attributes away with chattr -ia", path);
+    if (file_status_is_mounted(path))
+        return error_set(error, ERROR_REFUSED,
+                         "%s is a mount point and cannot be replaced; unmount it, or publish elsewhere",
+                         path);
+    if (slash)
+        slash[slash == folder] = 0;
+    if (user == 0 || file_status(slash ? folder : ".", &above) < 0 || !(above.st_mode & S_ISVTX))
+        return true;
+    return place.st_uid == user || above.st_uid == user ||
+           error_set(
+               error, ERROR_REFUSED,
+               "%s belongs to another user, and its folder lets nobody else replace it; publish elsewhere",
+               path);
+}
+
+static bool open_file(struct publication *publication, const struct publication_settings *settings,
+                      enum publication_file file, struct error *error)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s%s", settings->image_path, suffix_of(file));
+    CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
+    struct error why;
+
+    if (!check_place(path, error) || !check_place(temporary, error) || !check_inputs(settings, path, error) ||
+        !check_inputs(settings, temporary, error))
+        return false;
+    if (file_writer_new(path, 0644, &publication->writers[file], &why))
+        return true;
+    if (why.code == EBUSY)
+        error_set(&why, ERROR_REFUSED, "another generate is at work on %s; wait until it has ended",
+                  settings->image_path);
+    if (error)
+        *error = why;
+    return false;
+}
+
+bool publication_new(const struct publication_settings *settings, struct publication **ret_publication,
+                     struct error *error)
+{
+    struct publication *publication = alloc_zeroed(sizeof(*publication));
+    bool wanted[PUBLICATION_FILES] = {
+        [PUBLICATION_PACK] = settings->with_pack,
+        [PUBLICATION_TABLE] = true,
+        [PUBLICATION_SIGNATURE] = settings->with_signature,
+        [PUBLICATION_MANIFEST] = true,
+    };
+
+    /* The manifest first: every publication has one, so its lock is the publication's. */
+    for (int file = PUBLICATION_FILES - 1; file >= 0; file--)
+        if (wanted[file] && !open_file(publication, settings, (enum publication_file)file, error)) {
+            publication_free(publication);
+            return false;
+        }
+    *ret_publication = publication;
+    return true;
+}
+
+struct file_writer *publication_writer(struct publication *publication, enum publication_file file)
+{
+    return publication->writers[file];
+}
+
+bool publication_commit(struct publication *publication, struct error *error)
+{
+    int open = PUBLICATION_OPEN;
+
+    for (int file = 0; file < PUBLICATION_FILES; file++)
+        if (publication->writers[file] && !file_writer_sync(publication->writers[file], error))
+            return false;
+    if (!atomic_compare_exchange_strong(&publication->state, &open, PUBLICATION_COMMITTING))
+        return error_set(error, ERROR_CANCELLED, "the publication was cancelled");
+    for (int file = 0; file < PUBLICATION_FILES; file++)
+        if (publication->writers[file] && !file_writer_commit(publication->writers[file], error))
+            return false;
+    return true;
+}
+
+bool publication_abandon(struct publication *publication)
+{
+    int open = PUBLICATION_OPEN;
+
+    if (!atomic_compare_exchange_strong(&publication->state, &open, PUBLICATION_ABANDONED))
+        return open == PUBLICATION_ABANDONED;
+    for (int file = 0; file < PUBLICATION_FILES; file++)
+        if (publication->writers[file])
+            file_writer_remove(publication->writers[file]);
+    return true;
+}
+
+struct publication *publication_free(struct publication *publication)
+{
+    if (!publication)
+        return NULL;
+    /* The manifest last again: as long as it is locked, the others are nobody else's. */
+    for (int file = 0; file < PUBLICATION_FILES; file++)
+        file_writer_free(publication->writers[file]);
+    free(publication);
+    return NULL;
+}

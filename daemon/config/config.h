@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The settings: one table of keys -> one struct config, which nobody changes after config_load(). Owns where
+ * the files are, how they are merged (systemd's way), and what each key may hold. Every problem is collected
+ * as a sentence with file and line, so that one run shows all of them. Reads small local files, which may
+ * block on the medium: before the loop runs, or on SIGHUP, on a pool thread. What was loaded is read by any
+ * thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/digest.h"
+#include "common/io/http_settings.h"
+
+enum config_mode {
+    CONFIG_MODE_CHECK,   /* look and report, write nothing */
+    CONFIG_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
+    CONFIG_MODE_REBOOT,  /* and reboot */
+};
+
+enum config_backend {
+    CONFIG_BACKEND_FILE,
+    CONFIG_BACKEND_RPI_CMDLINE,
+    CONFIG_BACKEND_GRUB,
+    CONFIG_BACKEND_RPI_TRYBOOT,
+    CONFIG_BACKEND_UBOOT,
+    CONFIG_BACKEND_SYSTEMD_BOOT,
+    CONFIG_BACKEND_CUSTOM,
+};
+
+/* Whether a manifest must be signed. */
+enum config_demand {
+    CONFIG_DEMAND_AUTO, /* as soon as there is a key, or a signed release was ever accepted */
+    CONFIG_DEMAND_NO,
+    CONFIG_DEMAND_YES,
+};
+
+/* One span of local time on some days of the week; begin > end crosses midnight and belongs to the first day.
+ */
+struct config_window {
+    uint8_t days;       /* bit 0 = Monday ... bit 6 = Sunday */
+    uint16_t begin_min; /* minutes since midnight, 0..1439 */
+    uint16_t end_min;   /* 0..1440 */
+};
+
+enum {
+    CONFIG_UNITS_MAX = 64,
+    CONFIG_LIST_MAX = 16, /* values of a key that may stand several times */
+};
+
+struct http_settings;
+struct trust_keys;
+
+/* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
+struct config {
+    /* [Update] */
+    struct url *url; /* of the image; the manifest is at url + ".json" */
+    uint64_t interval_ms;
+    uint64_t randomized_delay_ms; /* a tenth of the interval where not set */
+    enum config_mode mode;
+    char *compatible; /* or NULL */
+    bool allow_downgrade;
+    /* [Slots]: as written: an absolute path, PARTUUID=, PARTLABEL=, LABEL= or UUID=; see daemon/host/slots.h */
+    char *slot_names[2];
+    /* [Boot] */
+    enum config_backend backend;
+    unsigned tries;
+    bool allow_no_fallback;
+    char *selection_file;        /* file: in the state folder where not set */
+    char *cmdline_file;          /* rpi-cmdline: the one that exists where not set */
+    char *grubenv_file;          /* grub: likewise */
+    char *autoboot_file;         /* rpi-tryboot: likewise */
+    unsigned boot_partitions[2]; /* rpi-tryboot: their numbers */
+    char *fw_env_config;         /* uboot */
+    char *uboot_variables;       /* uboot: "rauc" or "mender" */
+    char *boot_entries[2];       /* systemd-boot: NAME.conf or NAME.efi */
+    char *esp;                   /* systemd-boot: where the EFI system partition is mounted, or NULL */
+    char *efi_variables;         /* systemd-boot */
+    char *boot_program;          /* custom */
+    char *boot_names[2];         /* custom: the slots' to the program */
+    /* [Transfer] */
+    unsigned connections;
+    uint64_t rate_limit_bytes_s;
+    uint64_t stall_timeout_ms;
+    uint64_t max_bytes_per_update;
+    char *proxy;
+    char *ca_file;
+    char *client_certificate;
+    char *client_key;
+    char *pinned_public_key;
+    char *headers[CONFIG_LIST_MAX + 1];                /* "Name: value" or "@FILE", NULL-terminated */
+    char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
+    char tls_files_sha256[DIGEST_SHA256_HEX_SIZE];     /* of what stands in the files that are named above */
+    /* [Trust] */
+    enum config_demand require_signature;
+    char *keys_folder;
+    struct trust_keys *keys; /* read from there; none where keys_why says why */
+    char *keys_why;          /* others may write the folder or a key, so that no signature proves anything */
+    /* [Health] */
+    char *health_checks;
+    bool health_checks_optional;             /* nobody named the folder, so it need not be there */
+    char *health_units[CONFIG_LIST_MAX + 1]; /* each one or several with blanks between, NULL-terminated */
+    bool health_server;
+    uint64_t health_timeout_ms;
+    /* [Reboot] */
+    struct config_window windows[CONFIG_LIST_MAX];
+    size_t window_count; /* 0 = at any time */
+    /* [Api] */
+    char *socket;
+    char *group; /* or NULL: root only */
+    /* [Storage] */
+    char *state_directory;
+
+    struct config_origins *origins; /* where each setting came from; see daemon/config/config_private.h */
+};
+
+/* Where to read. Strings stay the caller's. */
+struct config_request {
+    const char *root; /* put before every path that is read or looked for; NULL or "" but in tests */
+    const char *file; /* --config: this file and the drop-ins in FILE.d instead of the system's; NULL = the
+                         system's */
+    /* The ancestor's own form: url, a and b all set or all NULL. They win over files, and set
+     * Backend=rpi-cmdline and Mode=install. */
+    const char *url;
+    const char *slot_a;
+    const char *slot_b;
+    const char *minutes; /* or NULL: 5 */
+};
+
+/* What was found wrong, in the order of reading. */
+struct config_problem {
+    bool is_error; /* false: worth saying, but the settings can be used */
+    char *message; /* one sentence, "FILE:LINE: " in front where there is one */
+};
+
+struct config_problems {
+    struct config_problem *items;
+    size_t count;
+    size_t errors;
+};
+
+/* Reads, merges and checks, and hands out what there is in any case: a key whose value could not be used has
+ * its default or what an earlier file said, and may be NULL where it has none. For looking at the rest of it;
+ * nothing may be run by such settings. Returns false where there is at least one error. */
+bool config_read(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems);
+
+/* Whether the backend has the file or the program that it needs. */
+bool config_has_boot_file(const struct config *config);
+
+/* Reads, merges and checks. Returns false where there is at least one error; *ret_config is then untouched.
+ * `problems` (initialized with zeroes) takes errors and warnings in either case; config_problems_finish() it.
+ */
+bool config_load(const struct config_request *request, struct config **ret_config,
+                 struct config_problems *problems);
+
+/* NULL is fine. Returns NULL. */
+struct config *config_free(struct config *config);
+
+/* What the settings say of the network, for http_new(); its strings stay the config's. */
+void config_get_http(const struct config *config, struct http_settings *ret_settings);
+
+/* Whether both ask the same server in the same way, so that the answer would be the same: address, proxy,
+ * headers, certificates (the contents of their files included), whom to believe. */
+bool config_asks_alike(const struct config *a, const struct config *b);
+
+/* Whether both believe the same publishers. */
+bool config_trusts_alike(const struct config *a, const struct config *b);
+
+/* Whether both let the same releases in, as far as settings decide that. */
+bool config_permits_alike(const struct config *a, const struct config *b);
+
+/* Frees what the list holds and empties it. */
+void config_problems_finish(struct config_problems *problems);
+
+/* One setting as --check-config and GET /v1/config show it. */
+struct config_setting {
+    const char *section;
+    const char *key;
+    const char *value;  /* as it could stand in a file; "" = not set; secrets read "(hidden)" */
+    const char *origin; /* a file's path with ":LINE", "command line" or "default" */
+};
+
+/* Called once for each setting, in the table's order; the strings live until it returns. */
+typedef void (*config_setting_fn)(void *owner, const struct config_setting *setting);
+
+/* Walks over all settings; a key that may stand several times comes once for each value. */
+void config_each_setting(const struct config *config, config_setting_fn setting, void *owner);
+
+/* --check-config: the settings as an INI file, each with its origin in a comment above it. */
+void config_print(const struct config *config, FILE *stream);
+
+/* One row of the table, for the test that holds the manual page against it. */
+struct config_key_info {
+    const char *section;
+    const char *key;
+    const char *default_text; /* "" = none */
+    const char *summary;      /* one sentence */
+};
+
+/* Row `index` of the table; returns false past its end. */
+bool config_get_key_info(size_t index, struct config_key_info *ret_info);
+
+const char *config_demand_name(enum config_demand demand);
+const char *config_mode_name(enum config_mode mode);
+const char *config_backend_name(enum config_backend backend);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where each setting came from, which nobody outside daemon/config*.c needs to know key by key.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "daemon/config/config.h"
+
+/* How one key was set: nothing where it has its default. */
+struct config_origin {
+    size_t count; /* more than 1 only for lists */
+    bool refused; /* a value could not be used, so that the key is not missing as well */
+    char *texts[CONFIG_LIST_MAX];
+    char *places[CONFIG_LIST_MAX]; /* "FILE:LINE" */
+};
+
+struct config_origins {
+    size_t count;
+    struct config_origin keys[]; /* as config_keys */
+};
+
+/* The row of `key` in `section` of the table, or config_key_count. */
+size_t config_find_key(const char *section, const char *key, bool *ret_section_known);
+
+/* How a key that the table has was set. */
+const struct config_origin *config_find_origin(const struct config *config, const char *section,
+                                               const char *key);
+
+/* Fills in what the table cannot: defaults that depend on other settings or on the machine, and what lies in
+ * files that settings name. Then judges what no single key can be judged by. `root` as in config_request. */
+void config_complete(struct config *config, const char *root, struct config_problems *problems);
+
+/* Fills in tls_files_sha256. Reads the files. */
+void config_hash_tls_files(struct config *config, const char *root);

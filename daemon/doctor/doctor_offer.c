@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* What the server offers, judged by the rules that would hold it: see daemon/doctor/doctor_private.h. */
+#include "daemon/doctor/doctor_private.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "common/base/version.h"
+#include "common/base/wall_clock.h"
+#include "common/sinter/clone.h"
+#include "common/sinter/table_room.h"
+#include "daemon/host/machine_id.h"
+#include "daemon/decide/policy.h"
+
+/* --- what the daemon remembers --- */
+
+void doctor_read_record(struct doctor *doctor)
+{
+    const char *folder = doctor->config->state_directory;
+    CLEANUP_FREE char *path = alloc_printf("%s/record.json", folder);
+    CLEANUP_FREE char *demand = alloc_printf("%s/signatures-demanded", folder);
+    CLEANUP_FREE char *signature = alloc_printf("%s/manifest.json.minisig", folder);
+    CLEANUP_FREE char *text = NULL;
+    struct error error;
+    size_t size;
+
+    /* Not record_load(), which puts a broken one aside. */
+    record_init(&doctor->record);
+    if (access(path, F_OK) == 0 && (!file_read(path, RECORD_SIZE_MAX, &text, &size, &error) ||
+                                    !record_parse(text, size, &doctor->record, &error)))
+        doctor_tell(doctor, "record", BOOT_LEVEL_FAILURE,
+                    "what moonsinterd remembers cannot be used, and it would begin anew: %s", error.message);
+    if (access(demand, F_OK) == 0 || access(signature, F_OK) == 0)
+        doctor->record.signed_accepted = true;
+}
+
+struct trust doctor_trust(const struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    size_t count = trust_keys_count(config->keys);
+
+    return (struct trust){
+        .keys = config->keys,
+        .demanded = config->require_signature == CONFIG_DEMAND_YES ||
+                    (config->require_signature == CONFIG_DEMAND_AUTO &&
+                     (count > 0 || config->keys_why || doctor->record.signed_accepted)),
+    };
+}
+
+void doctor_look_at_trust(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    size_t count = trust_keys_count(config->keys);
+    char ids[512];
+
+    trust_keys_list_ids(config->keys, ids, sizeof(ids));
+    if (!doctor_trust(doctor).demanded)
+        doctor_tell(
+            doctor, "trust", BOOT_LEVEL_WARNING,
+            "no signature is demanded, so whoever controls the server, or the way to it, decides what this "
+            "device boots: put the publisher's key into %s%s%s",
+            config->keys_folder, count ? "; of its keys counts none, by RequireSignature=no: " : "", ids);
+    else if (count == 0)
+        doctor_tell(doctor, "trust", BOOT_LEVEL_FAILURE,
+                    "signatures are demanded, for a signed release was accepted before, and no key is there, "
+                    "so nothing is installed: put the publisher's key into %s",
+                    config->keys_folder);
+    else
+        doctor_tell(doctor, "trust", BOOT_LEVEL_OK, "manifests must be signed by %s: %s",
+                    count == 1 ? "this key" : "one of these keys", ids);
+}
+
+/* --- the rules --- */
+
+static void fill_input(const struct doctor *doctor, const struct record_release *offered,
+                       struct policy_input *ret_input)
+{
+    const struct config *config = doctor->config;
+    const struct record *record = &doctor->record;
+    const struct manifest *manifest = doctor->release->manifest;
+    enum slot running = doctor->slots->running;
+
+    /* What says nothing of the release (which slot runs, the state folder, the sizes) is told by itself. */
+    *ret_input = (struct policy_input){
+        .mode = config->mode == CONFIG_MODE_CHECK ? POLICY_MODE_CHECK : POLICY_MODE_INSTALL,
+        .now_s = wall_clock_now_s(),
+        .floor_s = record->floor_s > version_time_s() ? record->floor_s : version_time_s(),
+        .built_s = version_time_s(),
+        .running_known = true,
+        .running_good = running == SLOT_NONE ||
+                        record_slot_health(record, &doctor->boot_state, running, running) == BOOT_HEALTH_GOOD,
+        .compatible = config->compatible,
+        .allow_downgrade = config->allow_downgrade,
+        .has_floor = record->has_floor,
+        .floor_serial = record->floor_serial,
+        .max_bytes = config->max_bytes_per_update,
+        .image_bytes = manifest->file_size,
+        .is_empty = manifest->file_size == 0,
+        .release_compatible = manifest->release.compatible,
+        .has_serial = manifest->release.has_serial,
+        .serial = manifest->release.serial,
+        .expires_s = manifest->release.expires,
+        .created_s = manifest->release.created,
+        .rollout = manifest->release.rollout,
+        .rollout_why = *doctor->machine_id ? NULL : doctor->machine_id_why,
+        .rollout_position = rollout_position(doctor->machine_id, manifest->sha256),
+        .failed_why = record_find_failed(record, offered),
+        .cancelled = record_release_is_same(&record->cancelled, offered),
+    };
+}
+
+/* What only has to wait, or for somebody to say so, is no failure of this device's. */
+static bool passes_by_itself(const struct policy_block *block)
+{
+    static const char *const waits[] = {"mode", "rollout", "cancelled", "running-slot-not-good"};
+
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++)
+        if (strcmp(block->what, waits[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Returns whether an update would fail. */
+static bool tell_blocks(struct doctor *doctor, const struct policy_verdict *verdict)
+{
+    bool fails = false;
+
+    for (size_t i = 0; i < verdict->count; i++) {
+        bool waits = passes_by_itself(&verdict->blocks[i]);
+        fails |= !waits;
+        doctor_tell(doctor, "offer", waits ? BOOT_LEVEL_WARNING : BOOT_LEVEL_FAILURE,
+                    "the release would be held: %s (%s)", verdict->blocks[i].why, verdict->blocks[i].what);
+    }
+    return fails;
+}
+
+/* --- the plan, where a limit needs it --- */
+
+struct planning {
+    struct doctor *doctor;
+    struct policy_input *input;
+    struct error error;
+    bool failed;
+};
+
+static void on_planned(void *owner, const struct plan *plan)
+{
+    struct planning *planning = owner;
+    const struct plan_totals *totals = plan_totals(plan);
+
+    planning->input->planned = true;
+    planning->input->plan_bytes = plan_download_bytes(totals) + totals->manifest_bytes;
+}
+
+static void on_plan_done(void *owner, const struct error *error)
+{
+    struct planning *planning = owner;
+
+    planning->failed = error != NULL;
+    if (error)
+        planning->error = *error;
+    event_base_loopbreak(planning->doctor->base);
+}
+
+/* As for an update, and nothing is written. Reads both slots. */
+static bool make_plan(struct doctor *doctor, struct http *http, struct policy_input *input)
+{
+    static const struct clone_events events = {.planned = on_planned, .done = on_plan_done};
+    const struct slots *slots = doctor->slots;
+    enum slot target = slots_target(slots);
+    const char *seeds[] = {slots->devices[slot_other(target)].path, NULL};
+    struct clone_settings settings = {
+        .release = doctor->release,
+        .target_path = slots->devices[target].path,
+        .seed_paths = seeds,
+        .plan_only = true,
+        .chunks_max = table_room_chunks_max(doctor->release->manifest->file_size, table_room_memory_bytes()),
+        .connections = doctor->config->connections,
+    };
+    struct planning planning = {.doctor = doctor, .input = input};
+    struct clone *clone = clone_new(doctor->base, http, doctor->pool, &settings, &events, &planning);
+
+    clone_start(clone);
+    event_base_dispatch(doctor->base);
+    clone_free(clone);
+    if (planning.failed)
+        doctor_tell(doctor, "offer", BOOT_LEVEL_FAILURE, "what an update would cost cannot be planned: %s",
+                    planning.error.message);
+    return !planning.failed;
+}
+
+/* --- all of it --- */
+
+/* Where it is here already; false where it would have to be installed. */
+static bool tell_holder(struct doctor *doctor, const struct record_release *offered)
+{
+    enum slot running = doctor->slots->running, next = doctor->boot_state.next;
+
+    if (running == SLOT_NONE)
+        return false;
+    bool runs = record_release_is_same(&doctor->record.slots[running].release, offered);
+    bool armed =
+        next == slot_other(running) && record_release_is_same(&doctor->record.slots[next].release, offered);
+    if (!runs && !armed)
+        return false;
+    doctor_tell(doctor, "offer", BOOT_LEVEL_OK, "it is what slot %s holds already%s",
+                slot_name(runs ? running : next), runs ? ", which runs" : ", which boots next");
+    return true;
+}
+
+void doctor_judge_offer(struct doctor *doctor, struct http *http)
+{
+    const struct release *release = doctor->release;
+    struct record_release offered;
+    struct policy_input input;
+    struct policy_verdict verdict;
+    char text[16];
+
+    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
+                        release->verdict.is_signed);
+    if (!doctor->slots)
+        return;
+    machine_id_read(doctor->machine_id, doctor->machine_id_why, sizeof(doctor->machine_id_why));
+    fill_input(doctor, &offered, &input);
+    bool held_here = tell_holder(doctor, &offered);
+    policy_judge_install(&input, &verdict);
+    if (held_here) {
+        /* A server that has offered the same for too long keeps devices where they are. */
+        for (size_t i = 0; i < verdict.count; i++)
+            if (strcmp(verdict.blocks[i].what, "expired") == 0)
+                doctor_tell(doctor, "offer", BOOT_LEVEL_FAILURE, "%s (expired)", verdict.blocks[i].why);
+        return;
+    }
+    if (tell_blocks(doctor, &verdict))
+        return;
+    enum slot target = slots_target(doctor->slots);
+    if (policy_needs_plan(&input) && target != SLOT_NONE && doctor->slots->devices[target].present) {
+        if (!make_plan(doctor, http, &input))
+            return;
+        policy_judge_install(&input, &verdict);
+        if (policy_verdict_has(&verdict, "max-bytes")) {
+            tell_blocks(doctor,
+                        &(struct policy_verdict){.blocks = {verdict.blocks[verdict.count - 1]}, .count = 1});
+            return;
+        }
+    }
+    if (verdict.count == 0)
+        doctor_tell(doctor, "offer", BOOT_LEVEL_OK, "it would be installed%s%s",
+                    input.planned ? ", and download " : "",
+                    input.planned ? text_format_bytes(text, sizeof(text), input.plan_bytes) : "");
+}

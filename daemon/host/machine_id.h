@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which machine this is, by /etc/machine-id: decides its place in a rollout, and is never sent or shown.
+ * Reads a small file, which may block on the medium.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/image/rollout.h"
+
+/* Reads it; false with half a sentence in ret_why where there is none, which a first boot may still mend. */
+bool machine_id_read(char ret_id[ROLLOUT_MACHINE_ID_SIZE + 1], char *ret_why, size_t why_size);

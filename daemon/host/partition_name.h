@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which partitions carry a name: what the kernel says of each (uevent), else udev's database, else the
+ * partition table on the disk itself. A link under /dev/disk leads to one of them, whichever udev saw last;
+ * an installer's stick or a cloned disk carries the same names. Reads /sys, /run/udev and, where neither
+ * tells, some sectors of each disk, so it may block on media: pool threads, or before the loop runs.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "daemon/host/storage.h"
+
+enum partition_name_kind {
+    PARTITION_NAME_LABEL, /* PARTLABEL=; of GPT only */
+    PARTITION_NAME_UUID,  /* PARTUUID=; letters of either case */
+};
+
+/* Adds the partitions that carry `value` to `set`. Those of a disk that is part of another device (multipath,
+ * RAID) are that device's and do not count. `root` is put before every path ("" but in tests). */
+void partition_name_find(const char *root, enum partition_name_kind kind, const char *value,
+                         struct storage_set *set);

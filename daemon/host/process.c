@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/host/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+#include "common/base/text.h"
+
+enum {
+    READ_SIZE = 16 * 1024,
+    /* A program that floods us is read at some 3 MB/s; the pipe holds it back, and the loop has time left. */
+    PAUSE_MS = 5,
+    /* What is read of it after its end: more than a pipe holds by default. */
+    REST_READS = 8,
+    KIND_MS = 2000,
+    EXIT_NOT_STARTED = 127, /* as shells say it */
+};
+
+extern char **environ;
+
+struct process {
+    struct processes *processes;
+    struct process *next, *previous;
+    pid_t pid;
+    int fd; /* its stdout and stderr */
+    struct event *readable;
+    struct event *resume; /* reading goes on */
+    struct event *kill_timer;
+    char kept[PROCESS_OUTPUT_SIZE]; /* the last bytes, zero-terminated */
+    size_t kept_size;
+    bool cut;             /* more came before */
+    process_done_fn done; /* NULL = abandoned */
+    void *owner;
+};
+
+struct processes {
+    struct event_base *base;
+    struct event *child_signal;
+    struct process *first;
+};
+
+static void arm(struct event *timer, unsigned delay_ms)
+{
+    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000};
+
+    event_add(timer, &delay);
+}
+
+/* --- what it prints --- */
+
+static void keep(struct process *process, const char *bytes, size_t size)
+{
+    size_t room = sizeof(process->kept) - 1;
+
+    if (size >= room) {
+        process->cut |= process->kept_size > 0 || size > room;
+        memcpy(process->kept, bytes + size - room, room);
+        process->kept_size = room;
+    } else {
+        size_t over = process->kept_size + size > room ? process->kept_size + size - room : 0;
+        process->cut |= over > 0;
+        memmove(process->kept, process->kept + over, process->kept_size - over);
+        memcpy(process->kept + process->kept_size - over, bytes, size);
+        process->kept_size += size - over;
+    }
+    process->kept[process->kept_size] = 0;
+    for (size_t i = 0; i < process->kept_size; i++)
+        if (!process->kept[i])
+            process->kept[i] = '?';
+}
+
+/* One read; false where nothing is left for now. */
+static bool read_once(struct process *process, ssize_t *ret_size)
+{
+    char bytes[READ_SIZE];
+
+    *ret_size = read(process->fd, bytes, sizeof(bytes));
+    if (*ret_size > 0)
+        keep(process, bytes, (size_t)*ret_size);
+    return *ret_size > 0;
+}
+
+static void on_readable(evutil_socket_t fd, short events, void *owner)
+{
+    struct process *process = owner;
+    ssize_t size;
+
+    if (read_once(process, &size) || (size < 0 && (errno == EAGAIN || errno == EINTR)))
+        arm(process->resume, PAUSE_MS);
+}
+
+static void on_resume(evutil_socket_t fd, short events, void *owner)
+{
+    struct process *process = owner;
+
+    event_add(process->readable, NULL);
+}
+
+const char *process_get_output(struct process *process)
+{
+    ssize_t size;
+
+    for (int i = 0; i < REST_READS && read_once(process, &size); i++)
+        continue;
+    /* Half a line says little, unless it is all there is. */
+    char *line_end = process->cut ? strchr(process->kept, '\n') : NULL;
+    return line_end && line_end[1] ? line_end + 1 : process->kept;
+}
+
+/* --- its end --- */
+
+static void process_free(struct process *process)
+{
+    if (process->previous)
+        process->previous->next = process->next;
+    else
+        process->processes->first = process->next;
+    if (process->next)
+        process->next->previous = process->previous;
+    event_free(process->readable);
+    event_free(process->resume);
+    event_free(process->kill_timer);
+    close(process->fd);
+    free(process);
+}
+
+static void on_kill_timer(evutil_socket_t fd, short events, void *owner)
+{
+    struct process *process = owner;
+
+    kill(-process->pid, SIGKILL);
+}
+
+/* Whether it ended. What it started and left behind goes with it, while its number is still its own. */
+static bool reap(struct process *process, int *ret_status)
+{
+    siginfo_t info = {0};
+
+    if (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+        return false;
+    kill(-process->pid, SIGKILL);
+    return waitpid(process->pid, ret_status, WNOHANG) == process->pid;
+}
+
+static void on_child(evutil_socket_t signal_number, short events, void *owner)
+{
+    struct processes *processes = owner;
+    struct process *next;
+
+    for (struct process *process = processes->first; process; process = next) {
+        int status;
+        next = process->next;
+        if (!reap(process, &status))
+            continue;
+        struct process_end end = {
+            .status = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+            .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+            .output = process_get_output(process),
+        };
+        /* The callback may start others, which come in front, and abandon some, which stay in the list. */
+        if (process->done)
+            process->done(process->owner, &end);
+        process_free(process);
+    }
+}
+
+struct process *process_abandon(struct process *process)
+{
+    if (!process)
+        return NULL;
+    process->done = NULL;
+    kill(-process->pid, SIGTERM);
+    arm(process->kill_timer, KIND_MS);
+    return NULL;
+}
+
+/* --- its beginning --- */
+
+/* The environment without what the service manager meant for us alone; freed by the caller. */
+static char **copy_environment(void)
+{
+    static const char *const ours[] = {"NOTIFY_SOCKET=",  "WATCHDOG_",      "LISTEN_",
+                                       "JOURNAL_STREAM=", "INVOCATION_ID=", "SYSTEMD_EXEC_PID="};
+    size_t count = 0, kept = 0;
+
+    while (environ[count])
+        count++;
+    char **copy = alloc_zeroed((count + 1) * sizeof(*copy));
+    for (size_t i = 0; i < count; i++) {
+        bool is_ours = false;
+        for (size_t j = 0; j < sizeof(ours) / sizeof(ours[0]); j++)
+            is_ours |= text_has_prefix(environ[i], ours[j]);
+        if (!is_ours)
+            copy[kept++] = environ[i];
+    }
+    return copy;
+}
+
+/* In the child of a program with threads: nothing here allocates or locks. Everything else we have open is
+ * closed by exec. */
+__attribute__((noreturn)) static void become(char *const *argv, char *const *environment, int fd)
+{
+    static const char why[] = "cannot be executed: ";
+    struct sigaction normal = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &normal, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 &&
+        dup2(fd, STDERR_FILENO) >= 0)
+        execvpe(argv[0], argv, environment);
+    const char *cause = strerrordesc_np(errno);
+    if (write(fd, why, sizeof(why) - 1) < 0 || !cause || write(fd, cause, strlen(cause)) < 0)
+        _exit(EXIT_NOT_STARTED);
+    _exit(EXIT_NOT_STARTED);
+}
+
+/* fork() and not posix_spawn(): that one would wait until the program is loaded, from a medium that may hang.
+ */
+static bool fork_program(struct process *process, const char *const *argv, struct error *error)
+{
+    int fds[2];
+    size_t count = 0;
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return error_set_errno(error, errno, "%s cannot be started: no pipe", argv[0]);
+    while (argv[count])
+        count++;
+    CLEANUP_FREE char **arguments = alloc_zeroed((count + 1) * sizeof(*arguments));
+    CLEANUP_FREE char **environment = copy_environment();
+    /* execve() wants them without const and does not change them. */
+    memcpy(arguments, argv, count * sizeof(*arguments));
+    /* No handler of ours may run in the child: it would tell our loop of a signal that was not ours. */
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    int result = errno;
+    if (pid == 0) {
+        setpgid(0, 0);
+        become(arguments, environment, fds[1]);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    close(fds[1]);
+    if (pid < 0) {
+        close(fds[0]);
+        return error_set_errno(error, result, "%s cannot be started", argv[0]);
+    }
+    /* Both sides, so that it is done whoever comes first. */
+    setpgid(pid, pid);
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    process->pid = pid;
+    process->fd = fds[0];
+    return true;
+}
+
+bool process_start(struct processes *processes, const char *const *argv, process_done_fn done, void *owner,
+                   struct process **ret_process, struct error *error)
+{
+    struct process *process = alloc_zeroed(sizeof(*process));
+
+    if (!fork_program(process, argv, error)) {
+        free(process);
+        return false;
+    }
+    process->processes = processes;
+    process->done = done;
+    process->owner = owner;
+    process->readable = event_new(processes->base, process->fd, EV_READ, on_readable, process);
+    process->resume = evtimer_new(processes->base, on_resume, process);
+    process->kill_timer = evtimer_new(processes->base, on_kill_timer, process);
+    assert(process->readable && process->resume && process->kill_timer);
+    event_add(process->readable, NULL);
+    process->next = processes->first;
+    if (process->next)
+        process->next->previous = process;
+    processes->first = process;
+    *ret_process = process;
+    return true;
+}
+
+struct processes *processes_new(struct event_base *base, struct error *error)
+{
+    struct processes *processes = alloc_zeroed(sizeof(*processes));
+
+    processes->base = base;
+    processes->child_signal = evsignal_new(base, SIGCHLD, on_child, processes);
+    if (!processes->child_signal || event_add(processes->child_signal, NULL) < 0) {
+        processes_free(processes);
+        error_set(error, ERROR_SYSTEM, "the end of programs cannot be watched");
+        return NULL;
+    }
+    return processes;
+}
+
+struct processes *processes_free(struct processes *processes)
+{
+    if (!processes)
+        return NULL;
+    while (processes->first) {
+        kill(-processes->first->pid, SIGKILL);
+        process_free(processes->first);
+    }
+    if (processes->child_signal)
+        event_free(processes->child_signal);
+    free(processes);
+    return NULL;
+}

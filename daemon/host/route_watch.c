@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/host/route_watch.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/base/alloc.h"
+
+enum {
+    MESSAGES_SIZE = 8192, /* what the kernel puts into one datagram at most, unless more is asked for */
+    /* Of one turn of the loop. What is left makes the socket readable still. */
+    DATAGRAMS_MAX = 32,
+};
+
+struct route_watch {
+    int fd;
+    struct event *event;
+    route_watch_fn came;
+    void *owner;
+};
+
+static bool tells_of_new(const char *data, size_t size)
+{
+    int left = (int)size;
+
+    for (const struct nlmsghdr *message = (const void *)data; NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left))
+        if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_NEWADDR)
+            return true;
+    return false;
+}
+
+static void on_readable(evutil_socket_t fd, short events, void *owner)
+{
+    struct route_watch *watch = owner;
+    _Alignas(struct nlmsghdr) char data[MESSAGES_SIZE];
+    bool found = false;
+
+    for (int i = 0; i < DATAGRAMS_MAX; i++) {
+        struct sockaddr_nl from = {.nl_pid = 0};
+        socklen_t from_size = sizeof(from);
+        ssize_t size = recvfrom(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from, &from_size);
+        /* So many that the kernel dropped some. */
+        if (size < 0 && errno == ENOBUFS)
+            found = true;
+        else if (size < 0)
+            break;
+        /* Anybody may send to a netlink socket; the kernel's number is 0. */
+        else if (from.nl_pid == 0)
+            found |= tells_of_new(data, (size_t)size);
+    }
+    if (found)
+        watch->came(watch->owner);
+}
+
+bool route_watch_new(struct event_base *base, route_watch_fn came, void *owner,
+                     struct route_watch **ret_watch, struct error *error)
+{
+    struct sockaddr_nl address = {
+        .nl_family = AF_NETLINK,
+        .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+    };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        error_set_errno(error, errno, "the kernel does not tell of new routes");
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    struct route_watch *watch = alloc_zeroed(sizeof(*watch));
+    *watch = (struct route_watch){.fd = fd, .came = came, .owner = owner};
+    watch->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, watch);
+    event_add(watch->event, NULL);
+    *ret_watch = watch;
+    return true;
+}
+
+struct route_watch *route_watch_free(struct route_watch *watch)
+{
+    if (!watch)
+        return NULL;
+    event_free(watch->event);
+    close(watch->fd);
+    free(watch);
+    return NULL;
+}

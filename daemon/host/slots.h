@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which slot runs and which may be written. A slot is named in the settings (a path, PARTUUID=, PARTLABEL=;
+ * LABEL= and UUID= are understood and not relied on, see daemon/host/slot_name.h) and is known here by what the
+ * kernel calls it: a device number, or a file's device and inode. The running one is read from what the
+ * kernel says, two ways (root= on its command line; what "/" is mounted from, see daemon/host/root_device.h),
+ * never from what was last asked for; where the two disagree nothing is known, and nothing is installed.
+ * Reads /proc, /sys and /dev only, but a slot that is a file is looked at on its own medium: pool threads, or
+ * before the loop runs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/base/error.h"
+#include "daemon/host/storage.h"
+
+enum slot {
+    SLOT_NONE = -1,
+    SLOT_A = 0,
+    SLOT_B = 1,
+};
+
+enum {
+    SLOT_COUNT = 2,
+};
+
+/* "a", "b"; "none" for SLOT_NONE. */
+const char *slot_name(enum slot slot);
+
+/* SLOT_A for SLOT_B and the other way round; SLOT_NONE for SLOT_NONE. */
+enum slot slot_other(enum slot slot);
+
+/* "a" or "b", either case, into *ret_slot; returns 0 or -EINVAL. */
+int slot_parse(const char *text, enum slot *ret_slot);
+
+struct slots_request {
+    const char *root; /* put before /proc, /sys, /dev and the slots' paths; NULL or "" but in tests */
+    const char *names[SLOT_COUNT]; /* as configured */
+    /* With the `file` backend, the slot its selection runs; SLOT_NONE = ask the kernel. */
+    enum slot selected;
+    /* Find out whether the names can be relied on, which may take a look at every disk; else only what they
+     * lead to now. Must be set by whoever is going to write. */
+    bool judge_names;
+    bool names_by_content; /* LABEL= and UUID= will do: with the `file` backend */
+};
+
+struct slots {
+    struct storage devices[SLOT_COUNT]; /* what the names stand for now; .path is the one to open */
+    enum slot running;                  /* SLOT_NONE = cannot be determined */
+    char why[512];                      /* one sentence: how the running one was found, or why it cannot be */
+    struct storage_set in_use;          /* what "/" and the running slot stand on; never to be written */
+    char *name_why; /* a sentence: why a name cannot be relied on, so that nothing may be written; NULL = all
+                       well, or not asked for */
+    bool is_root[SLOT_COUNT]; /* the machine's own root file system stands on it, whatever the backend says */
+};
+
+/* Looks. Fails only where the settings cannot be right (A and B the same device or file, a folder, a name of
+ * no known form); an absent slot or an unknown running one is told in the result. Freed by slots_free(). */
+bool slots_find(const struct slots_request *request, struct slots **ret_slots, struct error *error);
+
+/* NULL is fine. Returns NULL. */
+struct slots *slots_free(struct slots *slots);
+
+/* The slot an update would be written to: the one that does not run; SLOT_NONE where that is not known. */
+enum slot slots_target(const struct slots *slots);
+
+/* Whether `target` may be written as far as slots go: the names are certain, the running slot is known and
+ * another one, the machine's root is not on it, and a partition is there (a file may be created). Mounts and
+ * other holders are found by device_open_target(). An error is of kind refused. Looks at nothing but `slots`:
+ * find them anew before an install. */
+bool slots_target_check(const struct slots *slots, enum slot target, struct error *error);
+
+/* After opening the target: whether the opened descriptor's file (its fstat's st_dev, st_ino, st_rdev) is
+ * none of the running slot and the root file system; closes the gap between looking and opening. */
+bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error);
