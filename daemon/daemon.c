@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -32,10 +31,7 @@ enum {
 
 uint64_t daemon_now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return wall_clock_boot_ms();
 }
 
 uint64_t daemon_now_s(void)

@@ -12,12 +12,22 @@ uint64_t wall_clock_now_s(void)
     return (uint64_t)time(NULL);
 }
 
-uint64_t wall_clock_steady_ms(void)
+static uint64_t read_ms(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t wall_clock_steady_ms(void)
+{
+    return read_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t wall_clock_boot_ms(void)
+{
+    return read_ms(CLOCK_BOOTTIME);
 }
 
 bool wall_clock_local(int64_t seconds, struct tm *ret_local)

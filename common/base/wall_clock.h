@@ -18,6 +18,9 @@ uint64_t wall_clock_now_s(void);
  */
 uint64_t wall_clock_steady_ms(void);
 
+/* The same on a clock that also runs while the machine sleeps. */
+uint64_t wall_clock_boot_ms(void);
+
 /* The moment `seconds` of Unix time as this machine's time zone shows it; false, with *ret_local untouched,
  * where the C library cannot tell. */
 bool wall_clock_local(int64_t seconds, struct tm *ret_local);
