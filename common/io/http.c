@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "common/io/http_request.h"
+#include "common/io/timer.h"
 
 TAILQ_HEAD(request_list, http_request);
 
@@ -17,8 +18,8 @@ struct http {
     struct event_base *base;
     struct http_transport transport;
     CURLM *multi;
-    struct event *timer;          /* the one timeout curl asks for */
-    struct event *resume;         /* when the rate limit lets paused requests go on */
+    struct timer *timer;          /* the one timeout curl asks for */
+    struct timer *resume;         /* when the rate limit lets paused requests go on */
     struct request_list requests; /* all but the one whose callback is running, in the order of calling */
     unsigned active;              /* of them in curl's hands */
     bool in_curl;                 /* curl is on the stack: nothing may be added to it or removed */
@@ -88,10 +89,8 @@ static void destroy(struct http *http)
     /* Closing the connections still takes their sockets' events away, one by one. */
     if (http->multi)
         curl_multi_cleanup(http->multi);
-    if (http->timer)
-        event_free(http->timer);
-    if (http->resume)
-        event_free(http->resume);
+    timer_free(http->timer);
+    timer_free(http->resume);
     http_transport_finish(&http->transport);
     free(http);
     curl_global_cleanup();
@@ -126,12 +125,8 @@ static void resume_paused(struct http *http)
             finish(http, request, code);
         sweep(http);
     }
-    if (request && !evtimer_pending(http->resume, NULL)) {
-        uint64_t wait_us = rate_limit_wait_us(limit, http_transport_now_ns());
-        struct timeval wait = {.tv_sec = (time_t)(wait_us / 1000000),
-                               .tv_usec = (suseconds_t)(wait_us % 1000000)};
-        event_add(http->resume, &wait);
-    }
+    if (request && !timer_is_running(http->resume))
+        timer_start(http->resume, (rate_limit_wait_us(limit, http_transport_now_ns()) + 999) / 1000);
 }
 
 /* After curl worked: calls back for all that ended. Callbacks may start, cancel and free as they like, since
@@ -176,12 +171,12 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
     turn(arg, fd, kinds);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     turn(arg, CURL_SOCKET_TIMEOUT, 0);
 }
 
-static void on_resume(evutil_socket_t fd, short what, void *arg)
+static void on_resume(void *arg)
 {
     settle(arg);
 }
@@ -191,12 +186,10 @@ static int on_timer_change(CURLM *multi, long timeout_ms, void *arg)
 {
     struct http *http = arg;
 
-    if (timeout_ms < 0) {
-        event_del(http->timer);
-    } else {
-        struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-        event_add(http->timer, &timeout);
-    }
+    if (timeout_ms < 0)
+        timer_stop(http->timer);
+    else
+        timer_start(http->timer, (uint64_t)timeout_ms);
     return 0;
 }
 
@@ -228,9 +221,9 @@ static bool set_up_curl(struct http *http, struct error *error)
                          curl->version,
                          curl->features & CURL_VERSION_SSL ? "a resolver that does not block" : "TLS");
     http->multi = curl_multi_init();
-    http->timer = evtimer_new(http->base, on_timer, http);
-    http->resume = evtimer_new(http->base, on_resume, http);
-    if (!http->multi || !http->timer || !http->resume)
+    http->timer = timer_new(http->base, on_timer, http);
+    http->resume = timer_new(http->base, on_resume, http);
+    if (!http->multi)
         return error_set(error, ERROR_SYSTEM, "there is no memory for downloads; free some and try again");
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_change);
     curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);

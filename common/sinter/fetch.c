@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
 #include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
+#include "common/io/timer.h"
 
 enum { REFUSALS_MAX = 4 };
 
@@ -27,7 +26,7 @@ struct fetch {
     const struct fetch_events *events;
     void *owner;
     struct http_request *request;
-    struct event *timer;
+    struct timer *timer;
     struct backoff backoff;
     uint64_t begun_ms, give_up_ms;
 };
@@ -137,15 +136,13 @@ static void fetch_on_response(void *owner, struct http_response *response)
         fetch_end(fetch, NULL, 0, response, &response->error);
         return;
     }
-    struct timeval time = {.tv_sec = (time_t)(wait_ms / 1000),
-                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-    evtimer_add(fetch->timer, &time);
+    timer_start(fetch->timer, wait_ms);
     fetch->events->retry(fetch->owner, &response->error, wait_ms);
 }
 
-static void fetch_on_timer(evutil_socket_t fd, short what, void *data)
+static void fetch_on_timer(void *owner)
 {
-    fetch_try(data);
+    fetch_try(owner);
 }
 
 static void fetch_try(struct fetch *fetch)
@@ -183,9 +180,7 @@ static struct fetch *fetch_new(struct event_base *base, struct http *http, const
     fetch->events = events;
     fetch->owner = owner;
     fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
-    fetch->timer = evtimer_new(base, fetch_on_timer, fetch);
-    if (!fetch->timer)
-        abort();
+    fetch->timer = timer_new(base, fetch_on_timer, fetch);
     return fetch;
 }
 
@@ -240,7 +235,7 @@ struct fetch *fetch_cancel(struct fetch *fetch)
     if (!fetch)
         return NULL;
     http_cancel(fetch->request);
-    event_free(fetch->timer);
+    timer_free(fetch->timer);
     free(fetch->buffer);
     url_free(fetch->url);
     free(fetch->etag);

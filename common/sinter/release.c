@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
-
-#include <event2/event.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
+#include "common/io/timer.h"
 #include "common/sinter/fetch.h"
 
 struct release_fetch {
@@ -26,7 +24,7 @@ struct release_fetch {
     release_retry_fn retry;
     uint64_t wait_for_signature_ms, distrusted_since_ms;
     struct backoff backoff;
-    struct event *timer;        /* runs before both files are fetched once more, else NULL */
+    struct timer *timer;        /* runs before both files are fetched once more */
     char *etag, *last_modified; /* of the release known so far */
     struct release *release;    /* while it is being judged, the job's */
     char *no_signature;         /* why there is none */
@@ -123,8 +121,7 @@ bool release_from_text(const struct url *image_url, char *text, size_t size, cha
 static void release_fetch_free(struct release_fetch *fetch)
 {
     fetch_cancel(fetch->file);
-    if (fetch->timer)
-        event_free(fetch->timer);
+    timer_free(fetch->timer);
     release_free(fetch->release);
     free(fetch->no_signature);
     free(fetch->etag);
@@ -171,13 +168,9 @@ static void release_on_retry(void *owner, const struct error *error, uint64_t wa
         fetch->retry(fetch->owner, error, wait_ms);
 }
 
-static void release_on_timer(evutil_socket_t fd, short what, void *data)
+static void release_on_timer(void *owner)
 {
-    struct release_fetch *fetch = data;
-
-    event_free(fetch->timer);
-    fetch->timer = NULL;
-    release_start_over(fetch);
+    release_start_over(owner);
 }
 
 /* Fetches both files again after a wait, for as long as that was asked for. False where that is over. */
@@ -193,12 +186,7 @@ static bool release_wait_for_signature(struct release_fetch *fetch)
     uint64_t wait_ms = backoff_next_ms(&fetch->backoff, 0, random);
     if (now_ms - fetch->distrusted_since_ms + wait_ms > fetch->wait_for_signature_ms)
         return false;
-    fetch->timer = evtimer_new(http_base(fetch->http), release_on_timer, fetch);
-    if (!fetch->timer)
-        abort();
-    const struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
-                                 .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-    evtimer_add(fetch->timer, &wait);
+    timer_start(fetch->timer, wait_ms);
     release_on_retry(fetch, &fetch->error, wait_ms);
     return true;
 }
@@ -357,6 +345,7 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
     fetch->last_modified = alloc_string(last_modified);
     fetch->done = done;
     fetch->owner = owner;
+    fetch->timer = timer_new(http_base(http), release_on_timer, fetch);
     fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
     fetch->release = release_new(image_url);
     release_get_manifest(fetch);
@@ -381,7 +370,7 @@ struct release_fetch *release_fetch_cancel(struct release_fetch *fetch)
 {
     if (!fetch)
         return NULL;
-    if (fetch->file || fetch->timer)
+    if (fetch->file || timer_is_running(fetch->timer))
         release_fetch_free(fetch);
     else
         fetch->done = NULL; /* a thread has it: release_judged() or release_dropped() frees it */

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
 #include "common/sinter/transfer_private.h"
 
@@ -21,20 +19,10 @@ uint32_t transfer_jobs(const struct transfer *transfer)
     return transfer->lanes_in[LANE_COPYING] + transfer->lanes_in[LANE_WRITING];
 }
 
-uint64_t transfer_set_time(struct timeval *ret_time, uint64_t ms)
-{
-    ret_time->tv_sec = (time_t)(ms / 1000);
-    ret_time->tv_usec = (suseconds_t)(ms % 1000 * 1000);
-    return ms;
-}
-
 void transfer_got_on(struct transfer *transfer)
 {
-    struct timeval time;
-
     transfer->news_bytes = 0;
-    transfer_set_time(&time, transfer->settings.give_up_ms);
-    evtimer_add(transfer->give_up, &time);
+    timer_start(transfer->give_up, transfer->settings.give_up_ms);
 }
 
 /* Ends everything that can be ended at once; the end itself comes when no job is under way any more. */
@@ -47,23 +35,23 @@ void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, con
     transfer->outcome = outcome;
     if (error)
         transfer->error = *error;
-    evtimer_del(transfer->give_up);
+    timer_stop(transfer->give_up);
     for (unsigned i = 0; i < transfer->lane_count; i++) {
         struct lane *lane = &transfer->lanes[i];
         lane->request = http_cancel(lane->request);
-        evtimer_del(lane->timer);
+        timer_stop(lane->timer);
         if (lane->state == LANE_FETCHING || lane->state == LANE_BACKING_OFF || lane->state == LANE_READY)
             lane_enter(lane, LANE_FREE);
     }
-    /* The last job's completion, or the timer where there is none, tells the owner. */
+    /* Else the last job's completion sees to it. */
     if (transfer_jobs(transfer) == 0)
-        event_active(transfer->begin, EV_TIMEOUT, 0);
+        later_call(transfer->turn);
 }
 
 /* The loop's side of a stop, and of the beginning. */
-static void transfer_on_turn(evutil_socket_t fd, short what, void *data)
+static void transfer_on_turn(void *owner)
 {
-    struct transfer *transfer = data;
+    struct transfer *transfer = owner;
 
     if (!transfer->stopping)
         transfer_fill(transfer);
@@ -72,9 +60,9 @@ static void transfer_on_turn(evutil_socket_t fd, short what, void *data)
                                transfer->error.kind == ERROR_NONE ? NULL : &transfer->error);
 }
 
-static void transfer_on_give_up(evutil_socket_t fd, short what, void *data)
+static void transfer_on_give_up(void *owner)
 {
-    struct transfer *transfer = data;
+    struct transfer *transfer = owner;
     const struct entity *entity = transfer->last_asked;
     struct error error;
 
@@ -183,9 +171,7 @@ static void transfer_init_lanes(struct transfer *transfer, unsigned lane_count)
         struct lane *lane = &transfer->lanes[i];
         lane->transfer = transfer;
         lane->backoff = (struct backoff){.first_ms = RETRY_FIRST_MS, .max_ms = RETRY_MAX_MS};
-        lane->timer = evtimer_new(transfer->settings.base, lane_on_timer, lane);
-        if (!lane->timer)
-            abort();
+        lane->timer = timer_new(transfer->settings.base, lane_on_timer, lane);
     }
 }
 
@@ -224,10 +210,8 @@ struct transfer *transfer_start(const struct transfer_settings *settings,
         .frames = settings->frames,
         .patches = settings->patches,
     };
-    transfer->give_up = evtimer_new(settings->base, transfer_on_give_up, transfer);
-    transfer->begin = evtimer_new(settings->base, transfer_on_turn, transfer);
-    if (!transfer->give_up || !transfer->begin)
-        abort();
+    transfer->give_up = timer_new(settings->base, transfer_on_give_up, transfer);
+    transfer->turn = later_new(settings->base, transfer_on_turn, transfer);
     transfer_init_entities(transfer);
     transfer_init_lanes(transfer, lane_count);
     for (uint32_t run = 0; run < transfer->run_count; run++)
@@ -243,7 +227,7 @@ struct transfer *transfer_start(const struct transfer_settings *settings,
         error_set_errno(&error, ENOMEM, "cannot hold what the patches need");
         transfer_stop(transfer, TRANSFER_OUTCOME_FAILED, &error);
     }
-    event_active(transfer->begin, EV_TIMEOUT, 0);
+    later_call(transfer->turn);
     return transfer;
 }
 
@@ -266,12 +250,12 @@ struct transfer *transfer_free(struct transfer *transfer)
         return NULL;
     for (unsigned i = 0; i < transfer->lane_count; i++) {
         http_cancel(transfer->lanes[i].request);
-        event_free(transfer->lanes[i].timer);
+        timer_free(transfer->lanes[i].timer);
         free(transfer->lanes[i].buffer);
         free(transfer->lanes[i].results);
     }
-    event_free(transfer->give_up);
-    event_free(transfer->begin);
+    timer_free(transfer->give_up);
+    later_free(transfer->turn);
     assembly_free(transfer->assembly);
     free(transfer->ready_to_copy.numbers);
     free(transfer->ready_to_fetch.numbers);

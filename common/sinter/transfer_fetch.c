@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
@@ -40,7 +38,6 @@ static void lane_give_up(struct transfer *transfer, const struct error *error, u
 void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms)
 {
     struct transfer *transfer = lane->transfer;
-    struct timeval time;
     uint32_t random = 0;
 
     /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
@@ -53,8 +50,8 @@ void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_
         lane_give_up(transfer, error, retry_after_ms);
         return;
     }
-    uint64_t wait_ms = transfer_set_time(&time, backoff_next_ms(&lane->backoff, retry_after_ms, random));
-    evtimer_add(lane->timer, &time);
+    uint64_t wait_ms = backoff_next_ms(&lane->backoff, retry_after_ms, random);
+    timer_start(lane->timer, wait_ms);
     transfer->events->retry(transfer->owner, lane_batch_run(lane, 0, NULL)->first, error, wait_ms);
 }
 
@@ -194,7 +191,7 @@ void lane_fetch(struct lane *lane)
     lane->request = http_get_range(transfer->settings.http, &get, lane_on_response, lane);
 }
 
-void lane_on_timer(int fd, short what, void *data)
+void lane_on_timer(void *owner)
 {
-    lane_fetch(data);
+    lane_fetch(owner);
 }

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
-
 #include "common/base/container.h"
 
 enum {
@@ -241,7 +239,7 @@ static void lane_job_done(struct pool_job *job)
     if (!transfer->stopping)
         transfer_fill(transfer);
     else if (transfer_jobs(transfer) == 0)
-        event_active(transfer->begin, EV_TIMEOUT, 0);
+        later_call(transfer->turn);
 }
 
 /* What comes of the image needs no buffers but the lane's; what comes of the pack waits for its turn. */

@@ -9,16 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/time.h>
 
 #include "common/base/error.h"
 #include "common/io/backoff.h"
 #include "common/io/http.h"
+#include "common/io/later.h"
 #include "common/io/pool.h"
+#include "common/io/timer.h"
 #include "common/sinter/assemble.h"
 #include "common/sinter/transfer.h"
-
-struct event;
 
 enum lane_state {
     LANE_FREE,
@@ -42,7 +41,7 @@ struct lane {
     size_t have; /* bytes of it in the buffer, fetched over one or more requests */
     unsigned tries;
     struct http_request *request;
-    struct event *timer;
+    struct timer *timer;
     struct backoff backoff;
     /* the job's result */
     struct pool_job job;
@@ -86,8 +85,8 @@ struct transfer {
     struct assemble_settings assemble;
     struct assembly *assembly;
     bool unpacking; /* a job has the assembly's buffers */
-    struct event *give_up;
-    struct event *begin;
+    struct timer *give_up;
+    struct later *turn; /* begins, and tells of the end */
     uint64_t news_bytes; /* received since the give-up timer was last set back */
     struct error last_error;
     bool incomplete;
@@ -100,9 +99,6 @@ struct transfer {
 };
 
 /* ---- transfer.c: the whole ---- */
-
-/* Sets `ret_time` to `ms`, and returns it. */
-uint64_t transfer_set_time(struct timeval *ret_time, uint64_t ms);
 
 /* Ends everything that can be ended at once; the end itself comes when no job is under way any more. */
 void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, const struct error *error);
@@ -150,5 +146,5 @@ void lane_fetch(struct lane *lane);
 /* Does so in a while. */
 void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms);
 
-/* The timer's callback for that; `data` is the lane. */
-void lane_on_timer(int fd, short what, void *data);
+/* The timer's callback for that; `owner` is the lane. */
+void lane_on_timer(void *owner);
