@@ -65,8 +65,9 @@ static void engine_stop_nothing(void *owner)
 {
 }
 
-/* What is still to be written may wait for its reader for ever, and then a signal is all that ends it: later ones
- * do as they do by themselves, and one that came after the loop's end, which nobody has seen yet, is looked for. */
+/* What is still to be written may wait for its reader for ever, and then a signal is all that ends it: later
+ * ones do as they do by themselves, and one that came after the loop's end, which nobody has seen yet, is
+ * looked for. */
 static void engine_let_signals_end(struct engine *engine)
 {
     int seen = engine->signal;

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/version.h"
 #include "cli/event_line.h"
 #include "cli/verb.h"
+#include "common/base/version.h"
 
 /* Each stands at the end of the file that implements it. */
 extern const struct verb verb_cancel, verb_check, verb_clone, verb_diff, verb_doctor, verb_generate,

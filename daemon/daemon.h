@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The daemon: owns the event loop and everything that lives on it, sends events to the state machine
- * (daemon/decide/update.h) and carries out its orders. Everything that may block runs on the pool, but for what
- * daemon_new() does before the loop turns. The loop's thread only.
+ * (daemon/decide/update.h) and carries out its orders. Everything that may block runs on the pool, but for
+ * what daemon_new() does before the loop turns. The loop's thread only.
  */
 #pragma once
 

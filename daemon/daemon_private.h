@@ -37,23 +37,23 @@
 #include "common/io/pool.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
-#include "daemon/face/api_server.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/work/health.h"
-#include "daemon/host/identify.h"
-#include "daemon/host/logind.h"
 #include "daemon/decide/policy.h"
-#include "daemon/host/process.h"
 #include "daemon/decide/record.h"
-#include "daemon/host/route_watch.h"
 #include "daemon/decide/schedule.h"
-#include "daemon/host/slots.h"
-#include "daemon/face/status.h"
 #include "daemon/decide/trial.h"
 #include "daemon/decide/turns.h"
 #include "daemon/decide/update.h"
+#include "daemon/face/api_server.h"
+#include "daemon/face/status.h"
+#include "daemon/host/identify.h"
+#include "daemon/host/logind.h"
+#include "daemon/host/process.h"
+#include "daemon/host/route_watch.h"
+#include "daemon/host/slots.h"
+#include "daemon/work/health.h"
 
 struct daemon;
 
@@ -142,7 +142,7 @@ struct daemon_boot {
     bool failed;
     struct error error;
     struct daemon_view view;
-    struct error look_error; /* where view.slots is NULL */
+    struct error look_error;     /* where view.slots is NULL */
     struct daemon_prints prints; /* taken where the running slot was not known so far */
 };
 
@@ -479,8 +479,9 @@ void daemon_fit_ask(const struct daemon *daemon, struct daemon_prints *ret_print
 /* Reads it. Blocks on the medium: a pool thread, or before the loop runs. */
 void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints);
 
-/* Forgets what is recorded of a slot that holds something else; what boots next is given up. At a start, and once
- * more when it is known late which slot runs, for what had no name by then; before the start is classified. */
+/* Forgets what is recorded of a slot that holds something else; what boots next is given up. At a start, and
+ * once more when it is known late which slot runs, for what had no name by then; before the start is
+ * classified. */
 void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints);
 
 /* daemon_health.c */

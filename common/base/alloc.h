@@ -2,8 +2,8 @@
 /*
  * Allocation of small things of our own. Running out of memory for these is not an error anybody can
  * handle, so the program aborts. Whatever is sized by network or file input is bounded by its caller first
- * and uses plain malloc(), so that refusing it is a sentence and not an abort. What grows with a table of chunks
- * was asked for as a whole before, see common/sinter/table_room.h. Never blocks; any thread.
+ * and uses plain malloc(), so that refusing it is a sentence and not an abort. What grows with a table of
+ * chunks was asked for as a whole before, see common/sinter/table_room.h. Never blocks; any thread.
  */
 #pragma once
 

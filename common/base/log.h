@@ -2,8 +2,8 @@
 /*
  * The program's log: lines on stderr, with the "<N>" priority that journald understands when stderr is the
  * journal's. Only the programs log (daemon/ and cli/), once, where a decision is made; the engine in common/
- * returns errors instead. errno is kept. Never waits for a reader: what nobody takes is lost, and how much that
- * was is said when somebody does. The loop's thread only.
+ * returns errors instead. errno is kept. Never waits for a reader: what nobody takes is lost, and how much
+ * that was is said when somebody does. The loop's thread only.
  */
 #pragma once
 

@@ -35,6 +35,6 @@ bool text_has_prefix(const char *text, const char *prefix);
 bool text_has_suffix(const char *text, const char *suffix);
 
 /* Takes out of a sentence, in place, what may be secret in the addresses that stand in it: user and password,
- * and what follows a "?", a "#", or a port, where an @ comes behind it. For messages: addresses of ours do not come here (see common/image/url.h), but
- * somebody may write one where it does not belong. */
+ * and what follows a "?", a "#", or a port, where an @ comes behind it. For messages: addresses of ours do
+ * not come here (see common/image/url.h), but somebody may write one where it does not belong. */
 void text_hide_secrets(char *text);

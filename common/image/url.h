@@ -4,8 +4,8 @@
  * files need, on http and https only), and how they reach people. An address may hold secrets: a password
  * before its host, tokens in its query. So it is carried as a `struct url`, whose text for messages, logs,
  * records and outputs is url_shown(), without them. url_text_to_send() has them and is for requests alone;
- * tests/unit/test_includes.py names the few places that may call it. Fetching is common/io/http.h's. Pure; any
- * thread.
+ * tests/unit/test_includes.py names the few places that may call it. Fetching is common/io/http.h's. Pure;
+ * any thread.
  */
 #pragma once
 

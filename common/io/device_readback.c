@@ -42,8 +42,8 @@ static bool refuse_cached(const struct device *device, int code, struct error *e
                            device->path);
 }
 
-/* File systems such as tmpfs have no O_DIRECT, and some open with it and then refuse to read. There the file can
- * only be synced, for pages that are dirty are not dropped, and then its cached pages be dropped. */
+/* File systems such as tmpfs have no O_DIRECT, and some open with it and then refuse to read. There the file
+ * can only be synced, for pages that are dirty are not dropped, and then its cached pages be dropped. */
 static void read_through_cache(struct device_readback *readback, int code)
 {
     int fd = readback->device->fd;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The publisher's side: reads an image once and writes IMAGE.chunks and IMAGE.json beside it, and IMAGE.pack
- * where it is asked for (common/publish/pack.h), in memory that does not grow with the image but for the table
- * and the manifest themselves. Equal input gives equal files: nothing of the time or the machine goes in.
- * Blocks from begin to end: for programs without a loop, or a thread beside one.
+ * where it is asked for (common/publish/pack.h), in memory that does not grow with the image but for the
+ * table and the manifest themselves. Equal input gives equal files: nothing of the time or the machine goes
+ * in. Blocks from begin to end: for programs without a loop, or a thread beside one.
  */
 #pragma once
 

@@ -13,8 +13,8 @@
 #include "common/image/chunk_table.h"
 #include "common/image/patch_list.h"
 #include "common/publish/base_image.h"
-#include "common/sinter/chunk_index.h"
 #include "common/publish/patch_runs.h"
+#include "common/sinter/chunk_index.h"
 
 struct pack_patches {
     const struct device *image;

@@ -40,7 +40,8 @@ struct scan_events {
     /* Some more was read. The finds are valid during the call only. */
     void (*progress)(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count);
     /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set: some of the source,
-     * or all the rest of it, could not be read, or there is no memory for its largest chunks. xxh32 is 0 unless asked for. scan_free() is allowed inside.
+     * or all the rest of it, could not be read, or there is no memory for its largest chunks. xxh32 is 0
+     * unless asked for. scan_free() is allowed inside.
      */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);
 };

@@ -69,7 +69,7 @@ struct transfer_settings {
     uint32_t run_size_max;       /* the plan's */
     bool ignore_etag;            /* the server's ETags are known to vary for the same image */
     uint64_t give_up_ms;         /* fail when nothing of note arrived for so long */
-    bool patient;                /* that was asked for: so long a file that was never there is waited for, too */
+    bool patient; /* that was asked for: so long a file that was never there is waited for, too */
 };
 
 /* How many of `connections` may be used with this table's chunks: at least 1. */

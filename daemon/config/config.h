@@ -64,7 +64,7 @@ struct config {
     enum config_mode mode;
     char *compatible; /* or NULL */
     bool allow_downgrade;
-    /* [Slots]: as written: an absolute path, PARTUUID=, PARTLABEL=, LABEL= or UUID=; see daemon/host/slots.h */
+    /* [Slots]: as written: an absolute path, PARTUUID=, PARTLABEL=, LABEL= or UUID=; see host/slots.h */
     char *slot_names[2];
     /* [Boot] */
     enum config_backend backend;

@@ -7,8 +7,8 @@
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
-#include "daemon/doctor/doctor_private.h"
 #include "daemon/decide/record.h"
+#include "daemon/doctor/doctor_private.h"
 
 static const char *const level_names[] = {
     [BOOT_LEVEL_OK] = "ok", [BOOT_LEVEL_WARNING] = "warning", [BOOT_LEVEL_FAILURE] = "failure"};

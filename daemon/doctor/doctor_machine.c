@@ -17,8 +17,8 @@
 #include "common/base/timestamp.h"
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
-#include "daemon/work/health.h"
 #include "daemon/host/logind.h"
+#include "daemon/work/health.h"
 
 /* What an update may take is 24 MiB, see tests/integration/test_limits.py; the system wants to go on beside
  * it. */

@@ -12,8 +12,8 @@
 #include "common/base/wall_clock.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/table_room.h"
-#include "daemon/host/machine_id.h"
 #include "daemon/decide/policy.h"
+#include "daemon/host/machine_id.h"
 
 /* --- what the daemon remembers --- */
 

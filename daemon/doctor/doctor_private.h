@@ -14,8 +14,8 @@
 #include "common/sinter/release.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
-#include "daemon/host/process.h"
 #include "daemon/decide/record.h"
+#include "daemon/host/process.h"
 #include "daemon/host/slots.h"
 
 /* The levels of a finding are those of the boot loader's: enum boot_level. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The HTTP API as a table: method and path in, status and body out. Owns which request needs what authority
- * and how errors are spelled; knows no socket (that is daemon/face/api_server.h) and nothing of the daemon but the
- * callbacks in `struct api_backend`, which daemon_report.c fills. Never blocks provided the callbacks do not,
- * and they must not: they run on the loop while an update does. The loop's thread only.
+ * and how errors are spelled; knows no socket (that is daemon/face/api_server.h) and nothing of the daemon
+ * but the callbacks in `struct api_backend`, which daemon_report.c fills. Never blocks provided the callbacks
+ * do not, and they must not: they run on the loop while an update does. The loop's thread only.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The head of an HTTP/1.1 request, read strictly: what is ambiguous is refused rather than guessed. Pure, no
- * I/O: bytes in, a struct or a refusal out. Called by daemon/face/api_server.c only. Never blocks; any thread.
+ * I/O: bytes in, a struct or a refusal out. Called by daemon/face/api_server.c only. Never blocks; any
+ * thread.
  */
 #pragma once
 

@@ -2,8 +2,8 @@
 /*
  * One connection of the API's server, from its first byte to its last. A client sends a request, gets its
  * reply, and sends the next: one at a time, one a turn of the loop, so that nobody who pipelines keeps others
- * waiting. The set of the clients is daemon/face/api_server.c's, the only caller; what they share is in `struct
- * api_client_set`. Never blocks; the loop's thread only.
+ * waiting. The set of the clients is daemon/face/api_server.c's, the only caller; what they share is in
+ * `struct api_client_set`. Never blocks; the loop's thread only.
  */
 #pragma once
 

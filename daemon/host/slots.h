@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which slot runs and which may be written. A slot is named in the settings (a path, PARTUUID=, PARTLABEL=;
- * LABEL= and UUID= are understood and not relied on, see daemon/host/slot_name.h) and is known here by what the
- * kernel calls it: a device number, or a file's device and inode. The running one is read from what the
+ * LABEL= and UUID= are understood and not relied on, see daemon/host/slot_name.h) and is known here by what
+ * the kernel calls it: a device number, or a file's device and inode. The running one is read from what the
  * kernel says, two ways (root= on its command line; what "/" is mounted from, see daemon/host/root_device.h),
  * never from what was last asked for; where the two disagree nothing is known, and nothing is installed.
  * Reads /proc, /sys and /dev only, but a slot that is a file is looked at on its own medium: pool threads, or

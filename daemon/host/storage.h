@@ -67,9 +67,9 @@ bool storage_set_has(const struct storage_set *set, const struct storage *storag
 
 /* Whether they end in the same bytes of a disk or a file, so that what is written to one changes the other:
  * two loop devices over one file, a partition and a loop device over its part of the disk. Looks through
- * partitions, loop devices, and below a RAID, dm-crypt, dm-verity and multipath that is meant as a whole. What
- * may share what lies below it with others (LVM, an array of a motherboard's RAID, a cache) is taken at its
- * word, and so is a part of a RAID. */
+ * partitions, loop devices, and below a RAID, dm-crypt, dm-verity and multipath that is meant as a whole.
+ * What may share what lies below it with others (LVM, an array of a motherboard's RAID, a cache) is taken at
+ * its word, and so is a part of a RAID. */
 bool storage_overlaps(const char *root, const struct storage *storage, const struct storage *other);
 
 /* Frees what it holds and empties it. */

@@ -16,8 +16,8 @@
 #include "common/io/pool.h"
 #include "common/sinter/trust.h"
 #include "daemon/config/config.h"
-#include "daemon/work/health_list.h"
 #include "daemon/host/process.h"
+#include "daemon/work/health_list.h"
 
 struct event_base;
 struct health;

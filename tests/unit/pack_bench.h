@@ -11,8 +11,8 @@
 
 #include "common/image/chunk_table.h"
 #include "common/image/manifest.h"
-#include "common/sinter/chunk_index.h"
 #include "common/publish/generate.h"
+#include "common/sinter/chunk_index.h"
 #include "tests/unit/publisher.h"
 
 enum { AVERAGE = 1024, SPAN_MAX = 128 * 1024, OUTPUT_MAX = 64 * 1024, BASES_MAX = 17 };

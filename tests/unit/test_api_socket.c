@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The socket of the API as a file (daemon/face/api_socket.c), and who may do what over it (daemon/face/api_peer.c). */
+/* The socket of the API as a file (daemon/face/api_socket.c), and who may do what over it
+ * (daemon/face/api_peer.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>

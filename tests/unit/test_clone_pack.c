@@ -16,8 +16,8 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
-#include "common/sinter/clone.h"
 #include "common/publish/generate.h"
+#include "common/sinter/clone.h"
 #include "tests/unit/clone_watch.h"
 #include "tests/unit/engine_bench.h"
 #include "tests/unit/publisher.h"

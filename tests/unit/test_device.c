@@ -406,7 +406,8 @@ static void test_a_dead_device_is_given_up(void **state)
 {
     enum { PAGES = 20 * 1000 };
     const size_t size = (size_t)PAGES * PAGE;
-    uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), back[PAGE];
+    uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t back[PAGE];
     struct error error;
     size_t good, bad, tries = 0;
 

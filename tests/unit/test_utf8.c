@@ -81,10 +81,10 @@ static void test_replace_invalid(void **state)
         {"", ""},
         {"a\x1b\xc3\xbc\xe2\x82\xac\xf0\x9f\x9a\x80", "a\x1b\xc3\xbc\xe2\x82\xac\xf0\x9f\x9a\x80"},
         {"\x80z\xff", "?z?"},
-        {"\xc0\xaf", "??"},          /* longer than it need be */
-        {"\xed\xa0\x80", "???"},     /* half of a UTF-16 pair */
+        {"\xc0\xaf", "??"},           /* longer than it need be */
+        {"\xed\xa0\x80", "???"},      /* half of a UTF-16 pair */
         {"\xf4\x90\x80\x80", "????"}, /* past the last */
-        {"x\xe2\x82", "x??"},        /* cut off */
+        {"x\xe2\x82", "x??"},         /* cut off */
         {"\xe2\x82z", "??z"},
     };
 
