@@ -21,7 +21,9 @@ struct verb_group {
 };
 
 static const struct verb_group groups[] = {
+#ifdef HAVE_PUBLISHING
     {"For publishers", (const struct verb *const[]){&verb_generate, &verb_diff, NULL}},
+#endif
     {"Anywhere", (const struct verb *const[]){&verb_clone, &verb_plan, &verb_verify, NULL}},
     {"On a device",
      (const struct verb *const[]){&verb_doctor, &verb_status, &verb_watch, &verb_why, &verb_history,
@@ -30,6 +32,9 @@ static const struct verb_group groups[] = {
 };
 
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
+
+/* What -Dpublishing=disabled leaves out, for a sentence of its own. */
+static const char *const publishing_verbs[] = {"generate", "diff"};
 
 static const struct verb *find_verb(const char *name)
 {
@@ -40,6 +45,19 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
+static void set_unknown_verb(const char *name, struct error *error)
+{
+    for (size_t i = 0; i < sizeof(publishing_verbs) / sizeof(publishing_verbs[0]); i++)
+        if (strcmp(name, publishing_verbs[i]) == 0) {
+            error_set(error, ERROR_REFUSED,
+                      "this command was built without %s, which is for publishers (-Dpublishing=disabled); run it "
+                      "where the images are made",
+                      name);
+            return;
+        }
+    error_set(error, ERROR_REFUSED, "there is no verb %.100s", name);
+}
+
 static void print_help(FILE *stream)
 {
     fputs("Usage: moonsinter VERB [ARGUMENT]...\n", stream);
@@ -48,7 +66,8 @@ static void print_help(FILE *stream)
         for (const struct verb *const *verb = groups[i].verbs; *verb; verb++)
             fprintf(stream, "  %-10s %s\n", (*verb)->name, (*verb)->summary);
     }
-    fputs("\n`moonsinter VERB --help` says more. Events go to stdout as JSON, one object a line.\n"
+    fputs("\n`moonsinter VERB --help` says more, `moonsinter --version` which build this is.\n"
+          "Events go to stdout as JSON, one object a line.\n"
           "Exit status: 0 done, 1 failed, 2 usage, 128 + n ended by signal n.\n",
           stream);
 }
@@ -84,7 +103,7 @@ static int run(int argc, char **argv)
     if (verb)
         return verb->run(argc - 1, argv + 1);
     struct error error;
-    error_set(&error, ERROR_REFUSED, "there is no verb %.100s", argv[1]);
+    set_unknown_verb(argv[1], &error);
     return event_line_write_usage(NULL, &error);
 }
 

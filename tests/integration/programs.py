@@ -77,9 +77,9 @@ def event_name(event):
     return event.get("event")
 
 
-def moonsinter(*arguments, timeout=120, **options):
+def moonsinter(*arguments, timeout=120, program=MOONSINTER, **options):
     """Runs the command to its end."""
-    arguments = [str(MOONSINTER), *map(str, arguments)]
+    arguments = [str(program), *map(str, arguments)]
     begin = time.monotonic()
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                           timeout=timeout * PATIENCE, check=False, **options)

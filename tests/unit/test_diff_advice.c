@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "common/publish/diff_advice.h"
+#include "common/publish/report/diff_advice.h"
 
 /* Two squashfs images of 100 MB that are as good as they can be. */
 static struct diff_facts good_facts(void)

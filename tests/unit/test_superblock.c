@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/image/superblock.h"
+#include "common/publish/report/superblock.h"
 
 static void put(uint8_t *data, size_t offset, uint64_t value, size_t size)
 {

@@ -13,7 +13,7 @@
 
 #include "common/base/error.h"
 #include "common/publish/diff.h"
-#include "common/publish/diff_advice.h"
+#include "common/publish/report/diff_advice.h"
 
 /* Ways to send an update. */
 enum diff_way {

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "common/publish/diff_report.h"
+#include "common/publish/report/diff_report.h"
 
 /* Writes the section with the map. */
 void diff_map_write(FILE *out, const struct diff_report *report);

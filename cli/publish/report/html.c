@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/html.h"
+#include "cli/publish/report/html.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/publish/diff_estimate.h"
+#include "common/publish/report/diff_estimate.h"
 
 #include <stdlib.h>
 

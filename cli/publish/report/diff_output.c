@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/diff_output.h"
+#include "cli/publish/report/diff_output.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/image/superblock.h"
+#include "common/publish/report/superblock.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
 
 #include "cli/argument.h"
 #include "cli/event_line.h"
-#include "cli/generate_report.h"
+#include "cli/publish/generate_report.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
 #include "cli/work.h"

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/diff_report.h"
+#include "cli/publish/report/diff_report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/diff_map.h"
+#include "cli/publish/report/diff_map.h"
 #include "cli/event_line.h"
-#include "cli/html.h"
+#include "cli/publish/report/html.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
 

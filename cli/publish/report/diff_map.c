@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/diff_map.h"
+#include "cli/publish/report/diff_map.h"
 
 #include <inttypes.h>
 #include <stdbool.h>

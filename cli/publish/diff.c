@@ -7,9 +7,6 @@
 #include <stdio.h>
 
 #include "cli/argument.h"
-#include "cli/diff_output.h"
-#include "cli/diff_report.h"
-#include "cli/diff_scratch.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
 #include "cli/verb.h"
@@ -17,6 +14,12 @@
 #include "common/base/file_status.h"
 #include "common/image/chunker.h"
 #include "common/image/manifest.h"
+
+#ifdef HAVE_REPORTS
+#include "cli/publish/report/diff_output.h"
+#include "cli/publish/report/diff_report.h"
+#include "cli/publish/report/diff_scratch.h"
+#endif
 
 static const char help[] =
     "Usage: moonsinter diff NEW OLD [CHUNK_SIZE] [OPTION]...\n"
@@ -27,10 +30,12 @@ static const char help[] =
     "\n"
     "  --average SIZE      average of the content-defined chunks, a power of two from\n"
     "                      1K to 256K (default 32K)\n"
+#ifdef HAVE_REPORTS
     "  --report FILE       publish NEW with a pack and patches against OLD in a temporary\n"
     "                      folder beside FILE, and write all that can be said of the\n"
     "                      update into FILE, an HTML page; - is standard output, and has\n"
     "                      the page alone\n"
+#endif
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
@@ -114,6 +119,7 @@ static void write_done(const struct diff_result *result)
     event_line_write(event);
 }
 
+#ifdef HAVE_REPORTS
 /* Before the long work: NEW has to be what generate takes. */
 static bool check_new(const char *path, struct error *error)
 {
@@ -158,6 +164,16 @@ static int run_report(const char *verb, const struct arguments *arguments, struc
     }
     return status;
 }
+#else
+static int run_report(const char *verb, const struct arguments *arguments, struct meter *meter)
+{
+    struct error error;
+
+    error_set(&error, ERROR_REFUSED,
+              "this command was built without --report (-Dreports=disabled); take one that has it");
+    return event_line_write_usage(verb, &error);
+}
+#endif
 
 struct comparison {
     struct diff_settings settings;

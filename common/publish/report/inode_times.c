@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/publish/inode_times.h"
+#include "common/publish/report/inode_times.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "common/image/superblock.h"
+#include "common/publish/report/superblock.h"
 #include "common/io/device.h"
 
 enum {

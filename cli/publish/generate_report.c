@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/generate_report.h"
+#include "cli/publish/generate_report.h"
 
 #include "cli/event_line.h"
 #include "common/base/alloc.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/diff_scratch.h"
+#include "cli/publish/report/diff_scratch.h"
 
 #include <dirent.h>
 #include <errno.h>

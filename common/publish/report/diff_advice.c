@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/publish/diff_advice.h"
+#include "common/publish/report/diff_advice.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
-#include "common/publish/diff_report.h"
+#include "common/publish/report/diff_report.h"
 
 /* What the page says beyond the report's figures. */
 struct diff_report_names {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
-#include "common/image/superblock.h"
+#include "common/publish/report/superblock.h"
 
 struct device;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/publish/diff_report.h"
+#include "common/publish/report/diff_report.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,7 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/io/device.h"
-#include "common/publish/diff_estimate.h"
+#include "common/publish/report/diff_estimate.h"
 #include "common/publish/generate.h"
 #include "common/publish/published.h"
 

@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#include "common/image/superblock.h"
+#include "common/publish/report/superblock.h"
 #include "common/publish/diff.h"
-#include "common/publish/inode_times.h"
+#include "common/publish/report/inode_times.h"
 
 enum {
     DIFF_ADVICE_MAX = 16,        /* pieces of advice, more than there are rules */

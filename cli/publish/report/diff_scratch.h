@@ -7,11 +7,11 @@
 
 #include <stdbool.h>
 
-#include "cli/diff_output.h"
-#include "cli/diff_report.h"
+#include "cli/publish/report/diff_output.h"
+#include "cli/publish/report/diff_report.h"
 #include "cli/meter.h"
 #include "common/base/error.h"
-#include "common/publish/diff_report.h"
+#include "common/publish/report/diff_report.h"
 
 /* Makes the report, which the caller finishes, and its page, and puts it where it belongs: into a file from
  * the thread, so that a signal leaves nothing half, and else at the end. The folder is beside the file, or in
