@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cli/argument.h"
-#include "cli/daemon_client.h"
 #include "cli/event_line.h"
 #include "cli/plain_text.h"
 #include "common/base/text.h"
@@ -99,18 +98,6 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
     }
     *ret_options = options;
     return true;
-}
-
-bool daemon_options_request(const struct daemon_options *options, const char *method, const char *path,
-                            struct json_object **ret_body, struct error *error)
-{
-    struct daemon_client *client;
-
-    if (!daemon_client_new(options->socket, &client, error))
-        return false;
-    bool is_done = daemon_client_request(client, method, path, ret_body, error);
-    daemon_client_free(client);
-    return is_done;
 }
 
 bool daemon_options_for_people(const struct daemon_options *options)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The options that all verbs share which talk to the daemon, and one request to it. The main thread only;
- * blocks while the daemon answers.
+ * The options that all verbs share which talk to the daemon. The main thread only.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/base/error.h"
 #include "common/base/json.h"
 
 struct daemon_options {
@@ -34,10 +32,6 @@ struct daemon_options {
  * exit status in *ret_exit_status: --help, or a usage error that has been told. */
 bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **argv, const char *help,
                           int *ret_exit_status);
-
-/* One request on a connection of its own; the caller puts the object. */
-bool daemon_options_request(const struct daemon_options *options, const char *method, const char *path,
-                            struct json_object **ret_body, struct error *error);
 
 /* True where stdout is for people: a terminal, and no --json. */
 bool daemon_options_for_people(const struct daemon_options *options);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/daemon_client.h"
 #include "cli/daemon_options.h"
 #include "cli/daemon_status.h"
 #include "cli/event_line.h"
@@ -28,7 +29,7 @@ static int run(int argc, char **argv, const char *what)
 
     if (!daemon_options_parse(&options, argc, argv, help, &exit_status))
         return exit_status;
-    if (!daemon_options_request(&options, "POST", path, &status, &error))
+    if (!daemon_client_request(options.socket, "POST", path, &status, &error))
         return event_line_write_failure(options.verb, &error);
     if (!daemon_options_for_people(&options))
         daemon_options_print_json(status);

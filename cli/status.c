@@ -2,6 +2,7 @@
 /* moonsinter status, why, history: what the daemon knows. */
 #include <stdio.h>
 
+#include "cli/daemon_client.h"
 #include "cli/daemon_options.h"
 #include "cli/daemon_status.h"
 #include "cli/event_line.h"
@@ -55,7 +56,7 @@ static int run(int argc, char **argv, const char *help, const char *path, print_
 
     if (!daemon_options_parse(&options, argc, argv, help, &exit_status))
         return exit_status;
-    if (!daemon_options_request(&options, "GET", path, &body, &error))
+    if (!daemon_client_request(options.socket, "GET", path, &body, &error))
         return event_line_write_failure(options.verb, &error);
     if (daemon_options_for_people(&options) || (always_words && !options.json))
         print(stdout, body);

@@ -46,6 +46,8 @@ struct watch {
     struct daemon_options options;
     struct progress progress;
     bool for_people;
+    int exit_status;                       /* so far; -1 while it goes on */
+    struct error *error;                   /* for it */
     uint64_t seen_ms;                      /* when the daemon was there last, or else the start */
     char state[DAEMON_STATUS_TEXT_SIZE];   /* shown last */
     char waiting[DAEMON_STATUS_TEXT_SIZE]; /* why, shown last; "" = nothing is waited for */
@@ -226,31 +228,24 @@ static int take_line(struct watch *watch, const char *line, struct error *error)
     return watch->options.until_done ? judge(status) : watch->options.until_verdict ? judge_slot(status) : -1;
 }
 
+static bool take(void *owner, const char *line)
+{
+    struct watch *watch = owner;
+
+    watch->exit_status = take_line(watch, line, watch->error);
+    return watch->exit_status < 0;
+}
+
 /* The exit status; *ret_lost where it is only that the daemon is not there, or is not any more. */
 static int follow(struct watch *watch, bool *ret_lost, struct error *error)
 {
-    struct daemon_client *client;
-    int exit_status = -1;
+    bool was_there;
 
-    *ret_lost = true;
-    if (!daemon_client_new(watch->options.socket, &client, error))
-        return 1;
-    if (!daemon_client_subscribe(client, error)) {
-        daemon_client_free(client);
-        return 1;
-    }
-    while (exit_status < 0) {
-        CLEANUP_FREE char *line = NULL;
-        if (daemon_client_read_line(client, &line, error) && !line)
-            error_set(error, ERROR_SYSTEM, "moonsinterd has stopped, or was restarted");
-        if (!line)
-            break;
-        exit_status = take_line(watch, line, error);
-    }
-    watch->seen_ms = now_ms();
-    *ret_lost = exit_status < 0;
-    daemon_client_free(client);
-    return exit_status < 0 ? 1 : exit_status;
+    watch->error = error;
+    *ret_lost = !daemon_client_follow(watch->options.socket, take, watch, &was_there, error);
+    if (was_there)
+        watch->seen_ms = now_ms();
+    return *ret_lost ? 1 : watch->exit_status;
 }
 
 static bool may_wait(const struct watch *watch)

@@ -4,7 +4,9 @@ badly, and with text that would like to steer the terminal."""
 import contextlib
 import json
 import os
+import pathlib
 import pty
+import re
 import select
 import signal
 import socket
@@ -382,6 +384,36 @@ def test_answers_that_are_none(data, verb):
         data = data.replace(b"{}", b"{\n")
     with serving(data) as (path, _):
         programs.assert_failed(programs.moonsinter(verb, "--socket", path, timeout=20))
+
+
+def sleeps(pid):
+    """Whether it has given its processor away often, as none does that only starts."""
+    switches, = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(switches) > 50
+
+
+@sanitized
+@pytest.mark.parametrize("verb, code", [("status", "200 OK"), ("check", "202 Accepted")])
+def test_whoever_finds_the_queue_full_waits_for_a_place(folder, verb, code):
+    with socket.socket(socket.AF_UNIX) as server, contextlib.ExitStack() as others:
+        server.bind(str(folder / "s"))
+        server.listen(1)
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other = others.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                other.connect(str(folder / "s"))
+                waiting += 1
+        process = programs.start_moonsinter(verb, "--socket", folder / "s")
+        programs.wait_until(lambda: sleeps(process.pid), "it does not wait")
+        for _ in range(waiting):
+            server.accept()[0].close()
+        client = others.enter_context(server.accept()[0])
+        assert client.recv(4096).split()[1] == f"/v1/{verb}".encode()
+        client.sendall(answer(STATUS, code))
+        out, err = process.communicate(timeout=20 * programs.PATIENCE)
+        assert process.returncode == 0 and json.loads(out) == STATUS and err == "", (out, err)
 
 
 @sanitized

@@ -25,7 +25,7 @@ GENERATED = {"common/version_generated.h": "common/base/"}
 
 # Which files may meet which foreign header (a pattern over the header's name).
 FOREIGN = {
-    r"curl/.*": {"common/io/http"},
+    r"curl/.*": {"common/io/http", "cli/daemon_client"},
     r"(pthread|threads)\.h": {"common/io/pool"},
     r"openssl/.*": {"common/base/digest", "common/image/minisign"},
     r"xxhash\.h|xxh3\.h": {"common/base/digest"},
