@@ -5,36 +5,35 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "cli/event_line.h"
 #include "cli/output.h"
 #include "cli/tell.h"
+#include "common/io/loop.h"
 
 /* Two threads hash and write while a third waits for the medium. */
 enum { ENGINE_THREADS = 3 };
 
-static void engine_on_signal(evutil_socket_t number, short what, void *data)
+static void engine_on_signal(void *owner, int number)
 {
-    struct engine *engine = data;
+    struct engine *engine = owner;
 
     /* Whoever asks twice does not want to wait for whatever the first one waits for. */
     if (engine->signal)
-        _exit(EVENT_LINE_BY_SIGNAL + (int)number);
-    engine->signal = (int)number;
+        _exit(EVENT_LINE_BY_SIGNAL + number);
+    engine->signal = number;
     tell_set_patient(false);
     engine->stop(engine->owner);
 }
 
-static bool engine_take_signal(struct engine *engine, int number, struct event **ret_event)
+static bool engine_take_signal(struct engine *engine, int number, struct watch **ret_watch)
 {
     struct sigaction action;
 
     /* As nohup and shells without job control want it. */
     if (number != SIGTERM && sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
         return true;
-    *ret_event = evsignal_new(engine->base, number, engine_on_signal, engine);
-    if (!*ret_event || event_add(*ret_event, NULL) < 0 || sigaction(number, NULL, &action) < 0)
+    *ret_watch = watch_new(engine->base, WATCH_SIGNAL, number, engine_on_signal, engine);
+    if (!watch_start(*ret_watch) || sigaction(number, NULL, &action) < 0)
         return false;
     /* Whatever the main thread waits in comes back, so that the loop gets to see the signal. */
     action.sa_flags &= ~SA_RESTART;
@@ -49,9 +48,8 @@ bool engine_init(struct engine *engine, const struct http_settings *settings, vo
     memset(engine, 0, sizeof(*engine));
     engine->stop = stop;
     engine->owner = owner;
-    engine->base = event_base_new();
-    if (!engine->base)
-        return error_set(error, ERROR_SYSTEM, "cannot set up an event loop");
+    if (!loop_new(&engine->base, error))
+        return false;
     for (int i = 0; i < ENGINE_SIGNALS; i++)
         if (!engine_take_signal(engine, signals[i], &engine->signals[i]))
             return error_set(error, ERROR_SYSTEM, "cannot watch for signals");
@@ -77,14 +75,11 @@ static void engine_let_signals_end(struct engine *engine)
     sigprocmask(SIG_BLOCK, &all, &before);
     engine->stop = engine_stop_nothing;
     if (engine->base)
-        event_base_loop(engine->base, EVLOOP_NONBLOCK);
+        loop_run_ready(engine->base);
     if (engine->signal != seen && !output_is_written())
         _exit(EVENT_LINE_BY_SIGNAL + engine->signal);
-    for (int i = 0; i < ENGINE_SIGNALS; i++) {
-        if (engine->signals[i])
-            event_free(engine->signals[i]);
-        engine->signals[i] = NULL;
-    }
+    for (int i = 0; i < ENGINE_SIGNALS; i++)
+        engine->signals[i] = watch_free(engine->signals[i]);
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -95,18 +90,17 @@ void engine_finish(struct engine *engine)
     output_watch(NULL);
     engine_let_signals_end(engine);
     tell_set_patient(!engine->signal);
-    if (engine->base)
-        event_base_free(engine->base);
+    loop_free(engine->base);
 }
 
 void engine_run(struct engine *engine)
 {
-    event_base_dispatch(engine->base);
+    loop_run(engine->base);
 }
 
 void engine_end(struct engine *engine)
 {
-    event_base_loopbreak(engine->base);
+    loop_end(engine->base);
 }
 
 int engine_exit_status(const struct engine *engine, int exit_status)

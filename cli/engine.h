@@ -12,9 +12,9 @@
 #include "common/base/error.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
+#include "common/io/watch.h"
 
 struct event_base;
-struct event;
 
 enum { ENGINE_SIGNALS = 3 };
 
@@ -22,7 +22,7 @@ struct engine {
     struct event_base *base;
     struct http *http; /* NULL where no settings were given */
     struct pool *pool;
-    struct event *signals[ENGINE_SIGNALS];
+    struct watch *signals[ENGINE_SIGNALS];
     int signal;                /* the one that came, or 0 */
     void (*stop)(void *owner); /* called at a signal */
     void *owner;

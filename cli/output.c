@@ -8,9 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "common/base/file_status.h"
+#include "common/io/watch.h"
 
 /* The process has one standard output, and this is its owner. */
 struct output {
@@ -18,7 +17,7 @@ struct output {
     size_t begin, end, room;
     bool failed;         /* it takes nothing any more */
     bool dropped;        /* something was left out */
-    struct event *event; /* NULL: no loop watches */
+    struct watch *watch; /* NULL: no loop watches */
 };
 
 static struct output standard_output;
@@ -81,8 +80,12 @@ void output_flush(void)
 
     while (has_waiting(output) && write_piece(output, 0))
         ;
-    if (has_waiting(output) && output->event)
-        event_add(output->event, NULL);
+    if (!output->watch)
+        return;
+    if (has_waiting(output))
+        watch_start(output->watch);
+    else
+        watch_stop(output->watch);
 }
 
 bool output_is_written(void)
@@ -107,7 +110,7 @@ void output_add_line(const char *data, size_t size)
         append(output, data, size);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *data)
+static void on_writable(void *owner, int fd)
 {
     output_flush();
 }
@@ -116,9 +119,8 @@ void output_watch(struct event_base *base)
 {
     struct output *output = &standard_output;
 
-    if (output->event)
-        event_free(output->event);
-    output->event = base ? event_new(base, STDOUT_FILENO, EV_WRITE, on_writable, NULL) : NULL;
+    watch_free(output->watch);
+    output->watch = base ? watch_new(base, WATCH_WRITABLE, STDOUT_FILENO, on_writable, NULL) : NULL;
     output_flush();
 }
 

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include <event2/event.h>
-
 #include "cli/argument.h"
 #include "cli/engine.h"
 #include "cli/event_line.h"
@@ -23,6 +21,7 @@
 #include "common/image/url.h"
 #include "common/io/backoff.h"
 #include "common/io/http_settings.h"
+#include "common/io/timer.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 
@@ -91,8 +90,8 @@ struct session {
     struct release_fetch *fetch;
     struct release *release;
     struct clone *clone;
-    struct event *draw;
-    struct event *again; /* runs before the manifest is read again */
+    struct timer *draw;
+    struct timer *again; /* runs before the manifest is read again */
     struct backoff backoff;
     uint64_t stuck_since_ms; /* when a round brought something last */
     unsigned rounds;
@@ -261,9 +260,7 @@ static bool session_start_over(struct session *session, const struct error *erro
     report_restart(&session->report, session->clone);
     session->clone = clone_free(session->clone);
     session->report.clone = NULL;
-    struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
-                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-    evtimer_add(session->again, &wait);
+    timer_start(session->again, wait_ms);
     return true;
 }
 
@@ -294,9 +291,9 @@ static void session_end_overtaken(struct session *session, const struct error *e
     session_end(session, &whole);
 }
 
-static void session_on_again(evutil_socket_t fd, short what, void *data)
+static void session_on_again(void *owner)
 {
-    session_fetch(data);
+    session_fetch(owner);
 }
 
 static void session_on_clone_done(void *owner, const struct error *error)
@@ -398,35 +395,30 @@ static void session_on_stop(void *owner)
         clone_cancel(session->clone);
         return;
     }
-    evtimer_del(session->again);
+    timer_stop(session->again);
     session->fetch = release_fetch_cancel(session->fetch);
     error_set(&error, ERROR_CANCELLED, "the update was cancelled");
     session_end(session, &error);
 }
 
-static void session_on_draw(evutil_socket_t fd, short what, void *data)
+static void session_on_draw(void *owner)
 {
-    struct session *session = data;
+    struct session *session = owner;
 
     if (session->clone)
         report_progress(&session->report, clone_progress(session->clone));
+    timer_start(session->draw, SESSION_DRAW_MS);
 }
 
 static bool session_run_loop(struct session *session, struct error *error)
 {
-    const struct timeval often = {.tv_usec = SESSION_DRAW_MS * 1000};
-
     if (!engine_init(&session->engine, &session->http, session_on_stop, session, error))
         return false;
     session->backoff = (struct backoff){.first_ms = SESSION_WAIT_FIRST_MS, .max_ms = SESSION_WAIT_MAX_MS};
-    session->again = evtimer_new(session->engine.base, session_on_again, session);
-    if (!session->again)
-        abort();
+    session->again = timer_new(session->engine.base, session_on_again, session);
     if (meter_is_shown(&session->report.meter)) {
-        session->draw = event_new(session->engine.base, -1, EV_PERSIST, session_on_draw, session);
-        if (!session->draw)
-            abort();
-        evtimer_add(session->draw, &often);
+        session->draw = timer_new(session->engine.base, session_on_draw, session);
+        timer_start(session->draw, SESSION_DRAW_MS);
     }
     session_fetch(session);
     engine_run(&session->engine);
@@ -462,10 +454,8 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     bool ok = (plan_only || session_check_target(session.target, &error)) &&
               session_check_open_files(session.seeds, session.http.connections, &error) &&
               session_run_loop(&session, &error);
-    if (session.draw)
-        event_free(session.draw);
-    if (session.again)
-        event_free(session.again);
+    timer_free(session.draw);
+    timer_free(session.again);
     clone_free(session.clone);
     release_free(session.release);
     engine_finish(&session.engine);

@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "common/base/container.h"
+#include "common/io/timer.h"
 
 enum { WORK_DRAW_INTERVAL_MS = 100 };
 
 struct work {
     const struct work_settings *settings;
     struct engine engine;
-    struct event *draw;
+    struct timer *draw;
     _Atomic(const char *) stage;
     atomic_uint_least64_t done, total;
     struct pool_job job;
@@ -42,7 +41,7 @@ static void on_stop(void *owner)
     _exit(event_line_finish(engine_exit_status(&work->engine, status)));
 }
 
-static void on_draw(evutil_socket_t fd, short what, void *owner)
+static void on_draw(void *owner)
 {
     struct work *work = owner;
     const char *stage = atomic_load_explicit(&work->stage, memory_order_relaxed);
@@ -51,6 +50,7 @@ static void on_draw(evutil_socket_t fd, short what, void *owner)
         work->settings->meter->label = stage;
     meter_show(work->settings->meter, atomic_load_explicit(&work->done, memory_order_relaxed),
                atomic_load_explicit(&work->total, memory_order_relaxed));
+    timer_start(work->draw, WORK_DRAW_INTERVAL_MS);
 }
 
 void work_progress(struct work *work, const char *stage, uint64_t done, uint64_t total)
@@ -74,13 +74,9 @@ static void on_done(struct pool_job *job)
 
 static bool run_on_thread(struct work *work, struct error *error)
 {
-    const struct timeval often = {.tv_usec = WORK_DRAW_INTERVAL_MS * 1000};
-
     if (meter_is_shown(work->settings->meter)) {
-        work->draw = event_new(work->engine.base, -1, EV_PERSIST, on_draw, work);
-        if (!work->draw)
-            abort();
-        evtimer_add(work->draw, &often);
+        work->draw = timer_new(work->engine.base, on_draw, work);
+        timer_start(work->draw, WORK_DRAW_INTERVAL_MS);
     }
     work->job = (struct pool_job){.run = run_job, .done = on_done};
     pool_submit(work->engine.pool, &work->job);
@@ -98,8 +94,7 @@ bool work_run(const struct work_settings *settings, struct error *error)
               (!settings->prepare || settings->prepare(settings->owner, error)) &&
               run_on_thread(&work, error);
 
-    if (work.draw)
-        event_free(work.draw);
+    timer_free(work.draw);
     engine_finish(&work.engine);
     meter_clear(settings->meter);
     return ok;

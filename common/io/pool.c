@@ -10,9 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
+#include "common/io/watch.h"
 
 /* A first-in first-out list of jobs, linked through pool_job::next. */
 struct job_queue {
@@ -28,7 +27,7 @@ struct pool {
     struct job_queue finished;
     bool stopping;
     /* the loop's */
-    struct event *event;
+    struct watch *watch;
     int event_fd; /* written by threads when `finished` stops being empty */
     size_t outstanding;
     unsigned thread_count;
@@ -88,13 +87,13 @@ static void *pool_thread(void *data)
     return NULL;
 }
 
-static void pool_on_finished(evutil_socket_t fd, short what, void *data)
+static void pool_on_finished(void *owner, int fd)
 {
-    struct pool *pool = data;
+    struct pool *pool = owner;
     uint64_t count;
     struct job_queue batch;
 
-    (void)!read(pool->event_fd, &count, sizeof(count));
+    (void)!read(fd, &count, sizeof(count));
     /* Taken whole: whatever finishes from here on writes to the descriptor again, so nothing is left lying.
      */
     pthread_mutex_lock(&pool->mutex);
@@ -127,8 +126,8 @@ bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool,
         pool_free(pool);
         return false;
     }
-    pool->event = event_new(base, pool->event_fd, EV_READ | EV_PERSIST, pool_on_finished, pool);
-    if (!pool->event || event_add(pool->event, NULL) < 0) {
+    pool->watch = watch_new(base, WATCH_READABLE, pool->event_fd, pool_on_finished, pool);
+    if (!watch_start(pool->watch)) {
         pool_free(pool);
         return error_set(error, ERROR_SYSTEM, "cannot watch an event descriptor");
     }
@@ -172,8 +171,7 @@ struct pool *pool_free(struct pool *pool)
         pthread_join(pool->threads[i], NULL);
     pool_drop(&pool->finished);
     pool_drop(&pool->waiting);
-    if (pool->event)
-        event_free(pool->event);
+    watch_free(pool->watch);
     if (pool->event_fd >= 0)
         close(pool->event_fd);
     pthread_cond_destroy(&pool->work);

@@ -6,10 +6,9 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/io/loop.h"
 #include "common/io/pool.h"
 
 enum {
@@ -89,8 +88,7 @@ static bool run_all(struct in_order *run, struct event_base *base, struct error 
 {
     while (run->taken < run->count) {
         begin_jobs(run);
-        if (event_base_loop(base, EVLOOP_ONCE) < 0)
-            return error_set(error, ERROR_SYSTEM, "the event loop failed");
+        loop_run_once(base);
         if (!take_results(run, error))
             return false;
     }
@@ -100,11 +98,11 @@ static bool run_all(struct in_order *run, struct event_base *base, struct error 
 bool in_order_run(const struct in_order_settings *settings, uint64_t count, struct error *error)
 {
     struct in_order run = {.settings = settings, .count = count};
-    struct event_base *base = event_base_new();
+    struct event_base *base;
 
     assert(settings->worker_count > 0);
-    if (!base)
-        return error_set(error, ERROR_SYSTEM, "cannot make an event loop");
+    if (!loop_new(&base, error))
+        return false;
     run.window_size = settings->worker_count * IN_ORDER_WINDOW;
     run.window = alloc_array(run.window_size, sizeof(*run.window));
     run.idle = alloc_array(settings->worker_count, sizeof(*run.idle));
@@ -118,7 +116,7 @@ bool in_order_run(const struct in_order_settings *settings, uint64_t count, stru
     for (unsigned i = 0; i < run.window_size; i++)
         if (run.window[i].result)
             settings->drop(run.window[i].result);
-    event_base_free(base);
+    loop_free(base);
     free(run.window);
     free(run.idle);
     return ok;

@@ -176,7 +176,8 @@ struct clone *clone_new(struct event_base *base, struct http *http, struct pool 
         clone->settings.connections = CLONE_CONNECTIONS;
     clone->events = events;
     clone->owner = owner;
-    clone->sources = sources_new(pool, settings->target_path, settings->seed_paths, &sources_events, clone);
+    clone->sources =
+        sources_new(base, pool, settings->target_path, settings->seed_paths, &sources_events, clone);
     clone->source_changed = alloc_array(sources_count(clone->sources), sizeof(bool));
     return clone;
 }

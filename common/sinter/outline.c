@@ -10,6 +10,8 @@
 #include "common/sinter/outline_private.h"
 #include "common/sinter/table_room.h"
 
+static void outline_begin(struct outline *outline);
+
 const struct manifest *outline_manifest(const struct outline *outline)
 {
     return outline->settings.release->manifest;
@@ -51,16 +53,21 @@ void outline_run_job(struct outline *outline, pool_run_fn run, void (*next)(stru
     pool_submit(outline->settings.pool, &outline->job);
 }
 
-void outline_run_nothing(struct pool_job *job)
+static void outline_on_turn(void *owner)
 {
+    struct outline *outline = owner;
+
+    if (outline->stopping)
+        outline_end(outline, NULL);
+    else
+        outline_begin(outline);
 }
 
-/* After a cancel from within an event nothing new is begun: the end comes by way of a job that does nothing.
- */
+/* After a cancel from within an event nothing new is begun: the end comes by the next turn of the loop. */
 bool outline_is_stopping(struct outline *outline)
 {
     if (outline->stopping)
-        outline_run_job(outline, outline_run_nothing, NULL);
+        later_call(outline->turn);
     return outline->stopping;
 }
 
@@ -116,6 +123,7 @@ struct outline *outline_new(const struct outline_settings *settings, const struc
     outline->settings = *settings;
     outline->events = events;
     outline->owner = owner;
+    outline->turn = later_new(settings->base, outline_on_turn, outline);
     return outline;
 }
 
@@ -159,7 +167,7 @@ static void outline_begin(struct outline *outline)
 void outline_start(struct outline *outline)
 {
     outline->active = true;
-    outline_run_job(outline, outline_run_nothing, outline_begin);
+    later_call(outline->turn);
 }
 
 void outline_cancel(struct outline *outline)
@@ -171,7 +179,7 @@ void outline_cancel(struct outline *outline)
         cutting_stop(outline->cutting);
     if (outline->fetch) {
         outline->fetch = fetch_cancel(outline->fetch);
-        outline_run_job(outline, outline_run_nothing, NULL);
+        later_call(outline->turn);
     }
 }
 
@@ -191,6 +199,7 @@ struct outline *outline_free(struct outline *outline)
     if (!outline)
         return NULL;
     fetch_cancel(outline->fetch);
+    later_free(outline->turn);
     outline_stock_table(outline);
     url_free(outline->table_url);
     url_free(outline->pack_url);

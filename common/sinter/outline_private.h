@@ -12,6 +12,7 @@
 #include "common/base/error.h"
 #include "common/image/table_difference.h"
 #include "common/image/url.h"
+#include "common/io/later.h"
 #include "common/io/pool.h"
 #include "common/sinter/cutting.h"
 #include "common/sinter/fetch.h"
@@ -39,7 +40,8 @@ struct outline {
     bool job_failed;
     void (*job_next)(struct outline *outline);
     struct error job_error;
-    bool active; /* started and not done */
+    struct later *turn; /* begins, and ends where no job is under way that could */
+    bool active;        /* started and not done */
     bool stopping;
 
     uint8_t *section;    /* as it came */
@@ -72,11 +74,7 @@ void outline_end(struct outline *outline, const struct error *error);
 /* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and job_error where it fails. */
 void outline_run_job(struct outline *outline, pool_run_fn run, void (*next)(struct outline *outline));
 
-/* A job's work where there is none. */
-void outline_run_nothing(struct pool_job *job);
-
-/* After a cancel from within an event nothing new is begun: the end comes by way of a job that does nothing.
- */
+/* After a cancel from within an event nothing new is begun: the end comes by the next turn of the loop. */
 bool outline_is_stopping(struct outline *outline);
 
 /* Whether the last fetch was given up because the server wants to be asked later than is waited: that is its

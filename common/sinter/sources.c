@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
-#include "common/base/container.h"
 #include "common/base/digest.h"
+#include "common/io/later.h"
 #include "common/sinter/scan.h"
 
 enum {
@@ -38,8 +38,15 @@ struct sources {
     bool prove, hash;
     bool stopping;
     uint32_t scan_next, scans_under_way;
-    struct pool_job turn; /* says `done` where there is nothing to scan */
+    struct later *turn; /* begins the scan, and says `done` where there is nothing to scan */
 };
+
+static void sources_go_on(struct sources *sources);
+
+static void sources_on_turn(void *owner)
+{
+    sources_go_on(owner);
+}
 
 static void sources_add(struct sources *sources, const char *path)
 {
@@ -49,8 +56,8 @@ static void sources_add(struct sources *sources, const char *path)
     source->path = alloc_string(path);
 }
 
-struct sources *sources_new(struct pool *pool, const char *target_path, const char *const *seed_paths,
-                            const struct sources_events *events, void *owner)
+struct sources *sources_new(struct event_base *base, struct pool *pool, const char *target_path,
+                            const char *const *seed_paths, const struct sources_events *events, void *owner)
 {
     struct sources *sources = alloc_zeroed(sizeof(*sources));
     uint32_t seed_count = 0;
@@ -59,6 +66,7 @@ struct sources *sources_new(struct pool *pool, const char *target_path, const ch
         seed_count++;
     assert(seed_count <= PLAN_SOURCE_SEED_LAST);
     sources->pool = pool;
+    sources->turn = later_new(base, sources_on_turn, sources);
     sources->events = events;
     sources->owner = owner;
     sources->items = alloc_array((size_t)seed_count + 1, sizeof(struct source));
@@ -74,6 +82,7 @@ struct sources *sources_free(struct sources *sources)
     if (!sources)
         return NULL;
     sources_close(sources, false);
+    later_free(sources->turn);
     for (uint32_t i = 0; i < sources->count; i++)
         free(sources->items[i].path);
     free(sources->items);
@@ -305,8 +314,6 @@ void sources_forget_target(struct sources *sources)
 
 /* ---- scanning ---- */
 
-static void sources_go_on(struct sources *sources);
-
 static void on_finds(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count)
 {
     struct source *source = owner;
@@ -360,21 +367,11 @@ static void sources_go_on(struct sources *sources)
         sources->events->done(sources->owner);
 }
 
-static void turn_run(struct pool_job *job)
-{
-}
-
-static void turn_done(struct pool_job *job)
-{
-    sources_go_on(container_of(job, struct sources, turn));
-}
-
 void sources_scan(struct sources *sources, bool prove, bool hash)
 {
     sources->prove = prove;
     sources->hash = hash;
-    sources->turn = (struct pool_job){.run = turn_run, .done = turn_done};
-    pool_submit(sources->pool, &sources->turn);
+    later_call(sources->turn);
 }
 
 void sources_stop(struct sources *sources)

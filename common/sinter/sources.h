@@ -19,6 +19,7 @@
 #include "common/sinter/chunk_index.h"
 #include "common/sinter/plan.h"
 
+struct event_base;
 struct sources;
 
 struct sources_events {
@@ -33,8 +34,8 @@ struct sources_events {
 
 /* Source 0 is the target, the others are the seeds; seed_paths is NULL-terminated, or NULL;
  * PLAN_SOURCE_SEED_LAST at most. */
-struct sources *sources_new(struct pool *pool, const char *target_path, const char *const *seed_paths,
-                            const struct sources_events *events, void *owner);
+struct sources *sources_new(struct event_base *base, struct pool *pool, const char *target_path,
+                            const char *const *seed_paths, const struct sources_events *events, void *owner);
 
 /* Closes what is open, which may block; NULL is fine. Returns NULL. */
 struct sources *sources_free(struct sources *sources);

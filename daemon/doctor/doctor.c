@@ -65,8 +65,7 @@ static bool prepare(struct doctor *doctor)
 {
     struct error error = {0};
 
-    doctor->base = event_base_new();
-    if (doctor->base)
+    if (loop_new(&doctor->base, &error))
         doctor->processes = processes_new(doctor->base, &error);
     if (doctor->processes && pool_new(doctor->base, 1, &doctor->pool, &error))
         return true;
@@ -128,8 +127,7 @@ int doctor_run(const struct config_request *request, bool for_people, FILE *stre
     boot_free(doctor.boot);
     pool_free(doctor.pool);
     processes_free(doctor.processes);
-    if (doctor.base)
-        event_base_free(doctor.base);
+    loop_free(doctor.base);
     config_free(doctor.config);
     return doctor.counts[BOOT_LEVEL_FAILURE] ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -96,7 +96,7 @@ static void on_units(void *owner, const struct health_verdict *verdict)
 {
     struct doctor *doctor = owner;
 
-    event_base_loopbreak(doctor->base);
+    loop_end(doctor->base);
     if (verdict->good)
         doctor_tell(doctor, "health-units", BOOT_LEVEL_OK, "the units that Units= names are active");
     else
@@ -140,7 +140,7 @@ static void ask_units(struct doctor *doctor)
     };
     struct health *health = health_start(&options, on_units, doctor);
 
-    event_base_dispatch(doctor->base);
+    loop_run(doctor->base);
     health_free(health);
 }
 

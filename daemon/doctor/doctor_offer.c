@@ -162,7 +162,7 @@ static void on_plan_done(void *owner, const struct error *error)
     planning->failed = error != NULL;
     if (error)
         planning->error = *error;
-    event_base_loopbreak(planning->doctor->base);
+    loop_end(planning->doctor->base);
 }
 
 /* As for an update, and nothing is written. Reads both slots. */
@@ -184,7 +184,7 @@ static bool make_plan(struct doctor *doctor, struct http *http, struct policy_in
     struct clone *clone = clone_new(doctor->base, http, doctor->pool, &settings, &events, &planning);
 
     clone_start(clone);
-    event_base_dispatch(doctor->base);
+    loop_run(doctor->base);
     clone_free(clone);
     if (planning.failed)
         doctor_tell(doctor, "offer", BOOT_LEVEL_FAILURE, "what an update would cost cannot be planned: %s",

@@ -6,10 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include <event2/event.h>
-
 #include "common/image/rollout.h"
 #include "common/io/http.h"
+#include "common/io/loop.h"
 #include "common/io/pool.h"
 #include "common/sinter/release.h"
 #include "daemon/boot/boot.h"

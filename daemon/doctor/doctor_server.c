@@ -17,7 +17,7 @@ struct server {
 /* Turns the loop until the callback of the request ends it. */
 static void wait_for_answer(struct server *server)
 {
-    event_base_dispatch(server->doctor->base);
+    loop_run(server->doctor->base);
 }
 
 static void on_release(void *owner, struct release *release, bool unchanged, const struct error *error,
@@ -27,7 +27,7 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
     struct doctor *doctor = server->doctor;
     char size[16];
 
-    event_base_loopbreak(doctor->base);
+    loop_end(doctor->base);
     if (!release) {
         doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error ? error->message : "it did not answer");
         return;
@@ -51,7 +51,7 @@ static void on_range(void *owner, struct http_response *response)
     struct server *server = owner;
     struct doctor *doctor = server->doctor;
 
-    event_base_loopbreak(doctor->base);
+    loop_end(doctor->base);
     if (response->outcome != HTTP_OUTCOME_OK) {
         doctor_tell(doctor, "server-ranges", BOOT_LEVEL_FAILURE, "%s", response->error.message);
         return;

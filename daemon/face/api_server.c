@@ -2,7 +2,6 @@
 #include "daemon/face/api_server.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,8 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/io/timer.h"
+#include "common/io/watch.h"
 #include "daemon/face/api_peer.h"
 #include "daemon/face/api_room.h"
 #include "daemon/face/api_server_client.h"
@@ -26,8 +27,8 @@ struct api_server {
     struct api_client_set clients;
     struct api_socket socket;
     struct api_peer_group group;
-    struct event *readable;
-    struct event *pause;
+    struct watch *readable;
+    struct timer *pause;
 };
 
 static void limits_set_defaults(struct api_server_limits *limits)
@@ -44,7 +45,7 @@ static void limits_set_defaults(struct api_server_limits *limits)
         limits->request_timeout_ms = 10000;
 }
 
-static void reap_closed(evutil_socket_t fd, short what, void *owner)
+static void reap_closed(void *owner)
 {
     struct api_client_set *set = owner;
     struct api_client *client;
@@ -63,9 +64,7 @@ static void set_init(struct api_client_set *set, const struct api_server_options
     limits_set_defaults(&set->limits);
     TAILQ_INIT(&set->open);
     TAILQ_INIT(&set->closed);
-    set->reap = event_new(options->base, -1, 0, reap_closed, set);
-    if (!set->reap)
-        abort();
+    set->reap = later_new(options->base, reap_closed, set);
 }
 
 static void set_finish(struct api_client_set *set)
@@ -74,8 +73,8 @@ static void set_finish(struct api_client_set *set)
 
     while ((client = TAILQ_FIRST(&set->open)))
         api_client_flush_and_close(client);
-    reap_closed(-1, 0, set);
-    event_free(set->reap);
+    reap_closed(set);
+    later_free(set->reap);
 }
 
 /* Makes room for a client of this user; false where nobody has to go for him. */
@@ -116,22 +115,20 @@ static void admit(struct api_server *server, int fd)
         refuse_connection(fd);
 }
 
-static void on_pause_over(evutil_socket_t fd, short what, void *owner)
+static void on_pause_over(void *owner)
 {
     struct api_server *server = owner;
 
-    event_add(server->readable, NULL);
+    watch_start(server->readable);
 }
 
 static void pause_accepting(struct api_server *server)
 {
-    struct timeval delay = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
-
-    event_del(server->readable);
-    event_add(server->pause, &delay);
+    watch_stop(server->readable);
+    timer_start(server->pause, ACCEPT_PAUSE_MS);
 }
 
-static void on_connections(evutil_socket_t listen_fd, short what, void *owner)
+static void on_connections(void *owner, int listen_fd)
 {
     struct api_server *server = owner;
 
@@ -167,9 +164,9 @@ bool api_server_new(const struct api_server_options *options, struct api_server 
     server->socket = socket;
     server->group = group;
     set_init(&server->clients, options);
-    server->readable = event_new(options->base, socket.fd, EV_READ | EV_PERSIST, on_connections, server);
-    server->pause = evtimer_new(options->base, on_pause_over, server);
-    if (!server->readable || !server->pause || event_add(server->readable, NULL) < 0)
+    server->readable = watch_new(options->base, WATCH_READABLE, socket.fd, on_connections, server);
+    server->pause = timer_new(options->base, on_pause_over, server);
+    if (!watch_start(server->readable))
         abort();
     /* libevent writes with writev(), where a client that has left would end the daemon. */
     signal(SIGPIPE, SIG_IGN);
@@ -181,8 +178,8 @@ struct api_server *api_server_free(struct api_server *server)
 {
     if (!server)
         return NULL;
-    event_free(server->readable);
-    event_free(server->pause);
+    watch_free(server->readable);
+    timer_free(server->pause);
     set_finish(&server->clients);
     api_socket_close(&server->socket);
     free(server);

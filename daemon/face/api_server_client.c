@@ -24,13 +24,6 @@ enum {
 
 static void client_advance(struct api_client *client);
 
-static void client_set_deadline(struct api_client *client, unsigned ms)
-{
-    struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-
-    event_add(client->deadline, &delay);
-}
-
 void api_client_close(struct api_client *client)
 {
     struct api_client_set *set = client->set;
@@ -42,17 +35,17 @@ void api_client_close(struct api_client *client)
     client->state = API_CLIENT_CLOSED;
     bufferevent_disable(client->bufferevent, EV_READ | EV_WRITE);
     bufferevent_setcb(client->bufferevent, NULL, NULL, NULL, NULL);
-    event_del(client->deadline);
+    timer_stop(client->deadline);
     TAILQ_REMOVE(&set->open, client, link);
     TAILQ_INSERT_TAIL(&set->closed, client, link);
     set->open_count--;
-    event_active(set->reap, EV_TIMEOUT, 1);
+    later_call(set->reap);
 }
 
 void api_client_free(struct api_client *client)
 {
     bufferevent_free(client->bufferevent);
-    event_free(client->deadline);
+    timer_free(client->deadline);
     free(client);
 }
 
@@ -81,7 +74,7 @@ static void client_await_request(struct api_client *client)
     client->state = API_CLIENT_READING;
     client->is_continue_sent = false;
     client_stand_last(client);
-    client_set_deadline(client, set->limits.request_timeout_ms);
+    timer_start(client->deadline, set->limits.request_timeout_ms);
     bufferevent_enable(client->bufferevent, EV_READ);
     client_advance(client);
 }
@@ -129,7 +122,7 @@ static void client_expect_reply_sent(struct api_client *client)
     client->state = API_CLIENT_REPLYING;
     client_stand_last(client);
     bufferevent_disable(client->bufferevent, EV_READ);
-    client_set_deadline(client, client->set->limits.request_timeout_ms);
+    timer_start(client->deadline, client->set->limits.request_timeout_ms);
 }
 
 static void client_end_stream(struct api_client *client)
@@ -147,7 +140,7 @@ static void client_start_stream(struct api_client *client, const struct api_repl
     client->state = API_CLIENT_STREAMING;
     client->set->stream_count++;
     client->discarded_bytes = 0;
-    event_del(client->deadline);
+    timer_stop(client->deadline);
     /* Reading goes on so that the end of the connection is seen. */
     client_discard_input(client);
     if (client->state == API_CLIENT_STREAMING)
@@ -292,7 +285,7 @@ static void client_on_written(struct bufferevent *bufferevent, void *owner)
     shutdown(bufferevent_getfd(bufferevent), SHUT_WR);
     client->state = API_CLIENT_LINGERING;
     client->discarded_bytes = 0;
-    client_set_deadline(client, LINGER_MS);
+    timer_start(client->deadline, LINGER_MS);
     bufferevent_enable(bufferevent, EV_READ);
     client_discard_input(client);
 }
@@ -312,7 +305,7 @@ static void client_on_event(struct bufferevent *bufferevent, short what, void *o
         api_client_close(client);
 }
 
-static void client_on_deadline(evutil_socket_t fd, short what, void *owner)
+static void client_on_deadline(void *owner)
 {
     struct api_client *client = owner;
 
@@ -330,8 +323,8 @@ void api_client_start(struct api_client_set *set, int fd, uid_t uid, bool may_ch
     client->uid = uid;
     client->may_change = may_change;
     client->bufferevent = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    client->deadline = evtimer_new(set->base, client_on_deadline, client);
-    if (!client->bufferevent || !client->deadline)
+    client->deadline = timer_new(set->base, client_on_deadline, client);
+    if (!client->bufferevent)
         abort();
     TAILQ_INSERT_TAIL(&set->open, client, link);
     set->open_count++;

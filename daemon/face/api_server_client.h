@@ -12,11 +12,12 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "common/io/later.h"
+#include "common/io/timer.h"
 #include "daemon/face/api.h"
 #include "daemon/face/api_server.h"
 
 struct bufferevent;
-struct event;
 
 enum api_client_state {
     API_CLIENT_READING,   /* waiting for a request, or for the rest of one */
@@ -30,7 +31,7 @@ struct api_client {
     TAILQ_ENTRY(api_client) link; /* api_client_set::open or ::closed */
     struct api_client_set *set;
     struct bufferevent *bufferevent;
-    struct event *deadline;
+    struct timer *deadline;
     enum api_client_state state;
     uid_t uid; /* of whoever connected */
     bool may_change;
@@ -49,7 +50,7 @@ struct api_client_set {
     struct api_server_limits limits; /* each is set */
     struct api_client_list open;     /* who began first to wait, or to be answered, stands first */
     struct api_client_list closed;
-    struct event *reap; /* frees the closed, since a client may be closed in the middle of its own callback */
+    struct later *reap; /* frees the closed, since a client may be closed in the middle of its own callback */
     unsigned open_count;
     unsigned stream_count;
 };

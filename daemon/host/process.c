@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/host/process.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,10 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
 #include "common/base/text.h"
+#include "common/io/timer.h"
+#include "common/io/watch.h"
 
 enum {
     READ_SIZE = 16 * 1024,
@@ -33,9 +32,9 @@ struct process {
     struct process *next, *previous;
     pid_t pid;
     int fd; /* its stdout and stderr */
-    struct event *readable;
-    struct event *resume; /* reading goes on */
-    struct event *kill_timer;
+    struct watch *readable;
+    struct timer *resume; /* reading goes on */
+    struct timer *kill_timer;
     char kept[PROCESS_OUTPUT_SIZE]; /* the last bytes, zero-terminated */
     size_t kept_size;
     bool cut;             /* more came before */
@@ -45,16 +44,9 @@ struct process {
 
 struct processes {
     struct event_base *base;
-    struct event *child_signal;
+    struct watch *child_signal;
     struct process *first;
 };
-
-static void arm(struct event *timer, unsigned delay_ms)
-{
-    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000};
-
-    event_add(timer, &delay);
-}
 
 /* --- what it prints --- */
 
@@ -90,20 +82,21 @@ static bool read_once(struct process *process, ssize_t *ret_size)
     return *ret_size > 0;
 }
 
-static void on_readable(evutil_socket_t fd, short events, void *owner)
+static void on_readable(void *owner, int fd)
 {
     struct process *process = owner;
     ssize_t size;
 
+    watch_stop(process->readable);
     if (read_once(process, &size) || (size < 0 && (errno == EAGAIN || errno == EINTR)))
-        arm(process->resume, PAUSE_MS);
+        timer_start(process->resume, PAUSE_MS);
 }
 
-static void on_resume(evutil_socket_t fd, short events, void *owner)
+static void on_resume(void *owner)
 {
     struct process *process = owner;
 
-    event_add(process->readable, NULL);
+    watch_start(process->readable);
 }
 
 const char *process_get_output(struct process *process)
@@ -127,14 +120,14 @@ static void process_free(struct process *process)
         process->processes->first = process->next;
     if (process->next)
         process->next->previous = process->previous;
-    event_free(process->readable);
-    event_free(process->resume);
-    event_free(process->kill_timer);
+    watch_free(process->readable);
+    timer_free(process->resume);
+    timer_free(process->kill_timer);
     close(process->fd);
     free(process);
 }
 
-static void on_kill_timer(evutil_socket_t fd, short events, void *owner)
+static void on_kill_timer(void *owner)
 {
     struct process *process = owner;
 
@@ -152,7 +145,7 @@ static bool reap(struct process *process, int *ret_status)
     return waitpid(process->pid, ret_status, WNOHANG) == process->pid;
 }
 
-static void on_child(evutil_socket_t signal_number, short events, void *owner)
+static void on_child(void *owner, int signal_number)
 {
     struct processes *processes = owner;
     struct process *next;
@@ -180,7 +173,7 @@ struct process *process_abandon(struct process *process)
         return NULL;
     process->done = NULL;
     kill(-process->pid, SIGTERM);
-    arm(process->kill_timer, KIND_MS);
+    timer_start(process->kill_timer, KIND_MS);
     return NULL;
 }
 
@@ -279,11 +272,10 @@ bool process_start(struct processes *processes, const char *const *argv, process
     process->processes = processes;
     process->done = done;
     process->owner = owner;
-    process->readable = event_new(processes->base, process->fd, EV_READ, on_readable, process);
-    process->resume = evtimer_new(processes->base, on_resume, process);
-    process->kill_timer = evtimer_new(processes->base, on_kill_timer, process);
-    assert(process->readable && process->resume && process->kill_timer);
-    event_add(process->readable, NULL);
+    process->readable = watch_new(processes->base, WATCH_READABLE, process->fd, on_readable, process);
+    process->resume = timer_new(processes->base, on_resume, process);
+    process->kill_timer = timer_new(processes->base, on_kill_timer, process);
+    watch_start(process->readable);
     process->next = processes->first;
     if (process->next)
         process->next->previous = process;
@@ -297,8 +289,8 @@ struct processes *processes_new(struct event_base *base, struct error *error)
     struct processes *processes = alloc_zeroed(sizeof(*processes));
 
     processes->base = base;
-    processes->child_signal = evsignal_new(base, SIGCHLD, on_child, processes);
-    if (!processes->child_signal || event_add(processes->child_signal, NULL) < 0) {
+    processes->child_signal = watch_new(base, WATCH_SIGNAL, SIGCHLD, on_child, processes);
+    if (!watch_start(processes->child_signal)) {
         processes_free(processes);
         error_set(error, ERROR_SYSTEM, "the end of programs cannot be watched");
         return NULL;
@@ -314,8 +306,7 @@ struct processes *processes_free(struct processes *processes)
         kill(-processes->first->pid, SIGKILL);
         process_free(processes->first);
     }
-    if (processes->child_signal)
-        event_free(processes->child_signal);
+    watch_free(processes->child_signal);
     free(processes);
     return NULL;
 }

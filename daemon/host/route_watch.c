@@ -8,9 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "common/base/alloc.h"
+#include "common/io/watch.h"
 
 enum {
     MESSAGES_SIZE = 8192, /* what the kernel puts into one datagram at most, unless more is asked for */
@@ -20,7 +19,7 @@ enum {
 
 struct route_watch {
     int fd;
-    struct event *event;
+    struct watch *readable;
     route_watch_fn came;
     void *owner;
 };
@@ -36,7 +35,7 @@ static bool tells_of_new(const char *data, size_t size)
     return false;
 }
 
-static void on_readable(evutil_socket_t fd, short events, void *owner)
+static void on_readable(void *owner, int fd)
 {
     struct route_watch *watch = owner;
     _Alignas(struct nlmsghdr) char data[MESSAGES_SIZE];
@@ -76,8 +75,11 @@ bool route_watch_new(struct event_base *base, route_watch_fn came, void *owner,
     }
     struct route_watch *watch = alloc_zeroed(sizeof(*watch));
     *watch = (struct route_watch){.fd = fd, .came = came, .owner = owner};
-    watch->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, watch);
-    event_add(watch->event, NULL);
+    watch->readable = watch_new(base, WATCH_READABLE, fd, on_readable, watch);
+    if (!watch_start(watch->readable)) {
+        route_watch_free(watch);
+        return error_set(error, ERROR_SYSTEM, "the kernel's news of routes cannot be watched");
+    }
     *ret_watch = watch;
     return true;
 }
@@ -86,7 +88,7 @@ struct route_watch *route_watch_free(struct route_watch *watch)
 {
     if (!watch)
         return NULL;
-    event_free(watch->event);
+    watch_free(watch->readable);
     close(watch->fd);
     free(watch);
     return NULL;

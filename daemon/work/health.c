@@ -5,14 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#include <event2/event.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/wall_clock.h"
+#include "common/io/timer.h"
 #include "common/sinter/release.h"
 
 /*
@@ -62,21 +61,13 @@ struct health {
     size_t program; /* the next one, or the one that runs */
     struct process *process;
     struct release_fetch *fetch;
-    struct event *deadline;
-    uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
-    struct event *again;  /* a pause is over */
+    struct timer *deadline;
+    uint64_t deadline_ms; /* of wall_clock_steady_ms() */
+    struct timer *again;  /* a pause is over */
     char waiting[HEALTH_REASON_SIZE];
 };
 
 static void go_on(struct health *health);
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- the end --- */
 
@@ -91,7 +82,7 @@ static void finish(struct health *health, const char *reason, const char *output
     health->done(health->owner, &verdict);
 }
 
-static void on_deadline(evutil_socket_t fd, short events, void *owner)
+static void on_deadline(void *owner)
 {
     struct health *health = owner;
     char reason[HEALTH_REASON_SIZE + 64], time[32];
@@ -101,14 +92,7 @@ static void on_deadline(evutil_socket_t fd, short events, void *owner)
     finish(health, reason, health->process ? process_get_output(health->process) : NULL);
 }
 
-static void pause_for(struct health *health, unsigned delay_ms)
-{
-    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000};
-
-    event_add(health->again, &delay);
-}
-
-static void on_again(evutil_socket_t fd, short events, void *owner)
+static void on_again(void *owner)
 {
     go_on(owner);
 }
@@ -228,7 +212,7 @@ static void on_units(void *owner, const struct process_end *end)
     } else if (failed) {
         finish(health, health->waiting, NULL);
     } else {
-        pause_for(health, POLL_MS);
+        timer_start(health->again, POLL_MS);
     }
 }
 
@@ -241,7 +225,7 @@ static void ask_units(struct health *health)
     if (process_start(health->options.processes, argv, on_units, health, &health->process, &error))
         return;
     snprintf(health->waiting, sizeof(health->waiting), "%.383s", error.message);
-    pause_for(health, POLL_MS);
+    timer_start(health->again, POLL_MS);
 }
 
 /* --- the server --- */
@@ -259,7 +243,7 @@ static void on_answer(void *owner, struct release *release, bool unchanged, cons
     }
     snprintf(health->waiting, sizeof(health->waiting),
              "the image server does not answer as it should: %.300s", error->message);
-    pause_for(health, SERVER_RETRY_MS);
+    timer_start(health->again, SERVER_RETRY_MS);
 }
 
 /* --- the programs --- */
@@ -287,7 +271,7 @@ static void on_program(void *owner, const struct process_end *end)
 static void run_program(struct health *health)
 {
     const char *path = health->list.paths[health->program];
-    uint64_t now_ms = monotonic_ms();
+    uint64_t now_ms = wall_clock_steady_ms();
     char limit[64];
     struct error error;
 
@@ -316,7 +300,7 @@ static void run_program(struct health *health)
         return;
     /* Short of memory or processes, as may be at a start: that is not the program's word. */
     snprintf(health->waiting, sizeof(health->waiting), "%.383s", error.message);
-    pause_for(health, POLL_MS);
+    timer_start(health->again, POLL_MS);
 }
 
 /* --- all of it --- */
@@ -373,8 +357,6 @@ static void take_units(struct health *health, const char *const *lines)
 struct health *health_start(const struct health_options *options, health_done_fn done, void *owner)
 {
     struct health *health = alloc_zeroed(sizeof(*health));
-    struct timeval timeout = {.tv_sec = (time_t)(options->timeout_ms / 1000),
-                              .tv_usec = (suseconds_t)(options->timeout_ms % 1000 * 1000)};
 
     health->options = *options;
     health->options.folder = NULL;
@@ -385,10 +367,10 @@ struct health *health_start(const struct health_options *options, health_done_fn
     take_units(health, options->units);
     health->done = done;
     health->owner = owner;
-    health->deadline = evtimer_new(options->base, on_deadline, health);
-    health->again = evtimer_new(options->base, on_again, health);
-    event_add(health->deadline, &timeout);
-    health->deadline_ms = monotonic_ms() + options->timeout_ms;
+    health->deadline = timer_new(options->base, on_deadline, health);
+    health->again = timer_new(options->base, on_again, health);
+    timer_start(health->deadline, options->timeout_ms);
+    health->deadline_ms = wall_clock_steady_ms() + options->timeout_ms;
     go_on(health);
     return health;
 }
@@ -402,8 +384,8 @@ struct health *health_free(struct health *health)
     health_list_finish(&health->list);
     process_abandon(health->process);
     release_fetch_cancel(health->fetch);
-    event_free(health->deadline);
-    event_free(health->again);
+    timer_free(health->deadline);
+    timer_free(health->again);
     for (size_t i = 0; i < health->unit_count; i++)
         free(health->units[i]);
     free(health->folder);

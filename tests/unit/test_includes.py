@@ -35,10 +35,8 @@ FOREIGN = {
     r"zstd.*\.h": {"common/image/zstd_frame"},
     r"ini\.h": {"daemon/config/config"},
     r"libuboot\.h": {"daemon/boot/uboot_env"},
-    r"event2/.*": {"common/io/http", "common/io/later", "common/io/pool", "common/io/timer",
-                   "common/publish/in_order",  # a loop of its own, for programs without one
-                   "daemon/daemon", "daemon/face/api_server", "daemon/host/route_watch",
-                   "daemon/work/health", "daemon/host/process", "daemon/doctor/doctor", "cli/"},
+    r"event2/.*": {"common/io/http", "common/io/later", "common/io/loop", "common/io/timer", "common/io/watch",
+                   "daemon/daemon", "daemon/face/api_server_client"},
 }
 
 

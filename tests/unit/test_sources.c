@@ -89,7 +89,7 @@ static bool match(struct fixture *fixture, int target, int first, int second, si
                                 : folder_write(fixture->folder, name, fixture->releases[held[i]], size);
     }
     const char *const seeds[] = {fixture->paths[1], fixture->paths[2], NULL};
-    fixture->sources = sources_new(fixture->pool, fixture->paths[0], seeds, &events, fixture);
+    fixture->sources = sources_new(fixture->base, fixture->pool, fixture->paths[0], seeds, &events, fixture);
     assert_true(sources_open(fixture->sources, &open, &error));
     return sources_match_base(fixture->sources, &fixture->pack, ret_base, ret_number);
 }
