@@ -42,7 +42,7 @@ uint64_t daemon_now_s(void)
 void daemon_watch_jobs(struct daemon *daemon)
 {
     daemon->stall_why[0] = 0;
-    if (daemon->save.busy || daemon->boot_work.busy)
+    if (record_store_is_busy(daemon->record_store) || daemon->boot_work.busy)
         daemon_arm_timer(daemon->stall_timer, DAEMON_SILENCE_MS);
     else
         event_del(daemon->stall_timer);
@@ -182,7 +182,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->reboot_timer = evtimer_new(daemon->base, daemon_reboot_on_timer, daemon);
     daemon->look_timer = evtimer_new(daemon->base, daemon_boot_on_look_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
-    daemon->save_timer = evtimer_new(daemon->base, daemon_save_on_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
     return daemon->processes && pool_new(daemon->base,
@@ -190,6 +189,29 @@ static bool open_loop(struct daemon *daemon, struct error *error)
                                          : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
                                                                     : (unsigned)cores,
                                          &daemon->pool, error);
+}
+
+static void on_save_began(void *owner)
+{
+    daemon_watch_jobs(owner);
+}
+
+static void on_save_ended(void *owner)
+{
+    daemon_watch_jobs(owner);
+    daemon_settle(owner);
+}
+
+static bool open_record(struct daemon *daemon, struct error *error)
+{
+    static const struct record_store_events events = {.began = on_save_began, .ended = on_save_ended};
+    struct record_store_deps deps = {
+        .base = daemon->base, .pool = daemon->pool, .folder = daemon->fixed->state_directory};
+
+    if (!record_store_new(&deps, &events, daemon, &daemon->record_store, error))
+        return false;
+    daemon->record = record_store_record(daemon->record_store);
+    return true;
 }
 
 static bool open_api(struct daemon *daemon, struct error *error)
@@ -237,7 +259,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
 {
     struct daemon_prints prints;
 
-    if (!open_loop(daemon, error) || !daemon_save_init(daemon, error))
+    if (!open_loop(daemon, error) || !open_record(daemon, error))
         return false;
     if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
@@ -312,7 +334,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     release_free(daemon->release);
     daemon_view_finish(&daemon->view);
     boot_free(daemon->boot);
-    daemon_save_finish(daemon);
+    record_store_free(daemon->record_store);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         daemon_free_event(daemon->signals[i]);
     daemon_poll_finish(daemon);
@@ -327,7 +349,6 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon_free_event(daemon->judge_timer);
     daemon_free_event(daemon->look_timer);
     daemon_free_event(daemon->stall_timer);
-    daemon_free_event(daemon->save_timer);
     daemon_free_event(daemon->settle_event);
     if (daemon->base)
         event_base_free(daemon->base);

@@ -68,8 +68,10 @@ static void on_invalidated(struct daemon *daemon, const struct error *error)
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
 }
 
-static void on_invalid_saved(struct daemon *daemon, const struct error *error)
+static void on_invalid_saved(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error)
         on_invalidated(daemon, error);
     else
@@ -104,7 +106,7 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
     if (deselects(daemon))
         remember_waiting(daemon);
     daemon_trial_note(daemon, TRIAL_EVENT_GIVEN_UP);
-    daemon_save_then(daemon, on_invalid_saved);
+    record_store_flush(daemon->record_store, on_invalid_saved);
 }
 
 void daemon_arm_invalidate(struct daemon *daemon)
@@ -163,8 +165,9 @@ static void on_let_go_refused(struct daemon *daemon, const struct error *error)
     on_activated(daemon, &problem);
 }
 
-static void on_arming_saved(struct daemon *daemon, const struct error *error)
+static void on_arming_saved(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
     struct device *held = daemon->verified;
 
     daemon->verified = NULL;
@@ -184,5 +187,5 @@ void daemon_arm_activate(struct daemon *daemon)
                       &(struct trial_event){
                           .kind = TRIAL_EVENT_ARMING, .slot = daemon->target, .release = &daemon->installing},
                       &outcome);
-    daemon_save_then(daemon, on_arming_saved);
+    record_store_flush(daemon->record_store, on_arming_saved);
 }

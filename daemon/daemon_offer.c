@@ -5,15 +5,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 
 void daemon_offer_forget(struct daemon *daemon)
 {
     daemon->release = release_free(daemon->release);
+    record_store_drop_manifest(daemon->record_store);
     memset(&daemon->offered, 0, sizeof(daemon->offered));
     memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
     daemon->image_changed = false;
@@ -41,6 +40,18 @@ static void hash_url(const struct url *url, char ret_hex[DIGEST_SHA256_HEX_SIZE]
     digest_sha256_to_hex(digest, ret_hex);
 }
 
+static void keep_manifest(struct daemon *daemon, const struct release *release)
+{
+    struct record_store_manifest manifest = {
+        .text = release->manifest_text,
+        .size = release->manifest_size,
+        .signature = release->verdict.is_signed ? release->signature_text : NULL,
+        .signature_size = release->signature_size,
+    };
+
+    record_store_keep_manifest(daemon->record_store, &manifest);
+}
+
 void daemon_offer_take(struct daemon *daemon, struct release *release)
 {
     struct record_manifest *kept = &daemon->record->manifest;
@@ -66,7 +77,7 @@ void daemon_offer_take(struct daemon *daemon, struct release *release)
     keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
     if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
         memcpy(kept->sha256, offered.manifest_sha256, sizeof(kept->sha256));
-        daemon->save.manifest_dirty = true;
+        keep_manifest(daemon, release);
     }
 }
 
@@ -75,19 +86,15 @@ static struct release *load_kept(struct daemon *daemon, struct error *error)
 {
     struct trust trust = daemon_trust(daemon);
     struct release *release = NULL;
-    char *text = NULL, *signature = NULL;
-    size_t size, signature_size = 0;
+    struct record_store_manifest kept;
 
-    if (!file_read(daemon->save.manifest_path, MANIFEST_SIZE_MAX, &text, &size, error))
+    if (!record_store_read_manifest(daemon->record_store, trust_looks_at_signatures(&trust), &kept, error))
         return NULL;
-    if (trust_looks_at_signatures(&trust) && access(daemon->save.signature_path, F_OK) == 0)
-        file_read(daemon->save.signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &signature_size,
-                  NULL);
-    if (release_from_text(daemon->config->url, text, size, signature, signature_size, &trust, &release,
-                          error))
+    if (release_from_text(daemon->config->url, kept.text, kept.size, kept.signature, kept.signature_size,
+                          &trust, &release, error))
         return release;
-    free(text);
-    free(signature);
+    free(kept.text);
+    free(kept.signature);
     return NULL;
 }
 
@@ -99,7 +106,7 @@ void daemon_offer_load(struct daemon *daemon)
     char url_sha256[DIGEST_SHA256_HEX_SIZE];
 
     hash_url(daemon->config->url, url_sha256);
-    if (strcmp(kept->url_sha256, url_sha256) != 0 || access(daemon->save.manifest_path, F_OK) < 0) {
+    if (strcmp(kept->url_sha256, url_sha256) != 0 || !record_store_has_manifest(daemon->record_store)) {
         memset(kept, 0, sizeof(*kept));
         return;
     }

@@ -16,7 +16,6 @@
  *   daemon_poll.c     when the server is asked next
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
- *   daemon_save.c     the record on the medium
  *   daemon_settings.c settings in use, and new ones
  *   daemon_step.c     events to the state machine, and its orders
  *   daemon_trial.c    what a boot was, and the verdict on it
@@ -24,7 +23,6 @@
  */
 #pragma once
 
-#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,33 +52,9 @@
 #include "daemon/host/route_watch.h"
 #include "daemon/host/slots.h"
 #include "daemon/work/health.h"
+#include "daemon/work/record_store.h"
 
 struct daemon;
-
-/* Called when a save that covers the record as it was is over; `error` is NULL where it is on the medium. */
-typedef void (*daemon_saved_fn)(struct daemon *daemon, const struct error *error);
-
-/* The record and the manifest on their way to the medium; the latest state wins, one job at a time. */
-struct daemon_save {
-    DIR *folder; /* StateDirectory=, locked: it is one daemon's */
-    struct pool_job job;
-    bool busy;           /* the job is the pool's */
-    bool dirty;          /* the record changed since the job was submitted */
-    bool manifest_dirty; /* likewise the manifest's text */
-    daemon_saved_fn then;
-    bool then_covered; /* the job under way holds what `then` waits for */
-    /* The job's own: */
-    char *record_path, *record_text;
-    char *manifest_path, *manifest_text; /* text NULL = unchanged */
-    size_t manifest_size;
-    char *signature_path, *signature_text; /* of the manifest; text NULL = it has none */
-    size_t signature_size;
-    char *demand_path; /* the file that says once more that signatures are demanded */
-    bool demands_signatures;
-    bool failed;
-    struct error error;
-    bool complained; /* once in a row is enough */
-};
 
 /* What the slots, the boot selection and the state folder look like. */
 struct daemon_view {
@@ -176,8 +150,6 @@ enum {
     /* A medium, or a server, from which nothing comes for so long is worth a word in the status. A card that
      * collects its garbage takes seconds. What becomes of a request is StallTimeout='s. */
     DAEMON_SILENCE_MS = 15 * 1000,
-    /* How long falling back waits for the record, which has some KB: a slot that is not fit is left soon. */
-    DAEMON_RECORD_WAIT_MS = 10 * 1000,
 };
 
 struct daemon_event {
@@ -206,7 +178,8 @@ struct daemon {
     bool start_due;                  /* boot_start() failed so far */
     bool unclassified;               /* the running slot was not known at the start, nor since */
     uint64_t look_ms, look_wait_ms;  /* the last look; until the next one by itself, while one is needed */
-    struct record *record;
+    struct record_store *record_store;
+    struct record *record; /* the store's, to be looked at and changed */
 
     struct update update;
     struct daemon_event events[DAEMON_EVENTS_MAX]; /* posted and not yet stepped */
@@ -240,7 +213,6 @@ struct daemon {
     struct event *stop_timer;
     struct event *reboot_timer;
     struct event *judge_timer; /* a reboot is held by something that passes */
-    struct event *save_timer;  /* what waits for a save goes on without it */
     struct event *settle_event;
     struct event *look_timer;  /* to look again at what may change or come late */
     struct event *stall_timer; /* a job of ours on the medium does not return */
@@ -290,7 +262,6 @@ struct daemon {
     struct status_waiting waiting;    /* of `kind` ERROR_NONE where nothing is waited for */
     uint64_t waiting_moved;           /* what had moved by then */
 
-    struct daemon_save save;
     struct daemon_boot boot_work;
     struct processes *processes;
     struct health *health;                 /* the checks under way */
@@ -563,19 +534,3 @@ struct json_object *daemon_report_status(const struct daemon *daemon);
 /* The status changed; `state_changed` also sends STATUS= at once. */
 void daemon_report_publish(struct daemon *daemon, bool state_changed);
 void daemon_report_send_status(struct daemon *daemon);
-
-/* daemon_save.c */
-bool daemon_save_init(struct daemon *daemon, struct error *error);
-void daemon_save_finish(struct daemon *daemon);
-void daemon_save_start(struct daemon *daemon);
-
-/* Saves, and calls `then` when the record as it is now is on the medium (or could not be). One waiter at a
- * time. */
-void daemon_save_then(struct daemon *daemon, daemon_saved_fn then);
-
-/* The same for what is worth more than the record: where the medium does not answer, `then` comes with an
- * error after DAEMON_RECORD_WAIT_MS, and the save goes on for itself. */
-void daemon_save_then_soon(struct daemon *daemon, daemon_saved_fn then);
-
-/* save_timer. */
-void daemon_save_on_timer(evutil_socket_t fd, short events, void *owner);

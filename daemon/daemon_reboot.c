@@ -238,8 +238,9 @@ static void on_started(struct daemon *daemon, const struct error *error)
 }
 
 /* The record on the medium is the last thing before the machine goes down. */
-static void on_reboot_saved(struct daemon *daemon, const struct error *save_error)
+static void on_reboot_saved(void *owner, const struct error *save_error)
 {
+    struct daemon *daemon = owner;
     struct error error;
 
     if (save_error && daemon->record->trial.reboot_asked) {
@@ -265,9 +266,9 @@ void daemon_reboot(struct daemon *daemon)
 
     daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_REBOOT_ASKED}, &outcome);
     if (daemon->update.falling_back)
-        daemon_save_then_soon(daemon, on_reboot_saved);
+        record_store_flush_soon(daemon->record_store, on_reboot_saved);
     else
-        daemon_save_then(daemon, on_reboot_saved);
+        record_store_flush(daemon->record_store, on_reboot_saved);
 }
 
 /* systemctl and logind leave there what the kernel is to tell the firmware. A file in memory: reading it does

@@ -82,7 +82,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_disarm_poll(daemon);
         return;
     case UPDATE_ORDER_SAVE_RECORD:
-        daemon_save_start(daemon);
+        record_store_save(daemon->record_store);
         return;
     case UPDATE_ORDER_PUBLISH:
         daemon_report_publish(daemon, state_changed);
@@ -182,8 +182,8 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 
 static bool is_working(const struct daemon *daemon)
 {
-    return daemon->fetch || daemon->identify || daemon->clone || daemon->save.busy ||
-           daemon->boot_work.busy || daemon->save.then || daemon->reload.busy || daemon->reboot_work.busy;
+    return daemon->fetch || daemon->identify || daemon->clone || record_store_is_busy(daemon->record_store) ||
+           daemon->boot_work.busy || daemon->reload.busy || daemon->reboot_work.busy;
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)

@@ -67,7 +67,7 @@ void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind)
 
     daemon_trial_step(daemon, &(struct trial_event){.kind = kind, .slot = daemon->target}, &outcome);
     if (outcome.has_changed)
-        daemon_save_start(daemon);
+        record_store_save(daemon->record_store);
 }
 
 /* --- after a start --- */
@@ -151,8 +151,10 @@ static void on_rejected(struct daemon *daemon, const struct error *error)
     daemon_judge_anew(daemon, false);
 }
 
-static void on_reject_saved(struct daemon *daemon, const struct error *error)
+static void on_reject_saved(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     /* That the release failed is remembered as well as can be; falling back does not wait for it. */
     daemon_boot_submit(daemon, DAEMON_BOOT_REJECT, daemon->view.running, NULL, on_rejected);
 }
@@ -169,5 +171,5 @@ void daemon_trial_reject(struct daemon *daemon)
                               .reason = daemon->trial_reason,
                               .output = daemon->trial_output},
         &outcome);
-    daemon_save_then_soon(daemon, on_reject_saved);
+    record_store_flush_soon(daemon->record_store, on_reject_saved);
 }

@@ -2,9 +2,8 @@
 /*
  * What outlives a reboot, as one small file in StateDirectory=: the serial floor, what each slot was given,
  * the trial under way, releases that failed, the history, the last check and error, and which manifest is at
- * hand. The boot loader is believed before it. Pure: reading the file is record_file.h's, saving it
- * daemon_save.c's, on a pool thread, from the text made here. Holds no pointers, so a record is copied by
- * assignment. The loop's thread only.
+ * hand. The boot loader is believed before it. Pure: its file is read and saved by work/record_store.h, from
+ * the text made here. Holds no pointers, so a record is copied by assignment. The loop's thread only.
  */
 #pragma once
 
@@ -117,8 +116,8 @@ struct record_manifest {
 struct record {
     bool has_floor;
     uint64_t floor_serial;
-    bool signed_accepted; /* a signed release was: signatures are demanded from then on; daemon_save.c keeps
-                             it beside the record, too */
+    bool signed_accepted; /* a signed release was: signatures are demanded from then on; the record
+                             store keeps it beside the record, too */
     uint64_t floor_s;     /* Unix time before which it cannot be: signed and accepted; 0 = not known */
     struct record_slot slots[SLOT_COUNT];
     struct record_trial trial;

@@ -13,8 +13,6 @@
 #include <cmocka.h>
 
 #include "common/base/alloc.h"
-#include "common/base/file.h"
-#include "daemon/work/record_file.h"
 
 static struct record_release release_of(const char *version, uint64_t serial, char digit)
 {
@@ -126,39 +124,6 @@ static void test_hostile_members(void **state)
     snprintf(text, sizeof(text), "{\"format\":1,\"slots\":{\"a\":{\"release\":{\"version\":\"%0300d\"}}}}",
              0);
     expect_refused(text);
-}
-
-static void test_corrupt_file_is_kept_aside(void **state)
-{
-    char folder[] = "/tmp/test_record.XXXXXX";
-    struct error error;
-    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
-    CLEANUP_FREE struct record *full = full_record();
-    CLEANUP_FREE char *text = record_format(full);
-    char *complaint = NULL;
-
-    assert_non_null(mkdtemp(folder));
-    CLEANUP_FREE char *path = alloc_printf("%s/record.json", folder);
-    CLEANUP_FREE char *aside = alloc_printf("%s.bad", path);
-
-    assert_true(record_load(path, record, &complaint, &error));
-    assert_null(complaint);
-    assert_false(record->has_floor);
-
-    assert_true(file_replace(path, text, strlen(text), 0600, &error));
-    assert_true(record_load(path, record, &complaint, &error));
-    assert_null(complaint);
-    assert_memory_equal(record, full, sizeof(*full));
-
-    assert_true(file_replace(path, text, strlen(text) / 2, 0600, &error));
-    assert_true(record_load(path, record, &complaint, &error));
-    assert_non_null(complaint);
-    assert_false(record->has_floor);
-    assert_int_equal(access(aside, F_OK), 0);
-    assert_int_not_equal(access(path, F_OK), 0);
-    free(complaint);
-    unlink(aside);
-    rmdir(folder);
 }
 
 static void test_floor_rises_and_never_sinks(void **state)
@@ -350,7 +315,6 @@ int main(void)
         cmocka_unit_test(test_text_and_back),
         cmocka_unit_test(test_every_truncation_is_an_error),
         cmocka_unit_test(test_hostile_members),
-        cmocka_unit_test(test_corrupt_file_is_kept_aside),
         cmocka_unit_test(test_floor_rises_and_never_sinks),
         cmocka_unit_test(test_floor_rises_by_what_is_published),
         cmocka_unit_test(test_a_serial_that_nobody_vouches_for),
