@@ -63,10 +63,9 @@ static bool set_connect_error(const struct exchange *exchange, struct error *err
             "--socket",
             exchange->socket_path);
     if (code == EACCES)
-        return error_set(
-            error, ERROR_REFUSED,
-            "you may not open %s: ask as root, or as a member of the group in [Api] Group=",
-            exchange->socket_path);
+        return error_set(error, ERROR_REFUSED,
+                         "you may not open %s: ask as root, or as a member of the group in [Api] Group=",
+                         exchange->socket_path);
     return error_set_errno(error, code, "cannot connect to moonsinterd at %s", exchange->socket_path);
 }
 
@@ -179,8 +178,8 @@ static bool set_options(struct exchange *exchange, const char *method, const cha
     return ok;
 }
 
-/* Whether the daemon had no place for it: too many clients are served, or wait for it. Where its queue is full
- * curl, which does not wait for it, finds no connection and no error of the system's either. */
+/* Whether the daemon had no place for it: too many clients are served, or wait for it. Where its queue is
+ * full curl, which does not wait for it, finds no connection and no error of the system's either. */
 static bool is_crowded(const struct exchange *exchange, CURLcode code)
 {
     return code == CURLE_SEND_ERROR || (code == CURLE_COULDNT_CONNECT && connect_errno(exchange) == 0);

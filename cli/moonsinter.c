@@ -49,10 +49,11 @@ static void set_unknown_verb(const char *name, struct error *error)
 {
     for (size_t i = 0; i < sizeof(publishing_verbs) / sizeof(publishing_verbs[0]); i++)
         if (strcmp(name, publishing_verbs[i]) == 0) {
-            error_set(error, ERROR_REFUSED,
-                      "this command was built without %s, which is for publishers (-Dpublishing=disabled); run it "
-                      "where the images are made",
-                      name);
+            error_set(
+                error, ERROR_REFUSED,
+                "this command was built without %s, which is for publishers (-Dpublishing=disabled); run it "
+                "where the images are made",
+                name);
             return;
         }
     error_set(error, ERROR_REFUSED, "there is no verb %.100s", name);

@@ -10,8 +10,8 @@
 
 #include "cli/argument.h"
 #include "cli/event_line.h"
-#include "cli/publish/generate_report.h"
 #include "cli/meter.h"
+#include "cli/publish/generate_report.h"
 #include "cli/verb.h"
 #include "cli/work.h"
 #include "common/base/alloc.h"

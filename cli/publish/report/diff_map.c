@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/publish/report/diff_map.h"
 
-#include <inttypes.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-#include "common/base/text.h"
+#include "cli/publish/report/page_values.h"
+#include "common/base/alloc.h"
 
 enum {
     ROW_BYTES_LEAST = 1024 * 1024,
     ROWS_MAX = 40,
-    ROW_WIDTH = 1000, /* units of the picture */
+    ROW_WIDTH = 1000, /* units of the picture, as in page.html */
     ROW_HEIGHT = 12,
-    ROW_LINE = 9, /* of a row's height; the rest is the gap */
 };
 
 struct map {
@@ -26,20 +26,12 @@ struct stretch {
     enum diff_fate fate;
 };
 
-static const char *fate_meaning(enum diff_fate fate)
-{
-    switch (fate) {
-    case DIFF_FATE_KEEP:
-        return "kept: OLD has it at the same place";
-    case DIFF_FATE_COPY:
-        return "copied: OLD has it elsewhere, or NEW more than once";
-    case DIFF_FATE_PATCH:
-        return "patched: made from OLD and a patch";
-    case DIFF_FATE_FETCH:
-        return "fetched";
-    }
-    return "";
-}
+static const char *const fate_meanings[DIFF_FATES] = {
+    [DIFF_FATE_KEEP] = "kept: OLD has it at the same place",
+    [DIFF_FATE_COPY] = "copied: OLD has it elsewhere, or NEW more than once",
+    [DIFF_FATE_PATCH] = "patched: made from OLD and a patch",
+    [DIFF_FATE_FETCH] = "fetched",
+};
 
 /* The stretch that begins with chunk *index, which is moved behind it. */
 static struct stretch take_stretch(const struct diff_report *report, uint64_t *index)
@@ -67,96 +59,68 @@ static void draw_stretch(FILE *out, const struct map *map, const struct stretch 
     }
 }
 
-/* What costs most is drawn last, above the rest. */
-static void draw(FILE *out, const struct map *map)
+static void add_lines(struct json_object *lines, const struct map *map, enum diff_fate fate)
 {
-    const struct diff_report *report = map->report;
+    struct json_object *values = page_values_add_item(lines);
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
 
-    for (int fate = 0; fate < DIFF_FATES; fate++) {
-        if (report->facts.fate_bytes[fate] == 0)
-            continue;
-        fprintf(out, "<path class=\"%s\" stroke-width=\"%d\" d=\"", diff_fate_name(fate), ROW_LINE);
-        for (uint64_t index = 0; index < report->diff.chunks;) {
-            struct stretch stretch = take_stretch(report, &index);
-            if ((int)stretch.fate == fate)
-                draw_stretch(out, map, &stretch);
-        }
-        fputs("\"/>\n", out);
+    if (!out)
+        abort();
+    for (uint64_t index = 0; index < map->report->diff.chunks;) {
+        struct stretch stretch = take_stretch(map->report, &index);
+        if (stretch.fate == fate)
+            draw_stretch(out, map, &stretch);
     }
-}
-
-static void write_legend(FILE *out, const struct diff_report *report)
-{
-    char text[16];
-
-    fputs("<ul class=\"keys\">\n", out);
-    for (int fate = 0; fate < DIFF_FATES; fate++)
-        fprintf(out,
-                "<li data-fate=\"%s\" data-bytes=\"%" PRIu64 "\"><span class=\"key %s\"></span>"
-                "<span>%s <b>%s</b></span></li>\n",
-                diff_fate_name(fate), report->facts.fate_bytes[fate], diff_fate_name(fate),
-                fate_meaning(fate), text_format_bytes(text, sizeof(text), report->facts.fate_bytes[fate]));
-    fputs("</ul>\n", out);
+    if (fclose(out) != 0)
+        abort();
+    json_add_string(values, "fate", diff_fate_name(fate));
+    json_add_string(values, "line", text);
 }
 
 /* Bytes by fate in each row. */
-static void write_table(FILE *out, const struct map *map)
+static void add_rows(struct json_object *values, const struct map *map)
 {
     const struct diff_report *report = map->report;
+    struct json_object *rows = page_values_add_list(values, "rows");
     uint64_t index = 0;
 
-    fputs(
-        "<details><summary>The map in numbers</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-        "aria-label=\"The map in numbers\"><table><caption>Bytes of each row</caption>\n<thead><tr>"
-        "<th scope=\"col\">row begins at</th><th scope=\"col\">kept</th><th scope=\"col\">copied</th>"
-        "<th scope=\"col\">patched</th><th scope=\"col\">fetched</th></tr></thead>\n<tbody>\n",
-        out);
     for (unsigned row = 0; row < map->rows; row++) {
         uint64_t row_end = (row + 1) * map->row_bytes, bytes[DIFF_FATES] = {0};
+        struct json_object *item = page_values_add_item(rows);
         /* A chunk counts in the row that it begins in. */
         for (; index < report->diff.chunks && report->diff.chunk_list[index].offset < row_end; index++)
             bytes[report->diff.chunk_list[index].fate] += report->diff.chunk_list[index].size;
-        fprintf(out, "<tr><th scope=\"row\">%" PRIu64 "</th>", row * map->row_bytes);
+        json_add_u64(item, "begin", row * map->row_bytes);
         for (int fate = 0; fate < DIFF_FATES; fate++)
-            fprintf(out, "<td>%" PRIu64 "</td>", bytes[fate]);
-        fputs("</tr>\n", out);
+            json_add_u64(item, diff_fate_name(fate), bytes[fate]);
     }
-    fputs("</tbody></table></div></details>\n", out);
 }
 
-void diff_map_write(FILE *out, const struct diff_report *report)
+void diff_map_add(struct json_object *values, const struct diff_report *report)
 {
-    uint64_t size = report->diff.new_size;
+    const uint64_t *bytes = report->facts.fate_bytes, size = report->diff.new_size;
     struct map map = {.report = report, .row_bytes = (size + ROWS_MAX - 1) / ROWS_MAX};
-    char text[16], found[16], missing[16];
+    struct json_object *fates = page_values_add_list(values, "fates");
+    struct json_object *lines = page_values_add_list(values, "lines");
 
     if (map.row_bytes < ROW_BYTES_LEAST)
         map.row_bytes = ROW_BYTES_LEAST;
     map.rows = (unsigned)((size + map.row_bytes - 1) / map.row_bytes);
-    fputs("<h2>Where NEW comes from</h2>\n", out);
-    write_legend(out, report);
-    if (size == 0) {
-        fputs("<p>NEW is empty.</p>\n", out);
-        return;
+    json_add_u64(values, "height", map.rows * ROW_HEIGHT);
+    page_values_add_size(values, "row_size", map.row_bytes);
+    page_values_add_size(values, "found", bytes[DIFF_FATE_KEEP] + bytes[DIFF_FATE_COPY]);
+    page_values_add_size(values, "missing", bytes[DIFF_FATE_PATCH] + bytes[DIFF_FATE_FETCH]);
+    /* What costs most is drawn last, above the rest. */
+    for (int fate = 0; fate < DIFF_FATES; fate++) {
+        struct json_object *item = page_values_add_item(fates);
+        json_add_string(item, "fate", diff_fate_name(fate));
+        json_add_string(item, "meaning", fate_meanings[fate]);
+        json_add_u64(item, "bytes", bytes[fate]);
+        page_values_add_size(item, "size", bytes[fate]);
+        if (bytes[fate] > 0)
+            add_lines(lines, &map, fate);
     }
-    fprintf(
-        out,
-        "<svg class=\"map\" role=\"img\" aria-labelledby=\"map-title map-text\" viewBox=\"0 0 %d %u\" "
-        "height=\"%u\" preserveAspectRatio=\"none\" xmlns=\"http://www.w3.org/2000/svg\">\n"
-        "<title id=\"map-title\">Map of NEW</title>\n<desc id=\"map-text\">Of NEW, %s come from OLD as they are; "
-        "%s are patched or fetched. The map in numbers follows.</desc>\n",
-        ROW_WIDTH, map.rows * ROW_HEIGHT, map.rows * ROW_HEIGHT,
-        text_format_bytes(found, sizeof(found),
-                          report->facts.fate_bytes[DIFF_FATE_KEEP] +
-                              report->facts.fate_bytes[DIFF_FATE_COPY]),
-        text_format_bytes(missing, sizeof(missing),
-                          report->facts.fate_bytes[DIFF_FATE_PATCH] +
-                              report->facts.fate_bytes[DIFF_FATE_FETCH]));
-    draw(out, &map);
-    fprintf(
-        out,
-        "</svg>\n<p class=\"soft\">NEW from its first byte, top left, to its last; a row is %s. What is patched or "
-        "fetched is drawn at least a thousandth of a row wide.</p>\n",
-        text_format_bytes(text, sizeof(text), map.row_bytes));
-    write_table(out, &map);
+    add_rows(values, &map);
 }

@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 
+#include "cli/meter.h"
 #include "cli/publish/report/diff_output.h"
 #include "cli/publish/report/diff_report.h"
-#include "cli/meter.h"
 #include "common/base/error.h"
 #include "common/publish/report/diff_report.h"
 

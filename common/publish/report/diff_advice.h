@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#include "common/publish/report/superblock.h"
 #include "common/publish/diff.h"
 #include "common/publish/report/inode_times.h"
+#include "common/publish/report/superblock.h"
 
 enum {
     DIFF_ADVICE_MAX = 16,        /* pieces of advice, more than there are rules */

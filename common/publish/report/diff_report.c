@@ -9,9 +9,9 @@
 
 #include "common/base/alloc.h"
 #include "common/io/device.h"
-#include "common/publish/report/diff_estimate.h"
 #include "common/publish/generate.h"
 #include "common/publish/published.h"
+#include "common/publish/report/diff_estimate.h"
 
 enum {
     FIXED_LIST_BYTES = 9,  /* a chunk in the ancestor's manifest: eight hex digits and a comma */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "common/publish/report/superblock.h"
 #include "common/io/device.h"
+#include "common/publish/report/superblock.h"
 
 enum {
     DESCRIPTOR_SIZE_MAX = 64,

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What stands in a page, put together for template.h. Pure.
+ */
+#pragma once
+
+#include "common/base/json.h"
+
+/* An empty list under `name`, and an empty object at the end of a list; both belong to what they are in. */
+struct json_object *page_values_add_list(struct json_object *values, const char *name);
+struct json_object *page_values_add_item(struct json_object *list);
+
+/* Bytes as people read them, "1.4 MB". */
+void page_values_add_size(struct json_object *values, const char *name, uint64_t bytes);
+
+/* part / whole as a percentage, with two digits. */
+void page_values_add_share(struct json_object *values, const char *name, uint64_t part, uint64_t whole);
