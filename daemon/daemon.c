@@ -111,11 +111,6 @@ static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
     daemon_report_publish(daemon, true);
 }
 
-static void on_progress_timer(evutil_socket_t fd, short events, void *owner)
-{
-    daemon_install_tick(owner);
-}
-
 static void on_status_timer(evutil_socket_t fd, short events, void *owner)
 {
     daemon_report_send_status(owner);
@@ -171,7 +166,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     }
     if (!daemon_poll_init(daemon, error))
         return false;
-    daemon->progress_timer = evtimer_new(daemon->base, on_progress_timer, daemon);
     daemon->status_timer = evtimer_new(daemon->base, on_status_timer, daemon);
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
     daemon->notify_timer = evtimer_new(daemon->base, on_notify_timer, daemon);
@@ -184,11 +178,14 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
-    return daemon->processes && pool_new(daemon->base,
-                                         cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
-                                         : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
-                                                                    : (unsigned)cores,
-                                         &daemon->pool, error);
+    if (!daemon->processes || !pool_new(daemon->base,
+                                        cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
+                                        : cores > POOL_THREADS_MAX ? POOL_THREADS_MAX
+                                                                   : (unsigned)cores,
+                                        &daemon->pool, error))
+        return false;
+    daemon_install_init(daemon);
+    return true;
 }
 
 static void on_save_began(void *owner)
@@ -287,7 +284,7 @@ bool daemon_new(const struct config_request *request, struct config *config, str
     daemon->config = daemon->fixed = config;
     daemon->poll_fd = daemon->clock_fd = -1;
     daemon->started_s = daemon->since_s = daemon_now_s();
-    daemon->target = SLOT_NONE;
+    daemon->target.slot = SLOT_NONE;
     daemon->has_result = true;
     daemon->schedule_result = SCHEDULE_RESULT_STARTED;
     update_init(&daemon->update);
@@ -330,7 +327,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     /* Nothing is under way any more but where the start failed, and then nothing was submitted. */
     daemon->pool = pool_free(daemon->pool);
     daemon->processes = processes_free(daemon->processes);
-    device_close(daemon->verified);
+    daemon->installer = installer_free(daemon->installer);
     release_free(daemon->release);
     daemon_view_finish(&daemon->view);
     boot_free(daemon->boot);
@@ -338,7 +335,6 @@ struct daemon *daemon_free(struct daemon *daemon)
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         daemon_free_event(daemon->signals[i]);
     daemon_poll_finish(daemon);
-    daemon_free_event(daemon->progress_timer);
     daemon_free_event(daemon->status_timer);
     daemon_free_event(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);

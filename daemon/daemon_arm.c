@@ -37,12 +37,12 @@ static void show_cancelled(struct daemon *daemon)
 static void note_disarmed(struct daemon *daemon)
 {
     struct record *record = daemon->record;
-    const char *version = daemon->disarming.version;
+    const char *version = daemon->target.armed.version;
     char reason[RECORD_TEXT_SIZE] = "taken back by an operator before it was booted";
 
     if (daemon->update.errand == UPDATE_ERRAND_DISARM)
         show_cancelled(daemon);
-    else if (daemon->disarms_given_up)
+    else if (daemon->target.given_up)
         snprintf(reason, sizeof(reason),
                  "taken back before it was booted, for its slot had been given up already");
     else
@@ -51,8 +51,9 @@ static void note_disarmed(struct daemon *daemon)
                  *daemon->offered.version ? daemon->offered.version : "without a version");
     if (daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
         log_notice("release %s is %s", *version ? version : "without a version", reason);
-    record_note(record, RECORD_RESULT_CANCELLED, daemon->target,
-                record->slots[slot_other(daemon->target)].release.version, version, reason, daemon_now_s());
+    record_note(record, RECORD_RESULT_CANCELLED, daemon->target.slot,
+                record->slots[slot_other(daemon->target.slot)].release.version, version, reason,
+                daemon_now_s());
 }
 
 static void on_invalidated(struct daemon *daemon, const struct error *error)
@@ -75,25 +76,25 @@ static void on_invalid_saved(void *owner, const struct error *error)
     if (error)
         on_invalidated(daemon, error);
     else
-        daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target, NULL, on_invalidated);
+        daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target.slot, NULL, on_invalidated);
 }
 
 /* What the target holds; of one that was given up before and is selected still, the trial tells. */
 static void remember_waiting(struct daemon *daemon)
 {
     const struct record *record = daemon->record;
-    const struct record_slot *kept = &record->slots[daemon->target];
+    const struct record_slot *kept = &record->slots[daemon->target.slot];
 
-    daemon->disarms_given_up = kept->state == BOOT_HEALTH_INVALID;
-    memset(&daemon->disarming, 0, sizeof(daemon->disarming));
-    if (!daemon->disarms_given_up)
-        daemon->disarming = kept->release;
-    else if (record->trial.slot == daemon->target)
-        daemon->disarming = record->trial.release;
+    daemon->target.given_up = kept->state == BOOT_HEALTH_INVALID;
+    memset(&daemon->target.armed, 0, sizeof(daemon->target.armed));
+    if (!daemon->target.given_up)
+        daemon->target.armed = kept->release;
+    else if (record->trial.slot == daemon->target.slot)
+        daemon->target.armed = record->trial.release;
     /* What an operator said counts, also where it can be carried out later only. */
-    bool known = *daemon->disarming.sha256 || *daemon->disarming.manifest_sha256;
+    bool known = *daemon->target.armed.sha256 || *daemon->target.armed.manifest_sha256;
     if (daemon->update.errand == UPDATE_ERRAND_DISARM && known)
-        daemon->record->cancelled = daemon->disarming;
+        daemon->record->cancelled = daemon->target.armed;
 }
 
 static void on_slot_checked(struct daemon *daemon, const struct error *error)
@@ -102,7 +103,7 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
         on_invalidated(daemon, error);
         return;
     }
-    daemon->target = slots_target(daemon->view.slots);
+    daemon->target.slot = slots_target(daemon->view.slots);
     if (deselects(daemon))
         remember_waiting(daemon);
     daemon_trial_note(daemon, TRIAL_EVENT_GIVEN_UP);
@@ -131,7 +132,7 @@ static void on_activated(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
-    daemon->record->slots[daemon->target].print = daemon->boot_work.print;
+    daemon->record->slots[daemon->target.slot].print = daemon->boot_work.print;
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
 }
@@ -151,7 +152,7 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
 {
     struct error problem;
 
-    daemon->record->cancelled = daemon->installing;
+    daemon->record->cancelled = installer_view(daemon->installer)->release;
     show_cancelled(daemon);
     error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
     on_activated(daemon, &problem);
@@ -160,7 +161,7 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
 /* Likewise, where it may not be armed. */
 static void on_let_go_refused(struct daemon *daemon, const struct error *error)
 {
-    struct error problem = daemon->refusal;
+    struct error problem = daemon->target.refusal;
 
     on_activated(daemon, &problem);
 }
@@ -168,14 +169,13 @@ static void on_let_go_refused(struct daemon *daemon, const struct error *error)
 static void on_arming_saved(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
-    struct device *held = daemon->verified;
+    struct device *held = installer_take_target(daemon->installer);
 
-    daemon->verified = NULL;
     if (daemon->cancelled)
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_cancelled);
     else if (error)
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
-    else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->refusal))
+    else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->target.refusal))
         daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_refused);
 }
 
@@ -184,8 +184,9 @@ void daemon_arm_activate(struct daemon *daemon)
     struct trial_outcome outcome;
 
     daemon_trial_step(daemon,
-                      &(struct trial_event){
-                          .kind = TRIAL_EVENT_ARMING, .slot = daemon->target, .release = &daemon->installing},
+                      &(struct trial_event){.kind = TRIAL_EVENT_ARMING,
+                                            .slot = daemon->target.slot,
+                                            .release = &installer_view(daemon->installer)->release},
                       &outcome);
     record_store_flush(daemon->record_store, on_arming_saved);
 }

@@ -252,7 +252,7 @@ static void submit(struct daemon *daemon, enum daemon_boot_task task, enum slot 
         .slot = slot,
         .boot = daemon->boot,
         .config = daemon->fixed,
-        .print_bytes = daemon->progress.image_bytes,
+        .print_bytes = installer_view(daemon->installer)->progress.image_bytes,
         .held = held,
         .start = daemon->start_due,
     };
@@ -319,7 +319,8 @@ void daemon_boot_look_again(struct daemon *daemon)
         state == UPDATE_STATE_IDLE || state == UPDATE_STATE_HELD || state == UPDATE_STATE_REBOOT_PENDING;
 
     /* A clone stands on the view as it is. */
-    if (daemon->boot_work.busy || daemon->clone || !resting || daemon->update.errand != UPDATE_ERRAND_NONE)
+    if (daemon->boot_work.busy || installer_is_running(daemon->installer) || !resting ||
+        daemon->update.errand != UPDATE_ERRAND_NONE)
         return;
     submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, NULL, on_looked_again);
     daemon->boot_work.by_itself = true;

@@ -41,6 +41,7 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
     enum slot running = daemon->view.running, next = daemon->view.boot.next;
     const struct record_release *armed = find_armed(daemon);
+    const struct installer_plan *plan = installer_plan(daemon->installer);
 
     *ret_input = (struct policy_input){
         .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
@@ -90,8 +91,10 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->rollout_position = rollout_position(daemon->view.machine_id, manifest->sha256);
     ret_input->failed_why = record_find_failed(record, &daemon->offered);
     ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
-    ret_input->planned = daemon->planned && record_release_is_same(&daemon->plan_release, &daemon->offered);
-    ret_input->plan_bytes = plan_download_bytes(&daemon->plan) + daemon->plan.manifest_bytes;
+    if (!plan)
+        return;
+    ret_input->planned = record_release_is_same(&plan->release, &daemon->offered);
+    ret_input->plan_bytes = plan_download_bytes(&plan->totals) + plan->totals.manifest_bytes;
 }
 
 /* The slot that holds what is offered: the running one, or the one that waits for its boot already; SLOT_NONE
@@ -263,8 +266,10 @@ static bool must_identify(const struct daemon *daemon)
 /* Whether the last plan, for the same release and slots, was more than a poll may fetch. */
 static bool is_still_too_much(const struct daemon *daemon, const struct policy_input *input)
 {
-    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view.slots &&
-           daemon->target == slots_target(daemon->view.slots) && input->max_bytes &&
+    const struct installer_plan *plan = installer_plan(daemon->installer);
+
+    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view.slots && plan &&
+           plan->slot == slots_target(daemon->view.slots) && input->max_bytes &&
            input->plan_bytes > input->max_bytes;
 }
 

@@ -10,7 +10,7 @@
  *   daemon_check.c    asking the server what it offers
  *   daemon_fit.c      whether the slots hold what the record says
  *   daemon_health.c   the checks of a slot on trial
- *   daemon_install.c  one clone: planning, or installing until it is armed
+ *   daemon_install.c  planning, or installing: what the installer is given, and what became of it
  *   daemon_judge.c    judging what it offers, by the rules and by what the slots hold
  *   daemon_offer.c    the release that the server offers, and what is kept of it
  *   daemon_poll.c     when the server is asked next
@@ -33,7 +33,6 @@
 #include "common/io/device.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
-#include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
@@ -52,6 +51,7 @@
 #include "daemon/host/route_watch.h"
 #include "daemon/host/slots.h"
 #include "daemon/work/health.h"
+#include "daemon/work/installer.h"
 #include "daemon/work/record_store.h"
 
 struct daemon;
@@ -145,6 +145,14 @@ struct daemon_reboot {
     struct error error;
 };
 
+/* The slot that an update gives up, writes and arms, or that is only deselected. */
+struct daemon_target {
+    enum slot slot;
+    struct record_release armed; /* what is being deselected; all zeroes = nothing is known of it */
+    bool given_up;               /* ... its slot had been given up before, and was selected still */
+    struct error refusal;        /* why what is in it now is not armed */
+};
+
 enum {
     DAEMON_EVENTS_MAX = 16,
     /* A medium, or a server, from which nothing comes for so long is worth a word in the status. A card that
@@ -206,7 +214,6 @@ struct daemon {
     struct event *wake_timer;
     bool woken;                   /* a route or the clock came since the last look began */
     enum error_kind failure_kind; /* of what failed last */
-    struct event *progress_timer;
     struct event *status_timer;
     struct event *watchdog_timer, *notify_timer;
     struct event *trial_timer;
@@ -232,37 +239,13 @@ struct daemon {
     bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
     bool ignore_etag;   /* it was read again and is the same, so the image's ETag means nothing */
 
-    /* installing, or planning */
-    struct clone *clone;
-    bool planning;
-    bool cancelled;          /* by an operator */
-    bool over_budget;        /* by MaxBytesPerUpdate= */
-    bool keep_verified_only; /* the last installation did not read back what it wrote */
-    struct record_release installing;
-    enum slot target;
-    struct record_release disarming; /* what is being taken back; all zeroes = nothing is known of it */
-    bool disarms_given_up;           /* ... its slot had been given up before, and was selected still */
-    char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from it; "" = none */
-    struct error refusal;                   /* why it is not armed */
-    struct device *verified;                /* the target, read back and still exclusive, until it is armed */
-    const char *phase;                      /* as the status shows it, NULL = none */
-    struct clone_progress progress;
-    bool planned;
-    struct plan_totals plan; /* of plan_release */
-    struct record_release plan_release;
-    uint64_t plan_s; /* Unix time of the plan */
-    uint64_t begun_ms;
-    double percent;
-    uint64_t rate_bytes_per_s, rate_bytes, rate_ms;
-    uint64_t moved, moved_ms;         /* the last change of anything, for the stall */
-    char table_why[RECORD_TEXT_SIZE]; /* why `installing` was planned without its table of chunks; "" = with
-                                         it */
-    char pack_why[RECORD_TEXT_SIZE];  /* ... without what its pack has for the releases at hand */
-    char stall_why[512];              /* "" = all is well */
-    struct status_waiting waiting;    /* of `kind` ERROR_NONE where nothing is waited for */
-    uint64_t waiting_moved;           /* what had moved by then */
+    /* planning, installing, arming */
+    struct installer *installer;
+    struct daemon_target target;
+    bool cancelled; /* by an operator, since the last check began */
 
     struct daemon_boot boot_work;
+    char stall_why[512]; /* a job of ours on the medium does not return: a sentence; "" = all do */
     struct processes *processes;
     struct health *health;                 /* the checks under way */
     char trial_reason[RECORD_TEXT_SIZE];   /* why the running slot is rejected */
@@ -520,9 +503,8 @@ void daemon_offer_take(struct daemon *daemon, struct release *release);
 void daemon_offer_load(struct daemon *daemon);
 
 /* daemon_install.c */
+void daemon_install_init(struct daemon *daemon);
 void daemon_install_start(struct daemon *daemon, bool plan_only);
-void daemon_install_cancel(struct daemon *daemon);
-void daemon_install_tick(struct daemon *daemon);
 
 /* An update ended: into the history. */
 void daemon_install_remember(struct daemon *daemon, enum record_result result, const char *reason);

@@ -60,13 +60,14 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
 
 static void fill_progress(const struct daemon *daemon, struct status_progress *ret_progress)
 {
-    const struct clone_progress *progress = &daemon->progress;
+    const struct installer_view *view = installer_view(daemon->installer);
+    const struct clone_progress *progress = &view->progress;
     uint64_t left = progress->bytes_planned > progress->bytes_received
                         ? progress->bytes_planned - progress->bytes_received
                         : 0;
 
     *ret_progress = (struct status_progress){
-        .percent = daemon->percent,
+        .percent = view->percent,
         .bytes_kept = progress->bytes_kept,
         .bytes_copied = progress->bytes_copied,
         .bytes_patched = progress->bytes_patched,
@@ -74,8 +75,8 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
         .bytes_to_download = progress->bytes_planned,
         .bytes_written = progress->bytes_written,
         .bytes_verified = progress->bytes_verified,
-        .rate_bytes_per_s = daemon->clone ? daemon->rate_bytes_per_s : 0,
-        .eta_s = daemon->clone && daemon->rate_bytes_per_s ? left / daemon->rate_bytes_per_s : 0,
+        .rate_bytes_per_s = view->rate_bytes_per_s,
+        .eta_s = view->rate_bytes_per_s ? left / view->rate_bytes_per_s : 0,
         .requests = progress->requests,
         .retries = progress->retries,
     };
@@ -85,6 +86,7 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
 struct report_texts {
     struct policy_verdict verdict;
     char trust[512];
+    struct status_waiting waiting;
     const char *shown_url; /* of Url=; NULL where it is not shown */
 };
 
@@ -104,16 +106,23 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
                           struct report_texts *texts)
 {
     const struct daemon_view *view = &daemon->view;
+    const struct installer_view *work = installer_view(daemon->installer);
     const struct trust_verdict *signature = daemon->release ? &daemon->release->verdict : NULL;
 
     find_blocks(daemon, &texts->verdict);
     daemon_trust_describe(daemon, texts->trust, sizeof(texts->trust));
+    texts->waiting = (struct status_waiting){
+        .since_s = work->waiting.since_s,
+        .until_s = work->waiting.until_s,
+        .kind = work->waiting.kind,
+        .why = work->waiting.why,
+    };
     *ret_snapshot = (struct status_snapshot){
         .daemon_version = version_text(),
         .pid = getpid(),
         .started_s = daemon->started_s,
         .state = daemon->update.state,
-        .phase = daemon->phase,
+        .phase = work->phase,
         .since_s = daemon->since_s,
         .blocked_by = &texts->verdict,
         .boot_backend = config_backend_name(daemon->fixed->backend),
@@ -134,8 +143,10 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .key_id = signature && signature->is_signed ? signature->key_id : NULL,
         .trusted_comment = signature ? signature->comment : NULL,
         .record = daemon->record,
-        .waiting = daemon->waiting.kind ? &daemon->waiting : NULL,
-        .stall_why = *daemon->stall_why ? daemon->stall_why : NULL,
+        .waiting = work->waiting.kind ? &texts->waiting : NULL,
+        .stall_why = *work->stall_why     ? work->stall_why
+                     : *daemon->stall_why ? daemon->stall_why
+                                          : NULL,
     };
     for (int i = 0; i < SLOT_COUNT; i++)
         ret_snapshot->slots[i] = (struct status_slot){
@@ -147,9 +158,9 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         };
     fill_progress(daemon, &ret_snapshot->progress);
     /* Of the release that was planned last, which is not always the one on offer. */
-    if (daemon->release && record_release_is_same(&daemon->installing, &daemon->offered)) {
-        ret_snapshot->table_skipped = *daemon->table_why ? daemon->table_why : NULL;
-        ret_snapshot->pack_skipped = *daemon->pack_why ? daemon->pack_why : NULL;
+    if (daemon->release && record_release_is_same(&work->release, &daemon->offered)) {
+        ret_snapshot->table_skipped = *work->table_why ? work->table_why : NULL;
+        ret_snapshot->pack_skipped = *work->pack_why ? work->pack_why : NULL;
     }
 }
 
@@ -204,17 +215,18 @@ static struct json_object *api_status(void *owner)
 static struct json_object *api_plan(void *owner)
 {
     const struct daemon *daemon = owner;
-    const struct plan_totals *plan = &daemon->plan;
+    const struct installer_plan *made = installer_plan(daemon->installer);
     char time[TIMESTAMP_TEXT_SIZE];
 
-    if (!daemon->planned)
+    if (!made)
         return NULL;
+    const struct plan_totals *plan = &made->totals;
     struct json_object *object = json_object_new_object();
-    json_add_string(object, "time", timestamp_format(time, daemon->plan_s));
-    json_add_string(object, "version", *daemon->plan_release.version ? daemon->plan_release.version : NULL);
-    if (daemon->plan_release.has_serial)
-        json_add_u64(object, "serial", daemon->plan_release.serial);
-    json_add_string(object, "sha256", *daemon->plan_release.sha256 ? daemon->plan_release.sha256 : NULL);
+    json_add_string(object, "time", timestamp_format(time, made->made_s));
+    json_add_string(object, "version", *made->release.version ? made->release.version : NULL);
+    if (made->release.has_serial)
+        json_add_u64(object, "serial", made->release.serial);
+    json_add_string(object, "sha256", *made->release.sha256 ? made->release.sha256 : NULL);
     json_add_u64(object, "image_bytes", plan->image_bytes);
     json_add_u64(object, "bytes_to_download", plan_download_bytes(plan));
     json_add_u64(object, "bytes_kept", plan->bytes_kept);

@@ -22,14 +22,14 @@ void daemon_post_verdict(struct daemon *daemon)
 static void cancel_work(struct daemon *daemon)
 {
     daemon_check_cancel(daemon);
-    daemon_install_cancel(daemon);
+    installer_cancel(daemon->installer);
     daemon_health_cancel(daemon);
 }
 
 static void begin_check(struct daemon *daemon)
 {
     daemon->woken = false;
-    daemon->cancelled = daemon->over_budget = false;
+    daemon->cancelled = false;
     daemon_check_start(daemon);
 }
 
@@ -182,8 +182,9 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 
 static bool is_working(const struct daemon *daemon)
 {
-    return daemon->fetch || daemon->identify || daemon->clone || record_store_is_busy(daemon->record_store) ||
-           daemon->boot_work.busy || daemon->reload.busy || daemon->reboot_work.busy;
+    return daemon->fetch || daemon->identify || installer_is_running(daemon->installer) ||
+           record_store_is_busy(daemon->record_store) || daemon->boot_work.busy || daemon->reload.busy ||
+           daemon->reboot_work.busy;
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
@@ -195,7 +196,7 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
         return;
     }
-    if (daemon->fetch || daemon->clone || daemon->identify || daemon->health ||
+    if (daemon->fetch || installer_is_running(daemon->installer) || daemon->identify || daemon->health ||
         state == UPDATE_STATE_INSTALLING || state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
         return;
     if (daemon->config_next)

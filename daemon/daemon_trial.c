@@ -65,7 +65,7 @@ void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind)
 {
     struct trial_outcome outcome;
 
-    daemon_trial_step(daemon, &(struct trial_event){.kind = kind, .slot = daemon->target}, &outcome);
+    daemon_trial_step(daemon, &(struct trial_event){.kind = kind, .slot = daemon->target.slot}, &outcome);
     if (outcome.has_changed)
         record_store_save(daemon->record_store);
 }

@@ -99,9 +99,10 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
  */
 static bool allows_arming(const struct daemon *daemon, struct error *error)
 {
-    const struct record_release *release = &daemon->installing;
+    const struct installer_view *installed = installer_view(daemon->installer);
+    const struct record_release *release = &installed->release;
 
-    if (*release->sha256 && strcmp(release->sha256, daemon->read_back) != 0)
+    if (*release->sha256 && strcmp(release->sha256, installed->read_back) != 0)
         return error_set(error, ERROR_MISMATCH,
                          "the release is not armed: what was read back from the target is not what its "
                          "manifest says");
@@ -120,6 +121,6 @@ bool daemon_trust_arm(struct daemon *daemon, struct device *held,
 {
     if (!allows_arming(daemon, ret_refusal))
         return false;
-    daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target, held, then);
+    daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target.slot, held, then);
     return true;
 }

@@ -44,7 +44,7 @@ struct status_progress {
 struct status_waiting {
     uint64_t since_s, until_s; /* Unix time: since nothing arrived, and of the next try */
     enum error_kind kind;      /* ERROR_NONE = nothing is waited for */
-    char why[RECORD_TEXT_SIZE];
+    const char *why;
 };
 
 struct status_snapshot {

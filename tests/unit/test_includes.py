@@ -242,6 +242,20 @@ def test_what_decides_does_nothing():
             assert not included.startswith(("event2/", "sys/socket", "fcntl", "unistd")), f"{path.name} includes {included}"
 
 
+# What works beside the loop: opaque parts that send events; only the daemon knows more than one of them.
+def test_parts_know_neither_each_other_nor_the_daemon():
+    wrong = []
+    found = sorted((ROOT / "daemon" / "work").glob("*.[ch]"))
+    assert found
+    for path in found:
+        noun = path.stem.split("_")[0]
+        for own, header in includes(path):
+            other = re.match(r"daemon/(?:work/([a-z]+)|face/|daemon)", header)
+            if own and other and other[1] != noun:
+                wrong.append(f"{path.name} includes {header}")
+    assert not wrong
+
+
 def test_every_source_names_its_licence():
     wrong = [path.relative_to(ROOT).as_posix() for path in sources()
              if not path.read_text(encoding="utf-8").startswith("/* SPDX-License-Identifier: MIT */\n")]

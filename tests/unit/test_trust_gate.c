@@ -26,6 +26,13 @@ void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum 
     armed++;
 }
 
+static struct installer_view installed;
+
+const struct installer_view *installer_view(const struct installer *installer)
+{
+    return &installed;
+}
+
 uint64_t daemon_now_s(void)
 {
     return 1000;
@@ -43,13 +50,13 @@ static enum error_kind try_to_arm(const struct scene *scene)
     static char folder[] = "/keys";
     struct config config = {.require_signature = scene->demand, .keys_folder = folder};
     struct record record = {.signed_accepted = scene->accepted};
-    struct daemon daemon = {.config = &config, .record = &record, .target = SLOT_B};
+    struct daemon daemon = {.config = &config, .record = &record, .target = {.slot = SLOT_B}};
     struct error error = {0};
 
     config.keys = scene->key ? publish_keys(1) : NULL;
-    daemon.installing.is_signed = scene->is_signed;
-    snprintf(daemon.installing.sha256, sizeof(daemon.installing.sha256), "%s", scene->sha256);
-    snprintf(daemon.read_back, sizeof(daemon.read_back), "%s", scene->read_back);
+    installed.release.is_signed = scene->is_signed;
+    snprintf(installed.release.sha256, sizeof(installed.release.sha256), "%s", scene->sha256);
+    snprintf(installed.read_back, sizeof(installed.read_back), "%s", scene->read_back);
     armed = 0;
     bool allowed = daemon_trust_arm(&daemon, NULL, NULL, &error);
     assert_int_equal(armed, allowed);

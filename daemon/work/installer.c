@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/work/installer.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/base/wall_clock.h"
+#include "common/io/timer.h"
+#include "common/sinter/table_room.h"
+
+enum {
+    PROGRESS_INTERVAL_MS = 250,
+    RATE_INTERVAL_MS = 200, /* what is shorter says nothing of a rate */
+};
+
+struct installer {
+    struct installer_deps deps;
+    const struct installer_events *events;
+    void *owner;
+    enum installer_state state;
+    struct timer *progress_timer;
+    struct installer_view view;
+    struct installer_plan plan;
+    bool has_plan;
+    bool keep_verified_only; /* the last installation did not read back what it wrote */
+
+    /* of the run under way */
+    struct clone *clone;
+    struct release *release;
+    const struct slots *slots;
+    enum slot slot;
+    uint64_t max_bytes;
+    bool over_budget;
+    uint64_t rate_bytes, rate_ms;
+    uint64_t moved, moved_ms; /* the last change of anything, for the stall */
+    uint64_t waiting_moved;   /* what had moved when the waiting began */
+
+    struct device *verified; /* INSTALLER_VERIFIED */
+};
+
+/* --- what the clone tells --- */
+
+/* The engine's phases as the status spells them. */
+static const char *phase_name(enum clone_phase phase)
+{
+    switch (phase) {
+    case CLONE_PHASE_PREPARING:
+    case CLONE_PHASE_SCANNING:
+        return "scanning";
+    case CLONE_PHASE_TRANSFERRING:
+    case CLONE_PHASE_SYNCING:
+        return "transferring";
+    case CLONE_PHASE_VERIFYING:
+        return "verifying";
+    case CLONE_PHASE_CLOSING:
+    case CLONE_PHASE_FINISHED:
+        return NULL;
+    }
+    return NULL;
+}
+
+static void on_phase(void *owner, enum clone_phase phase)
+{
+    struct installer *installer = owner;
+    const char *name = phase_name(phase);
+
+    /* What comes after the last one is told by how the run ends. */
+    if (!name || name == installer->view.phase)
+        return;
+    installer->view.phase = name;
+    installer->view.progress = *clone_progress(installer->clone);
+    installer->events->changed(installer->owner);
+}
+
+static void on_planned(void *owner, const struct plan *plan)
+{
+    struct installer *installer = owner;
+    const struct plan_totals *totals = plan_totals(plan);
+    char kept[16], copied[16], patched[16], fetched[16];
+
+    installer->has_plan = true;
+    installer->plan = (struct installer_plan){
+        .totals = *totals,
+        .release = installer->view.release,
+        .slot = installer->slot,
+        .made_s = wall_clock_now_s(),
+    };
+    log_info("the plan: keep %s, copy %s, patch %s, download %s",
+             text_format_bytes(kept, sizeof(kept), totals->bytes_kept),
+             text_format_bytes(copied, sizeof(copied), totals->bytes_copied),
+             text_format_bytes(patched, sizeof(patched), totals->bytes_patched),
+             text_format_bytes(fetched, sizeof(fetched), plan_download_bytes(totals)));
+}
+
+/* All that ever moves in a clone: what does not grow stands still. */
+static uint64_t count_moved(const struct clone_progress *progress)
+{
+    return progress->scan_bytes + progress->bytes_kept + progress->bytes_copied + progress->bytes_received +
+           progress->bytes_written + progress->bytes_verified;
+}
+
+static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+{
+    struct installer *installer = owner;
+    struct installer_waiting *waiting = &installer->view.waiting;
+    uint64_t now_s = wall_clock_now_s();
+    char wait[32];
+
+    /* Others may wait already. The last answer says most, and the first to try again ends it. */
+    if (!waiting->kind)
+        *waiting = (struct installer_waiting){.since_s = now_s, .until_s = UINT64_MAX};
+    waiting->kind = error->kind;
+    if (waiting->until_s <= now_s || now_s + wait_ms / 1000 < waiting->until_s)
+        waiting->until_s = now_s + wait_ms / 1000;
+    record_copy_text(waiting->why, sizeof(waiting->why), error->message);
+    installer->waiting_moved = count_moved(clone_progress(installer->clone));
+    log_debug("tried again in %s: %s", text_format_duration(wait, sizeof(wait), wait_ms), error->message);
+}
+
+static void on_seed_skipped(void *owner, const char *path, const struct error *error)
+{
+    log_info("%s does not serve as a seed, or not all of it does: %s", path, error->message);
+}
+
+static void on_pack_skipped(void *owner, const struct error *error)
+{
+    struct installer *installer = owner;
+
+    record_copy_text(installer->view.pack_why, sizeof(installer->view.pack_why), error->message);
+    log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
+                error->message);
+}
+
+static void on_table_skipped(void *owner, const struct error *error)
+{
+    struct installer *installer = owner;
+
+    record_copy_text(installer->view.table_why, sizeof(installer->view.table_why), error->message);
+    log_warning("the table of chunks cannot be had, so fixed chunks serve and more is downloaded: %s",
+                error->message);
+}
+
+static void on_read_back_cached(void *owner, const struct error *why)
+{
+    log_warning("%s", why->message);
+}
+
+/* On a pool thread. Slots and slot do not change while a run is under way. */
+static bool check_target(void *owner, int fd, struct error *error)
+{
+    const struct installer *installer = owner;
+
+    return slots_target_check_opened(installer->slots, installer->slot, fd, error);
+}
+
+/* --- how a run ends --- */
+
+/* Nothing moves any more, and nothing is waited for. */
+static void end_view(struct installer_view *view)
+{
+    view->phase = NULL;
+    view->rate_bytes_per_s = 0;
+    view->stall_why[0] = 0;
+    view->waiting.kind = ERROR_NONE;
+}
+
+static void hold_target(struct installer *installer)
+{
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+
+    if (clone_get_sha256(installer->clone, sha256))
+        digest_sha256_to_hex(sha256, installer->view.read_back);
+    installer->verified = clone_take_target(installer->clone);
+    installer->view.percent = 100;
+    installer->keep_verified_only = false;
+    installer->state = INSTALLER_VERIFIED;
+}
+
+/* A cancel that was our own is told as what it is: the rule's word. */
+static bool explain_budget(const struct installer *installer, struct error *error)
+{
+    char received[16], limit[16];
+
+    if (error->kind != ERROR_CANCELLED || !installer->over_budget)
+        return false;
+    error_set(error, ERROR_REFUSED, "the update has downloaded %s already and MaxBytesPerUpdate= allows %s",
+              text_format_bytes(received, sizeof(received), installer->view.progress.bytes_received),
+              text_format_bytes(limit, sizeof(limit), installer->max_bytes));
+    return true;
+}
+
+static void on_done(void *owner, const struct error *done_error)
+{
+    struct installer *installer = owner;
+    bool planning = installer->state == INSTALLER_PLANNING;
+    struct installer_end end = {
+        /* A file that is not to be had is no newer release: the next look will tell. */
+        .overtaken = clone_was_overtaken(installer->clone) && !clone_lacks_file(installer->clone),
+    };
+    struct error error;
+
+    installer->view.progress = *clone_progress(installer->clone);
+    end_view(&installer->view);
+    timer_stop(installer->progress_timer);
+    installer->state = INSTALLER_IDLE;
+    if (done_error) {
+        /* It is the clone's, which ends here. */
+        error = *done_error;
+        end.over_budget = explain_budget(installer, &error);
+        end.error = &error;
+        installer->keep_verified_only |= !planning && error.kind == ERROR_MISMATCH;
+    } else if (!planning) {
+        hold_target(installer);
+    }
+    installer->clone = clone_free(installer->clone);
+    if (!done_error && !planning)
+        release_forget_stock(installer->release);
+    if (planning)
+        installer->events->planned(installer->owner, &end);
+    else
+        installer->events->installed(installer->owner, &end);
+}
+
+static const struct clone_events clone_events = {
+    .phase = on_phase,
+    .planned = on_planned,
+    .retry = on_retry,
+    .seed_skipped = on_seed_skipped,
+    .pack_skipped = on_pack_skipped,
+    .table_skipped = on_table_skipped,
+    .read_back_cached = on_read_back_cached,
+    .done = on_done,
+};
+
+/* --- while it runs --- */
+
+static void update_rate(struct installer *installer, uint64_t now_ms)
+{
+    struct installer_view *view = &installer->view;
+    uint64_t elapsed_ms = now_ms - installer->rate_ms;
+
+    if (elapsed_ms < RATE_INTERVAL_MS)
+        return;
+    uint64_t rate = (view->progress.bytes_received - installer->rate_bytes) * 1000 / elapsed_ms;
+    /* A mean over the last seconds: a single interval jumps with every range that ends. */
+    view->rate_bytes_per_s = (view->rate_bytes_per_s * 7 + rate) / 8;
+    installer->rate_bytes = view->progress.bytes_received;
+    installer->rate_ms = now_ms;
+}
+
+static void update_percent(struct installer_view *view)
+{
+    double percent = clone_progress_percent(&view->progress);
+
+    /* What is left is found while it runs; a bar that goes back helps nobody. */
+    if (percent > view->percent)
+        view->percent = percent < 99.9 ? percent : 99.9;
+}
+
+/* The loop turns whatever the medium does; it has to say so when nothing comes back from there. */
+static void watch_for_stall(struct installer *installer, uint64_t now_ms)
+{
+    struct installer_view *view = &installer->view;
+    uint64_t moved = count_moved(&view->progress);
+    char waited[32];
+
+    if (moved != installer->waiting_moved)
+        view->waiting.kind = ERROR_NONE;
+    if (moved != installer->moved) {
+        installer->moved = moved;
+        installer->moved_ms = now_ms;
+        view->stall_why[0] = 0;
+        return;
+    }
+    if (now_ms - installer->moved_ms < installer->deps.silence_ms)
+        return;
+    text_format_duration(waited, sizeof(waited), now_ms - installer->moved_ms);
+    if (!view->stall_why[0])
+        log_warning("%s: nothing was read, written or received for %s%s%s",
+                    view->phase ? view->phase : "installing", waited, view->waiting.kind ? ": " : "",
+                    view->waiting.kind ? view->waiting.why : "");
+    snprintf(view->stall_why, sizeof(view->stall_why), "nothing was read, written or received for %s; %.400s",
+             waited, view->waiting.kind ? view->waiting.why : "the medium or the server does not answer");
+}
+
+static void on_progress_timer(void *owner)
+{
+    struct installer *installer = owner;
+    const struct clone_progress *progress = &installer->view.progress;
+    uint64_t now_ms = wall_clock_boot_ms();
+
+    installer->view.progress = *clone_progress(installer->clone);
+    update_rate(installer, now_ms);
+    update_percent(&installer->view);
+    watch_for_stall(installer, now_ms);
+    if (installer->max_bytes && installer->state == INSTALLER_INSTALLING && !installer->over_budget &&
+        progress->bytes_received > installer->max_bytes) {
+        installer->over_budget = true;
+        clone_cancel(installer->clone);
+    }
+    installer->events->changed(installer->owner);
+    timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
+}
+
+/* --- what others ask of it --- */
+
+struct installer *installer_new(const struct installer_deps *deps, const struct installer_events *events,
+                                void *owner)
+{
+    struct installer *installer = alloc_zeroed(sizeof(*installer));
+
+    installer->deps = *deps;
+    installer->events = events;
+    installer->owner = owner;
+    installer->progress_timer = timer_new(deps->base, on_progress_timer, installer);
+    return installer;
+}
+
+struct installer *installer_free(struct installer *installer)
+{
+    if (!installer)
+        return NULL;
+    device_close(installer->verified);
+    timer_free(installer->progress_timer);
+    free(installer);
+    return NULL;
+}
+
+void installer_reset(struct installer *installer, const struct record_release *release)
+{
+    struct installer_view *view = &installer->view;
+
+    view->release = *release;
+    memset(&view->progress, 0, sizeof(view->progress));
+    view->percent = 0;
+    end_view(view);
+    view->begun_ms = installer->rate_ms = installer->moved_ms = wall_clock_boot_ms();
+    installer->rate_bytes = installer->moved = 0;
+}
+
+void installer_start(struct installer *installer, const struct installer_request *request)
+{
+    const struct storage *devices = request->slots->devices;
+    const char *seeds[] = {devices[slot_other(request->slot)].path, NULL};
+    struct clone_settings settings = {
+        .release = request->release,
+        .target_path = devices[request->slot].path,
+        .seed_paths = seeds,
+        /* A slot that is not there is a mistake, or a disk that is not there yet; a new file would hide it.
+         */
+        .create_target = false,
+        .check_target = check_target,
+        .plan_only = request->plan_only,
+        .keep_stock = true,
+        .keep_verified_only = installer->keep_verified_only,
+        .ignore_etag = request->ignore_etag,
+        .chunks_max = table_room_chunks_max(request->release->manifest->file_size, table_room_memory_bytes()),
+        .connections = request->connections,
+    };
+
+    assert(installer->state == INSTALLER_IDLE);
+    installer_reset(installer, request->offered);
+    installer->view.table_why[0] = installer->view.pack_why[0] = installer->view.read_back[0] = 0;
+    installer->view.phase = phase_name(CLONE_PHASE_PREPARING);
+    installer->state = request->plan_only ? INSTALLER_PLANNING : INSTALLER_INSTALLING;
+    installer->release = request->release;
+    installer->slots = request->slots;
+    installer->slot = request->slot;
+    installer->max_bytes = request->max_bytes;
+    installer->over_budget = false;
+    if (!request->plan_only)
+        log_notice("installing %s into slot %s (%s)", request->name, slot_name(request->slot),
+                   settings.target_path);
+    installer->clone = clone_new(installer->deps.base, request->http, installer->deps.pool, &settings,
+                                 &clone_events, installer);
+    clone_start(installer->clone);
+    timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
+}
+
+void installer_cancel(struct installer *installer)
+{
+    if (installer->clone)
+        clone_cancel(installer->clone);
+}
+
+enum installer_state installer_state(const struct installer *installer)
+{
+    return installer->state;
+}
+
+bool installer_is_running(const struct installer *installer)
+{
+    return installer->clone != NULL;
+}
+
+const struct installer_view *installer_view(const struct installer *installer)
+{
+    return &installer->view;
+}
+
+const struct installer_plan *installer_plan(const struct installer *installer)
+{
+    return installer->has_plan ? &installer->plan : NULL;
+}
+
+struct device *installer_take_target(struct installer *installer)
+{
+    struct device *target = installer->verified;
+
+    assert(installer->state == INSTALLER_VERIFIED);
+    installer->verified = NULL;
+    installer->state = INSTALLER_IDLE;
+    return target;
+}
