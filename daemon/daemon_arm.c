@@ -13,24 +13,14 @@
 /* What a rule of ours refused is held, and what is held says why. */
 static void note_refusal(struct daemon *daemon, const char *what, const struct error *error)
 {
-    if (error->kind != ERROR_REFUSED)
-        return;
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, what, error->message);
+    if (error->kind == ERROR_REFUSED)
+        policy_hold(&daemon->install_verdict, what, error->message);
 }
 
 /* Whether the target is only not to boot any more; else it is about to be written. */
 static bool deselects(const struct daemon *daemon)
 {
     return daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK;
-}
-
-/* What is held says why. */
-static void show_cancelled(struct daemon *daemon)
-{
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "cancelled",
-                     "this release was cancelled; a newer one or moonsinter install goes on");
 }
 
 /* Only what is done is told in the history. */
@@ -41,7 +31,7 @@ static void note_disarmed(struct daemon *daemon)
     char reason[RECORD_TEXT_SIZE] = "taken back by an operator before it was booted";
 
     if (daemon->update.errand == UPDATE_ERRAND_DISARM)
-        show_cancelled(daemon);
+        policy_hold_cancelled(&daemon->install_verdict);
     else if (daemon->target.given_up)
         snprintf(reason, sizeof(reason),
                  "taken back before it was booted, for its slot had been given up already");
@@ -153,7 +143,7 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
     struct error problem;
 
     daemon->record->cancelled = installer_view(daemon->installer)->release;
-    show_cancelled(daemon);
+    policy_hold_cancelled(&daemon->install_verdict);
     error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
     on_activated(daemon, &problem);
 }

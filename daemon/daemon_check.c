@@ -24,8 +24,7 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
         return false;
     log_error("%s: %s", why, error->message);
     record_set_error(daemon->record, error, daemon_now_s());
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "clock", why);
+    policy_hold(&daemon->install_verdict, "clock", why);
     post_held(daemon, why);
     return true;
 }
@@ -41,8 +40,7 @@ static bool hold_for_keys(struct daemon *daemon, const struct error *error)
     log_error("nothing is installed: %s", why);
     record_set_error(daemon->record, error, daemon_now_s());
     daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "unsafe-keys", why);
+    policy_hold(&daemon->install_verdict, "unsafe-keys", why);
     post_held(daemon, why);
     return true;
 }

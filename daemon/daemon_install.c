@@ -86,16 +86,10 @@ static void install_failed(struct daemon *daemon, const struct installer_end *en
         if (daemon->cancelled)
             daemon->record->cancelled = installer_view(daemon->installer)->release;
     }
-    if (error.kind == ERROR_REFUSED || error.kind == ERROR_CANCELLED) {
-        daemon->install_verdict.count = 0;
-        policy_add_block(&daemon->install_verdict,
-                         error.kind == ERROR_CANCELLED ? "cancelled"
-                         : end->over_budget            ? "max-bytes"
-                                                       : "target",
-                         error.kind == ERROR_REFUSED
-                             ? error.message
-                             : "this release was cancelled; a newer one or moonsinter install goes on");
-    }
+    if (error.kind == ERROR_REFUSED)
+        policy_hold(&daemon->install_verdict, end->over_budget ? "max-bytes" : "target", error.message);
+    if (error.kind == ERROR_CANCELLED)
+        policy_hold_cancelled(&daemon->install_verdict);
     /* A daemon that is told to end goes on after its next start; that is no outcome. */
     if (daemon->update.state != UPDATE_STATE_STOPPING)
         daemon_install_remember(

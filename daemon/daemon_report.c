@@ -47,7 +47,7 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
                  "the running slot is on trial, so the other slot may be the only good one%s%.160s",
                  daemon->health ? "; not passed yet: " : "",
                  daemon->health ? health_describe(daemon->health) : "");
-        policy_add_block(ret_verdict, "running-slot-not-good", why);
+        policy_hold(ret_verdict, "running-slot-not-good", why);
         return;
     case UPDATE_STATE_IDLE:
     case UPDATE_STATE_INSTALLING:

@@ -111,8 +111,7 @@ void daemon_trial_note_disarmed(struct daemon *daemon)
     snprintf(why, sizeof(why), "another program changed the boot selection, which had slot %s boot next",
              slot_name(slot_other(daemon->view.running)));
     daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_DESELECTED, .reason = why}, &outcome);
-    daemon->install_verdict.count = 0;
-    policy_add_block(&daemon->install_verdict, "boot-selection", why);
+    policy_hold(&daemon->install_verdict, "boot-selection", why);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_DISARMED}, why);
 }
 

@@ -185,11 +185,13 @@ static bool judge_failed_before(const struct policy_input *input, struct policy_
                   input->failed_why);
 }
 
+static const char cancelled_why[] = "this release was cancelled; a newer one or moonsinter install goes on";
+
 static bool judge_cancelled(const struct policy_input *input, struct policy_block *block)
 {
     if (!input->cancelled || input->operator_asked)
         return true;
-    return object(block, "this release was cancelled; a newer one or moonsinter install goes on");
+    return object(block, "%s", cancelled_why);
 }
 
 static bool judge_unsteady(const struct policy_input *input, struct policy_block *block)
@@ -384,6 +386,17 @@ void policy_add_block(struct policy_verdict *verdict, const char *what, const ch
     block->what = what;
     block->elsewhere = true;
     snprintf(block->why, sizeof(block->why), "%s", why);
+}
+
+void policy_hold(struct policy_verdict *verdict, const char *what, const char *why)
+{
+    verdict->count = 0;
+    policy_add_block(verdict, what, why);
+}
+
+void policy_hold_cancelled(struct policy_verdict *verdict)
+{
+    policy_hold(verdict, "cancelled", cancelled_why);
 }
 
 bool policy_verdict_has(const struct policy_verdict *verdict, const char *what)

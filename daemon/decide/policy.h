@@ -106,6 +106,13 @@ void policy_judge_reboot(const struct policy_input *input, struct policy_verdict
 /* Adds a reason that was found elsewhere (a target that is in use, say); one too many is dropped. */
 void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why);
 
+/* Makes that the only reason: it holds from now on, whatever held before. */
+void policy_hold(struct policy_verdict *verdict, const char *what, const char *why);
+
+/* The same for a release that an operator just cancelled, with the words of the rule that holds it from then
+ * on. */
+void policy_hold_cancelled(struct policy_verdict *verdict);
+
 /* Whether `what` is among the reasons. */
 bool policy_verdict_has(const struct policy_verdict *verdict, const char *what);
 

@@ -375,6 +375,30 @@ static void test_verdicts_are_compared_as_they_read(void **state)
     assert_false(policy_verdict_is_same(&a, &b));
 }
 
+static void test_what_was_found_elsewhere_is_the_only_reason(void **state)
+{
+    struct policy_input input = welcome();
+    struct policy_verdict verdict, rule;
+
+    input.running_good = false;
+    input.mode = POLICY_MODE_CHECK;
+    policy_judge_install(&input, &verdict);
+    assert_int_equal(verdict.count, 2);
+    policy_hold(&verdict, "target", "the target is in use");
+    assert_int_equal(verdict.count, 1);
+    assert_string_equal(verdict.blocks[0].what, "target");
+    assert_string_equal(verdict.blocks[0].why, "the target is in use");
+    assert_true(verdict.blocks[0].elsewhere);
+
+    /* The rule that holds it from then on says nothing else. */
+    input = welcome();
+    input.cancelled = true;
+    policy_judge_install(&input, &rule);
+    policy_hold_cancelled(&verdict);
+    assert_true(policy_verdict_is_same(&verdict, &rule));
+    assert_true(verdict.blocks[0].elsewhere && !rule.blocks[0].elsewhere);
+}
+
 static void test_added_reasons_are_bounded(void **state)
 {
     struct policy_verdict verdict = {.count = 0};
@@ -428,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_a_reboot_that_needs_an_argument),
         cmocka_unit_test(test_a_window_holds_what_can_wait),
         cmocka_unit_test(test_verdicts_are_compared_as_they_read),
+        cmocka_unit_test(test_what_was_found_elsewhere_is_the_only_reason),
         cmocka_unit_test(test_added_reasons_are_bounded),
         cmocka_unit_test(test_time_does_not_go_back),
     };
