@@ -184,6 +184,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
                                                                    : (unsigned)cores,
                                         &daemon->pool, error))
         return false;
+    daemon_check_init(daemon);
     daemon_install_init(daemon);
     return true;
 }
@@ -322,13 +323,14 @@ struct daemon *daemon_free(struct daemon *daemon)
         return NULL;
     daemon->api = api_server_free(daemon->api);
     daemon->health = health_free(daemon->health);
-    release_fetch_cancel(daemon->fetch);
+    if (daemon->checker)
+        checker_stop(daemon->checker);
     daemon->http = http_free(daemon->http);
     /* Nothing is under way any more but where the start failed, and then nothing was submitted. */
     daemon->pool = pool_free(daemon->pool);
     daemon->processes = processes_free(daemon->processes);
     daemon->installer = installer_free(daemon->installer);
-    release_free(daemon->release);
+    daemon->checker = checker_free(daemon->checker);
     daemon_view_finish(&daemon->view);
     boot_free(daemon->boot);
     record_store_free(daemon->record_store);

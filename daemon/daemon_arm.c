@@ -38,7 +38,7 @@ static void note_disarmed(struct daemon *daemon)
     else
         snprintf(reason, sizeof(reason),
                  "taken back before it was booted, for the server offers release %.100s in its place",
-                 *daemon->offered.version ? daemon->offered.version : "without a version");
+                 daemon_offer_name(daemon));
     if (daemon->update.errand == UPDATE_ERRAND_TAKE_BACK)
         log_notice("release %s is %s", *version ? version : "without a version", reason);
     record_note(record, RECORD_RESULT_CANCELLED, daemon->target.slot,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Asking the server what it offers: see daemon/daemon_private.h. */
+/* A check: what the checker is asked, and what becomes of its answers: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
@@ -45,77 +45,104 @@ static bool hold_for_keys(struct daemon *daemon, const struct error *error)
     return true;
 }
 
-static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
-                       uint64_t retry_after_ms)
+/* --- how it ends --- */
+
+static void on_answered(void *owner, bool is_new, uint64_t retry_after_ms)
 {
     struct daemon *daemon = owner;
 
-    daemon->fetch = NULL;
     daemon->record->check_time_s = daemon_now_s();
     daemon->has_result = true;
     daemon->retry_after_ms = retry_after_ms;
-    if (error) {
-        daemon_judge_set_result(daemon, "failed");
-        daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
-        if (hold_for_clock(daemon, error) || hold_for_keys(daemon, error)) {
-            daemon_settle(daemon);
-            return;
-        }
-        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
-        daemon_settle(daemon);
-        return;
-    }
     daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
-    if (release)
-        daemon_offer_take(daemon, release);
+    if (is_new)
+        daemon_offer_keep(daemon);
     daemon_judge_offer(daemon, false);
     daemon_settle(daemon);
 }
 
-static void ask_server(struct daemon *daemon)
+static void on_failed(void *owner, const struct error *error, uint64_t retry_after_ms)
 {
-    const struct release *known = daemon->image_changed ? NULL : daemon->release;
-    struct trust trust = daemon_trust(daemon);
+    struct daemon *daemon = owner;
 
-    daemon->http_used = true;
-    daemon->fetch =
-        release_fetch_start(daemon->http, daemon->pool, daemon->config->url, known ? known->etag : NULL,
-                            known ? known->last_modified : NULL, &trust, on_fetched, daemon);
+    daemon->record->check_time_s = daemon_now_s();
+    daemon->has_result = true;
+    daemon->retry_after_ms = retry_after_ms;
+    daemon_judge_set_result(daemon, "failed");
+    daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
+    if (!hold_for_clock(daemon, error) && !hold_for_keys(daemon, error))
+        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
+    daemon_settle(daemon);
 }
 
-static void post_cancelled(struct daemon *daemon)
+static void on_identified(void *owner, bool holds_it, const struct slot_print *print)
 {
+    struct daemon *daemon = owner;
+
+    if (holds_it && daemon->view.running != SLOT_NONE) {
+        struct record_slot *running = &daemon->record->slots[daemon->view.running];
+        log_notice("slot %s, of which nothing was recorded, holds what is offered",
+                   slot_name(daemon->view.running));
+        running->release = *checker_offered(daemon->checker);
+        /* Until it is judged. */
+        running->release.lent = true;
+        running->print = *print;
+    }
+    daemon_judge_offer(daemon, false);
+    daemon_settle(daemon);
+}
+
+static void on_cancelled(void *owner)
+{
+    struct daemon *daemon = owner;
     struct error error;
 
     error_set(&error, ERROR_CANCELLED, "the check was cancelled");
     daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
+    daemon_settle(daemon);
+}
+
+/* --- how it begins --- */
+
+void daemon_check_init(struct daemon *daemon)
+{
+    static const struct checker_events events = {
+        .answered = on_answered,
+        .failed = on_failed,
+        .identified = on_identified,
+        .cancelled = on_cancelled,
+    };
+
+    daemon->checker = checker_new(daemon->pool, &events, daemon);
 }
 
 /* What cannot be seen now is told by a rule; that is no reason not to ask. */
 static void on_looked(struct daemon *daemon, const struct error *error)
 {
-    daemon->check_looks = false;
+    bool cancelled = daemon->check_look == DAEMON_CHECK_LOOK_CANCELLED;
+
+    daemon->check_look = DAEMON_CHECK_LOOK_NONE;
     daemon_boot_note_view(daemon);
-    if (daemon->check_cancelled)
-        post_cancelled(daemon);
-    else if (daemon->update.state == UPDATE_STATE_CHECKING)
-        ask_server(daemon);
+    if (cancelled) {
+        on_cancelled(daemon);
+    } else if (daemon->update.state == UPDATE_STATE_CHECKING) {
+        daemon->http_used = true;
+        checker_ask(daemon->checker, &(struct checker_request){.http = daemon->http,
+                                                               .url = daemon->config->url,
+                                                               .trust = daemon_trust(daemon)});
+    }
 }
 
 /* Names may lead elsewhere than at the start, and what was not there then may have come. */
 void daemon_check_start(struct daemon *daemon)
 {
-    daemon->check_looks = true;
-    daemon->check_cancelled = false;
+    daemon->check_look = DAEMON_CHECK_LOOK_UNDER_WAY;
     daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, NULL, on_looked);
 }
 
 void daemon_check_cancel(struct daemon *daemon)
 {
-    daemon->check_cancelled |= daemon->check_looks;
-    identify_cancel(daemon->identify);
-    if (!daemon->fetch)
-        return;
-    daemon->fetch = release_fetch_cancel(daemon->fetch);
-    post_cancelled(daemon);
+    if (daemon->check_look == DAEMON_CHECK_LOOK_UNDER_WAY)
+        daemon->check_look = DAEMON_CHECK_LOOK_CANCELLED;
+    checker_cancel(daemon->checker);
 }

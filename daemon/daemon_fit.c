@@ -8,10 +8,12 @@
  * that was installed last is the one that is offered still, mostly. */
 static uint64_t find_bytes(const struct daemon *daemon, const struct record_slot *kept)
 {
+    const struct release *release = checker_release(daemon->checker);
+
     if (kept->print.bytes)
         return kept->print.bytes;
-    return daemon->release && record_release_is_same(&kept->release, &daemon->offered)
-               ? daemon->release->manifest->file_size
+    return release && record_release_is_same(&kept->release, checker_offered(daemon->checker))
+               ? release->manifest->file_size
                : 0;
 }
 

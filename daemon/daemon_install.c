@@ -46,7 +46,8 @@ static void plan_failed(struct daemon *daemon, const struct installer_end *end)
 {
     const struct error *error = end->error;
 
-    daemon->image_changed = daemon->image_changed || end->overtaken;
+    if (end->overtaken)
+        checker_note_overtaken(daemon->checker);
     daemon->has_result = true;
     daemon->schedule_result =
         error->kind == ERROR_CANCELLED ? SCHEDULE_RESULT_ANSWERED : SCHEDULE_RESULT_CHECK_FAILED;
@@ -78,7 +79,7 @@ static void install_failed(struct daemon *daemon, const struct installer_end *en
     daemon->schedule_result = SCHEDULE_RESULT_INSTALL_FAILED;
     if (end->overtaken) {
         /* The server has something newer; looking again is all it takes. */
-        daemon->image_changed = true;
+        checker_note_overtaken(daemon->checker);
         daemon->schedule_result = SCHEDULE_RESULT_OVERTAKEN;
     }
     if (error.kind == ERROR_CANCELLED) {
@@ -130,13 +131,14 @@ static void end_before_it_began(struct daemon *daemon)
     struct error error;
 
     error_set(&error, ERROR_CANCELLED, "cancelled");
-    installer_reset(daemon->installer, &daemon->offered);
+    installer_reset(daemon->installer, checker_offered(daemon->checker));
     install_failed(daemon, &(struct installer_end){.error = &error});
 }
 
 void daemon_install_start(struct daemon *daemon, bool plan_only)
 {
     const struct slots *slots = daemon->view.slots;
+    const struct record_release *offered = checker_offered(daemon->checker);
     enum slot target = slots_target(slots);
 
     if (daemon->cancelled && !plan_only) {
@@ -149,18 +151,18 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         return;
     }
     daemon->http_used = true;
-    installer_start(daemon->installer, &(struct installer_request){
-                                           .http = daemon->http,
-                                           .release = daemon->release,
-                                           .offered = &daemon->offered,
-                                           .name = *daemon->offered.version ? daemon->offered.version
-                                                                            : url_shown(daemon->config->url),
-                                           .slots = slots,
-                                           .slot = target,
-                                           .plan_only = plan_only,
-                                           .ignore_etag = daemon->ignore_etag,
-                                           .connections = daemon->config->connections,
-                                           .max_bytes = daemon->config->max_bytes_per_update,
-                                       });
+    installer_start(daemon->installer,
+                    &(struct installer_request){
+                        .http = daemon->http,
+                        .release = checker_release(daemon->checker),
+                        .offered = offered,
+                        .name = *offered->version ? offered->version : url_shown(daemon->config->url),
+                        .slots = slots,
+                        .slot = target,
+                        .plan_only = plan_only,
+                        .ignore_etag = checker_ignores_etag(daemon->checker),
+                        .connections = daemon->config->connections,
+                        .max_bytes = daemon->config->max_bytes_per_update,
+                    });
     daemon_report_publish(daemon, false);
 }

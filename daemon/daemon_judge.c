@@ -37,8 +37,10 @@ bool daemon_judge_next_is_given_up(const struct daemon *daemon)
 
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
 {
+    const struct record_release *offered = checker_offered(daemon->checker);
+    const struct release *release = checker_release(daemon->checker);
     const struct record *record = daemon->record;
-    const struct manifest *manifest = daemon->release ? daemon->release->manifest : NULL;
+    const struct manifest *manifest = release ? release->manifest : NULL;
     enum slot running = daemon->view.running, next = daemon->view.boot.next;
     const struct record_release *armed = find_armed(daemon);
     const struct installer_plan *plan = installer_plan(daemon->installer);
@@ -89,11 +91,11 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->rollout = manifest->release.rollout;
     ret_input->rollout_why = *daemon->view.machine_id ? NULL : daemon->view.machine_id_why;
     ret_input->rollout_position = rollout_position(daemon->view.machine_id, manifest->sha256);
-    ret_input->failed_why = record_find_failed(record, &daemon->offered);
-    ret_input->cancelled = record_release_is_same(&record->cancelled, &daemon->offered);
+    ret_input->failed_why = record_find_failed(record, offered);
+    ret_input->cancelled = record_release_is_same(&record->cancelled, offered);
     if (!plan)
         return;
-    ret_input->planned = record_release_is_same(&plan->release, &daemon->offered);
+    ret_input->planned = record_release_is_same(&plan->release, offered);
     ret_input->plan_bytes = plan_download_bytes(&plan->totals) + plan->totals.manifest_bytes;
 }
 
@@ -101,19 +103,19 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
  * where it would have to be installed. */
 static enum slot find_holder(const struct daemon *daemon)
 {
+    const struct record_release *offered = checker_offered(daemon->checker);
     const struct record *record = daemon->record;
     enum slot running = daemon->view.running, other = slot_other(running);
 
     /* A slot that was rejected is left; what it holds is not what this device is up to date with. And none
      * holds an image of 0 bytes, whatever was recorded before that was known. */
     if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD ||
-        !daemon->release->manifest->file_size)
+        !checker_release(daemon->checker)->manifest->file_size)
         return SLOT_NONE;
-    if (record_release_is_same(&record->slots[running].release, &daemon->offered))
+    if (record_release_is_same(&record->slots[running].release, offered))
         return running;
     /* One that was armed before signatures were demanded is no better than any other. */
-    if (daemon->view.boot.next == other &&
-        record_release_is_same(&record->slots[other].release, &daemon->offered) &&
+    if (daemon->view.boot.next == other && record_release_is_same(&record->slots[other].release, offered) &&
         (record->slots[other].release.is_signed || !daemon_trust(daemon).demanded))
         return other;
     return SLOT_NONE;
@@ -127,7 +129,7 @@ static enum slot find_holder(const struct daemon *daemon)
 static bool takes_armed_back(const struct daemon *daemon, const struct policy_input *input,
                              const struct policy_verdict *verdict)
 {
-    const struct record_release *armed = find_armed(daemon), *offered = &daemon->offered;
+    const struct record_release *armed = find_armed(daemon), *offered = checker_offered(daemon->checker);
 
     if (daemon_judge_next_is_given_up(daemon))
         return true;
@@ -163,8 +165,7 @@ static void post_held(struct daemon *daemon, enum update_event_kind kind, bool p
     const struct policy_verdict *verdict = &daemon->install_verdict;
     char reason[RECORD_TEXT_SIZE];
 
-    snprintf(reason, sizeof(reason), "release %.100s is held: %.250s",
-             *daemon->offered.version ? daemon->offered.version : "without a version",
+    snprintf(reason, sizeof(reason), "release %.100s is held: %.250s", daemon_offer_name(daemon),
              verdict->blocks[0].why);
     remember_refusal(daemon);
     daemon_post(daemon,
@@ -198,16 +199,17 @@ static const char *holder_result(const struct daemon *daemon, enum slot holder)
  * older than that is refused from then on. */
 static void judge_unchanged(struct daemon *daemon, enum slot holder, const struct policy_input *input)
 {
+    const struct record_release *offered = checker_offered(daemon->checker);
     bool runs = holder == daemon->view.running;
     struct policy_verdict verdict;
 
     policy_judge_release(input, &verdict);
     if (verdict.count == 0)
-        record_accept(daemon->record, &daemon->offered, input->now_s);
-    if (verdict.count == 0 && (runs ? input->running_good : daemon->offered.is_signed) &&
-        record_lend(daemon->record, holder, &daemon->offered, runs))
+        record_accept(daemon->record, offered, input->now_s);
+    if (verdict.count == 0 && (runs ? input->running_good : offered->is_signed) &&
+        record_lend(daemon->record, holder, offered, runs))
         log_notice("slot %s holds what is published as release %s now", slot_name(holder),
-                   *daemon->offered.version ? daemon->offered.version : "without a version");
+                   daemon_offer_name(daemon));
     bool takes_back = takes_armed_back(daemon, input, &verdict);
     find_complaints(daemon, holder, &verdict);
     daemon->install_verdict = verdict;
@@ -223,44 +225,18 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
                     holder_result(daemon, holder));
 }
 
-static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *print)
-{
-    struct daemon *daemon = owner;
-    struct error error;
-
-    daemon->identify = NULL;
-    if (cancelled) {
-        error_set(&error, ERROR_CANCELLED, "the check was cancelled");
-        daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, &error);
-    } else {
-        memcpy(daemon->identified, daemon->offered.sha256, sizeof(daemon->identified));
-        if (equal && daemon->view.running != SLOT_NONE) {
-            struct record_slot *running = &daemon->record->slots[daemon->view.running];
-            log_notice("slot %s, of which nothing was recorded, holds what is offered",
-                       slot_name(daemon->view.running));
-            running->release = daemon->offered;
-            /* Until it is judged. */
-            running->release.lent = true;
-            running->print = *print;
-        }
-        daemon_judge_offer(daemon, false);
-    }
-    daemon_settle(daemon);
-}
-
 /* Whether the running slot has to be read to know what it holds: of a machine that was installed by other
  * means nothing is recorded. */
 static bool must_identify(const struct daemon *daemon)
 {
+    const struct release *release = checker_release(daemon->checker);
     enum slot running = daemon->view.running;
 
     /* Every slot begins with an image of 0 bytes. */
-    if (running == SLOT_NONE || !daemon->release->manifest->has_sha256 ||
-        !daemon->release->manifest->file_size)
+    if (running == SLOT_NONE || !release->manifest->has_sha256 || !release->manifest->file_size)
         return false;
     const struct record_release *known = &daemon->record->slots[running].release;
-    return !*known->sha256 && !*known->manifest_sha256 &&
-           strcmp(daemon->identified, daemon->offered.sha256) != 0;
+    return !*known->sha256 && !*known->manifest_sha256 && !checker_has_identified(daemon->checker);
 }
 
 /* Whether the last plan, for the same release and slots, was more than a poll may fetch. */
@@ -283,16 +259,11 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
     /* The verdict in use stays until there is another one: a check that fails or is cancelled before that
      * goes back to HELD. */
     bool polled = daemon->update.purpose == UPDATE_PURPOSE_POLL;
-    uint64_t wait_ms =
-        polled ? turns_wait_ms(&daemon->turns, &daemon->offered, daemon_now_ms(), daemon->config->interval_ms)
-               : 0;
+    uint64_t wait_ms = polled ? checker_wait_ms(daemon->checker, daemon->config->interval_ms) : 0;
     if (!wait_ms && must_identify(daemon)) {
-        const struct manifest *manifest = daemon->release->manifest;
         if (polled)
-            turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
-        daemon->identify =
-            identify_start(daemon->pool, daemon->view.slots->devices[daemon->view.running].path,
-                           manifest->file_size, manifest->sha256, on_identified, daemon);
+            checker_note_look(daemon->checker);
+        checker_identify(daemon->checker, daemon->view.slots->devices[daemon->view.running].path);
         return;
     }
     daemon_policy_input(daemon, &input);
@@ -316,17 +287,16 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
         return;
     }
     if (polled && !planned)
-        turns_note(&daemon->turns, &daemon->offered, daemon_now_ms());
+        checker_note_look(daemon->checker);
     bool plan_needed = policy_needs_plan(&input);
     if (!plan_needed)
         daemon->install_verdict.count = 0;
     if (!plan_needed && input.operator_asked) {
-        record_forget_failed(daemon->record, &daemon->offered);
+        record_forget_failed(daemon->record, checker_offered(daemon->checker));
         memset(&daemon->record->cancelled, 0, sizeof(daemon->record->cancelled));
     }
     daemon_judge_set_result(daemon, "update");
-    snprintf(reason, sizeof(reason), "release %.200s is offered",
-             *daemon->offered.version ? daemon->offered.version : "without a version");
+    snprintf(reason, sizeof(reason), "release %.200s is offered", daemon_offer_name(daemon));
     daemon_post(daemon,
                 &(struct update_event){
                     .kind = UPDATE_EVENT_CHECK_OFFERS, .planned = planned, .plan_needed = plan_needed},
@@ -343,19 +313,18 @@ static void set_result_anew(struct daemon *daemon, const char *result)
 
 void daemon_judge_anew(struct daemon *daemon, bool may_look)
 {
+    const struct release *release = checker_release(daemon->checker);
     static const struct update_event nothing_holds = {.kind = UPDATE_EVENT_JUDGED_FREE};
-    enum slot holder = daemon->release ? find_holder(daemon) : SLOT_NONE;
+    enum slot holder = release ? find_holder(daemon) : SLOT_NONE;
     bool was_held = daemon->update.state == UPDATE_STATE_HELD;
     struct policy_input input;
 
     /* Which slot runs is not known, and why is said already. */
-    if (!daemon->release && daemon->view.running == SLOT_NONE)
+    if (!release && daemon->view.running == SLOT_NONE)
         return;
     daemon->install_verdict.count = 0;
-    set_result_anew(daemon, !daemon->release      ? ""
-                            : holder != SLOT_NONE ? holder_result(daemon, holder)
-                                                  : "update");
-    if (!daemon->release) {
+    set_result_anew(daemon, !release ? "" : holder != SLOT_NONE ? holder_result(daemon, holder) : "update");
+    if (!release) {
         daemon_post(daemon, &nothing_holds, NULL);
         return;
     }
@@ -388,7 +357,7 @@ void daemon_judge_clock_was_set(struct daemon *daemon)
     const struct policy_verdict *verdict = &daemon->install_verdict;
     enum update_state state = daemon->update.state;
 
-    if (!daemon->release || (state != UPDATE_STATE_IDLE && state != UPDATE_STATE_HELD))
+    if (!checker_release(daemon->checker) || (state != UPDATE_STATE_IDLE && state != UPDATE_STATE_HELD))
         return;
     /* What no rule found was found by trying (a target in use, say), and ends likewise. */
     for (size_t i = 0; i < verdict->count; i++)

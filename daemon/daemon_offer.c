@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The release that the server offers, and what is kept of it beyond a restart: see daemon/daemon_private.h.
- */
+/* What is kept beyond a restart of the release that the server offers: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <stdlib.h>
@@ -9,14 +8,18 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 
+const char *daemon_offer_name(const struct daemon *daemon)
+{
+    const struct record_release *offered = checker_offered(daemon->checker);
+
+    return *offered->version ? offered->version : "without a version";
+}
+
 void daemon_offer_forget(struct daemon *daemon)
 {
-    daemon->release = release_free(daemon->release);
+    checker_forget(daemon->checker);
     record_store_drop_manifest(daemon->record_store);
-    memset(&daemon->offered, 0, sizeof(daemon->offered));
     memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
-    daemon->image_changed = false;
-    daemon->ignore_etag = false;
     /* Nobody was asked for what is followed now. */
     daemon->record->check_result[0] = 0;
     daemon->record->check_time_s = 0;
@@ -52,31 +55,17 @@ static void keep_manifest(struct daemon *daemon, const struct release *release)
     record_store_keep_manifest(daemon->record_store, &manifest);
 }
 
-void daemon_offer_take(struct daemon *daemon, struct release *release)
+void daemon_offer_keep(struct daemon *daemon)
 {
+    const struct release *release = checker_release(daemon->checker);
+    const struct record_release *offered = checker_offered(daemon->checker);
     struct record_manifest *kept = &daemon->record->manifest;
-    struct record_release offered;
 
-    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
-                        release->verdict.is_signed);
-    if (*release->verdict.why_not)
-        log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
-                    release->verdict.why_not);
-    else if (release->verdict.is_signed)
-        log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
-    bool same = strcmp(offered.manifest_sha256, daemon->offered.manifest_sha256) == 0;
-    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
-    daemon->ignore_etag = same && (daemon->image_changed || daemon->ignore_etag);
-    daemon->image_changed = false;
-    release_inherit(release, daemon->release);
-    release_free(daemon->release);
-    daemon->release = release;
-    daemon->offered = offered;
     hash_url(daemon->config->url, kept->url_sha256);
     keep_text(kept->etag, sizeof(kept->etag), release->etag);
     keep_text(kept->last_modified, sizeof(kept->last_modified), release->last_modified);
-    if (strcmp(kept->sha256, offered.manifest_sha256) != 0) {
-        memcpy(kept->sha256, offered.manifest_sha256, sizeof(kept->sha256));
+    if (strcmp(kept->sha256, offered->manifest_sha256) != 0) {
+        memcpy(kept->sha256, offered->manifest_sha256, sizeof(kept->sha256));
         keep_manifest(daemon, release);
     }
 }
@@ -101,6 +90,7 @@ static struct release *load_kept(struct daemon *daemon, struct error *error)
 void daemon_offer_load(struct daemon *daemon)
 {
     struct record_manifest *kept = &daemon->record->manifest;
+    struct record_release offered;
     struct release *release;
     struct error error;
     char url_sha256[DIGEST_SHA256_HEX_SIZE];
@@ -112,12 +102,12 @@ void daemon_offer_load(struct daemon *daemon)
     }
     release = load_kept(daemon, &error);
     if (release) {
-        record_release_from(&daemon->offered, release->manifest, release->manifest_text,
-                            release->manifest_size, release->verdict.is_signed);
-        if (strcmp(daemon->offered.manifest_sha256, kept->sha256) == 0) {
+        record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
+                            release->verdict.is_signed);
+        if (strcmp(offered.manifest_sha256, kept->sha256) == 0) {
             release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
             release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;
-            daemon->release = release;
+            checker_restore(daemon->checker, release);
             return;
         }
         /* It is of another moment than the record: harmless, and one whole answer mends it. */
@@ -125,6 +115,5 @@ void daemon_offer_load(struct daemon *daemon)
     } else {
         log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);
     }
-    memset(&daemon->offered, 0, sizeof(daemon->offered));
     memset(kept, 0, sizeof(*kept));
 }

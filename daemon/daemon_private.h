@@ -7,12 +7,12 @@
  *   daemon.c          the loop: events in, orders out, timers, signals
  *   daemon_arm.c      giving the target up before an installation, and arming it after
  *   daemon_boot.c     looking at the slots, and the writes of boot state
- *   daemon_check.c    asking the server what it offers
+ *   daemon_check.c    a check: what the checker is asked, and what becomes of its answers
  *   daemon_fit.c      whether the slots hold what the record says
  *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  planning, or installing: what the installer is given, and what became of it
  *   daemon_judge.c    judging what it offers, by the rules and by what the slots hold
- *   daemon_offer.c    the release that the server offers, and what is kept of it
+ *   daemon_offer.c    what is kept beyond a restart of the release that the server offers
  *   daemon_poll.c     when the server is asked next
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
@@ -33,7 +33,6 @@
 #include "common/io/device.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
-#include "common/sinter/release.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
 #include "daemon/daemon.h"
@@ -41,15 +40,14 @@
 #include "daemon/decide/record.h"
 #include "daemon/decide/schedule.h"
 #include "daemon/decide/trial.h"
-#include "daemon/decide/turns.h"
 #include "daemon/decide/update.h"
 #include "daemon/face/api_server.h"
 #include "daemon/face/status.h"
-#include "daemon/host/identify.h"
 #include "daemon/host/logind.h"
 #include "daemon/host/process.h"
 #include "daemon/host/route_watch.h"
 #include "daemon/host/slots.h"
+#include "daemon/work/checker.h"
 #include "daemon/work/health.h"
 #include "daemon/work/installer.h"
 #include "daemon/work/record_store.h"
@@ -153,6 +151,13 @@ struct daemon_target {
     struct error refusal;        /* why what is in it now is not armed */
 };
 
+/* Before the server is asked, the slots and the boot selection are looked at. */
+enum daemon_check_look {
+    DAEMON_CHECK_LOOK_NONE,
+    DAEMON_CHECK_LOOK_UNDER_WAY,
+    DAEMON_CHECK_LOOK_CANCELLED, /* it goes on, and the server is not asked */
+};
+
 enum {
     DAEMON_EVENTS_MAX = 16,
     /* A medium, or a server, from which nothing comes for so long is worth a word in the status. A card that
@@ -226,18 +231,10 @@ struct daemon {
     struct event *signals[3];
 
     /* checking */
-    struct release *release;       /* what the server offered last; NULL = nothing is known */
-    struct record_release offered; /* of it */
-    struct release_fetch *fetch;
-    struct identify *identify;               /* whether what runs is what is offered */
-    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that what runs was compared with last */
-    bool check_looks;                        /* before it asks: at the slots and the boot selection */
-    bool check_cancelled;                    /* while it looked */
-    struct turns turns; /* what polls have looked at, where the server offers one release and then another */
+    struct checker *checker;
+    enum daemon_check_look check_look;
     struct policy_verdict install_verdict;
     struct policy_verdict reboot_verdict;
-    bool image_changed; /* the image on the server was not the manifest's: read the manifest whole */
-    bool ignore_etag;   /* it was read again and is the same, so the image's ETag means nothing */
 
     /* planning, installing, arming */
     struct installer *installer;
@@ -466,6 +463,7 @@ void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner)
 void daemon_reboot_on_timer(evutil_socket_t fd, short events, void *owner);
 
 /* daemon_check.c */
+void daemon_check_init(struct daemon *daemon);
 void daemon_check_start(struct daemon *daemon);
 void daemon_check_cancel(struct daemon *daemon);
 
@@ -493,11 +491,15 @@ bool daemon_judge_next_is_given_up(const struct daemon *daemon);
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
 
 /* daemon_offer.c */
+
+/* What people call the release that is offered: its version, or "without a version". */
+const char *daemon_offer_name(const struct daemon *daemon);
+
 /* Forgets what is known of the server's manifest. */
 void daemon_offer_forget(struct daemon *daemon);
 
-/* Takes a release that the server sent in place of what was known; it is the daemon's from now on. */
-void daemon_offer_take(struct daemon *daemon, struct release *release);
+/* Keeps the release that the server just sent. */
+void daemon_offer_keep(struct daemon *daemon);
 
 /* The manifest kept from before, where it belongs to Url=. Reads a file: before the loop runs. */
 void daemon_offer_load(struct daemon *daemon);

@@ -107,7 +107,9 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
 {
     const struct daemon_view *view = &daemon->view;
     const struct installer_view *work = installer_view(daemon->installer);
-    const struct trust_verdict *signature = daemon->release ? &daemon->release->verdict : NULL;
+    const struct release *release = checker_release(daemon->checker);
+    const struct record_release *offered = checker_offered(daemon->checker);
+    const struct trust_verdict *signature = release ? &release->verdict : NULL;
 
     find_blocks(daemon, &texts->verdict);
     daemon_trust_describe(daemon, texts->trust, sizeof(texts->trust));
@@ -133,8 +135,8 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
                      : *view->boot.note ? view->boot.note
                                         : NULL,
         .shown_url = texts->shown_url,
-        .update = daemon->release ? &daemon->offered : NULL,
-        .update_size_bytes = daemon->release ? daemon->release->manifest->file_size : 0,
+        .update = release ? offered : NULL,
+        .update_size_bytes = release ? release->manifest->file_size : 0,
         .next_check_s = daemon->next_s,
         .next_check_why = daemon->next.sentence,
         .signature_required = daemon_trust(daemon).demanded,
@@ -158,7 +160,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         };
     fill_progress(daemon, &ret_snapshot->progress);
     /* Of the release that was planned last, which is not always the one on offer. */
-    if (daemon->release && record_release_is_same(&work->release, &daemon->offered)) {
+    if (release && record_release_is_same(&work->release, offered)) {
         ret_snapshot->table_skipped = *work->table_why ? work->table_why : NULL;
         ret_snapshot->pack_skipped = *work->pack_why ? work->pack_why : NULL;
     }

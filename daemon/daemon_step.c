@@ -182,7 +182,7 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 
 static bool is_working(const struct daemon *daemon)
 {
-    return daemon->fetch || daemon->identify || installer_is_running(daemon->installer) ||
+    return checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
            record_store_is_busy(daemon->record_store) || daemon->boot_work.busy || daemon->reload.busy ||
            daemon->reboot_work.busy;
 }
@@ -196,8 +196,9 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_QUIET}, NULL);
         return;
     }
-    if (daemon->fetch || installer_is_running(daemon->installer) || daemon->identify || daemon->health ||
-        state == UPDATE_STATE_INSTALLING || state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
+    if (checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
+        daemon->health || state == UPDATE_STATE_INSTALLING || state == UPDATE_STATE_CHECKING ||
+        state == UPDATE_STATE_STOPPING)
         return;
     if (daemon->config_next)
         daemon_settings_take(daemon);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/work/checker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/digest.h"
+#include "common/base/log.h"
+#include "common/base/wall_clock.h"
+#include "daemon/decide/turns.h"
+#include "daemon/host/identify.h"
+
+struct checker {
+    struct pool *pool;
+    const struct checker_events *events;
+    void *owner;
+    struct release *release;       /* what the server offered last; NULL = nothing is known */
+    struct record_release offered; /* of it */
+    struct release_fetch *fetch;
+    struct identify *identify;
+    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that a slot was compared with last */
+    struct turns turns; /* what polls have looked at, where the server offers one release and then another */
+    bool overtaken;     /* the image on the server was not the manifest's: read the manifest whole */
+    bool ignores_etag;  /* it was read again and is the same */
+};
+
+/* --- asking the server --- */
+
+static void take(struct checker *checker, struct release *release)
+{
+    struct record_release offered;
+
+    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
+                        release->verdict.is_signed);
+    if (*release->verdict.why_not)
+        log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
+                    release->verdict.why_not);
+    else if (release->verdict.is_signed)
+        log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
+    bool same = strcmp(offered.manifest_sha256, checker->offered.manifest_sha256) == 0;
+    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
+    checker->ignores_etag = same && (checker->overtaken || checker->ignores_etag);
+    checker->overtaken = false;
+    release_inherit(release, checker->release);
+    release_free(checker->release);
+    checker->release = release;
+    checker->offered = offered;
+}
+
+static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
+                       uint64_t retry_after_ms)
+{
+    struct checker *checker = owner;
+
+    checker->fetch = NULL;
+    if (error) {
+        checker->events->failed(checker->owner, error, retry_after_ms);
+        return;
+    }
+    if (release)
+        take(checker, release);
+    checker->events->answered(checker->owner, release != NULL, retry_after_ms);
+}
+
+void checker_ask(struct checker *checker, const struct checker_request *request)
+{
+    const struct release *known = checker->overtaken ? NULL : checker->release;
+
+    assert(checker_state(checker) == CHECKER_IDLE);
+    checker->fetch =
+        release_fetch_start(request->http, checker->pool, request->url, known ? known->etag : NULL,
+                            known ? known->last_modified : NULL, &request->trust, on_fetched, checker);
+}
+
+/* --- looking at a slot --- */
+
+static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *print)
+{
+    struct checker *checker = owner;
+
+    checker->identify = NULL;
+    if (cancelled) {
+        checker->events->cancelled(checker->owner);
+        return;
+    }
+    memcpy(checker->identified, checker->offered.sha256, sizeof(checker->identified));
+    checker->events->identified(checker->owner, equal, print);
+}
+
+void checker_identify(struct checker *checker, const char *path)
+{
+    const struct manifest *manifest = checker->release->manifest;
+
+    assert(checker_state(checker) == CHECKER_IDLE);
+    checker->identify =
+        identify_start(checker->pool, path, manifest->file_size, manifest->sha256, on_identified, checker);
+}
+
+bool checker_has_identified(const struct checker *checker)
+{
+    return strcmp(checker->identified, checker->offered.sha256) == 0;
+}
+
+/* --- what is known --- */
+
+struct release *checker_release(const struct checker *checker)
+{
+    return checker->release;
+}
+
+const struct record_release *checker_offered(const struct checker *checker)
+{
+    return &checker->offered;
+}
+
+void checker_restore(struct checker *checker, struct release *release)
+{
+    assert(!checker->release);
+    record_release_from(&checker->offered, release->manifest, release->manifest_text, release->manifest_size,
+                        release->verdict.is_signed);
+    checker->release = release;
+}
+
+void checker_forget(struct checker *checker)
+{
+    assert(checker_state(checker) == CHECKER_IDLE);
+    checker->release = release_free(checker->release);
+    memset(&checker->offered, 0, sizeof(checker->offered));
+    checker->overtaken = checker->ignores_etag = false;
+}
+
+void checker_note_overtaken(struct checker *checker)
+{
+    checker->overtaken = true;
+}
+
+bool checker_ignores_etag(const struct checker *checker)
+{
+    return checker->ignores_etag;
+}
+
+uint64_t checker_wait_ms(const struct checker *checker, uint64_t interval_ms)
+{
+    return turns_wait_ms(&checker->turns, &checker->offered, wall_clock_boot_ms(), interval_ms);
+}
+
+void checker_note_look(struct checker *checker)
+{
+    turns_note(&checker->turns, &checker->offered, wall_clock_boot_ms());
+}
+
+/* --- life --- */
+
+struct checker *checker_new(struct pool *pool, const struct checker_events *events, void *owner)
+{
+    struct checker *checker = alloc_zeroed(sizeof(*checker));
+
+    checker->pool = pool;
+    checker->events = events;
+    checker->owner = owner;
+    return checker;
+}
+
+struct checker *checker_free(struct checker *checker)
+{
+    if (!checker)
+        return NULL;
+    release_free(checker->release);
+    free(checker);
+    return NULL;
+}
+
+void checker_stop(struct checker *checker)
+{
+    checker->fetch = release_fetch_cancel(checker->fetch);
+}
+
+enum checker_state checker_state(const struct checker *checker)
+{
+    return checker->fetch ? CHECKER_ASKING : checker->identify ? CHECKER_IDENTIFYING : CHECKER_IDLE;
+}
+
+void checker_cancel(struct checker *checker)
+{
+    identify_cancel(checker->identify);
+    if (!checker->fetch)
+        return;
+    checker_stop(checker);
+    checker->events->cancelled(checker->owner);
+}
