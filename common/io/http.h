@@ -49,8 +49,8 @@ enum http_outcome {
                                   If-Range,      416, or 404/410 to a pinned range */
     HTTP_OUTCOME_TRANSIENT,    /* time may mend it: no connection, reset, short body, stall, 408, 429, 5xx
                                   but 501, 505 and 511 */
-    HTTP_OUTCOME_FAILED, /* time will not: 404, 403, 501, no ranges, encoded or long body, bad redirect, TLS
-                            refusal */
+    HTTP_OUTCOME_FAILED, /* time will not: 404, 403, 501, no ranges, encoded, padded or long body, bad
+                            redirect, TLS refusal */
 };
 
 /* The answer, valid only during the http_done_fn call. */
@@ -63,7 +63,8 @@ struct http_response {
     const char *last_modified; /* as sent; NULL if none */
     uint64_t total_size;       /* of the entity: from Content-Range, or the body's size on 200 */
     uint64_t retry_after_ms;   /* 0 = not asked for; at most one hour */
-    uint64_t received_bytes;   /* body bytes that came, good or not, those of redirects included */
+    uint64_t received_bytes;   /* that came, good or not: of bodies, those of redirects included, with what
+                                  chunked encoding adds, and of headers beyond the first 4 KiB */
     bool redirected;       /* it came from elsewhere: asked again, the server may lead on to another place */
     bool if_range_unheard; /* FAILED, for an If-Range that matches was answered with the whole entity: without
                               one the server may answer ranges */
@@ -146,5 +147,5 @@ uint64_t http_deadline_ms(const struct http *http, uint64_t bytes);
 /* How many requests went out so far, those that redirects led to and those tried again included. */
 uint64_t http_requests_made(const struct http *http);
 
-/* All bytes received by all requests so far, bodies only, those of redirects included. */
+/* All bytes received by all requests so far: see http_response::received_bytes. */
 uint64_t http_received_bytes(const struct http *http);

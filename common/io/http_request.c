@@ -27,6 +27,13 @@ static bool is_body_welcome(const struct http_request *request)
     return http_answer_judge(&request->answer, &request->question, "", NULL) == HTTP_OUTCOME_OK;
 }
 
+/* What the tally found goes into that of all requests. */
+static void count(struct http_request *request)
+{
+    request->transport->received_bytes += request->tally.bytes - request->counted_bytes;
+    request->counted_bytes = request->tally.bytes;
+}
+
 /* Returning less than it was given makes curl end the transfer. */
 static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
 {
@@ -36,6 +43,10 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
         return 0;
+    /* Trailers are within the body. */
+    if (!was_complete)
+        http_tally_take_header(&request->tally, size);
+    count(request);
     if (!http_answer_take_line(&request->answer, line, size)) {
         request->too_long = true;
         return 0;
@@ -48,8 +59,7 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
         request->https_only = true;
         HTTP_TRANSPORT_SET(request->easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     }
-    request->told_bytes = request->passed_bytes = 0;
-    request->earlier_bytes = request->curl_bytes;
+    http_tally_begin_body(&request->tally);
     request->body_welcome = is_body_welcome(request);
     if (request->body_welcome && request->question.range)
         request->fit = http_answer_fit(&request->answer, &request->question, &request->lead);
@@ -142,35 +152,30 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
         return 0;
     if (!pass_rate_limit(request, size))
         return CURL_WRITEFUNC_PAUSE;
-    request->told_bytes += size;
-    request->received_bytes += size;
-    request->transport->received_bytes += size;
+    http_tally_take_body(&request->tally, size);
+    count(request);
     if (!request->body_welcome)
-        return request->told_bytes <= DISCARD_MAX ? size : 0;
+        return request->tally.told_bytes <= DISCARD_MAX ? size : 0;
 
     if (!(request->question.range ? take_range(request, data, size) : take_file(request, data, size)))
         return 0;
     return request->state == HTTP_REQUEST_STATE_ACTIVE ? size : 0;
 }
 
-/* The body of a redirect that it follows curl reads to its end by itself, so that the connection can be used
- * again, and tells nobody. `now` is its own count of the body under way, and that of the one before until the
- * first byte comes. */
-static bool take_passed_over(struct http_request *request, curl_off_t now)
+/* Of what curl tells for people who look for faults it is used for the bytes of a body as they came, chunks
+ * and all, which it tells nowhere else. curl's own handles, on which it may call this, have no request. */
+static int on_told(CURL *easy, curl_infotype type, char *data, size_t size, void *arg)
 {
-    uint64_t bytes = now > 0 ? (uint64_t)now : 0;
+    struct http_request *request = NULL;
 
-    request->curl_bytes = bytes;
-    if (bytes != request->earlier_bytes)
-        request->earlier_bytes = 0;
-    if (!request->answer.complete || request->told_bytes || request->paused ||
-        bytes == request->earlier_bytes || bytes <= request->passed_bytes)
-        return true;
-    request->received_bytes += bytes - request->passed_bytes;
-    request->transport->received_bytes += bytes - request->passed_bytes;
-    request->passed_bytes = bytes;
-    request->passed_too_long = bytes > DISCARD_MAX;
-    return !request->passed_too_long;
+    if (type != CURLINFO_DATA_IN)
+        return 0;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &request);
+    if (request && request->state == HTTP_REQUEST_STATE_ACTIVE) {
+        http_tally_take_wire(&request->tally, size);
+        count(request);
+    }
+    return 0;
 }
 
 /* Called by curl whenever something came, and once a second. Other than 0 ends the transfer. */
@@ -180,7 +185,15 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
     struct http_request *request = arg;
     uint64_t now_ns = http_transport_now_ns();
 
-    if (request->state != HTTP_REQUEST_STATE_ACTIVE || !take_passed_over(request, now))
+    if (request->state != HTTP_REQUEST_STATE_ACTIVE)
+        return 1;
+    http_tally_take_count(&request->tally, now > 0 ? (uint64_t)now : 0,
+                          request->answer.complete && !request->paused);
+    count(request);
+    request->passed_too_long = request->tally.passed_bytes > DISCARD_MAX;
+    /* What a pause makes curl keep was seen to come, and has not been handed on yet. */
+    request->padded = !request->paused && http_tally_is_too_much(&request->tally);
+    if (request->passed_too_long || request->padded)
         return 1;
     if (!request->begun_ns)
         request->begun_ns = now_ns;
@@ -220,6 +233,14 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         error_set(error, ERROR_REMOTE,
                   "the redirect at %s has a body of more than %d bytes; check the server's redirects", where,
                   DISCARD_MAX);
+        return HTTP_OUTCOME_FAILED;
+    }
+    if (request->padded) {
+        error_set(error, ERROR_REMOTE,
+                  "the server sent %" PRIu64 " bytes beside the body of %s, of which %" PRIu64
+                  " came, such as extensions of chunks; check the server and what is between",
+                  http_tally_beside(&request->tally), where,
+                  request->tally.told_bytes + request->tally.passed_bytes);
         return HTTP_OUTCOME_FAILED;
     }
     if (request->too_slow) {
@@ -290,7 +311,7 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->etag = *answer->etag ? answer->etag : NULL;
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
     ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
-    ret_response->received_bytes = request->received_bytes;
+    ret_response->received_bytes = request->tally.bytes;
     /* A redirect that leads nowhere is the server's own. */
     ret_response->redirected =
         redirects > 0 && code != CURLE_TOO_MANY_REDIRECTS && code != CURLE_UNSUPPORTED_PROTOCOL;
@@ -359,6 +380,8 @@ static struct http_request *request_new(struct http_transport *transport, const 
     HTTP_TRANSPORT_SET(easy, CURLOPT_PREREQDATA, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     HTTP_TRANSPORT_SET(easy, CURLOPT_WRITEDATA, request);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_DEBUGFUNCTION, on_told);
+    HTTP_TRANSPORT_SET(easy, CURLOPT_VERBOSE, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_XFERINFOFUNCTION, on_turn);
     HTTP_TRANSPORT_SET(easy, CURLOPT_XFERINFODATA, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_NOPROGRESS, 0L);

@@ -16,6 +16,7 @@
 #include "common/base/error.h"
 #include "common/io/http.h"
 #include "common/io/http_answer.h"
+#include "common/io/http_tally.h"
 #include "common/io/http_transport.h"
 
 enum http_request_state {
@@ -48,16 +49,15 @@ struct http_request {
     bool enough;       /* so many that the rest is not waited for */
     bool too_long;     /* the body, or the header */
     bool passed_too_long; /* the body of a redirect */
+    bool padded;          /* far more came beside the body than it explains */
     bool too_slow;        /* as a whole: see http_deadline_ms() */
     bool no_memory;
     uint64_t paused;   /* by the rate limit: the number of the pause, 0 = not paused */
     uint64_t begun_ns; /* when curl began with it, 0 = not yet */
     bool has_deadline;
-    uint64_t told_bytes;                /* of the newest answer's body, which on_body() was given */
-    uint64_t passed_bytes;              /* of the newest answer's body, which curl kept to itself */
-    uint64_t curl_bytes, earlier_bytes; /* curl's own count, and what it was before the newest answer */
-    uint64_t received_bytes;
-    char *body; /* the caller's buffer for a range, else ours */
+    struct http_tally tally;
+    uint64_t counted_bytes; /* of the tally's, in that of all requests */
+    char *body;             /* the caller's buffer for a range, else ours */
     size_t body_size, body_capacity;
     char reason[CURL_ERROR_SIZE]; /* why curl gave up, in its words */
 };

@@ -43,6 +43,12 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   redirect-endless  302 to the same file, served correctly, with a body without end (1 GiB), in chunks
   redirect-huge   likewise, with the Content-Length of 10^12
   redirect-drip   likewise, 128 bytes each fifth of a second
+  padded          correct, in chunks of 4096 bytes with an extension of 60 KB each
+  padding         likewise, but the first extension has no end (1 GiB)
+  padding-drip    likewise, 128 bytes each fifth of a second
+  byte-chunks     correct, in chunks of one byte each
+  trailing        correct, in chunks, with trailers without end (1 GiB)
+  fat-header      correct, with a header of 60 KB
   parts-drip      206 with the first 4 KiB of what was asked for, 128 bytes each fifth of a second
   prefix          206 with the first 64 KiB of what was asked for
   widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
@@ -475,6 +481,42 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_429(self):
         self.send_status(429, Retry_After=self.query.get("retry", "1"))
+
+    def evil_padded(self):
+        answer = self.answer()
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        for start in range(0, len(answer.body), 4096):
+            piece = answer.body[start:start + 4096]
+            self.send_body(b"%x;%s\r\n%s\r\n" % (len(piece), b"a" * 60_000, piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def begin_padding(self):
+        self.send_head(self.answer().set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.wfile.write(b"1000;")
+
+    def evil_padding(self):
+        self.begin_padding()
+        self.send_endless(b"a" * PIECE, ENDLESS_BODY, True)
+
+    def evil_padding_drip(self):
+        self.begin_padding()
+        self.send_drops(ENDLESS_BODY)
+
+    def evil_byte_chunks(self):
+        answer = self.answer()
+        body = bytearray(b"1\r\n?\r\n" * len(answer.body) + b"0\r\n\r\n")
+        body[3:-5:6] = answer.body
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.send_body(bytes(body))
+
+    def evil_trailing(self):
+        answer = self.answer()
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n" % (len(answer.body), answer.body))
+        self.send_endless(b"X-Trailer: " + b"t" * 1000 + b"\r\n", ENDLESS_BODY, True)
+
+    def evil_fat_header(self):
+        self.send(self.answer().set(**{f"X_Fat_{number}": "f" * 1000 for number in range(60)}))
 
     def evil_parts_drip(self):
         answer = self.answer()

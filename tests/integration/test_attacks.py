@@ -471,6 +471,25 @@ def test_a_redirect_with_an_endless_body(scene, file, body):
     assert scene.server.stats()["paths"][f"/{file}"]["bytes"] < 64 << 20
 
 
+@pytest.mark.parametrize("file", ["image.json", "image.json.minisig", "image.chunks", "image"])
+@pytest.mark.parametrize("behaviour", ["padding", "trailing", "padding-drip"])
+def test_bytes_that_are_of_no_body(scene, file, behaviour):
+    """Extensions of chunks and trailers, which curl reads and hands to nobody."""
+    scene.start(Transfer={"StallTimeout": "1s"} if behaviour == "padding-drip" else {})
+    scene.release(NEW, "3", 3)
+    scene.server.behave(file, behaviour)
+    before = scene.server.stats()["bytes"]
+    words, kind = {"padding": ("beside the body", "remote"), "trailing": ("sent more", "refused"),
+                   "padding-drip": ("", "network")}[behaviour]
+    if behaviour == "trailing" and file == "image":
+        kind = "mismatch"
+    if file == "image.json.minisig" and behaviour != "padding-drip":
+        kind = "refused"
+    scene.assert_refused([kind], file, words, timeout=300)
+    # Read are some MB before anybody looks; the server's and the kernel's own buffers hold some more.
+    assert scene.server.stats()["bytes"] - before < 128 << 20
+
+
 @pytest.mark.parametrize("file, behaviour", [("image.json", "redirect-drip"), ("image.json.minisig", "redirect-drip"),
                                              ("image.chunks", "redirect-drip"), ("image", "redirect-drip"), ("image.json", "drip")])
 def test_an_answer_that_drips(scene, file, behaviour):

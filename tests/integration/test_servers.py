@@ -9,6 +9,7 @@ import pytest
 import images
 import programs
 from evil_server import EvilServer
+from fleet import Authority
 from programs import assert_failed, moonsinter
 from releases import make_release
 
@@ -43,7 +44,7 @@ def assert_whole(result, folder):
 
 # --- what is to be got over ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("behaviour", ["chunked", "trailer", "hints", "no-length", "close", "no-etag", "weak-etag",
+@pytest.mark.parametrize("behaviour", ["chunked", "byte-chunks", "trailer", "hints", "fat-header", "no-length", "close", "no-etag", "weak-etag",
                                        "500-sometimes", "encoding"])
 @pytest.mark.parametrize("path", ["image", "image.json", "image.chunks"])
 def test_odd_but_right_answers_are_taken(evil, folder, path, behaviour):
@@ -190,7 +191,7 @@ PERMANENT = {
     "long": "", "lying-length": "", "gzip": ("encod", "compress", "gzip"),
     "redirect-loop": "redirect", "redirect-file": ("redirect", "scheme", "protocol", "file"),
     "redirect-nowhere": "", "endless": "", "endless-header": "", "endless-line": "", "304": "",
-    "garbage": "HTTP",
+    "garbage": "HTTP", "padded": "beside the body", "padding": "beside the body", "trailing": "sent more",
 }
 
 
@@ -314,6 +315,25 @@ def test_the_body_of_a_redirect_has_an_end(evil, folder, file, body):
 def test_a_manifest_that_drips_ends(evil, folder):
     evil.behave("image.json", "drip")
     assert_failed(clone(evil, folder), "timeout", "image.json")
+
+
+@pytest.mark.parametrize("behaviour, bytes_beside", [("padded", 60_000), ("fat-header", 56_000)])
+def test_bytes_that_are_of_no_body_are_counted(evil, folder, behaviour, bytes_beside):
+    evil.behave("image.json", behaviour)
+    result = clone(evil, folder)
+    assert_whole(result, folder)
+    assert result.named("done")[0]["total_bytes_downloaded"] >= len(CONTENT) + bytes_beside
+
+
+def test_bytes_that_are_of_no_body_within_tls(folder):
+    """There a connection may hold more than the kernel knows of, and hands it on record by record."""
+    root, authority = folder / "www", Authority(folder / "authority")
+    make_release(root, CONTENT, version="1", serial=1)
+    with EvilServer(root, tls=authority.issue("server")) as evil:
+        evil.behave("image", "padding")
+        assert_failed(clone(evil, folder, "--ca-file", authority.pem), "beside the body")
+        evil.behave("image", "byte-chunks")
+        assert_whole(clone(evil, folder, "--ca-file", authority.pem), folder)
 
 
 def test_parts_that_drip_have_one_deadline(evil, folder):

@@ -271,6 +271,10 @@ static void test_behaviours(void **state)
         {"lying-length/image", failed, failed, "21000 bytes"},
         {"gzip/image", failed, failed, "compressed"},
         {"chunked/image", ok, ok, NULL},
+        {"byte-chunks/image", ok, ok, NULL},
+        {"fat-header/image", ok, ok, NULL},
+        {"padding/image", failed, failed, "beside the body"},
+        {"trailing/image", failed, failed, "sent more"},
         {"trailer/image", ok, ok, NULL},
         {"hints/image", ok, ok, NULL},
         {"no-length/image", ok, ok, NULL},
@@ -356,6 +360,38 @@ static void test_bodies_of_redirects_are_counted(void **state)
         assert_int_equal(http_received_bytes(http) - before, result.received_bytes);
         assert_int_equal(result.body_size, 0);
     }
+}
+
+/* So is what surrounds a body, and headers that are longer than headers are. */
+static void test_what_is_beside_bodies_is_counted(void **state)
+{
+    const struct {
+        const char *path;
+        uint64_t bytes;
+    } cases[] = {
+        {"byte-chunks/image", IMAGE_SIZE * strlen("1\r\nx\r\n")},
+        {"fat-header/image", IMAGE_SIZE + 56 * 1000},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t before = http_received_bytes(http);
+        struct web_result result = get(cases[i].path);
+        expect(&result, HTTP_OUTCOME_OK, NULL);
+        assert_in_range(result.received_bytes, cases[i].bytes, cases[i].bytes + 5000);
+        assert_int_equal(http_received_bytes(http) - before, result.received_bytes);
+        assert_int_equal(result.progress_bytes, IMAGE_SIZE);
+        free(result.body);
+    }
+    /* In chunks of 4096 bytes, each with an extension. */
+    struct web_result result = get_range("padded/image", NULL, 0);
+    expect(&result, HTTP_OUTCOME_OK, NULL);
+    assert_in_range(result.received_bytes, SIZE + (SIZE + 4095) / 4096 * 60000,
+                    SIZE + (SIZE + 4095) / 4096 * 60010);
+    uint64_t before = http_received_bytes(http);
+    result = get("padding/image");
+    expect(&result, HTTP_OUTCOME_FAILED, "beside the body");
+    assert_in_range(result.received_bytes, 256 * 1024 + 1, 16 * 1024 * 1024);
+    assert_int_equal(http_received_bytes(http) - before, result.received_bytes);
 }
 
 /* Fast enough not to stall. What was asked for with a deadline does not last longer than its bytes may take.
@@ -613,6 +649,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_behaviours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_came_of_a_broken_range_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bodies_of_redirects_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_beside_bodies_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deadlines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retry_after, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stalls, set_up, tear_down),
