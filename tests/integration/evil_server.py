@@ -49,7 +49,8 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   byte-chunks     correct, in chunks of one byte each
   trailing        correct, in chunks, with trailers without end (1 GiB)
   fat-header      correct, with a header of 60 KB
-  parts-drip      206 with the first 4 KiB of what was asked for, 128 bytes each fifth of a second
+  parts-drip      206 with the first 4 KiB of what was asked for, 112 bytes each fifth of a second, where that is less
+                  than 64 KiB
   prefix          206 with the first 64 KiB of what was asked for
   widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
   if-range-200    200 and the whole file to any If-Range
@@ -520,16 +521,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_parts_drip(self):
         answer = self.answer()
+        if len(answer.body) >= PIECE:
+            self.send(answer)
+            return
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
         if found:
             answer.body = answer.body[:4096]
             answer.set(Content_Range="bytes %s-%d/%s" % (found[1], int(found[1]) + len(answer.body) - 1, found[3]),
                        Content_Length=len(answer.body))
         self.send_head(answer)
-        for start in range(0, len(answer.body), 128):
+        for start in range(0, len(answer.body), 112):
             if self.server.evil.stopping.wait(0.2):
                 break
-            self.send_body(answer.body[start:start + 128])
+            self.send_body(answer.body[start:start + 112])
 
     def evil_prefix(self):
         answer = self.answer()
