@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,21 +25,29 @@ struct route_watch {
     void *owner;
 };
 
+/* Message by message, without the kernel's NLMSG_OK and NLMSG_NEXT: these take const away, and compare
+ * numbers with and without a sign. */
 static bool tells_of_new(const char *data, size_t size)
 {
-    int left = (int)size;
+    struct nlmsghdr message;
 
-    for (const struct nlmsghdr *message = (const void *)data; NLMSG_OK(message, left);
-         message = NLMSG_NEXT(message, left))
-        if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_NEWADDR)
+    while (size >= sizeof(message)) {
+        memcpy(&message, data, sizeof(message));
+        if (message.nlmsg_len < sizeof(message) || message.nlmsg_len > size)
+            return false;
+        if (message.nlmsg_type == RTM_NEWROUTE || message.nlmsg_type == RTM_NEWADDR)
             return true;
+        size_t step = NLMSG_ALIGN(message.nlmsg_len);
+        data += step < size ? step : size;
+        size -= step < size ? step : size;
+    }
     return false;
 }
 
 static void on_readable(void *owner, int fd)
 {
     struct route_watch *watch = owner;
-    _Alignas(struct nlmsghdr) char data[MESSAGES_SIZE];
+    char data[MESSAGES_SIZE];
     bool found = false;
 
     for (int i = 0; i < DATAGRAMS_MAX; i++) {
