@@ -104,12 +104,15 @@ struct chunker_stream {
 
 struct chunker_stream *chunker_stream_new(const struct chunker *chunker, chunker_chunk_fn chunk, void *owner)
 {
-    struct chunker_stream *stream = alloc_zeroed(sizeof(*stream));
+    uint8_t *buffer = malloc((size_t)2 * chunker->maximum);
 
+    if (!buffer)
+        return NULL;
+    struct chunker_stream *stream = alloc_zeroed(sizeof(*stream));
     stream->chunker = *chunker;
     stream->chunk = chunk;
     stream->owner = owner;
-    stream->buffer = alloc_array(2, chunker->maximum);
+    stream->buffer = buffer;
     return stream;
 }
 

@@ -41,7 +41,8 @@ struct chunker_stream;
 /* Called for each chunk in order; `data` is valid during the call. Returns false to stop the stream. */
 typedef bool (*chunker_chunk_fn)(void *owner, const uint8_t *data, size_t size);
 
-/* A stream cut by `chunker` (which is copied), with a buffer of twice its maximum. */
+/* A stream cut by `chunker` (which is copied), with a buffer of twice its maximum. Averages come from files,
+ * of strangers, too: NULL where there is no memory for the buffer. */
 struct chunker_stream *chunker_stream_new(const struct chunker *chunker, chunker_chunk_fn chunk, void *owner);
 
 /* Frees the stream; NULL is fine. Returns NULL. */

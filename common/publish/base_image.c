@@ -73,6 +73,8 @@ static bool cut(struct base_image *base, const struct chunk_table *table, struct
     struct chunker_stream *stream = chunker_stream_new(chunk_table_chunker(table), add_chunk, &cutter);
     bool ok = true, taken = true;
 
+    if (!stream)
+        return error_set_errno(error, ENOMEM, "cannot cut %s into chunks", device_path(base->device));
     for (uint64_t done = 0; ok && taken && done < base->size;) {
         size_t part = base->size - done < BASE_READ_SIZE ? (size_t)(base->size - done) : BASE_READ_SIZE;
         ok = device_read(base->device, block, part, done, error);

@@ -2,6 +2,7 @@
 #include "common/publish/diff.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,8 @@ static bool cut(struct diff_run *run, struct device *device, uint64_t size, stru
     struct chunker_stream *stream = chunker_stream_new(&run->chunker, add_chunk, chunks);
     bool ok = true, taken = true;
 
+    if (!stream)
+        return error_set_errno(error, ENOMEM, "cannot cut %s into chunks", device_path(device));
     for (uint64_t done = 0; ok && taken && done < size;) {
         size_t part = (size_t)smaller(size - done, DIFF_BLOCK_SIZE);
         ok = device_read(device, run->new_block, part, done, error);

@@ -161,6 +161,8 @@ static bool generator_start(struct generate *generator, struct error *error)
     generator->block = alloc_zeroed(GENERATE_BLOCK_SIZE);
     generator->whole = digest_stream_new(true, true);
     generator->stream = chunker_stream_new(&chunker, generator_add_chunk, generator);
+    if (!generator->stream)
+        return error_set_errno(error, ENOMEM, "cannot cut %s into chunks", settings->image_path);
     generator->writer = chunk_table_writer_new(&chunker);
     generator->manifest = alloc_zeroed(sizeof(*generator->manifest));
     generator->manifest->chunk_hashes = alloc_array(

@@ -149,6 +149,11 @@ struct cutting *cutting_start(struct pool *pool, const struct cutting_settings *
     cutting->owner = owner;
     cutting->buffer = alloc_zeroed(CUTTING_BUFFER_SIZE);
     cutting->stream = chunker_stream_new(&chunker, cutting_add, cutting);
+    /* The job ends at once then, and tells it as any other end. */
+    cutting->finished = cutting->failed = !cutting->stream;
+    if (cutting->failed)
+        error_set_errno(&cutting->error, ENOMEM, "cannot cut %s into chunks of %" PRIu32 " bytes",
+                        device_path(settings->device), settings->average);
     if (settings->hash_bytes)
         cutting->hash = digest_stream_new(false, true);
     pool_submit(pool, &cutting->job);

@@ -2,21 +2,27 @@
 /* Cutting a source: the rows are those of its table of chunks, bounded, and it can be stopped. */
 #include "common/sinter/cutting.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
 
 #include "common/base/alloc.h"
 #include "common/image/chunk_table.h"
+#include "common/image/chunker.h"
 #include "tests/unit/publisher.h"
 
-enum { AVERAGE = 4096, SIZE = 20 * 1000 * 1000 };
+enum { AVERAGE = 4096, SIZE = 20 * 1000 * 1000, MIB = 1024 * 1024 };
 
 struct fixture {
     char *folder, *path;
@@ -105,6 +111,44 @@ static void run(struct fixture *fixture, uint64_t size, uint32_t rows_max, uint6
     assert_int_equal(pool_outstanding(fixture->pool), 0);
 }
 
+/* The publisher says how large chunks are: no memory for their buffer is an error, and no abort. First of all
+ * tests, for what others freed would do. */
+static void test_memory_that_is_not_there(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    static const struct cutting_events events = {on_progress, on_done};
+    struct fixture *fixture = *state;
+    const struct cutting_settings settings = {.device = fixture->device,
+                                              .size_bytes = SIZE,
+                                              .average = CHUNKER_AVERAGE_MAX,
+                                              .rows_max = UINT32_MAX};
+    struct rlimit before, low;
+    unsigned long pages;
+
+    FILE *size = fopen("/proc/self/statm", "r");
+    assert_non_null(size);
+    assert_int_equal(fscanf(size, "%lu", &pages), 1);
+    fclose(size);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    low = before;
+    low.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + MIB;
+    assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
+    /* An emulator of programs (qemu-user) takes no such bound. */
+    void *beyond = mmap(NULL, 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fixture->cutting = cutting_start(fixture->pool, &settings, &events, fixture);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(event_base_dispatch(fixture->base), 0);
+    assert_int_equal(fixture->dones, 1);
+    if (beyond == MAP_FAILED) {
+        assert_int_equal(fixture->error.kind, ERROR_SYSTEM);
+        assert_int_equal(fixture->error.code, ENOMEM);
+        assert_int_equal(fixture->rows.count, 0);
+    } else
+        munmap(beyond, 2 * MIB);
+}
+
 static void test_the_rows_are_the_tables(void **state)
 {
     struct fixture *fixture = *state;
@@ -164,6 +208,7 @@ static void test_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_memory_that_is_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_rows_are_the_tables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_more_rows_than_expected, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_source, set_up, tear_down),
