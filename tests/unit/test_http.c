@@ -387,6 +387,11 @@ static void test_what_is_beside_bodies_is_counted(void **state)
     expect(&result, HTTP_OUTCOME_OK, NULL);
     assert_in_range(result.received_bytes, SIZE + (SIZE + 4095) / 4096 * 60000,
                     SIZE + (SIZE + 4095) / 4096 * 60010);
+    /* So is what a cache sends around a range. */
+    result = get_range("widened/image", NULL, 0);
+    expect(&result, HTTP_OUTCOME_OK, NULL);
+    assert_int_equal(result.body_size, SIZE);
+    assert_in_range(result.received_bytes, OFFSET + SIZE, IMAGE_SIZE);
     uint64_t before = http_received_bytes(http);
     result = get("padding/image");
     expect(&result, HTTP_OUTCOME_FAILED, "beside the body");
