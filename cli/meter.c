@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/meter.h"
 
-#include <time.h>
 #include <unistd.h>
+
+#include "common/base/wall_clock.h"
 
 enum {
     METER_INTERVAL_MS = 100,
@@ -19,14 +20,6 @@ void meter_init(struct meter *meter, const char *label, bool quiet)
 bool meter_is_shown(const struct meter *meter)
 {
     return meter->progress.shown;
-}
-
-static uint64_t meter_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* The mean of what came so far, and of the last seconds when there are more. */
@@ -70,7 +63,7 @@ void meter_show_share(struct meter *meter, double share, uint64_t done, uint64_t
 {
     struct progress_view view;
 
-    if (meter->progress.shown && meter_step(meter, meter_now_ms(), share, done, total, &view))
+    if (meter->progress.shown && meter_step(meter, wall_clock_steady_ms(), share, done, total, &view))
         progress_draw(&meter->progress, &view);
 }
 

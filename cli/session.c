@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "cli/argument.h"
 #include "cli/engine.h"
@@ -241,16 +240,13 @@ static uint64_t session_give_up_ms(const struct session *session)
 static bool session_start_over(struct session *session, const struct error *error)
 {
     uint64_t now_ms = wall_clock_steady_ms();
-    uint32_t random = 0;
 
     if (session->rounds == 1 || clone_progress(session->clone)->bytes_written) {
         session->stuck_since_ms = now_ms;
         session->idle_rounds = 0;
         backoff_reset(&session->backoff);
     }
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = UINT32_MAX;
-    uint64_t wait_ms = backoff_next_ms(&session->backoff, 0, random);
+    uint64_t wait_ms = backoff_draw_ms(&session->backoff, 0);
     if (session->rounds >= SESSION_ROUNDS_MAX ||
         now_ms - session->stuck_since_ms + wait_ms > session_give_up_ms(session))
         return false;

@@ -12,22 +12,27 @@ uint64_t wall_clock_now_s(void)
     return (uint64_t)time(NULL);
 }
 
-static uint64_t read_ms(clockid_t clock)
+static uint64_t read_ns(clockid_t clock)
 {
     struct timespec now;
 
     clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t wall_clock_steady_ns(void)
+{
+    return read_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t wall_clock_steady_ms(void)
 {
-    return read_ms(CLOCK_MONOTONIC);
+    return wall_clock_steady_ns() / 1000000;
 }
 
 uint64_t wall_clock_boot_ms(void)
 {
-    return read_ms(CLOCK_BOOTTIME);
+    return read_ns(CLOCK_BOOTTIME) / 1000000;
 }
 
 bool wall_clock_local(int64_t seconds, struct tm *ret_local)

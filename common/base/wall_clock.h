@@ -18,7 +18,10 @@ uint64_t wall_clock_now_s(void);
  */
 uint64_t wall_clock_steady_ms(void);
 
-/* The same on a clock that also runs while the machine sleeps. */
+/* Likewise in nanoseconds, for rates. CLOCK_MONOTONIC, by which service managers count, too. */
+uint64_t wall_clock_steady_ns(void);
+
+/* In milliseconds again, on a clock that also runs while the machine sleeps. */
 uint64_t wall_clock_boot_ms(void);
 
 /* The moment `seconds` of Unix time as this machine's time zone shows it; false, with *ret_local untouched,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How long to wait before trying again: exponential backoff with full jitter, and never less than a server's
- * Retry-After. Pure: the random number comes from the caller. Any thread.
+ * Retry-After. Never blocks; any thread.
  */
 #pragma once
 
@@ -16,6 +16,10 @@ struct backoff {
 /* Counts one more failure and returns the wait in milliseconds: uniformly chosen by `random` from 0 to
  * min(max_ms, first_ms * 2^failures), but at least retry_after_ms. */
 uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint32_t random);
+
+/* Likewise with a random number of the kernel's. Early after the start of a machine there may be none yet:
+ * then it is the longest wait, for a server must not be run against without any. */
+uint64_t backoff_draw_ms(struct backoff *backoff, uint64_t retry_after_ms);
 
 /* Something worked: the next wait starts from the first bound again. */
 void backoff_reset(struct backoff *backoff);

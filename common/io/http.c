@@ -9,6 +9,7 @@
 #include <event2/event.h>
 
 #include "common/base/alloc.h"
+#include "common/base/wall_clock.h"
 #include "common/io/http_request.h"
 #include "common/io/timer.h"
 
@@ -53,7 +54,7 @@ static void finish(struct http *http, struct http_request *request, CURLcode cod
     http->active--;
     request->state = HTTP_REQUEST_STATE_DONE;
     if (response.retry_after_ms)
-        http->wish_until_ns = http_transport_now_ns() + response.retry_after_ms * 1000000;
+        http->wish_until_ns = wall_clock_steady_ns() + response.retry_after_ms * 1000000;
     else if (response.outcome == HTTP_OUTCOME_OK || response.outcome == HTTP_OUTCOME_NOT_MODIFIED)
         http->wish_until_ns = 0;
     request->done(request->owner, &response);
@@ -115,7 +116,7 @@ static void resume_paused(struct http *http)
     struct rate_limit *limit = &http->transport.rate_limit;
     struct http_request *request;
 
-    while ((request = longest_paused(http)) && rate_limit_is_free(limit, http_transport_now_ns())) {
+    while ((request = longest_paused(http)) && rate_limit_is_free(limit, wall_clock_steady_ns())) {
         request->paused = 0;
         /* Hands over what curl kept; if that ends the request, nothing but the result will tell. */
         http->in_curl = true;
@@ -126,7 +127,7 @@ static void resume_paused(struct http *http)
         sweep(http);
     }
     if (request && !timer_is_running(http->resume))
-        timer_start(http->resume, (rate_limit_wait_us(limit, http_transport_now_ns()) + 999) / 1000);
+        timer_start(http->resume, (rate_limit_wait_us(limit, wall_clock_steady_ns()) + 999) / 1000);
 }
 
 /* After curl worked: calls back for all that ended. Callbacks may start, cancel and free as they like, since
@@ -321,7 +322,7 @@ struct event_base *http_base(const struct http *http)
 
 uint64_t http_wish_ms(const struct http *http)
 {
-    uint64_t now_ns = http_transport_now_ns();
+    uint64_t now_ns = wall_clock_steady_ns();
 
     return http->wish_until_ns > now_ns ? (http->wish_until_ns - now_ns) / 1000000 : 0;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "common/base/alloc.h"
 #include "common/base/wall_clock.h"
@@ -97,7 +96,7 @@ static bool pass_rate_limit(struct http_request *request, size_t size)
 {
     struct http_transport *transport = request->transport;
 
-    if (rate_limit_take(&transport->rate_limit, http_transport_now_ns(), size))
+    if (rate_limit_take(&transport->rate_limit, wall_clock_steady_ns(), size))
         return true;
     request->paused = ++transport->pauses;
     return false;
@@ -183,7 +182,7 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
                    curl_off_t upload_now)
 {
     struct http_request *request = arg;
-    uint64_t now_ns = http_transport_now_ns();
+    uint64_t now_ns = wall_clock_steady_ns();
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
         return 1;
@@ -247,7 +246,7 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
         error_set(error, ERROR_NETWORK,
                   "timeout for %s: only %zu bytes came within %" PRIu64
                   " s; check the network and the server, or try again later",
-                  where, request->body_size, (http_transport_now_ns() - request->begun_ns) / 1000000000);
+                  where, request->body_size, (wall_clock_steady_ns() - request->begun_ns) / 1000000000);
         return HTTP_OUTCOME_TRANSIENT;
     }
     if (request->enough && request->body_size == request->fit)

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "common/base/alloc.h"
 #include "common/base/version.h"
@@ -23,14 +22,6 @@ enum {
     RECEIVE_BUFFER = 64 * 1024, /* one for each request under way */
     RECEIVE_BUFFER_MIN = 1024,  /* curl's own lower bound */
 };
-
-uint64_t http_transport_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 bool http_transport_is_field_text(const char *text)
 {

@@ -51,9 +51,6 @@ void http_transport_apply(const struct http_transport *transport, CURL *easy, bo
 /* See http_deadline_ms(). */
 uint64_t http_transport_deadline_ms(const struct http_transport *transport, uint64_t bytes);
 
-/* The clock of the rate limit and of deadlines. */
-uint64_t http_transport_now_ns(void);
-
 /* Appends one "Name: value" line; aborts where there is no memory. */
 void http_transport_append(struct curl_slist **lines, const char *line);
 

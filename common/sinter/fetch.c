@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "common/base/alloc.h"
 #include "common/base/wall_clock.h"
@@ -98,7 +97,6 @@ static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *r
 static void fetch_on_response(void *owner, struct http_response *response)
 {
     struct fetch *fetch = owner;
-    uint32_t random = 0;
 
     fetch->request = NULL;
     if (!fetch_check_total(fetch, response)) {
@@ -127,11 +125,7 @@ static void fetch_on_response(void *owner, struct http_response *response)
     }
     if (fetch->buffer && response->body_size)
         backoff_reset(&fetch->backoff);
-    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
-     * be run against without any. */
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = UINT32_MAX;
-    uint64_t wait_ms = backoff_next_ms(&fetch->backoff, response->retry_after_ms, random);
+    uint64_t wait_ms = backoff_draw_ms(&fetch->backoff, response->retry_after_ms);
     if (!fetch_is_worth_it(fetch, response) || !fetch_has_time(fetch, wait_ms)) {
         fetch_end(fetch, NULL, 0, response, &response->error);
         return;

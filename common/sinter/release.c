@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
@@ -177,13 +176,10 @@ static void release_on_timer(void *owner)
 static bool release_wait_for_signature(struct release_fetch *fetch)
 {
     uint64_t now_ms = wall_clock_steady_ms();
-    uint32_t random = 0;
 
     if (!fetch->again)
         fetch->distrusted_since_ms = now_ms;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = UINT32_MAX;
-    uint64_t wait_ms = backoff_next_ms(&fetch->backoff, 0, random);
+    uint64_t wait_ms = backoff_draw_ms(&fetch->backoff, 0);
     if (now_ms - fetch->distrusted_since_ms + wait_ms > fetch->wait_for_signature_ms)
         return false;
     timer_start(fetch->timer, wait_ms);

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
@@ -38,19 +37,14 @@ static void lane_give_up(struct transfer *transfer, const struct error *error, u
 void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms)
 {
     struct transfer *transfer = lane->transfer;
-    uint32_t random = 0;
 
-    /* Early after the start of a machine there may be none yet: then the longest wait, for a server must not
-     * be run against without any. */
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = UINT32_MAX;
     transfer->last_error = *error;
     lane_enter(lane, LANE_BACKING_OFF);
     if (retry_after_ms > transfer->settings.give_up_ms) {
         lane_give_up(transfer, error, retry_after_ms);
         return;
     }
-    uint64_t wait_ms = backoff_next_ms(&lane->backoff, retry_after_ms, random);
+    uint64_t wait_ms = backoff_draw_ms(&lane->backoff, retry_after_ms);
     timer_start(lane->timer, wait_ms);
     transfer->events->retry(transfer->owner, lane_batch_run(lane, 0, NULL)->first, error, wait_ms);
 }

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/wall_clock.h"
 
 extern char **environ;
 
@@ -78,24 +78,16 @@ static void drain(struct stream *stream)
     }
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Collects output until the program has ended; false where that takes too long. */
 static bool wait_for_end(int pidfd, struct stream *output, struct stream *complaint, unsigned timeout_ms)
 {
-    uint64_t end_ms = now_ms() + timeout_ms;
+    uint64_t end_ms = wall_clock_steady_ms() + timeout_ms;
 
     for (;;) {
         struct pollfd polled[] = {{.fd = pidfd, .events = POLLIN},
                                   {.fd = output->fd, .events = POLLIN},
                                   {.fd = complaint->fd, .events = POLLIN}};
-        uint64_t time_ms = now_ms();
+        uint64_t time_ms = wall_clock_steady_ms();
         if (time_ms >= end_ms || output->too_long)
             return output->too_long;
         if (poll(polled, 3, (int)(end_ms - time_ms)) < 0 && errno != EINTR)

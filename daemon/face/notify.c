@@ -12,13 +12,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include <systemd/sd-daemon.h>
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 
 /* What the manager has not been told yet. It is asked for nothing, so of each kind the newest is all that it
  * needs; only a start, a reload and its end are three things, in this order. */
@@ -155,12 +155,9 @@ void notify_status(const char *status)
 
 void notify_reloading(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
     /* Where an earlier one waits with its end, this one stands for both. */
     snprintf(untold.reloading, sizeof(untold.reloading), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
-             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+             wall_clock_steady_ns() / 1000);
     untold.reloaded = false;
     tell(NULL);
 }

@@ -153,6 +153,16 @@ def test_the_wall_clock_is_read_by_one_helper():
     assert not wrong
 
 
+def test_the_steady_clock_is_read_by_one_helper():
+    """Each file that reads it by hand has its own unit and its own rounding."""
+    wrong = []
+    for path in sources():
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if "clock_gettime(" in line and path.stem != "wall_clock":
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: call wall_clock_steady_ms() or its kin instead")
+    assert not wrong
+
+
 # What people read is made by these.
 MESSAGES = re.compile(r"\b(error_set|error_set_errno|error_prefix|fault|log_\w+|printf|fprintf|snprintf|fputs|puts|"
                       r"doctor_tell|config_problems_add|notify_\w+|report_\w+|event_line_\w+|json_add_string|"
