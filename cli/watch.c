@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/daemon_client.h"
@@ -16,6 +15,7 @@
 #include "cli/tell.h"
 #include "cli/verb.h"
 #include "common/base/alloc.h"
+#include "common/base/wall_clock.h"
 
 static const char help[] =
     "Usage: moonsinter watch [OPTION]...\n"
@@ -60,14 +60,6 @@ static void on_signal(int caught)
     if (isatty(STDERR_FILENO))
         tell_now(STDERR_FILENO, "\n", 1);
     _exit(EVENT_LINE_BY_SIGNAL + caught);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static uint64_t number(struct json_object *object, const char *name)
@@ -244,14 +236,14 @@ static int follow(struct watch *watch, bool *ret_lost, struct error *error)
     watch->error = error;
     *ret_lost = !daemon_client_follow(watch->options.socket, take, watch, &was_there, error);
     if (was_there)
-        watch->seen_ms = now_ms();
+        watch->seen_ms = wall_clock_boot_ms();
     return *ret_lost ? 1 : watch->exit_status;
 }
 
 static bool may_wait(const struct watch *watch)
 {
     return watch->options.until_verdict &&
-           (!watch->options.within_ms || now_ms() - watch->seen_ms < watch->options.within_ms);
+           (!watch->options.within_ms || wall_clock_boot_ms() - watch->seen_ms < watch->options.within_ms);
 }
 
 static bool check_until(const struct daemon_options *options, struct error *error)
@@ -284,7 +276,7 @@ static int run_watch(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     watch.for_people = daemon_options_for_people(&watch.options);
     progress_init(&watch.progress, STDERR_FILENO, watch.options.quiet);
-    watch.seen_ms = now_ms();
+    watch.seen_ms = wall_clock_boot_ms();
     exit_status = follow(&watch, &lost, &error);
     /* A boot waits for it, and a daemon that was started anew goes on with the trial. */
     for (; lost && may_wait(&watch); exit_status = follow(&watch, &lost, &error)) {

@@ -49,8 +49,8 @@ enum http_outcome {
                                   If-Range,      416, or 404/410 to a pinned range */
     HTTP_OUTCOME_TRANSIENT,    /* time may mend it: no connection, reset, short body, stall, 408, 429, 5xx
                                   but 501, 505 and 511 */
-    HTTP_OUTCOME_FAILED, /* time will not: 404, 403, 501, no ranges, encoded, padded or long body, bad
-                            redirect, TLS refusal */
+    HTTP_OUTCOME_FAILED,       /* time will not: 404, 403, 501, no ranges, encoded, padded or long body, bad
+                                  redirect, TLS refusal */
 };
 
 /* The answer, valid only during the http_done_fn call. */
