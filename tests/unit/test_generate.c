@@ -92,7 +92,7 @@ static struct manifest *read_manifest(const struct fixture *fixture)
 {
     CLEANUP_FREE char *text = NULL;
     size_t size;
-    struct manifest *manifest;
+    struct manifest *manifest = NULL;
     struct error error;
 
     if (!file_read(fixture->json, MANIFEST_SIZE_MAX, &text, &size, &error) ||

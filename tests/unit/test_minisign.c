@@ -171,7 +171,7 @@ static void test_refuses_endless_lines(void **state)
     for (int too_long = 0; too_long < 2; too_long++) {
         int rest = MINISIGN_COMMENT_LINE_MAX - (int)strlen("untrusted comment: \n") + too_long;
         CLEANUP_FREE char *file =
-            alloc_printf("untrusted comment: %.*s\n%s", rest, dots, AUTHOR_FILE + strlen(HEAD));
+            alloc_printf("untrusted comment: %.*s\n%s", rest, dots, &AUTHOR_FILE[strlen(HEAD)]);
         assert_int_equal(verify("test", file, strlen(file)), too_long ? ERROR_FORMAT : ERROR_NONE);
         rest = MINISIGN_TRUSTED_LINE_MAX - (int)strlen("trusted comment: \n") + too_long;
         CLEANUP_FREE char *trusted =
