@@ -195,8 +195,8 @@ static void test_bad_files(void **state)
         "{\"format\":1,\"running\":\"a\",\"selected\":null,\"tries_left\":0,\"slots\":{\"a\":\"good\",\"b\":\"bad\"}}",
         "{\"format\":1,\"running\":\"a\",\"selected\":\"a\",\"tries_left\":10,\"slots\":{\"a\":\"good\",\"b\":\"bad\"}}",
         "{\"format\":1,\"running\":\"a\",\"selected\":\"a\",\"tries_left\":0,\"slots\":{\"a\":\"fine\",\"b\":\"bad\"}}",
-        "{\"format\":1,\"running\":\"a\",\"selected\":\"a\",\"trial\":\"a\",\"tries_left\":1,"
-        "\"slots\":{\"a\":\"good\",\"b\":\"bad\"}}",
+        ("{\"format\":1,\"running\":\"a\",\"selected\":\"a\",\"trial\":\"a\",\"tries_left\":1,"
+         "\"slots\":{\"a\":\"good\",\"b\":\"bad\"}}"),
     };
     struct scene *scene = *state;
     struct boot_state boot_state;
