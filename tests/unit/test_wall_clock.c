@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,26 @@ static void test_now(void **state)
 
     assert_true(first > 0 && first != UINT64_MAX);
     assert_true(wall_clock_now_s() >= first);
+}
+
+/* Of the same clock, in hundredths of a second. */
+static uint64_t read_uptime_ms(void)
+{
+    FILE *file = fopen("/proc/uptime", "r");
+    uint64_t seconds, hundredths;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%" SCNu64 ".%2" SCNu64, &seconds, &hundredths), 2);
+    fclose(file);
+    return seconds * 1000 + hundredths * 10;
+}
+
+static void test_since_the_start(void **state)
+{
+    uint64_t before_ms = read_uptime_ms(), now_ms = wall_clock_boot_ms();
+
+    assert_true(now_ms >= before_ms);
+    assert_true(read_uptime_ms() + 10 > now_ms);
 }
 
 static void test_local(void **state)
@@ -51,6 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_now),
+        cmocka_unit_test(test_since_the_start),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_utc),
     };
