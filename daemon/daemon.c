@@ -92,6 +92,22 @@ static void on_signal_reload(evutil_socket_t signal_number, short events, void *
         daemon_settings_reload(daemon);
 }
 
+static void on_poll_due(void *owner)
+{
+    daemon_post(owner, &(struct update_event){.kind = UPDATE_EVENT_POLL_DUE}, NULL);
+}
+
+/* Certificates, expiry, rollouts and windows go by it. */
+static void on_clock_set(void *owner)
+{
+    struct daemon *daemon = owner;
+
+    daemon_judge_clock_was_set(daemon);
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && !daemon->update.at_once)
+        daemon_reboot_on_judge_timer(-1, 0, daemon);
+    daemon_report_publish(daemon, false);
+}
+
 static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
 {
     daemon_post_verdict(owner);
@@ -152,6 +168,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
         {SIGINT, on_signal_stop},
         {SIGHUP, on_signal_reload},
     };
+    static const struct poller_events poller_events = {.due = on_poll_due, .clock_set = on_clock_set};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     daemon->base = event_base_new();
@@ -163,7 +180,12 @@ static bool open_loop(struct daemon *daemon, struct error *error)
         daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].handle, daemon);
         event_add(daemon->signals[i], NULL);
     }
-    if (!daemon_poll_init(daemon, error))
+    struct poller_settings poller_settings = {
+        .base = daemon->base,
+        .interval_ms = daemon->config->interval_ms,
+        .random_delay_ms = daemon->config->randomized_delay_ms,
+    };
+    if (!poller_new(&poller_settings, &poller_events, daemon, &daemon->poller, error))
         return false;
     daemon->status_timer = evtimer_new(daemon->base, on_status_timer, daemon);
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
@@ -282,13 +304,9 @@ bool daemon_new(const struct config_request *request, struct config *config, str
 
     daemon->request = request;
     daemon->config = daemon->fixed = config;
-    daemon->poll_fd = daemon->clock_fd = -1;
     daemon->started_s = daemon->since_s = daemon_now_s();
     daemon->target.slot = SLOT_NONE;
-    daemon->has_result = true;
-    daemon->schedule_result = SCHEDULE_RESULT_STARTED;
     update_init(&daemon->update);
-    schedule_init(&daemon->schedule, config->interval_ms, config->randomized_delay_ms);
     if (!open_all(daemon, error)) {
         daemon->config = daemon->fixed = NULL;
         daemon_free(daemon);
@@ -335,7 +353,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     record_store_free(daemon->record_store);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         daemon_free_event(daemon->signals[i]);
-    daemon_poll_finish(daemon);
+    daemon->poller = poller_free(daemon->poller);
     daemon_free_event(daemon->status_timer);
     daemon_free_event(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);

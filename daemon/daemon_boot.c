@@ -289,10 +289,8 @@ void daemon_boot_note_view(struct daemon *daemon)
         return;
     if (daemon->unclassified && running != SLOT_NONE) {
         log_notice("which slot runs is known now: slot %s (%s)", slot_name(running), daemon->view.slots->why);
-        if (update->state != UPDATE_STATE_CHECKING) {
-            daemon->has_result = true;
-            daemon->schedule_result = SCHEDULE_RESULT_STARTED;
-        }
+        if (update->state != UPDATE_STATE_CHECKING)
+            poller_note(daemon->poller, SCHEDULE_RESULT_STARTED, 0, ERROR_NONE);
         /* As at a start in time: what is to boot next may be given up by that. */
         daemon_fit_judge(daemon, &daemon->boot_work.prints);
         daemon_trial_classify(daemon);

@@ -31,7 +31,7 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
 
 /* Where others may write the keys, nothing that the server offers can be judged, and it is no fault of its.
  */
-static bool hold_for_keys(struct daemon *daemon, const struct error *error)
+static bool hold_for_keys(struct daemon *daemon, const struct error *error, uint64_t retry_after_ms)
 {
     const char *why = daemon->config->keys_why;
 
@@ -39,7 +39,7 @@ static bool hold_for_keys(struct daemon *daemon, const struct error *error)
         return false;
     log_error("nothing is installed: %s", why);
     record_set_error(daemon->record, error, daemon_now_s());
-    daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
+    poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, retry_after_ms, ERROR_NONE);
     policy_hold(&daemon->install_verdict, "unsafe-keys", why);
     post_held(daemon, why);
     return true;
@@ -52,9 +52,7 @@ static void on_answered(void *owner, bool is_new, uint64_t retry_after_ms)
     struct daemon *daemon = owner;
 
     daemon->record->check_time_s = daemon_now_s();
-    daemon->has_result = true;
-    daemon->retry_after_ms = retry_after_ms;
-    daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
+    poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, retry_after_ms, ERROR_NONE);
     if (is_new)
         daemon_offer_keep(daemon);
     daemon_judge_offer(daemon, false);
@@ -66,11 +64,9 @@ static void on_failed(void *owner, const struct error *error, uint64_t retry_aft
     struct daemon *daemon = owner;
 
     daemon->record->check_time_s = daemon_now_s();
-    daemon->has_result = true;
-    daemon->retry_after_ms = retry_after_ms;
+    poller_note(daemon->poller, SCHEDULE_RESULT_CHECK_FAILED, retry_after_ms, error->kind);
     daemon_judge_set_result(daemon, "failed");
-    daemon->schedule_result = SCHEDULE_RESULT_CHECK_FAILED;
-    if (!hold_for_clock(daemon, error) && !hold_for_keys(daemon, error))
+    if (!hold_for_clock(daemon, error) && !hold_for_keys(daemon, error, retry_after_ms))
         daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
     daemon_settle(daemon);
 }

@@ -48,12 +48,12 @@ static void plan_failed(struct daemon *daemon, const struct installer_end *end)
 
     if (end->overtaken)
         checker_note_overtaken(daemon->checker);
-    daemon->has_result = true;
-    daemon->schedule_result =
-        error->kind == ERROR_CANCELLED ? SCHEDULE_RESULT_ANSWERED : SCHEDULE_RESULT_CHECK_FAILED;
-    daemon->retry_after_ms = error->kind == ERROR_CANCELLED ? 0 : http_wish_ms(daemon->http);
-    if (error->kind != ERROR_CANCELLED)
+    if (error->kind == ERROR_CANCELLED) {
+        poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, 0, ERROR_NONE);
+    } else {
+        poller_note(daemon->poller, SCHEDULE_RESULT_CHECK_FAILED, http_wish_ms(daemon->http), error->kind);
         daemon_judge_set_result(daemon, "failed");
+    }
     daemon_post_failure(daemon, UPDATE_EVENT_CHECK_FAILED, error);
 }
 
@@ -74,19 +74,17 @@ static void install_failed(struct daemon *daemon, const struct installer_end *en
 
     if (error.kind == ERROR_CANCELLED && daemon->cancelled)
         error_set(&error, ERROR_CANCELLED, "cancelled by an operator");
-    daemon->has_result = true;
-    daemon->retry_after_ms = error.kind == ERROR_CANCELLED ? 0 : http_wish_ms(daemon->http);
-    daemon->schedule_result = SCHEDULE_RESULT_INSTALL_FAILED;
-    if (end->overtaken) {
-        /* The server has something newer; looking again is all it takes. */
+    /* Where the server has something newer, looking again is all it takes. */
+    if (end->overtaken)
         checker_note_overtaken(daemon->checker);
-        daemon->schedule_result = SCHEDULE_RESULT_OVERTAKEN;
-    }
-    if (error.kind == ERROR_CANCELLED) {
-        daemon->schedule_result = SCHEDULE_RESULT_ANSWERED;
-        if (daemon->cancelled)
-            daemon->record->cancelled = installer_view(daemon->installer)->release;
-    }
+    if (error.kind == ERROR_CANCELLED)
+        poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, 0, ERROR_NONE);
+    else
+        poller_note(daemon->poller,
+                    end->overtaken ? SCHEDULE_RESULT_OVERTAKEN : SCHEDULE_RESULT_INSTALL_FAILED,
+                    http_wish_ms(daemon->http), error.kind);
+    if (error.kind == ERROR_CANCELLED && daemon->cancelled)
+        daemon->record->cancelled = installer_view(daemon->installer)->release;
     if (error.kind == ERROR_REFUSED)
         policy_hold(&daemon->install_verdict, end->over_budget ? "max-bytes" : "target", error.message);
     if (error.kind == ERROR_CANCELLED)

@@ -339,7 +339,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
     }
     if (daemon->install_verdict.count) {
         post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false, false);
-        daemon_follow_hold(daemon);
+        poller_follow_hold(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, daemon_now_s()));
         return;
     }
     if (holder != SLOT_NONE) {
@@ -349,7 +349,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
     daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
     /* Where nothing held it before, it waits for its time: after a failure, say. */
     if (may_look && was_held)
-        daemon_look_at_once(daemon, false);
+        poller_look_at_once(daemon->poller);
 }
 
 void daemon_judge_clock_was_set(struct daemon *daemon)

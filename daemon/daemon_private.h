@@ -13,7 +13,6 @@
  *   daemon_install.c  planning, or installing: what the installer is given, and what became of it
  *   daemon_judge.c    judging what it offers, by the rules and by what the slots hold
  *   daemon_offer.c    what is kept beyond a restart of the release that the server offers
- *   daemon_poll.c     when the server is asked next
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
  *   daemon_settings.c settings in use, and new ones
@@ -38,18 +37,17 @@
 #include "daemon/daemon.h"
 #include "daemon/decide/policy.h"
 #include "daemon/decide/record.h"
-#include "daemon/decide/schedule.h"
 #include "daemon/decide/trial.h"
 #include "daemon/decide/update.h"
 #include "daemon/face/api_server.h"
 #include "daemon/face/status.h"
 #include "daemon/host/logind.h"
 #include "daemon/host/process.h"
-#include "daemon/host/route_watch.h"
 #include "daemon/host/slots.h"
 #include "daemon/work/checker.h"
 #include "daemon/work/health.h"
 #include "daemon/work/installer.h"
+#include "daemon/work/poller.h"
 #include "daemon/work/record_store.h"
 
 struct daemon;
@@ -205,20 +203,7 @@ struct daemon {
     char boot_id[RECORD_BOOT_ID_SIZE];      /* "" = the kernel does not tell */
 
     /* timers and signals */
-    struct schedule schedule;
-    struct schedule_next next;
-    uint64_t next_s; /* Unix time of the next check, for people; 0 = not set */
-    bool has_result; /* schedule_result and retry_after_ms tell of something that was not scheduled yet */
-    enum schedule_result schedule_result;
-    uint64_t retry_after_ms;
-    int poll_fd; /* timerfd of CLOCK_BOOTTIME: libevent's timers stand still while the machine sleeps */
-    struct event *poll_event;
-    int clock_fd; /* timerfd that tells when the clock is set */
-    struct event *clock_event;
-    struct route_watch *routes; /* NULL where the kernel does not tell */
-    struct event *wake_timer;
-    bool woken;                   /* a route or the clock came since the last look began */
-    enum error_kind failure_kind; /* of what failed last */
+    struct poller *poller;
     struct event *status_timer;
     struct event *watchdog_timer, *notify_timer;
     struct event *trial_timer;
@@ -293,29 +278,6 @@ void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
 
 /* NULL is fine. */
 void daemon_free_event(struct event *event);
-
-/* daemon_poll.c */
-
-/* The timer, and what wakes it before its time. */
-bool daemon_poll_init(struct daemon *daemon, struct error *error);
-void daemon_poll_finish(struct daemon *daemon);
-
-/* Sets the timer of the next check, by what became of the last one. */
-void daemon_arm_poll(struct daemon *daemon);
-
-/* Interval= or RandomizedDelay= is another one: the next check comes earlier where that says so, never later.
- */
-void daemon_set_interval(struct daemon *daemon);
-
-/* The next check is due at once; where no timer is set, as soon as one is. `anew`: it is asked for in another
- * way than before, so what failed, or what the server asked for, counts no more. Else Retry-After stands. */
-void daemon_look_at_once(struct daemon *daemon, bool anew);
-
-/* No check until it is armed again. */
-void daemon_disarm_poll(struct daemon *daemon);
-
-/* What holds the release ends at another time than before: it is looked for then. */
-void daemon_follow_hold(struct daemon *daemon);
 
 /* daemon_trust.c */
 

@@ -65,9 +65,9 @@ static void take_changes(struct daemon *daemon, const struct config *old)
     if (!config_trusts_alike(old, new))
         daemon_trust_log(daemon);
     if (old->interval_ms != new->interval_ms || old->randomized_delay_ms != new->randomized_delay_ms)
-        daemon_set_interval(daemon);
+        poller_set_interval(daemon->poller, new->interval_ms, new->randomized_delay_ms);
     if (!asks_alike)
-        daemon_look_at_once(daemon, true);
+        poller_look_anew(daemon->poller);
     if (!asks_alike || !config_permits_alike(old, new))
         daemon_judge_anew(daemon, asks_alike);
 }

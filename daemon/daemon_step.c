@@ -28,7 +28,7 @@ static void cancel_work(struct daemon *daemon)
 
 static void begin_check(struct daemon *daemon)
 {
-    daemon->woken = false;
+    poller_begin(daemon->poller);
     daemon->cancelled = false;
     daemon_check_start(daemon);
 }
@@ -76,10 +76,10 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_trial_reject(daemon);
         return;
     case UPDATE_ORDER_ARM_TIMER:
-        daemon_arm_poll(daemon);
+        poller_plan(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, daemon_now_s()));
         return;
     case UPDATE_ORDER_DISARM_TIMER:
-        daemon_disarm_poll(daemon);
+        poller_stop(daemon->poller);
         return;
     case UPDATE_ORDER_SAVE_RECORD:
         record_store_save(daemon->record_store);
@@ -152,7 +152,6 @@ void daemon_post(struct daemon *daemon, const struct update_event *event, const 
 
 void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error)
 {
-    daemon->failure_kind = error->kind;
     if (error->kind == ERROR_CANCELLED) {
         log_notice("%s", error->message);
     } else {

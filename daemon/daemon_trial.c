@@ -55,10 +55,8 @@ void daemon_trial_step(struct daemon *daemon, const struct trial_event *event,
         log_error("%s", ret_outcome->finding);
     else if (*ret_outcome->finding)
         log_notice("%s", ret_outcome->finding);
-    if (ret_outcome->second_try) {
-        daemon->has_result = true;
-        daemon->schedule_result = SCHEDULE_RESULT_SECOND_TRY;
-    }
+    if (ret_outcome->second_try)
+        poller_note(daemon->poller, SCHEDULE_RESULT_SECOND_TRY, 0, ERROR_NONE);
 }
 
 void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind)

@@ -407,6 +407,18 @@ bool policy_verdict_has(const struct policy_verdict *verdict, const char *what)
     return false;
 }
 
+uint64_t policy_verdict_wait_ms(const struct policy_verdict *verdict, uint64_t now_s)
+{
+    uint64_t wait_ms = UINT64_MAX / 2;
+
+    for (size_t i = 0; i < verdict->count; i++) {
+        uint64_t until_s = verdict->blocks[i].until_s;
+        if (until_s > now_s && until_s - now_s < wait_ms / 1000)
+            wait_ms = (until_s - now_s) * 1000;
+    }
+    return wait_ms;
+}
+
 bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b)
 {
     bool same = a->count == b->count;

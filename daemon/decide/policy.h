@@ -116,6 +116,10 @@ void policy_hold_cancelled(struct policy_verdict *verdict);
 /* Whether `what` is among the reasons. */
 bool policy_verdict_has(const struct policy_verdict *verdict, const char *what);
 
+/* Milliseconds until the first of the reasons ends by itself; UINT64_MAX / 2, which is never, where none
+ * does. */
+uint64_t policy_verdict_wait_ms(const struct policy_verdict *verdict, uint64_t now_s);
+
 /* Whether both say the same to a reader. */
 bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b);
 

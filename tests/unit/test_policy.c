@@ -399,6 +399,22 @@ static void test_what_was_found_elsewhere_is_the_only_reason(void **state)
     assert_true(verdict.blocks[0].elsewhere && !rule.blocks[0].elsewhere);
 }
 
+static void test_the_first_of_the_reasons_that_ends(void **state)
+{
+    struct policy_verdict verdict = {.count = 0};
+
+    assert_true(policy_verdict_wait_ms(&verdict, 1000) == UINT64_MAX / 2);
+    verdict = (struct policy_verdict){
+        .blocks = {{.until_s = 999}, {.until_s = 0}, {.until_s = 1090}, {.until_s = 1060}, {.until_s = 1070}},
+        .count = 2};
+    assert_true(policy_verdict_wait_ms(&verdict, 1000) == UINT64_MAX / 2);
+    verdict.count = 5;
+    assert_int_equal(policy_verdict_wait_ms(&verdict, 1000), 60 * 1000);
+    verdict.blocks[0].until_s = UINT64_MAX;
+    verdict.count = 1;
+    assert_true(policy_verdict_wait_ms(&verdict, 1000) == UINT64_MAX / 2);
+}
+
 static void test_added_reasons_are_bounded(void **state)
 {
     struct policy_verdict verdict = {.count = 0};
@@ -453,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_a_window_holds_what_can_wait),
         cmocka_unit_test(test_verdicts_are_compared_as_they_read),
         cmocka_unit_test(test_what_was_found_elsewhere_is_the_only_reason),
+        cmocka_unit_test(test_the_first_of_the_reasons_that_ends),
         cmocka_unit_test(test_added_reasons_are_bounded),
         cmocka_unit_test(test_time_does_not_go_back),
     };
