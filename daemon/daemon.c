@@ -104,7 +104,7 @@ static void on_clock_set(void *owner)
 
     daemon_judge_clock_was_set(daemon);
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING && !daemon->update.at_once)
-        daemon_reboot_on_judge_timer(-1, 0, daemon);
+        daemon_judge_reboot_again(daemon);
     daemon_report_publish(daemon, false);
 }
 
@@ -193,8 +193,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     notify_on_waiting(on_notify_waiting, daemon);
     daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
-    daemon->judge_timer = evtimer_new(daemon->base, daemon_reboot_on_judge_timer, daemon);
-    daemon->reboot_timer = evtimer_new(daemon->base, daemon_reboot_on_timer, daemon);
     daemon->look_timer = evtimer_new(daemon->base, daemon_boot_on_look_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
@@ -280,6 +278,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
 
     if (!open_loop(daemon, error) || !open_record(daemon, error))
         return false;
+    daemon_reboot_init(daemon);
     if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
         return false;
@@ -354,14 +353,13 @@ struct daemon *daemon_free(struct daemon *daemon)
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         daemon_free_event(daemon->signals[i]);
     daemon->poller = poller_free(daemon->poller);
+    daemon->rebooter = rebooter_free(daemon->rebooter);
     daemon_free_event(daemon->status_timer);
     daemon_free_event(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);
     daemon_free_event(daemon->notify_timer);
     daemon_free_event(daemon->trial_timer);
     daemon_free_event(daemon->stop_timer);
-    daemon_free_event(daemon->reboot_timer);
-    daemon_free_event(daemon->judge_timer);
     daemon_free_event(daemon->look_timer);
     daemon_free_event(daemon->stall_timer);
     daemon_free_event(daemon->settle_event);

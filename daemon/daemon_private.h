@@ -41,13 +41,13 @@
 #include "daemon/decide/update.h"
 #include "daemon/face/api_server.h"
 #include "daemon/face/status.h"
-#include "daemon/host/logind.h"
 #include "daemon/host/process.h"
 #include "daemon/host/slots.h"
 #include "daemon/work/checker.h"
 #include "daemon/work/health.h"
 #include "daemon/work/installer.h"
 #include "daemon/work/poller.h"
+#include "daemon/work/rebooter.h"
 #include "daemon/work/record_store.h"
 
 struct daemon;
@@ -128,19 +128,6 @@ struct daemon_reload {
     bool loaded;
 };
 
-/* Asking logind; one at a time. */
-struct daemon_reboot {
-    struct pool_job job;
-    bool busy;
-    bool reboot_waits; /* the reboot itself was asked for meanwhile */
-    /* The job's own: */
-    bool only_ask; /* who objects; else reboot */
-    const char *argument;
-    bool heed_inhibitors;
-    enum logind_answer answer;
-    struct error error;
-};
-
 /* The slot that an update gives up, writes and arms, or that is only deselected. */
 struct daemon_target {
     enum slot slot;
@@ -204,12 +191,11 @@ struct daemon {
 
     /* timers and signals */
     struct poller *poller;
+    struct rebooter *rebooter;
     struct event *status_timer;
     struct event *watchdog_timer, *notify_timer;
     struct event *trial_timer;
     struct event *stop_timer;
-    struct event *reboot_timer;
-    struct event *judge_timer; /* a reboot is held by something that passes */
     struct event *settle_event;
     struct event *look_timer;  /* to look again at what may change or come late */
     struct event *stall_timer; /* a job of ours on the medium does not return */
@@ -219,7 +205,6 @@ struct daemon {
     struct checker *checker;
     enum daemon_check_look check_look;
     struct policy_verdict install_verdict;
-    struct policy_verdict reboot_verdict;
 
     /* planning, installing, arming */
     struct installer *installer;
@@ -233,7 +218,6 @@ struct daemon {
     char trial_reason[RECORD_TEXT_SIZE];   /* why the running slot is rejected */
     char trial_output[RECORD_OUTPUT_SIZE]; /* what the check that failed printed last */
     bool trial_good;                       /* the verdict that RETRY_TRIAL repeats */
-    struct daemon_reboot reboot_work;
 
     /* reporting */
     uint64_t status_ms; /* when STATUS= was sent last */
@@ -406,12 +390,13 @@ void daemon_health_start(struct daemon *daemon);
 void daemon_health_cancel(struct daemon *daemon);
 
 /* daemon_reboot.c */
+void daemon_reboot_init(struct daemon *daemon);
 
 /* Asks policy and then logind, and posts REBOOT_DUE where both agree, now or later. */
 void daemon_judge_reboot(struct daemon *daemon);
 
-/* The order RETRY_REBOOT. */
-void daemon_reboot_retry_later(struct daemon *daemon);
+/* The same where a reboot waits, and what holds it may have ended. */
+void daemon_judge_reboot_again(struct daemon *daemon);
 
 /* The order REBOOT. */
 void daemon_reboot(struct daemon *daemon);
@@ -419,10 +404,6 @@ void daemon_reboot(struct daemon *daemon);
 /* We are told to end, maybe for a reboot that somebody else asked for: remembers whether it tries what is
  * armed. */
 void daemon_reboot_note_others(struct daemon *daemon);
-
-/* judge_timer and reboot_timer. */
-void daemon_reboot_on_judge_timer(evutil_socket_t fd, short events, void *owner);
-void daemon_reboot_on_timer(evutil_socket_t fd, short events, void *owner);
 
 /* daemon_check.c */
 void daemon_check_init(struct daemon *daemon);

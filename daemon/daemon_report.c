@@ -28,7 +28,8 @@ static void add_once(struct policy_verdict *verdict, const struct policy_block *
 /* What holds it back now, which depends on what it waits for. */
 static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_verdict)
 {
-    const struct policy_verdict *install = &daemon->install_verdict, *reboot = &daemon->reboot_verdict;
+    const struct policy_verdict *install = &daemon->install_verdict,
+                                *reboot = rebooter_verdict(daemon->rebooter);
     char why[256];
 
     ret_verdict->count = 0;

@@ -56,7 +56,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_judge_reboot(daemon);
         return;
     case UPDATE_ORDER_RETRY_REBOOT:
-        daemon_reboot_retry_later(daemon);
+        rebooter_retry_later(daemon->rebooter);
         return;
     case UPDATE_ORDER_REBOOT:
         daemon_reboot(daemon);
@@ -183,7 +183,7 @@ static bool is_working(const struct daemon *daemon)
 {
     return checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
            record_store_is_busy(daemon->record_store) || daemon->boot_work.busy || daemon->reload.busy ||
-           daemon->reboot_work.busy;
+           rebooter_is_busy(daemon->rebooter);
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
