@@ -108,11 +108,6 @@ static void on_clock_set(void *owner)
     daemon_report_publish(daemon, false);
 }
 
-static void on_trial_timer(evutil_socket_t fd, short events, void *owner)
-{
-    daemon_post_verdict(owner);
-}
-
 static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
 {
     struct daemon *daemon = owner;
@@ -191,7 +186,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
     daemon->notify_timer = evtimer_new(daemon->base, on_notify_timer, daemon);
     notify_on_waiting(on_notify_waiting, daemon);
-    daemon->trial_timer = evtimer_new(daemon->base, on_trial_timer, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
     daemon->look_timer = evtimer_new(daemon->base, daemon_boot_on_look_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
@@ -279,6 +273,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
     if (!open_loop(daemon, error) || !open_record(daemon, error))
         return false;
     daemon_reboot_init(daemon);
+    daemon_trial_init(daemon);
     if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
         !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
         return false;
@@ -338,7 +333,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     if (!daemon)
         return NULL;
     daemon->api = api_server_free(daemon->api);
-    daemon->health = health_free(daemon->health);
+    daemon->trial_runner = trial_runner_free(daemon->trial_runner);
     if (daemon->checker)
         checker_stop(daemon->checker);
     daemon->http = http_free(daemon->http);
@@ -358,7 +353,6 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon_free_event(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);
     daemon_free_event(daemon->notify_timer);
-    daemon_free_event(daemon->trial_timer);
     daemon_free_event(daemon->stop_timer);
     daemon_free_event(daemon->look_timer);
     daemon_free_event(daemon->stall_timer);

@@ -9,7 +9,6 @@
  *   daemon_boot.c     looking at the slots, and the writes of boot state
  *   daemon_check.c    a check: what the checker is asked, and what becomes of its answers
  *   daemon_fit.c      whether the slots hold what the record says
- *   daemon_health.c   the checks of a slot on trial
  *   daemon_install.c  planning, or installing: what the installer is given, and what became of it
  *   daemon_judge.c    judging what it offers, by the rules and by what the slots hold
  *   daemon_offer.c    what is kept beyond a restart of the release that the server offers
@@ -44,11 +43,11 @@
 #include "daemon/host/process.h"
 #include "daemon/host/slots.h"
 #include "daemon/work/checker.h"
-#include "daemon/work/health.h"
 #include "daemon/work/installer.h"
 #include "daemon/work/poller.h"
 #include "daemon/work/rebooter.h"
 #include "daemon/work/record_store.h"
+#include "daemon/work/trial_runner.h"
 
 struct daemon;
 
@@ -192,9 +191,9 @@ struct daemon {
     /* timers and signals */
     struct poller *poller;
     struct rebooter *rebooter;
+    struct trial_runner *trial_runner;
     struct event *status_timer;
     struct event *watchdog_timer, *notify_timer;
-    struct event *trial_timer;
     struct event *stop_timer;
     struct event *settle_event;
     struct event *look_timer;  /* to look again at what may change or come late */
@@ -214,10 +213,6 @@ struct daemon {
     struct daemon_boot boot_work;
     char stall_why[512]; /* a job of ours on the medium does not return: a sentence; "" = all do */
     struct processes *processes;
-    struct health *health;                 /* the checks under way */
-    char trial_reason[RECORD_TEXT_SIZE];   /* why the running slot is rejected */
-    char trial_output[RECORD_OUTPUT_SIZE]; /* what the check that failed printed last */
-    bool trial_good;                       /* the verdict that RETRY_TRIAL repeats */
 
     /* reporting */
     uint64_t status_ms; /* when STATUS= was sent last */
@@ -242,9 +237,6 @@ void daemon_settle(struct daemon *daemon);
 
 /* The event that daemon_settle() makes active. */
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
-
-/* Posts the verdict on the running slot once more. */
-void daemon_post_verdict(struct daemon *daemon);
 
 /* daemon.c */
 
@@ -342,6 +334,10 @@ void daemon_arm_invalidate(struct daemon *daemon);
 void daemon_arm_activate(struct daemon *daemon);
 
 /* daemon_trial.c */
+void daemon_trial_init(struct daemon *daemon);
+
+/* Begins the health checks of the slot that runs on trial; ends in an event VERDICT_.... */
+void daemon_trial_check(struct daemon *daemon);
 
 /* One event of a trial's rules, with the machine as it is: changes the record, and logs what was found out.
  */
@@ -380,14 +376,6 @@ void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints);
  * once more when it is known late which slot runs, for what had no name by then; before the start is
  * classified. */
 void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints);
-
-/* daemon_health.c */
-
-/* Begins the health checks of the slot that runs on trial; ends in daemon_post_verdict(). */
-void daemon_health_start(struct daemon *daemon);
-
-/* An operator's word, or the end, comes before their verdict. */
-void daemon_health_cancel(struct daemon *daemon);
 
 /* daemon_reboot.c */
 void daemon_reboot_init(struct daemon *daemon);

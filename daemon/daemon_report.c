@@ -30,6 +30,7 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
 {
     const struct policy_verdict *install = &daemon->install_verdict,
                                 *reboot = rebooter_verdict(daemon->rebooter);
+    const char *missing = trial_runner_describe(daemon->trial_runner);
     char why[256];
 
     ret_verdict->count = 0;
@@ -46,8 +47,7 @@ static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_
     case UPDATE_STATE_TRIAL:
         snprintf(why, sizeof(why),
                  "the running slot is on trial, so the other slot may be the only good one%s%.160s",
-                 daemon->health ? "; not passed yet: " : "",
-                 daemon->health ? health_describe(daemon->health) : "");
+                 missing ? "; not passed yet: " : "", missing ? missing : "");
         policy_hold(ret_verdict, "running-slot-not-good", why);
         return;
     case UPDATE_STATE_IDLE:

@@ -136,7 +136,8 @@ static void reload_done(struct pool_job *job)
     } else {
         config_free(daemon->config_next);
         daemon->config_next = reload->config;
-        if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING || daemon->health) {
+        if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING ||
+            trial_runner_is_checking(daemon->trial_runner)) {
             /* That may take hours, and the manager waits a minute and a half. */
             log_notice("the new settings are taken when the work under way is over");
             notify_ready(NULL);

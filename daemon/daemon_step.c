@@ -7,23 +7,13 @@
 
 #include "common/base/log.h"
 
-enum { TRIAL_RETRY_MS = 30 * 1000 };
-
 /* --- orders --- */
-
-void daemon_post_verdict(struct daemon *daemon)
-{
-    if (daemon->trial_good)
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_GOOD}, NULL);
-    else
-        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, daemon->trial_reason);
-}
 
 static void cancel_work(struct daemon *daemon)
 {
     daemon_check_cancel(daemon);
     installer_cancel(daemon->installer);
-    daemon_health_cancel(daemon);
+    trial_runner_cancel(daemon->trial_runner);
 }
 
 static void begin_check(struct daemon *daemon)
@@ -62,17 +52,17 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_reboot(daemon);
         return;
     case UPDATE_ORDER_JUDGE_TRIAL:
-        daemon_health_start(daemon);
+        daemon_trial_check(daemon);
         return;
     case UPDATE_ORDER_RETRY_TRIAL:
-        daemon_arm_timer(daemon->trial_timer, TRIAL_RETRY_MS);
+        trial_runner_retry_later(daemon->trial_runner);
         return;
     case UPDATE_ORDER_MARK_GOOD:
-        daemon_health_cancel(daemon);
+        trial_runner_cancel(daemon->trial_runner);
         daemon_trial_mark_good(daemon);
         return;
     case UPDATE_ORDER_REJECT:
-        daemon_health_cancel(daemon);
+        trial_runner_cancel(daemon->trial_runner);
         daemon_trial_reject(daemon);
         return;
     case UPDATE_ORDER_ARM_TIMER:
@@ -107,14 +97,11 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
     if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
         daemon->cancelled = true;
     if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED)
-        daemon->trial_good = true;
-    if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED || event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED) {
-        daemon->trial_good = false;
-        record_copy_text(daemon->trial_reason, sizeof(daemon->trial_reason),
-                         event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED ? "rolled back by an operator"
-                                                                        : "marked bad by an operator");
-        daemon->trial_output[0] = 0;
-    }
+        trial_runner_decide(daemon->trial_runner, NULL);
+    if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED)
+        trial_runner_decide(daemon->trial_runner, "marked bad by an operator");
+    if (event->kind == UPDATE_EVENT_ROLLBACK_REQUESTED)
+        trial_runner_decide(daemon->trial_runner, "rolled back by an operator");
     for (size_t i = 0; i < ret_orders->count; i++)
         carry_out(daemon, ret_orders->list[i], changed);
     daemon_boot_plan_look(daemon);
@@ -196,8 +183,8 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
         return;
     }
     if (checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
-        daemon->health || state == UPDATE_STATE_INSTALLING || state == UPDATE_STATE_CHECKING ||
-        state == UPDATE_STATE_STOPPING)
+        trial_runner_is_checking(daemon->trial_runner) || state == UPDATE_STATE_INSTALLING ||
+        state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
         return;
     if (daemon->config_next)
         daemon_settings_take(daemon);

@@ -119,6 +119,73 @@ void daemon_trial_note_end(struct daemon *daemon)
         daemon_trial_note(daemon, TRIAL_EVENT_ENDED);
 }
 
+/* --- the checks --- */
+
+static void post_verdict(void *owner)
+{
+    struct daemon *daemon = owner;
+    const struct trial_verdict *verdict = trial_runner_verdict(daemon->trial_runner);
+
+    if (verdict->good)
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_GOOD}, NULL);
+    else
+        daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, verdict->reason);
+}
+
+/* Each line of what the check printed, for whoever reads the log of the slot that failed. */
+static void log_output(const char *output)
+{
+    for (const char *line = output; *line;) {
+        size_t length = strcspn(line, "\n");
+        log_error("| %.*s", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+}
+
+static void on_judged(void *owner)
+{
+    struct daemon *daemon = owner;
+    const struct trial_verdict *verdict = trial_runner_verdict(daemon->trial_runner);
+
+    if (!verdict->good) {
+        log_error("slot %s is not fit: %s", slot_name(daemon->view.running), verdict->reason);
+        log_output(verdict->output);
+    }
+    post_verdict(daemon);
+    daemon_settle(daemon);
+}
+
+void daemon_trial_init(struct daemon *daemon)
+{
+    static const struct trial_runner_events events = {.judged = on_judged, .again = post_verdict};
+    struct trial_runner_settings settings = {
+        .base = daemon->base, .pool = daemon->pool, .processes = daemon->processes};
+
+    daemon->trial_runner = trial_runner_new(&settings, &events, daemon);
+}
+
+void daemon_trial_check(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    struct health_options options = {
+        .http = daemon->http,
+        .folder = config->health_checks,
+        .folder_optional = config->health_checks_optional,
+        .units = (const char *const *)config->health_units,
+        .server_url = config->health_server ? config->url : NULL,
+        .trust = daemon_trust(daemon),
+        .timeout_ms = config->health_timeout_ms,
+    };
+
+    if (trial_restarted_too_often(daemon->record)) {
+        trial_runner_decide(daemon->trial_runner, "moonsinterd ended again and again during the trial");
+        on_judged(daemon);
+        return;
+    }
+    daemon->http_used |= config->health_server;
+    trial_runner_check(daemon->trial_runner, &options);
+}
+
 /* --- good or bad --- */
 
 static void on_marked_good(struct daemon *daemon, const struct error *error)
@@ -144,7 +211,8 @@ static void on_rejected(struct daemon *daemon, const struct error *error)
         daemon_post_failure(daemon, UPDATE_EVENT_REJECT_FAILED, error);
         return;
     }
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED}, daemon->trial_reason);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_REJECTED},
+                trial_runner_verdict(daemon->trial_runner)->reason);
     daemon_judge_anew(daemon, false);
 }
 
@@ -159,14 +227,15 @@ static void on_reject_saved(void *owner, const struct error *error)
 /* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */
 void daemon_trial_reject(struct daemon *daemon)
 {
+    const struct trial_verdict *verdict = trial_runner_verdict(daemon->trial_runner);
     struct trial_outcome outcome;
 
     daemon_trial_step(
         daemon,
         &(struct trial_event){.kind = TRIAL_EVENT_REJECTING,
                               .leaves = daemon->update.errand == UPDATE_ERRAND_REJECT_AND_REBOOT,
-                              .reason = daemon->trial_reason,
-                              .output = daemon->trial_output},
+                              .reason = verdict->reason,
+                              .output = verdict->output},
         &outcome);
     record_store_flush_soon(daemon->record_store, on_reject_saved);
 }

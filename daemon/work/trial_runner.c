@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/work/trial_runner.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/io/timer.h"
+
+/* The medium, or the boot loader's file, may be there again by then. */
+enum { RETRY_MS = 30 * 1000 };
+
+struct trial_runner {
+    struct trial_runner_settings settings;
+    const struct trial_runner_events *events;
+    void *owner;
+    struct health *health; /* the checks under way */
+    struct timer *retry_timer;
+    struct trial_verdict verdict;
+};
+
+static void on_checked(void *owner, const struct health_verdict *verdict)
+{
+    struct trial_runner *runner = owner;
+
+    runner->verdict.good = verdict->good;
+    record_copy_text(runner->verdict.reason, sizeof(runner->verdict.reason), verdict->reason);
+    record_copy_lines(runner->verdict.output, sizeof(runner->verdict.output), verdict->output);
+    runner->health = health_free(runner->health);
+    runner->events->judged(runner->owner);
+}
+
+/* Whether systemd started this very process: then checks are its units, too, and not ours to run in a sandbox
+ * made for us. Its user's manager, or a shell under it, is somebody else. */
+static bool is_system_service(void)
+{
+    return getppid() == 1 && access("/run/systemd/system", F_OK) == 0;
+}
+
+void trial_runner_check(struct trial_runner *runner, const struct health_options *options)
+{
+    struct health_options own = *options;
+
+    trial_runner_cancel(runner);
+    own.base = runner->settings.base;
+    own.pool = runner->settings.pool;
+    own.processes = runner->settings.processes;
+    own.as_units = is_system_service();
+    runner->health = health_start(&own, on_checked, runner);
+}
+
+void trial_runner_cancel(struct trial_runner *runner)
+{
+    runner->health = health_free(runner->health);
+}
+
+bool trial_runner_is_checking(const struct trial_runner *runner)
+{
+    return runner->health;
+}
+
+const char *trial_runner_describe(const struct trial_runner *runner)
+{
+    return runner->health ? health_describe(runner->health) : NULL;
+}
+
+void trial_runner_decide(struct trial_runner *runner, const char *reason)
+{
+    runner->verdict = (struct trial_verdict){.good = !reason};
+    record_copy_text(runner->verdict.reason, sizeof(runner->verdict.reason), reason);
+}
+
+void trial_runner_retry_later(struct trial_runner *runner)
+{
+    timer_start(runner->retry_timer, RETRY_MS);
+}
+
+static void on_retry_timer(void *owner)
+{
+    struct trial_runner *runner = owner;
+
+    runner->events->again(runner->owner);
+}
+
+const struct trial_verdict *trial_runner_verdict(const struct trial_runner *runner)
+{
+    return &runner->verdict;
+}
+
+struct trial_runner *trial_runner_new(const struct trial_runner_settings *settings,
+                                      const struct trial_runner_events *events, void *owner)
+{
+    struct trial_runner *runner = alloc_zeroed(sizeof(*runner));
+
+    runner->settings = *settings;
+    runner->events = events;
+    runner->owner = owner;
+    runner->retry_timer = timer_new(settings->base, on_retry_timer, runner);
+    return runner;
+}
+
+struct trial_runner *trial_runner_free(struct trial_runner *runner)
+{
+    if (!runner)
+        return NULL;
+    health_free(runner->health);
+    timer_free(runner->retry_timer);
+    free(runner);
+    return NULL;
+}
