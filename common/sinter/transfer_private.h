@@ -86,7 +86,7 @@ struct transfer {
     struct assembly *assembly;
     bool unpacking; /* a job has the assembly's buffers */
     struct timer *give_up;
-    struct later *turn; /* begins, and tells of the end */
+    struct later *turn;  /* begins, and tells of the end */
     uint64_t news_bytes; /* received since the give-up timer was last set back */
     struct error last_error;
     bool incomplete;
