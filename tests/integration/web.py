@@ -2,6 +2,7 @@
 """nginx on loopback, with a log of every request's bytes."""
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -15,10 +16,32 @@ NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbi
 LOG_LINE = re.compile(r'(?P<method>\S+) (?P<path>\S+) (?P<status>\d+) (?P<body>\d+) (?P<sent>\d+) "(?P<range>[^"]*)"$')
 
 
+_held = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens at, and that no other test is given until this process ends.
+
+    Tests run beside each other, and between this and whoever listens there (if anybody does) time goes by. So the port is none
+    that the kernel gives to a connection or to who asks for any, and it is held by the name of an abstract socket, which
+    belongs to the same network as the port does."""
+    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    candidates = [port for port in range(10000, 65536) if not low <= port <= high]
+    assert candidates, "the kernel gives all ports to connections here (net.ipv4.ip_local_port_range)"
+    begin = random.randrange(len(candidates))
+    for port in candidates[begin:] + candidates[:begin]:
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0moonsinter-test-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            continue
+        _held.append(holder)
+        return port
+    raise AssertionError("no port of 127.0.0.1 is free")
 
 
 class Request:

@@ -93,7 +93,8 @@ class Namespaces:
         told = subprocess.run(["pgrep", "--ns", str(self.init), "--nslist", "pid", "."], capture_output=True, text=True,
                               check=False).stdout.split()
         for pid in told:
-            with contextlib.suppress(FileNotFoundError):
+            # Others may come to their end while they are looked at.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
                 if f"\nNSpid:\t{pid}\t{inside}\n" in status:
                     return int(pid)
