@@ -6,24 +6,44 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/base/version.h"
+#include "daemon/decide/offer.h"
 
 void daemon_judge_set_result(struct daemon *daemon, const char *result)
 {
     snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "%s", result);
 }
 
-/* The release that was armed here and waits for its boot; NULL where none does. Another slot that somebody
- * else selected in the loader is his. */
+/* What is offered, as the rules that daemon and doctor share see it. */
+static struct offer offer_of(const struct daemon *daemon)
+{
+    const struct release *release = checker_release(daemon->checker);
+
+    return (struct offer){
+        .config = daemon->config,
+        .record = daemon->record,
+        .boot = &daemon->view.boot,
+        .running = daemon->view.running,
+        .falling_back = daemon->update.falling_back,
+        .now_s = daemon_now_s(),
+        .machine_id = daemon->view.machine_id,
+        .machine_id_why = daemon->view.machine_id_why,
+        .manifest = release ? release->manifest : NULL,
+        .release = checker_offered(daemon->checker),
+    };
+}
+
 static const struct record_release *find_armed(const struct daemon *daemon)
 {
-    const struct record_trial *trial = &daemon->record->trial;
-    enum slot next = daemon->view.boot.next;
+    struct offer offer = offer_of(daemon);
 
-    if (!daemon_boot_other_is_next(daemon) || trial->slot != next || trial->stage != RECORD_STAGE_ARMED ||
-        daemon->update.falling_back)
-        return NULL;
-    return &daemon->record->slots[next].release;
+    return offer_find_armed(&offer);
+}
+
+static enum slot find_holder(const struct daemon *daemon)
+{
+    struct offer offer = offer_of(daemon);
+
+    return offer_find_holder(&offer);
 }
 
 bool daemon_judge_next_is_given_up(const struct daemon *daemon)
@@ -37,88 +57,37 @@ bool daemon_judge_next_is_given_up(const struct daemon *daemon)
 
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
 {
-    const struct record_release *offered = checker_offered(daemon->checker);
-    const struct release *release = checker_release(daemon->checker);
+    const struct config *config = daemon->config;
     const struct record *record = daemon->record;
-    const struct manifest *manifest = release ? release->manifest : NULL;
     enum slot running = daemon->view.running, next = daemon->view.boot.next;
-    const struct record_release *armed = find_armed(daemon);
     const struct installer_plan *plan = installer_plan(daemon->installer);
+    struct offer offer = offer_of(daemon);
 
-    *ret_input = (struct policy_input){
-        .mode = daemon->config->mode == CONFIG_MODE_CHECK     ? POLICY_MODE_CHECK
-                : daemon->config->mode == CONFIG_MODE_INSTALL ? POLICY_MODE_INSTALL
-                                                              : POLICY_MODE_REBOOT,
-        .operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL,
-        .now_s = daemon_now_s(),
-        .floor_s = daemon_trust_floor_s(daemon),
-        .built_s = version_time_s(),
-        .running_known = running != SLOT_NONE,
-        .running_why = daemon->view.slots->why,
-        .running_good = running != SLOT_NONE && daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD,
-        .keys_why = daemon_trust(daemon).demanded ? daemon->config->keys_why : NULL,
-        .name_why = daemon->view.slots->name_why,
-        .loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why,
-        .look_why = *daemon->look_why ? daemon->look_why : NULL,
-        .storage_why = daemon->view.storage_why,
-        .slot_bytes = daemon->view.slot_bytes,
-        .compatible = daemon->config->compatible,
-        .allow_downgrade = daemon->config->allow_downgrade,
-        .has_floor = record->has_floor,
-        .floor_serial = record->floor_serial,
-        .has_armed_serial = armed && armed->has_serial,
-        .armed_serial = armed ? armed->serial : 0,
-        .max_bytes = daemon->config->max_bytes_per_update,
-        .can_fall_back = boot_get_abilities(daemon->boot)->trial,
-        .allow_no_fallback = daemon->config->allow_no_fallback,
-        .falling_back = daemon->update.falling_back,
-        .next_invalid =
-            next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID,
-        .reboots_in_vain = trial_failed_switches(record, daemon->boot_id),
-        .reboot_argument = daemon_boot_argument(daemon),
-        .windows = daemon->config->windows,
-        .window_count = daemon->config->window_count,
-    };
-    if (!manifest)
-        return;
-    ret_input->image_bytes = manifest->file_size;
-    ret_input->is_empty = manifest->file_size == 0;
-    ret_input->release_compatible = manifest->release.compatible;
-    ret_input->has_serial = manifest->release.has_serial;
-    ret_input->serial = manifest->release.serial;
-    ret_input->expires_s = manifest->release.expires;
-    ret_input->created_s = manifest->release.created;
-    ret_input->rollout = manifest->release.rollout;
-    ret_input->rollout_why = *daemon->view.machine_id ? NULL : daemon->view.machine_id_why;
-    ret_input->rollout_position = rollout_position(daemon->view.machine_id, manifest->sha256);
-    ret_input->failed_why = record_find_failed(record, offered);
-    ret_input->cancelled = record_release_is_same(&record->cancelled, offered);
-    if (!plan)
-        return;
-    ret_input->planned = record_release_is_same(&plan->release, offered);
-    ret_input->plan_bytes = plan_download_bytes(&plan->totals) + plan->totals.manifest_bytes;
-}
-
-/* The slot that holds what is offered: the running one, or the one that waits for its boot already; SLOT_NONE
- * where it would have to be installed. */
-static enum slot find_holder(const struct daemon *daemon)
-{
-    const struct record_release *offered = checker_offered(daemon->checker);
-    const struct record *record = daemon->record;
-    enum slot running = daemon->view.running, other = slot_other(running);
-
-    /* A slot that was rejected is left; what it holds is not what this device is up to date with. And none
-     * holds an image of 0 bytes, whatever was recorded before that was known. */
-    if (running == SLOT_NONE || daemon_slot_health(daemon, running) == BOOT_HEALTH_BAD ||
-        !checker_release(daemon->checker)->manifest->file_size)
-        return SLOT_NONE;
-    if (record_release_is_same(&record->slots[running].release, offered))
-        return running;
-    /* One that was armed before signatures were demanded is no better than any other. */
-    if (daemon->view.boot.next == other && record_release_is_same(&record->slots[other].release, offered) &&
-        (record->slots[other].release.is_signed || !daemon_trust(daemon).demanded))
-        return other;
-    return SLOT_NONE;
+    offer_fill_input(&offer, ret_input);
+    ret_input->operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL;
+    /* this machine */
+    ret_input->running_why = daemon->view.slots->why;
+    ret_input->keys_why = daemon_trust(daemon).demanded ? config->keys_why : NULL;
+    ret_input->name_why = daemon->view.slots->name_why;
+    ret_input->loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why;
+    ret_input->look_why = *daemon->look_why ? daemon->look_why : NULL;
+    ret_input->storage_why = daemon->view.storage_why;
+    ret_input->slot_bytes = daemon->view.slot_bytes;
+    /* the boot */
+    ret_input->can_fall_back = boot_get_abilities(daemon->boot)->trial;
+    ret_input->allow_no_fallback = config->allow_no_fallback;
+    ret_input->falling_back = daemon->update.falling_back;
+    ret_input->next_invalid =
+        next != SLOT_NONE && next != running && record->slots[next].state == BOOT_HEALTH_INVALID;
+    ret_input->reboots_in_vain = trial_failed_switches(record, daemon->boot_id);
+    ret_input->reboot_argument = daemon_boot_argument(daemon);
+    ret_input->windows = config->windows;
+    ret_input->window_count = config->window_count;
+    /* the plan */
+    if (offer.manifest && plan) {
+        ret_input->planned = record_release_is_same(&plan->release, offer.release);
+        ret_input->plan_bytes = plan_download_bytes(&plan->totals) + plan->totals.manifest_bytes;
+    }
 }
 
 /* Whether what waits for its boot is to be taken back, because the publisher offers something newer that is

@@ -8,25 +8,15 @@
 
 #include "common/base/log.h"
 #include "common/base/timestamp.h"
-#include "common/base/version.h"
+#include "daemon/decide/offer.h"
 
 /* A clock that is this far past what is known is wrong as well: longer than anything built today is in use.
  */
 #define LIFETIME_S (UINT64_C(40) * 365 * 24 * 3600)
 
-/* Once a signed release has been accepted, a key that is missing does not make the server trustworthy. */
 static bool is_demanded(const struct daemon *daemon)
 {
-    switch (daemon->config->require_signature) {
-    case CONFIG_DEMAND_NO:
-        return false;
-    case CONFIG_DEMAND_YES:
-        return true;
-    case CONFIG_DEMAND_AUTO:
-        return trust_keys_count(daemon->config->keys) > 0 || daemon->config->keys_why ||
-               daemon->record->signed_accepted;
-    }
-    return true;
+    return offer_must_be_signed(daemon->config, daemon->record);
 }
 
 struct trust daemon_trust(const struct daemon *daemon)
@@ -71,9 +61,7 @@ void daemon_trust_log(const struct daemon *daemon)
 
 uint64_t daemon_trust_floor_s(const struct daemon *daemon)
 {
-    uint64_t built_s = version_time_s();
-
-    return daemon->record->floor_s > built_s ? daemon->record->floor_s : built_s;
+    return offer_floor_s(daemon->record);
 }
 
 bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,

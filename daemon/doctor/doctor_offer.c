@@ -8,11 +8,10 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/table_room.h"
-#include "daemon/decide/policy.h"
+#include "daemon/decide/offer.h"
 #include "daemon/host/machine_id.h"
 
 /* --- what the daemon remembers --- */
@@ -39,15 +38,8 @@ void doctor_read_record(struct doctor *doctor)
 
 struct trust doctor_trust(const struct doctor *doctor)
 {
-    const struct config *config = doctor->config;
-    size_t count = trust_keys_count(config->keys);
-
-    return (struct trust){
-        .keys = config->keys,
-        .demanded = config->require_signature == CONFIG_DEMAND_YES ||
-                    (config->require_signature == CONFIG_DEMAND_AUTO &&
-                     (count > 0 || config->keys_why || doctor->record.signed_accepted)),
-    };
+    return (struct trust){.keys = doctor->config->keys,
+                          .demanded = offer_must_be_signed(doctor->config, &doctor->record)};
 }
 
 void doctor_look_at_trust(struct doctor *doctor)
@@ -75,41 +67,27 @@ void doctor_look_at_trust(struct doctor *doctor)
 
 /* --- the rules --- */
 
-static void fill_input(const struct doctor *doctor, const struct record_release *offered,
-                       struct policy_input *ret_input)
+static struct offer offer_of(const struct doctor *doctor, const struct record_release *offered)
 {
-    const struct config *config = doctor->config;
-    const struct record *record = &doctor->record;
-    const struct manifest *manifest = doctor->release->manifest;
-    enum slot running = doctor->slots->running;
-
-    /* What says nothing of the release (which slot runs, the state folder, the sizes) is told by itself. */
-    *ret_input = (struct policy_input){
-        .mode = config->mode == CONFIG_MODE_CHECK ? POLICY_MODE_CHECK : POLICY_MODE_INSTALL,
+    return (struct offer){
+        .config = doctor->config,
+        .record = &doctor->record,
+        .boot = &doctor->boot_state,
+        .running = doctor->slots->running,
         .now_s = wall_clock_now_s(),
-        .floor_s = record->floor_s > version_time_s() ? record->floor_s : version_time_s(),
-        .built_s = version_time_s(),
-        .running_known = true,
-        .running_good = running == SLOT_NONE ||
-                        record_slot_health(record, &doctor->boot_state, running, running) == BOOT_HEALTH_GOOD,
-        .compatible = config->compatible,
-        .allow_downgrade = config->allow_downgrade,
-        .has_floor = record->has_floor,
-        .floor_serial = record->floor_serial,
-        .max_bytes = config->max_bytes_per_update,
-        .image_bytes = manifest->file_size,
-        .is_empty = manifest->file_size == 0,
-        .release_compatible = manifest->release.compatible,
-        .has_serial = manifest->release.has_serial,
-        .serial = manifest->release.serial,
-        .expires_s = manifest->release.expires,
-        .created_s = manifest->release.created,
-        .rollout = manifest->release.rollout,
-        .rollout_why = *doctor->machine_id ? NULL : doctor->machine_id_why,
-        .rollout_position = rollout_position(doctor->machine_id, manifest->sha256),
-        .failed_why = record_find_failed(record, offered),
-        .cancelled = record_release_is_same(&record->cancelled, offered),
+        .machine_id = doctor->machine_id,
+        .machine_id_why = doctor->machine_id_why,
+        .manifest = doctor->release->manifest,
+        .release = offered,
     };
+}
+
+/* What says nothing of the release (which slot runs, the state folder, the sizes) is told by itself. */
+static void fill_input(const struct offer *offer, struct policy_input *ret_input)
+{
+    offer_fill_input(offer, ret_input);
+    if (!ret_input->running_known)
+        ret_input->running_known = ret_input->running_good = true;
 }
 
 /* What only has to wait, or for somebody to say so, is no failure of this device's. */
@@ -195,19 +173,14 @@ static bool make_plan(struct doctor *doctor, struct http *http, struct policy_in
 /* --- all of it --- */
 
 /* Where it is here already; false where it would have to be installed. */
-static bool tell_holder(struct doctor *doctor, const struct record_release *offered)
+static bool tell_holder(struct doctor *doctor, const struct offer *offer)
 {
-    enum slot running = doctor->slots->running, next = doctor->boot_state.next;
+    enum slot holder = offer_find_holder(offer);
 
-    if (running == SLOT_NONE)
+    if (holder == SLOT_NONE)
         return false;
-    bool runs = record_release_is_same(&doctor->record.slots[running].release, offered);
-    bool armed =
-        next == slot_other(running) && record_release_is_same(&doctor->record.slots[next].release, offered);
-    if (!runs && !armed)
-        return false;
-    doctor_tell(doctor, "offer", BOOT_LEVEL_OK, "it is what slot %s holds already%s",
-                slot_name(runs ? running : next), runs ? ", which runs" : ", which boots next");
+    doctor_tell(doctor, "offer", BOOT_LEVEL_OK, "it is what slot %s holds already, which %s",
+                slot_name(holder), holder == offer->running ? "runs" : "boots next");
     return true;
 }
 
@@ -224,8 +197,9 @@ void doctor_judge_offer(struct doctor *doctor, struct http *http)
     if (!doctor->slots)
         return;
     machine_id_read(doctor->machine_id, doctor->machine_id_why, sizeof(doctor->machine_id_why));
-    fill_input(doctor, &offered, &input);
-    bool held_here = tell_holder(doctor, &offered);
+    struct offer offer = offer_of(doctor, &offered);
+    fill_input(&offer, &input);
+    bool held_here = tell_holder(doctor, &offer);
     policy_judge_install(&input, &verdict);
     if (held_here) {
         /* A server that has offered the same for too long keeps devices where they are. */
