@@ -14,7 +14,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import evil_server  # noqa: E402
 import images  # noqa: E402
+import keys  # noqa: E402
 import loops as loop_devices  # noqa: E402
 import programs  # noqa: E402
 import releases  # noqa: E402
@@ -110,6 +112,20 @@ def make_nginx(folder):
     yield make
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def server(folder):
+    """A server that misbehaves at will (evil_server.EvilServer), over FOLDER/www, which is empty."""
+    (folder / "www").mkdir()
+    with evil_server.EvilServer(folder / "www") as made:
+        yield made
+
+
+@pytest.fixture
+def key(folder):
+    """The publisher's key pair (keys.Key)."""
+    return keys.Key(folder / "publisher")
 
 
 @pytest.fixture

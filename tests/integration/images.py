@@ -30,6 +30,12 @@ def write_noise(path, size, seed, block=1 << 24):
             size -= min(block, size)
 
 
+def starts_with(path, image):
+    """Whether a slot holds the image, byte for byte, as cmp sees it."""
+    size = os.path.getsize(image)
+    return subprocess.run(["cmp", "-s", "-n", str(size), str(path), str(image)], check=False).returncode == 0
+
+
 def changed(data, seed, edits=8):
     """An upgrade in small: bytes overwritten, inserted and removed here and there."""
     source = random.Random(seed)

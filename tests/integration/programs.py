@@ -103,8 +103,8 @@ def waits_for_a_reader(pid):
     return not writable
 
 
-def assert_failed(result, *words, status=1):
-    """A failure is one sentence on stderr with all the words (of a tuple, any one), and a JSON event last."""
+def assert_failed(result, *words, status=1, kind=None):
+    """A failure is one sentence on stderr with all the words (of a tuple, any one), and a JSON event last, of that kind."""
     assert result.status == status, result
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, f"one sentence expected: {result}"
@@ -114,6 +114,7 @@ def assert_failed(result, *words, status=1):
     if status != 2:
         assert result.events, f"a last JSON event expected: {result}"
         assert "done" not in result.names, result
+    assert kind is None or (result.names[-1], result.events[-1]["kind"]) == ("failed", kind), result
     return lines[0]
 
 
@@ -266,16 +267,6 @@ class Daemon:
             self.process.wait()
             self.process = None
         shutil.rmtree(self.socket_folder, ignore_errors=True)
-
-
-def installed(version, slot=None):
-    """A condition for Daemon.wait(): the release stands in the slot (or in either), verified, nothing under way."""
-    def condition(status):
-        names = [slot] if slot else ["a", "b"]
-        return (status["state"] in ("idle", "held", "reboot-pending") and
-                any(status["slots"][name]["version"] == version and status["slots"][name]["state"] != "invalid"
-                    for name in names))
-    return condition
 
 
 def peak_rss_kib(pid):

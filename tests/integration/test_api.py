@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import programs
+from conditions import installed
 
 pytestmark = pytest.mark.sanitized
 
@@ -84,7 +85,7 @@ def test_the_page_tells_every_member(daemon):
     assert members(plan, documented("The plan")) - {".serial"} == set()
     held = daemon.status()
     daemon.post("install")
-    status = daemon.wait(programs.installed("1", "b"), "it is installed")
+    status = daemon.wait(installed("1", "b"), "it is installed")
     page = documented("The status")
     told = members(status, page) | {place for place in members(held, page) if place.startswith(".blocked_by")}
     # There where a health check has failed.

@@ -9,6 +9,7 @@ import pytest
 import images
 import media
 import programs
+from conditions import whats
 from programs import wait_until
 from releases import make_release
 
@@ -31,10 +32,6 @@ def put_check(checks, name, script, mode=0o755):
     path = checks / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(mode)
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
 
 
 def runs(slot):

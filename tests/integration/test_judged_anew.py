@@ -9,14 +9,11 @@ import pytest
 
 import images
 import programs
+from conditions import whats
 from evil_server import EvilServer
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
 
 
 def runs(slot, state):

@@ -4,13 +4,12 @@ moonsinterd started; it goes on by itself when it is, without a restart. And wha
 import fcntl
 import os
 import shutil
-import subprocess
 
 import pytest
 
+from conditions import blocks
+from loader_machines import ROOT, SIZE, Grub, LoaderMachine, SystemdBoot, Uboot, armed, attach_slots, make_root, publish, results
 from releases import make_release
-from test_boot_loaders import ROOT, Grub, LoaderMachine, SystemdBoot, Uboot, armed, blocks, publish, results
-from test_rpi_cmdline import SIZE, make_root
 
 pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
 
@@ -54,13 +53,9 @@ class LateMachine(LoaderMachine):
 def machine(request, folder, loops, nginx):
     if not shutil.which(request.param.needs):
         pytest.skip(f"{request.param.needs} is not installed")
-    if subprocess.run(["unshare", "--mount", "--propagation", "private", "true"], capture_output=True,
-                      check=False).returncode != 0 or not os.path.exists("/etc/machine-id"):
-        pytest.skip("this machine allows no mount namespace, or has no machine-id to be hidden")
-    first, borrowed = make_root(folder, "factory", 1)
-    slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
-    with open(loops.backing(slots[0]), "r+b") as disk:
-        disk.write(first.read_bytes())
+    if not os.path.exists("/etc/machine-id"):
+        pytest.skip("this machine has no machine-id to be hidden")
+    slots, borrowed = attach_slots(folder, loops)
     made = LateMachine(folder / "machine", nginx.url("image"), slots, borrowed, request.param)
     yield made
     made.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the programs may cost: memory, wake-ups, and what the daemon's loop may wait for. How soon it answers is measured by
+"""What an update of gigabytes may cost: memory, and what the daemon's loop may wait for. How soon it answers is measured by
 tests/bench/latency, for seconds depend on what else the machine does."""
 import collections
 import os
@@ -17,7 +17,9 @@ from releases import make_release
 pytestmark = pytest.mark.slow
 
 IMAGE_BYTES = 2 << 30
+
 RSS_MAX_KIB = 24 * 1024
+
 # Numbers of the system calls that a loop may sleep in: it waits for events; for another thread that has the pool's lock
 # for a moment; and restart_syscall is how the kernel goes on with one of these after a stop.
 WAITS = {"x86_64": {232: "epoll_wait", 281: "epoll_pwait", 441: "epoll_pwait2", 202: "futex", 219: "restart_syscall"},
@@ -176,31 +178,3 @@ def test_clone_stays_under_24_mib(place, large_release):
         server.stop()
         for path in (out, seed):
             path.unlink(missing_ok=True)
-
-
-def is_traced(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return "TracerPid:\t0\n" not in file.read()
-
-
-def test_an_idle_daemon_sleeps(make_daemon, nginx, small_release, file_slots, folder):
-    """Nothing under way, the next poll in an hour: strace shows no system call in 30 s."""
-    daemon = make_daemon(nginx.publish(small_release[0]), file_slots, mode="reboot").start()
-    daemon.wait(lambda status: status["state"] == "idle" and status["slots"]["b"]["role"] == "active", "it is idle")
-    trace = folder / "trace"
-    strace = subprocess.Popen(["strace", "-f", "-qq", "-o", str(trace), "-p", str(daemon.pid)], stdin=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True)
-    programs.wait_until(lambda: strace.poll() is not None or trace.exists() and is_traced(daemon.pid), "strace attaches")
-    if strace.poll() is not None:
-        pytest.skip(f"strace cannot attach here: {strace.stderr.read().strip()}")
-    # What the update left to be done (closing connections that are kept for a while) ends within seconds of an idle machine's.
-    for _ in range(10):
-        begin = len(trace.read_text().splitlines())
-        time.sleep(30)
-        woken = trace.read_text().splitlines()[begin:]
-        if not woken:
-            break
-    strace.terminate()
-    strace.wait()
-    assert woken == []
-    daemon.status()

@@ -10,7 +10,8 @@ import pytest
 
 import images
 import media
-from programs import MOONSINTER, Result, assert_failed, installed, moonsinter
+from conditions import installed
+from programs import MOONSINTER, Result, assert_failed, moonsinter
 from releases import make_release
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import images
 import programs
+from conditions import installed
 from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest
 
@@ -359,7 +360,7 @@ def test_the_daemon_counts_the_pack_before_it_fetches_and_fetches_nothing_twice(
     daemon.settings["Transfer"] = {"MaxBytesPerUpdate": "1M"}
     daemon.write_config()
     daemon.reload()  # the server is asked at once, where nothing holds the release any longer
-    daemon.wait(programs.installed("2"), "installed")
+    daemon.wait(installed("2"), "installed")
     assert sent(nginx, ".pack") + sent(nginx) + sent(nginx, ".chunks") == plan["bytes_to_download"]
     assert file_slots[1].read_bytes()[:len(new)] == new
 

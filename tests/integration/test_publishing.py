@@ -11,7 +11,7 @@ import pytest
 import images
 import keys
 from programs import SANITIZED, assert_failed, moonsinter, start_moonsinter, wait_until
-from releases import make_empty_release, make_release
+from releases import make_empty_release
 
 
 def warnings(result):

@@ -7,16 +7,13 @@ import subprocess
 import pytest
 
 import images
+from conditions import whats
 from evil_server import EvilServer
 from keys import Key
 from programs import wait_until
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
 
 
 def seconds(text):

@@ -9,7 +9,8 @@ import time
 import pytest
 
 import images
-from programs import installed, moonsinter
+from conditions import installed
+from programs import moonsinter
 from releases import make_release, read_manifest
 
 pytestmark = pytest.mark.sanitized

@@ -5,83 +5,14 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import subprocess
-import tempfile
 
 import pytest
 
-import images
-import programs
+from loader_machines import Machine, attach_slots, make_root
 from releases import make_release
 
 pytestmark = [pytest.mark.sanitized,
               pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
-
-SIZE = 24 << 20
-BORROWED = ["proc", "sys", "dev", "usr", "etc", "tmp"]
-LINKED = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]
-
-BOOT = """
-set -e
-root=$1 device=$2 work=$3 program=$4; shift 4
-mount -o ro,noload "$device" "$root"
-for folder in %s; do mount --rbind "/$folder" "$root/$folder"; done
-mount --bind "$work/cmdline" "$root/proc/cmdline"
-mount --bind "$work/boot" "$root/boot/firmware"
-mount --bind "$work/run" "$root/run/moonsinter"
-mount --bind "$work/state" "$root/var/lib/moonsinter"
-mount --bind "${program%%/*/*}" "$root/opt"
-exec chroot "$root" "/opt/daemon/${program##*/}" "$@"
-"""
-
-
-def make_root(folder, name, seed):
-    """An ext4 image that such a machine can stand on."""
-    tree = folder / f"tree-{name}"
-    for place in BORROWED + ["boot/firmware", "run/moonsinter", "run/systemd", "var/lib/moonsinter", "var/lock", "opt"]:
-        (tree / place).mkdir(parents=True)
-    # What a kernel outside the slots asks of a release; looked up where this machine has modules for its own.
-    (tree / "usr" / "lib" / "modules" / os.uname().release).mkdir(parents=True)
-    borrowed = list(BORROWED)
-    for place in LINKED:
-        if os.path.islink(f"/{place}"):
-            (tree / place).symlink_to(os.readlink(f"/{place}"))
-        elif os.path.isdir(f"/{place}"):
-            (tree / place).mkdir()
-            borrowed.append(place)
-    (tree / "content").write_bytes(images.noise(6_000_000, seed))
-    image = folder / f"{name}.ext4"
-    with open(image, "wb") as file:
-        file.truncate(SIZE)
-    images.run("mkfs.ext4", "-q", "-F", "-d", tree, "-U", "00000000-0000-0000-0000-%012d" % seed,
-               "-E", f"hash_seed=00000000-0000-0000-0000-{seed:012d}", image)
-    return image, borrowed
-
-
-class Machine(programs.Daemon):
-    def __init__(self, folder, url, slots, borrowed):
-        super().__init__(folder, url, slots)
-        shutil.rmtree(self.socket_folder)
-        # Short, for the socket's path, and bound into the machine as /run/moonsinter.
-        self.socket_folder = tempfile.mkdtemp(prefix="moonsinter-")
-        self.socket = f"{self.socket_folder}/moonsinterd.sock"
-        self.url, self.slots, self.borrowed = url, slots, borrowed
-        for name in ("boot", "state", "root"):
-            (self.folder / name).mkdir()
-        (self.folder / "run").symlink_to(self.socket_folder)
-        self.cmdline_txt = self.folder / "boot" / "cmdline.txt"
-
-    def boot(self, root=None):
-        """Does what the firmware and the kernel do: takes root= from cmdline.txt. `root` boots another device."""
-        cmdline = self.cmdline_txt.read_text()
-        (self.folder / "cmdline").write_text(cmdline)
-        device = next(word for word in cmdline.split() if word.startswith("root="))[5:]
-        script = self.folder / "boot.sh"
-        script.write_text(BOOT % " ".join(self.borrowed))
-        self.start(prefix=["unshare", "--mount", "--propagation", "private", "sh", str(script), str(self.folder / "root"),
-                           root or device, str(self.folder)], arguments=[self.url, *self.slots, "1"])
-        return device
 
 
 def digest(path):
@@ -90,14 +21,7 @@ def digest(path):
 
 @pytest.fixture
 def machine(folder, loops, nginx):
-    probe = subprocess.run(["unshare", "--mount", "--propagation", "private", "true"], capture_output=True, text=True,
-                           check=False)
-    if probe.returncode != 0:
-        pytest.skip(f"this machine allows no mount namespace: {probe.stderr.strip()}")
-    first, borrowed = make_root(folder, "factory", 1)
-    slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
-    with open(loops.backing(slots[0]), "r+b") as disk:
-        disk.write(first.read_bytes())
+    slots, borrowed = attach_slots(folder, loops)
     made = Machine(folder / "machine", nginx.url("image"), slots, borrowed)
     made.cmdline_txt.write_text(f"console=serial0,115200 root={slots[0]} rootfstype=ext4 fsck.repair=yes rootwait  \n")
     yield made

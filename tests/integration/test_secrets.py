@@ -8,9 +8,9 @@ import pytest
 
 import images
 import programs
+from conditions import installed
 from evil_server import EvilServer
-from keys import Key
-from programs import assert_failed, installed, moonsinter
+from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest, write_manifest
 
 pytestmark = pytest.mark.sanitized
@@ -28,18 +28,6 @@ def secret_url(server, path="image"):
 def assert_no_secret(text, where):
     for secret in SECRETS:
         assert secret not in text, f"{where}: {text}"
-
-
-@pytest.fixture
-def key(folder):
-    return Key(folder / "publisher")
-
-
-@pytest.fixture
-def server(folder):
-    (folder / "www").mkdir()
-    with EvilServer(folder / "www") as made:
-        yield made
 
 
 def publish(server, key=None, version=None, serial=None, options=(), **references):

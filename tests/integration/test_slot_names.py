@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Names of slots that lead to the wrong place: a machine whose disk has a GPT, a stick with the same names that is
-plugged in and pulled out again, and names that an update takes away. The machine is that of test_rpi_cmdline, with
+plugged in and pulled out again, and names that an update takes away. The machine is that of loader_machines.py, with
 GRUB's environment block as its loader; udev's links are played by the test, which gives a name to whoever came last."""
-import hashlib
 import json
 import os
 import shutil
@@ -11,12 +10,13 @@ import subprocess
 import pytest
 
 import programs
+from conditions import blocks
+from loader_machines import SIZE, Grub, LoaderMachine, armed, make_root, publish
 from loops import PARTITIONS, seeing_links
 from releases import make_release
-from test_boot_loaders import Grub, LoaderMachine, armed, blocks, publish
-from test_rpi_cmdline import SIZE, make_root
 
 pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="mount namespaces and loop devices need root")]
+
 
 class NamedMachine(LoaderMachine):
     """Sees /dev/disk as the test makes it in `links`."""

@@ -13,7 +13,8 @@ import fleet as fleets
 import images
 import programs
 import web
-from programs import assert_failed, installed, moonsinter, start_moonsinter
+from conditions import installed
+from programs import assert_failed, moonsinter, start_moonsinter
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized

@@ -9,17 +9,10 @@ import pytest
 
 import images
 import programs
+from conditions import is_armed, whats
 from releases import make_release
 
 pytestmark = pytest.mark.sanitized
-
-
-def is_armed(status):
-    return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
 
 
 @pytest.fixture

@@ -7,20 +7,16 @@ import subprocess
 import pytest
 
 import images
+import programs
 from evil_server import EvilServer
 from keys import Key, minisign
-import programs
+from loader_machines import PRIVATE, need_namespaces
 from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest, write_manifest
 
 pytestmark = pytest.mark.sanitized
 
 CONTENT = images.noise(600_000, "trust")
-
-
-@pytest.fixture
-def key(folder):
-    return Key(folder / "keys")
 
 
 @pytest.fixture
@@ -126,15 +122,13 @@ def test_what_is_refused(folder, key, stranger, image):
 @pytest.mark.parametrize("open_to_others", ["nothing", "folder", "key", "stranger's"])
 def test_keys_of_the_machine_that_others_may_write(nginx, folder, key, image, verb, open_to_others):
     """In a namespace with an /etc of its own. The kind says that it is not the folder that is missing."""
-    probe = subprocess.run(["unshare", "--mount", "--propagation", "private", "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip(f"no namespace can be had here: {probe.stderr}")
+    need_namespaces()
     arguments = ["verify", image, manifest_of(image)] if verb == "verify" else ["clone", nginx.publish(image), folder / "out"]
     spoil = {"nothing": "true", "folder": "chmod 777 keys.d", "key": "chmod 666 keys.d/*.pub",
              "stranger's": "chown 12345 keys.d/*.pub"}[open_to_others]
     script = ('mount -t tmpfs none /etc && mkdir -p /etc/moonsinter/keys.d && cd /etc/moonsinter && cp "$1" keys.d/ && '
               f'chmod 755 keys.d && chmod 644 keys.d/* && {spoil} && shift && exec "$@"')
-    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", key.public,
+    done = subprocess.run([*PRIVATE, "sh", "-c", script, "sh", key.public,
                            programs.MOONSINTER, *arguments, "--require-signature"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     result = programs.Result([verb], done.returncode, done.stdout, done.stderr, 0)

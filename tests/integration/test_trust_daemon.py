@@ -11,6 +11,7 @@ import time
 import pytest
 
 import images
+from conditions import is_armed, is_refused, whats
 from evil_server import EvilServer
 from fleet import Authority
 from keys import Key
@@ -20,23 +21,6 @@ from releases import make_release
 pytestmark = pytest.mark.sanitized
 
 ONE, TWO = images.noise(300_000, "trust: one"), images.noise(300_000, "trust: two")
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
-
-
-def is_armed(status):
-    return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
-
-
-def is_refused(status):
-    return status["last_error"] and status["last_error"]["kind"] == "refused"
-
-
-@pytest.fixture
-def key(folder):
-    return Key(folder / "publisher")
 
 
 @pytest.fixture

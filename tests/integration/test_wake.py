@@ -10,15 +10,11 @@ import pytest
 
 import images
 import programs
+from conditions import whats
 from evil_server import EvilServer
-from programs import wait_until
 from releases import make_release
 
 HERE = os.path.dirname(__file__)
-
-
-def whats(status):
-    return [block["what"] for block in status["blocked_by"]]
 
 
 class Island:

@@ -125,6 +125,10 @@ class Nginx:
             found.append(Request(match))
         return [request for request in found if path is None or request.path == path]
 
+    def sent(self, path=None):
+        """Bytes of the bodies of all answers so far, or of those for one path."""
+        return sum(request.body_bytes for request in self.requests(path))
+
     def forget(self):
         """Empties the log."""
         os.truncate(self.log, 0)
