@@ -1,75 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/io/device.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/loop.h>
+/* Files as targets and seeds: what may be opened, and what comes of reading and writing it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/io/device.h"
+#include "tests/unit/device_scene.h"
 #include "tests/unit/publisher.h"
 
-struct fixture {
-    char *folder, *file;
-    /* a loop device on a file of the folder; goes away with its last descriptor */
-    char *backing, *loop;
-    int loop_fd;
-    bool mounted;
-};
-
-static int setup(void **state)
-{
-    struct fixture *fixture = alloc_zeroed(sizeof(*fixture));
-
-    fixture->folder = folder_new();
-    fixture->file = alloc_printf("%s/file", fixture->folder);
-    fixture->loop_fd = -1;
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    CLEANUP_FREE char *point = alloc_printf("%s/mount", fixture->folder);
-
-    if (fixture->mounted)
-        umount2(point, MNT_DETACH);
-    if (fixture->loop_fd >= 0)
-        close(fixture->loop_fd);
-    folder_free(fixture->folder);
-    free(fixture->file);
-    free(fixture->backing);
-    free(fixture->loop);
-    free(fixture);
-    return 0;
-}
-
-static void check_refused(bool ok, const struct error *error, enum error_kind kind, const char *path,
-                          const char *words)
-{
-    assert_false(ok);
-    assert_string_equal(error_kind_name(error->kind), error_kind_name(kind));
-    if (!strstr(error->message, path) || !strstr(error->message, words))
-        fail_msg("'%s' says nothing of '%s' and '%s'", error->message, path, words);
-}
-
 /* ---- what may be opened ---- */
-
 static void test_what_is_no_file_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -80,9 +32,10 @@ static void test_what_is_no_file_is_refused(void **state)
 
     assert_int_equal(mkfifo(pipe_path, 0600), 0);
     for (unsigned i = 0; i < 3; i++) {
-        check_refused(device_open_source(paths[i], &device, &error), &error, ERROR_REFUSED, paths[i], "");
-        check_refused(device_open_target(paths[i], 0, true, &device, &error), &error, ERROR_REFUSED, paths[i],
-                      "");
+        device_scene_check_refused(device_open_source(paths[i], &device, &error), &error, ERROR_REFUSED,
+                                   paths[i], "");
+        device_scene_check_refused(device_open_target(paths[i], 0, true, &device, &error), &error,
+                                   ERROR_REFUSED, paths[i], "");
     }
 }
 
@@ -94,16 +47,16 @@ static void test_what_is_missing(void **state)
     struct error error;
     uint64_t size;
 
-    check_refused(device_open_source(fixture->file, &device, &error), &error, ERROR_SYSTEM, fixture->file,
-                  "No such");
+    device_scene_check_refused(device_open_source(fixture->file, &device, &error), &error, ERROR_SYSTEM,
+                               fixture->file, "No such");
     assert_int_equal(error.code, ENOENT);
-    check_refused(device_open_target(fixture->file, 0, false, &device, &error), &error, ERROR_SYSTEM,
-                  fixture->file, "No such");
+    device_scene_check_refused(device_open_target(fixture->file, 0, false, &device, &error), &error,
+                               ERROR_SYSTEM, fixture->file, "No such");
     assert_int_equal(access(fixture->file, F_OK), -1);
-    check_refused(device_open_target(below, 0, true, &device, &error), &error, ERROR_SYSTEM, below,
-                  "No such");
-    check_refused(device_open_target("/dev/no-such-partition", 0, true, &device, &error), &error,
-                  ERROR_REFUSED, "/dev/no-such-partition", "exist");
+    device_scene_check_refused(device_open_target(below, 0, true, &device, &error), &error, ERROR_SYSTEM,
+                               below, "No such");
+    device_scene_check_refused(device_open_target("/dev/no-such-partition", 0, true, &device, &error), &error,
+                               ERROR_REFUSED, "/dev/no-such-partition", "exist");
     assert_true(device_open_target(fixture->file, 1 << 20, true, &device, &error));
     assert_true(device_size(device, &size, &error));
     assert_int_equal(size, 0);
@@ -121,8 +74,8 @@ static void test_a_target_is_locked(void **state)
     int status;
 
     assert_true(device_open_target(fixture->file, 0, true, &first, &error));
-    check_refused(device_open_target(fixture->file, 0, true, &second, &error), &error, ERROR_REFUSED,
-                  fixture->file, "in use");
+    device_scene_check_refused(device_open_target(fixture->file, 0, true, &second, &error), &error,
+                               ERROR_REFUSED, fixture->file, "in use");
     /* For other processes, too; but reading it is free. */
     fflush(stdout);
     pid_t pid = fork();
@@ -178,7 +131,6 @@ static void test_dates_past_2038(void **state)
 }
 
 /* ---- reading and writing ---- */
-
 static void test_reading_and_writing_a_file(void **state)
 {
     struct fixture *fixture = *state;
@@ -197,8 +149,8 @@ static void test_reading_and_writing_a_file(void **state)
     assert_int_equal(size, 9000);
     assert_true(device_read(device, back, sizeof(back), 1000, &error));
     assert_memory_equal(back, data, sizeof(data));
-    check_refused(device_read(device, back, sizeof(back), 1001, &error), &error, ERROR_SYSTEM, fixture->file,
-                  "1001");
+    device_scene_check_refused(device_read(device, back, sizeof(back), 1001, &error), &error, ERROR_SYSTEM,
+                               fixture->file, "1001");
     assert_int_equal(error.code, ENODATA);
     assert_true(device_set_size(device, 500, &error));
     assert_true(device_size(device, &size, &error));
@@ -207,7 +159,8 @@ static void test_reading_and_writing_a_file(void **state)
     assert_true(device_read(device, back, 5000, 0, &error));
     device_close(device);
     assert_true(device_open_source(fixture->file, &device, &error));
-    check_refused(device_write(device, data, 1, 0, &error), &error, ERROR_SYSTEM, fixture->file, "write");
+    device_scene_check_refused(device_write(device, data, 1, 0, &error), &error, ERROR_SYSTEM, fixture->file,
+                               "write");
     device_close(device);
 }
 
@@ -286,25 +239,6 @@ static void test_data_between_holes_is_measured(void **state)
     device_close(device);
 }
 
-/* Reads a device back whole, in order; false with the error set where that fails. */
-static bool read_back(const struct device *device, uint64_t size, uint8_t *ret_data, struct error *error)
-{
-    struct device_readback *readback;
-    const uint8_t *piece;
-    size_t got = 1;
-    bool ok;
-
-    if (!device_readback_open(device, &readback, error))
-        return false;
-    for (uint64_t at = 0; (ok = device_readback_next(readback, size, &piece, &got, error)) && got > 0;
-         at += got) {
-        assert_true(at + got <= size);
-        memcpy(ret_data + at, piece, got);
-    }
-    assert_null(device_readback_close(readback));
-    return ok;
-}
-
 static void test_files_are_read_back(void **state)
 {
     static const size_t sizes[] = {0,          1, 511, 4096, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1,
@@ -319,14 +253,14 @@ static void test_files_are_read_back(void **state)
         dice_fill(&dice, data, sizes[i]);
         free(folder_write(fixture->folder, "file", data, sizes[i]));
         assert_true(device_open_target(fixture->file, 0, false, &device, &error));
-        if (!read_back(device, sizes[i], back, &error))
+        if (!device_scene_read_back(device, sizes[i], back, &error))
             fail_msg("%s", error.message);
         assert_memory_equal(back, data, sizes[i]);
         if (sizes[i] > 0) {
-            assert_true(read_back(device, sizes[i] - 1, back, &error));
+            assert_true(device_scene_read_back(device, sizes[i] - 1, back, &error));
             CLEANUP_FREE uint8_t *more = alloc_zeroed(sizes[i] + 1);
-            check_refused(read_back(device, sizes[i] + 1, more, &error), &error, ERROR_SYSTEM, fixture->file,
-                          "back");
+            device_scene_check_refused(device_scene_read_back(device, sizes[i] + 1, more, &error), &error,
+                                       ERROR_SYSTEM, fixture->file, "back");
         }
         device_close(device);
     }
@@ -345,13 +279,12 @@ static void test_a_replaced_path_is_not_read_back(void **state)
     assert_true(device_open_target(fixture->file, 0, false, &device, &error));
     assert_int_equal(unlink(fixture->file), 0);
     free(folder_write(fixture->folder, "file", "other", 5));
-    assert_true(read_back(device, 5, back, &error));
+    assert_true(device_scene_read_back(device, 5, back, &error));
     assert_memory_equal(back, "first", 5);
     device_close(device);
 }
 
 /* ---- what cannot be read ---- */
-
 enum { PAGE = 4096 };
 
 /* This process's own memory as a file: what is not mapped cannot be read. */
@@ -420,188 +353,36 @@ static void test_a_dead_device_is_given_up(void **state)
     }
     assert_in_range(tries, 1000, 10000);
     /* What could be read is not tried any more either. */
-    check_refused(device_read(device, back, PAGE, start + size - PAGE, &error), &error, ERROR_SYSTEM,
-                  "/proc/self/mem", "");
+    device_scene_check_refused(device_read(device, back, PAGE, start + size - PAGE, &error), &error,
+                               ERROR_SYSTEM, "/proc/self/mem", "");
     device_close(device);
     munmap(memory + size - PAGE, PAGE);
 }
 
-/* ---- block devices, by loop ---- */
-
-static bool attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags)
-{
-    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-
-    fixture->backing = folder_write(fixture->folder, "backing", data, size);
-    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
-    /* Others may take the free one first. */
-    for (unsigned i = 0; control >= 0 && i < 20; i++) {
-        const struct loop_config config = {.fd = (uint32_t)backing,
-                                           .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags};
-        int number = ioctl(control, LOOP_CTL_GET_FREE);
-        char *path = alloc_printf("/dev/loop%d", number);
-        int fd = number < 0 ? -1 : open(path, (flags & LO_FLAGS_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
-            fixture->loop = path;
-            fixture->loop_fd = fd;
-            return true;
-        }
-        if (fd >= 0)
-            close(fd);
-        free(path);
-    }
-    print_message("no loop device to be had here\n");
-    return false;
-}
-
-static void test_a_block_device_is_opened_exclusively(void **state)
-{
-    static uint8_t data[100 * 4096];
-    struct fixture *fixture = *state;
-    struct device *device, *other;
-    struct error error;
-    uint64_t size;
-
-    if (!attach(fixture, data, sizeof(data), 0))
-        skip();
-    assert_true(device_open_target(fixture->loop, sizeof(data), false, &device, &error));
-    assert_true(device_is_block(device));
-    assert_true(device_size(device, &size, &error));
-    assert_int_equal(size, sizeof(data));
-    check_refused(device_open_target(fixture->loop, 0, false, &other, &error), &error, ERROR_REFUSED,
-                  fixture->loop, "in use");
-    assert_true(device_set_size(device, 5, &error)); /* nothing to do */
-    assert_true(device_open_source(fixture->loop, &other, &error));
-    assert_true(device_is_same(device, other));
-    device_close(other);
-    device_close(device);
-}
-
-static void test_a_block_device_that_is_too_small(void **state)
-{
-    static uint8_t data[10 * 4096];
-    struct fixture *fixture = *state;
-    struct device *device;
-    struct error error;
-
-    if (!attach(fixture, data, sizeof(data), 0))
-        skip();
-    check_refused(device_open_target(fixture->loop, sizeof(data) + 1, true, &device, &error), &error,
-                  ERROR_REFUSED, fixture->loop, "40961");
-    assert_true(device_open_target(fixture->loop, sizeof(data), true, &device, &error));
-    device_close(device);
-}
-
-static void test_a_block_device_that_is_read_only(void **state)
-{
-    static uint8_t data[10 * 4096];
-    struct fixture *fixture = *state;
-    struct device *device;
-    struct error error;
-
-    if (!attach(fixture, data, sizeof(data), LO_FLAGS_READ_ONLY))
-        skip();
-    check_refused(device_open_target(fixture->loop, 0, false, &device, &error), &error, ERROR_SYSTEM,
-                  fixture->loop, "writing");
-}
-
-static void test_a_mounted_block_device_names_its_mount(void **state)
-{
-    static uint8_t data[4 << 20];
-    struct fixture *fixture = *state;
-    CLEANUP_FREE char *point = alloc_printf("%s/mount", fixture->folder);
-    struct device *device;
-    struct error error;
-
-    if (!attach(fixture, data, sizeof(data), 0))
-        skip();
-    CLEANUP_FREE char *make = alloc_printf("mkfs.ext4 -q -F %s >/dev/null 2>&1", fixture->loop);
-    assert_int_equal(mkdir(point, 0755), 0);
-    if (system(make) != 0 || mount(fixture->loop, point, "ext4", MS_RDONLY, NULL) < 0) {
-        print_message("nothing can be mounted here\n");
-        skip();
-    }
-    fixture->mounted = true;
-    check_refused(device_open_target(fixture->loop, 0, false, &device, &error), &error, ERROR_REFUSED,
-                  fixture->loop, point);
-    assert_true(device_open_source(fixture->loop, &device, &error));
-    device_close(device);
-}
-
-/* The medium decides, not what the kernel remembers of it. */
-static void test_what_the_medium_lost_is_not_read_back(void **state)
-{
-    enum { SIZE = 2500 * 1024, SPOT = 1234567 };
-    struct fixture *fixture = *state;
-    CLEANUP_FREE uint8_t *data = alloc_zeroed(SIZE), *back = alloc_zeroed(SIZE);
-    struct dice dice = {1};
-    struct device *device;
-    struct error error;
-
-    if (!attach(fixture, data, SIZE, 0))
-        skip();
-    dice_fill(&dice, data, SIZE);
-    assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
-    assert_true(device_write(device, data, SIZE, 0, &error));
-    assert_true(device_sync(device, &error));
-    assert_true(read_back(device, SIZE, back, &error));
-    assert_memory_equal(back, data, SIZE);
-
-    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
-    assert_int_equal(file_pwrite_full(backing, "lost", 4, SPOT), 0);
-    assert_true(device_read(device, back, SIZE, 0, &error));
-    assert_memory_equal(back, data, SIZE); /* so says the page cache */
-    assert_true(read_back(device, SIZE, back, &error));
-    assert_memory_equal(back + SPOT, "lost", 4);
-    assert_memory_equal(back, data, SPOT);
-    device_close(device);
-}
-
-/* A size that is no multiple of what O_DIRECT reads at once. */
-static void test_the_odd_end_of_a_block_device_is_read_back(void **state)
-{
-    enum { SIZE = 1024 * 1024 + 3 * 512 };
-    struct fixture *fixture = *state;
-    CLEANUP_FREE uint8_t *data = alloc_zeroed(SIZE), *back = alloc_zeroed(SIZE);
-    struct dice dice = {1};
-    struct device *device;
-    struct error error;
-
-    dice_fill(&dice, data, SIZE);
-    if (!attach(fixture, data, SIZE, 0))
-        skip();
-    assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
-    for (size_t size = SIZE; size > SIZE - 1600; size -= 100) {
-        memset(back, 0, SIZE);
-        if (!read_back(device, size, back, &error))
-            fail_msg("%s", error.message);
-        assert_memory_equal(back, data, size);
-    }
-    device_close(device);
-}
-
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_no_file_is_refused),
-        TEST(test_what_is_missing),
-        TEST(test_a_target_is_locked),
-        TEST(test_the_same_under_other_names),
-        TEST(test_dates_past_2038),
-        TEST(test_reading_and_writing_a_file),
-        TEST(test_zeros_leave_holes_where_nothing_else_stands),
-        TEST(test_data_between_holes_is_measured),
-        TEST(test_files_are_read_back),
-        TEST(test_a_replaced_path_is_not_read_back),
-        TEST(test_what_cannot_be_read_is_passed_over),
-        TEST(test_a_dead_device_is_given_up),
-        TEST(test_a_block_device_is_opened_exclusively),
-        TEST(test_a_block_device_that_is_too_small),
-        TEST(test_a_block_device_that_is_read_only),
-        TEST(test_a_mounted_block_device_names_its_mount),
-        TEST(test_what_the_medium_lost_is_not_read_back),
-        TEST(test_the_odd_end_of_a_block_device_is_read_back),
+        cmocka_unit_test_setup_teardown(test_what_is_no_file_is_refused, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_missing, device_scene_set_up, device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_target_is_locked, device_scene_set_up, device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_the_same_under_other_names, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_dates_past_2038, device_scene_set_up, device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_reading_and_writing_a_file, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_zeros_leave_holes_where_nothing_else_stands, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_data_between_holes_is_measured, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_files_are_read_back, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_replaced_path_is_not_read_back, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_read_is_passed_over, device_scene_set_up,
+                                        device_scene_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_dead_device_is_given_up, device_scene_set_up,
+                                        device_scene_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,69 +44,77 @@ static void check_fetches(struct world *world, uint64_t chunks_fetched, uint64_t
     world_finish(world);
 }
 
-static void test_an_empty_image(void **state)
-{
-    uint32_t count;
+/* An image of so many chunks, and what the target held of them before. */
+static const struct move_case {
+    const char *test;
+    uint32_t chunks;
+    uint32_t run_size_max; /* 0 = what the world has */
+    uint32_t count;        /* of old */
+    int old[10];           /* numbers of chunks of the image; -1 is noise */
+    uint64_t fetched, cycles_broken;
+    int runs; /* -1 = any */
+} move_cases[] = {
+    {"test_an_empty_image", 0, 0, 0, {0}, 0, 0, 0},
+    /* four chunks a run */
+    {"test_nothing_there_and_all_there", 10, 1024, 0, {0}, 10, 0, 3},
+    {"test_nothing_there_and_all_there", 4, 0, 5, {0, 1, 2, 3, -1}, 0, 0, 0},
+    {"test_an_insertion_moves_everything_without_a_fetch_but_its_own",
+     8,
+     0,
+     7,
+     {1, 2, 3, 4, 5, 6, 7},
+     1,
+     0,
+     -1},
+    /* runs overwrite part of their own source */
+    {"test_an_insertion_moves_everything_without_a_fetch_but_its_own",
+     8,
+     1024,
+     7,
+     {1, 2, 3, 4, 5, 6, 7},
+     1,
+     0,
+     -1},
+    {"test_an_insertion_moves_everything_without_a_fetch_but_its_own",
+     8,
+     0,
+     10,
+     {-1, -1, 0, 1, 2, 3, 4, 5, 6, 7},
+     0,
+     0,
+     -1},
+    {"test_two_that_change_places_cost_one_fetch", 4, 0, 4, {0, 2, 1, 3}, 1, 1, -1},
+    {"test_a_rotation_costs_one_fetch", 6, 0, 6, {1, 2, 3, 4, 5, 0}, 1, 1, -1},
+    {"test_two_circles_cost_two_fetches", 7, 0, 7, {1, 0, 2, 4, 5, 3, 6}, 2, 2, -1},
+};
 
-    world_init_plain(&shared, 0);
-    world_set_target(&shared, NULL, 0);
-    plan_runs(shared.plan, &count);
-    assert_int_equal(count, 0);
+/* All cases of the test that *state names. */
+static void check_move_cases(void **state)
+{
+    const char *test = *state;
+    unsigned found = 0;
+
+    for (size_t i = 0; i < sizeof(move_cases) / sizeof(move_cases[0]); i++) {
+        const struct move_case *move = &move_cases[i];
+        uint32_t runs;
+        if (strcmp(move->test, test) != 0)
+            continue;
+        world_init_plain(&shared, move->chunks);
+        if (move->run_size_max)
+            shared.run_size_max = move->run_size_max;
+        world_set_target(&shared, move->old, move->count);
+        plan_runs(shared.plan, &runs);
+        if (move->runs >= 0)
+            assert_int_equal(runs, move->runs);
+        check_fetches(&shared, move->fetched, move->cycles_broken);
+        found++;
+    }
+    assert_true(found > 0);
+}
+
+static void test_no_plan_is_freed(void **state)
+{
     assert_null(plan_free(NULL));
-    check_fetches(&shared, 0, 0);
-}
-
-static void test_nothing_there_and_all_there(void **state)
-{
-    uint32_t count;
-
-    world_init_plain(&shared, 10);
-    shared.run_size_max = 1024;
-    world_set_target(&shared, NULL, 0);
-    plan_runs(shared.plan, &count);
-    assert_int_equal(count, 3); /* four chunks a run */
-    check_fetches(&shared, 10, 0);
-
-    world_init_plain(&shared, 4);
-    world_set_target(&shared, (const int[]){0, 1, 2, 3, -1}, 5);
-    plan_runs(shared.plan, &count);
-    assert_int_equal(count, 0);
-    check_fetches(&shared, 0, 0);
-}
-
-static void test_an_insertion_moves_everything_without_a_fetch_but_its_own(void **state)
-{
-    world_init_plain(&shared, 8);
-    world_set_target(&shared, (const int[]){1, 2, 3, 4, 5, 6, 7}, 7);
-    check_fetches(&shared, 1, 0);
-    world_init_plain(&shared, 8);
-    shared.run_size_max = 1024; /* now runs overwrite part of their own source */
-    world_set_target(&shared, (const int[]){1, 2, 3, 4, 5, 6, 7}, 7);
-    check_fetches(&shared, 1, 0);
-    world_init_plain(&shared, 8);
-    world_set_target(&shared, (const int[]){-1, -1, 0, 1, 2, 3, 4, 5, 6, 7}, 10);
-    check_fetches(&shared, 0, 0);
-}
-
-static void test_two_that_change_places_cost_one_fetch(void **state)
-{
-    world_init_plain(&shared, 4);
-    world_set_target(&shared, (const int[]){0, 2, 1, 3}, 4);
-    check_fetches(&shared, 1, 1);
-}
-
-static void test_a_rotation_costs_one_fetch(void **state)
-{
-    world_init_plain(&shared, 6);
-    world_set_target(&shared, (const int[]){1, 2, 3, 4, 5, 0}, 6);
-    check_fetches(&shared, 1, 1);
-}
-
-static void test_two_circles_cost_two_fetches(void **state)
-{
-    world_init_plain(&shared, 7);
-    world_set_target(&shared, (const int[]){1, 0, 2, 4, 5, 3, 6}, 7);
-    check_fetches(&shared, 2, 2);
 }
 
 /* An image of random bytes in chunks of these sizes; the target is the caller's to fill. */
@@ -367,13 +376,18 @@ static void test_long_circles_and_chains(void **state)
 
 int main(void)
 {
+#define MOVES(name)                                                                                          \
+    {                                                                                                        \
+        name, check_move_cases, NULL, NULL, (void *)(uintptr_t)name                                          \
+    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_an_empty_image),
-        cmocka_unit_test(test_nothing_there_and_all_there),
-        cmocka_unit_test(test_an_insertion_moves_everything_without_a_fetch_but_its_own),
-        cmocka_unit_test(test_two_that_change_places_cost_one_fetch),
-        cmocka_unit_test(test_a_rotation_costs_one_fetch),
-        cmocka_unit_test(test_two_circles_cost_two_fetches),
+        MOVES("test_an_empty_image"),
+        cmocka_unit_test(test_no_plan_is_freed),
+        MOVES("test_nothing_there_and_all_there"),
+        MOVES("test_an_insertion_moves_everything_without_a_fetch_but_its_own"),
+        MOVES("test_two_that_change_places_cost_one_fetch"),
+        MOVES("test_a_rotation_costs_one_fetch"),
+        MOVES("test_two_circles_cost_two_fetches"),
         cmocka_unit_test(test_what_merely_waits_for_a_circle_is_not_fetched),
         cmocka_unit_test(test_the_smallest_run_of_a_circle_is_fetched),
         cmocka_unit_test(test_circles_that_patches_close_again_and_again),
