@@ -41,7 +41,7 @@ uint64_t daemon_now_s(void)
 void daemon_watch_jobs(struct daemon *daemon)
 {
     daemon->stall_why[0] = 0;
-    if (record_store_is_busy(daemon->record_store) || daemon->boot_work.busy)
+    if (record_store_is_busy(daemon->record_store) || boot_selection_is_busy(daemon->boot))
         daemon_arm_timer(daemon->stall_timer, DAEMON_SILENCE_MS);
     else
         event_del(daemon->stall_timer);
@@ -116,7 +116,9 @@ static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
     text_format_duration(waited, sizeof(waited), DAEMON_SILENCE_MS);
     snprintf(daemon->stall_why, sizeof(daemon->stall_why),
              "%s has not returned for %s; its medium does not answer",
-             daemon->boot_work.busy ? "reading or writing the boot selection" : "saving the record", waited);
+             boot_selection_is_busy(daemon->boot) ? "reading or writing the boot selection"
+                                                  : "saving the record",
+             waited);
     log_warning("%s", daemon->stall_why);
     daemon_report_publish(daemon, true);
 }
@@ -187,7 +189,6 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     daemon->notify_timer = evtimer_new(daemon->base, on_notify_timer, daemon);
     notify_on_waiting(on_notify_waiting, daemon);
     daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
-    daemon->look_timer = evtimer_new(daemon->base, daemon_boot_on_look_timer, daemon);
     daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
     daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
@@ -245,48 +246,26 @@ static bool open_api(struct daemon *daemon, struct error *error)
     return false;
 }
 
-static void log_failure(void *owner, enum boot_level level, const char *sentence)
-{
-    if (level == BOOT_LEVEL_FAILURE)
-        log_warning("%s", sentence);
-}
-
-/* What a loader of the machine's own wants of a start can wait: that it cannot be written now must not keep a
- * slot from its verdict. */
-static bool start_boot(struct daemon *daemon, struct error *error)
-{
-    if (boot_start(daemon->boot, error))
-        return true;
-    if (boot_get_abilities(daemon->boot)->in_place_reboot)
-        return false;
-    log_warning("%s; it is tried again with the next look", error->message);
-    daemon->start_due = true;
-    return true;
-}
-
 /* In the order in which one thing needs another. The API comes last: who reaches it finds everything there.
  */
 static bool open_all(struct daemon *daemon, struct error *error)
 {
-    struct daemon_prints prints;
+    struct boot_prints prints = {0};
 
     if (!open_loop(daemon, error) || !open_record(daemon, error))
         return false;
     daemon_reboot_init(daemon);
     daemon_trial_init(daemon);
-    if (!boot_new(daemon->fixed, NULL, &daemon->boot, error) || !start_boot(daemon, error) ||
-        !daemon_view_look(&daemon->view, daemon->boot, daemon->fixed, error))
+    if (!daemon_boot_init(daemon, error))
         return false;
-    /* From within the service's sandbox, which doctor is not in, and before an update meets it. */
-    boot_probe(daemon->boot, log_failure, NULL);
     daemon_trial_read_boot_id(daemon);
     /* The `file` backend's slots are not what this machine runs, whatever is in them. */
     if (daemon->fixed->backend != CONFIG_BACKEND_FILE)
         os_release_read_version("", daemon->os_version, sizeof(daemon->os_version));
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
-    daemon_fit_ask(daemon, &prints);
-    daemon_fit_take(daemon->view.slots, &prints);
+    daemon_fit_ask(daemon, prints.bytes);
+    boot_selection_take_prints(daemon->boot, &prints);
     daemon_fit_judge(daemon, &prints);
     return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
 }
@@ -312,10 +291,10 @@ bool daemon_new(const struct config_request *request, struct config *config, str
 
 int daemon_run(struct daemon *daemon)
 {
-    log_notice("moonsinterd %s, slot %s runs (%s)", version_text(), slot_name(daemon->view.running),
-               daemon->view.slots->why);
-    if (daemon->view.slots->name_why)
-        log_warning("nothing is installed: %s", daemon->view.slots->name_why);
+    log_notice("moonsinterd %s, slot %s runs (%s)", version_text(), slot_name(daemon->view->running),
+               daemon->view->slots->why);
+    if (daemon->view->slots->name_why)
+        log_warning("nothing is installed: %s", daemon->view->slots->name_why);
     daemon_trial_classify(daemon);
     notify_ready(NULL);
     daemon_report_send_status(daemon);
@@ -342,8 +321,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon->processes = processes_free(daemon->processes);
     daemon->installer = installer_free(daemon->installer);
     daemon->checker = checker_free(daemon->checker);
-    daemon_view_finish(&daemon->view);
-    boot_free(daemon->boot);
+    boot_selection_free(daemon->boot);
     record_store_free(daemon->record_store);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         daemon_free_event(daemon->signals[i]);
@@ -354,7 +332,6 @@ struct daemon *daemon_free(struct daemon *daemon)
     notify_on_waiting(NULL, NULL);
     daemon_free_event(daemon->notify_timer);
     daemon_free_event(daemon->stop_timer);
-    daemon_free_event(daemon->look_timer);
     daemon_free_event(daemon->stall_timer);
     daemon_free_event(daemon->settle_event);
     if (daemon->base)

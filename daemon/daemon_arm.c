@@ -46,10 +46,12 @@ static void note_disarmed(struct daemon *daemon)
                 daemon_now_s());
 }
 
-static void on_invalidated(struct daemon *daemon, const struct error *error)
+static void on_invalidated(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error && daemon->update.state == UPDATE_STATE_INSTALLING)
-        note_refusal(daemon, daemon->view.slots->name_why ? "slot-name" : "target", error);
+        note_refusal(daemon, daemon->view->slots->name_why ? "slot-name" : "target", error);
     if (error) {
         daemon_post_failure(daemon, UPDATE_EVENT_INVALIDATE_FAILED, error);
         return;
@@ -66,7 +68,7 @@ static void on_invalid_saved(void *owner, const struct error *error)
     if (error)
         on_invalidated(daemon, error);
     else
-        daemon_boot_submit(daemon, DAEMON_BOOT_INVALIDATE, daemon->target.slot, NULL, on_invalidated);
+        boot_selection_submit(daemon->boot, BOOT_TASK_INVALIDATE, daemon->target.slot, NULL, on_invalidated);
 }
 
 /* What the target holds; of one that was given up before and is selected still, the trial tells. */
@@ -87,13 +89,15 @@ static void remember_waiting(struct daemon *daemon)
         daemon->record->cancelled = daemon->target.armed;
 }
 
-static void on_slot_checked(struct daemon *daemon, const struct error *error)
+static void on_slot_checked(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error) {
         on_invalidated(daemon, error);
         return;
     }
-    daemon->target.slot = slots_target(daemon->view.slots);
+    daemon->target.slot = slots_target(daemon->view->slots);
     if (deselects(daemon))
         remember_waiting(daemon);
     daemon_trial_note(daemon, TRIAL_EVENT_GIVEN_UP);
@@ -103,14 +107,16 @@ static void on_slot_checked(struct daemon *daemon, const struct error *error)
 void daemon_arm_invalidate(struct daemon *daemon)
 {
     /* Deselecting writes no slot, so the slots' names need not be certain for it. */
-    daemon_boot_submit(daemon, deselects(daemon) ? DAEMON_BOOT_CHECK_RUNNING : DAEMON_BOOT_CHECK_SLOT,
-                       SLOT_NONE, NULL, on_slot_checked);
+    boot_selection_submit(daemon->boot, deselects(daemon) ? BOOT_TASK_CHECK_RUNNING : BOOT_TASK_CHECK_SLOT,
+                          SLOT_NONE, NULL, on_slot_checked);
 }
 
 /* --- arming it --- */
 
-static void on_activated(struct daemon *daemon, const struct error *error)
+static void on_activated(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error) {
         /* The target is not open any more, so nothing is known of what it holds. */
         daemon_trial_note(daemon, TRIAL_EVENT_ARM_FAILED);
@@ -122,24 +128,25 @@ static void on_activated(struct daemon *daemon, const struct error *error)
         return;
     }
     daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
-    daemon->record->slots[daemon->target.slot].print = daemon->boot_work.print;
+    daemon->record->slots[daemon->target.slot].print = *boot_selection_armed_print(daemon->boot);
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
 }
 
 /* The record could not be saved: lets go of the target, which only a thread may do, and says so. */
-static void on_let_go(struct daemon *daemon, const struct error *error)
+static void on_let_go(void *owner, const struct error *error)
 {
     struct error problem;
 
     error_set(&problem, ERROR_SYSTEM, "the release is not armed, because the record cannot be saved");
-    on_activated(daemon, &problem);
+    on_activated(owner, &problem);
 }
 
 /* The cancel came when everything was verified and only files were left to close; it was accepted, so it
  * counts. */
-static void on_let_go_cancelled(struct daemon *daemon, const struct error *error)
+static void on_let_go_cancelled(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
     struct error problem;
 
     daemon->record->cancelled = installer_view(daemon->installer)->release;
@@ -149,8 +156,9 @@ static void on_let_go_cancelled(struct daemon *daemon, const struct error *error
 }
 
 /* Likewise, where it may not be armed. */
-static void on_let_go_refused(struct daemon *daemon, const struct error *error)
+static void on_let_go_refused(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
     struct error problem = daemon->target.refusal;
 
     on_activated(daemon, &problem);
@@ -162,11 +170,11 @@ static void on_arming_saved(void *owner, const struct error *error)
     struct device *held = installer_take_target(daemon->installer);
 
     if (daemon->cancelled)
-        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_cancelled);
+        boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_cancelled);
     else if (error)
-        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go);
+        boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go);
     else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->target.refusal))
-        daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, held, on_let_go_refused);
+        boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_refused);
 }
 
 void daemon_arm_activate(struct daemon *daemon)

@@ -75,10 +75,10 @@ static void on_identified(void *owner, bool holds_it, const struct slot_print *p
 {
     struct daemon *daemon = owner;
 
-    if (holds_it && daemon->view.running != SLOT_NONE) {
-        struct record_slot *running = &daemon->record->slots[daemon->view.running];
+    if (holds_it && daemon->view->running != SLOT_NONE) {
+        struct record_slot *running = &daemon->record->slots[daemon->view->running];
         log_notice("slot %s, of which nothing was recorded, holds what is offered",
-                   slot_name(daemon->view.running));
+                   slot_name(daemon->view->running));
         running->release = *checker_offered(daemon->checker);
         /* Until it is judged. */
         running->release.lent = true;
@@ -113,8 +113,9 @@ void daemon_check_init(struct daemon *daemon)
 }
 
 /* What cannot be seen now is told by a rule; that is no reason not to ask. */
-static void on_looked(struct daemon *daemon, const struct error *error)
+static void on_looked(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
     bool cancelled = daemon->check_look == DAEMON_CHECK_LOOK_CANCELLED;
 
     daemon->check_look = DAEMON_CHECK_LOOK_NONE;
@@ -133,7 +134,7 @@ static void on_looked(struct daemon *daemon, const struct error *error)
 void daemon_check_start(struct daemon *daemon)
 {
     daemon->check_look = DAEMON_CHECK_LOOK_UNDER_WAY;
-    daemon_boot_submit(daemon, DAEMON_BOOT_LOOK, SLOT_NONE, NULL, on_looked);
+    boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, NULL, on_looked);
 }
 
 void daemon_check_cancel(struct daemon *daemon)

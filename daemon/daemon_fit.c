@@ -21,13 +21,13 @@ static void forget(struct daemon *daemon, enum slot slot)
 {
     struct trial_outcome outcome;
     struct error error;
-    bool is_next = slot != daemon->view.running && slot == daemon->view.boot.next;
+    bool is_next = slot != daemon->view->running && slot == daemon->view->boot.next;
 
     error_set(
         &error, ERROR_MISMATCH,
         "slot %s (%s) holds something else than what was recorded of it: it was written by other means, or "
         "StateDirectory= is another device's or a backup; what was recorded is forgotten",
-        slot_name(slot), daemon->view.slots->devices[slot].path);
+        slot_name(slot), daemon->view->slots->devices[slot].path);
     log_warning("%s", error.message);
     record_set_error(daemon->record, &error, daemon_now_s());
     /* What boots next was verified, and is so no more. */
@@ -38,22 +38,13 @@ static void forget(struct daemon *daemon, enum slot slot)
         record_forget_slot(daemon->record, slot, daemon_now_s());
 }
 
-void daemon_fit_ask(const struct daemon *daemon, struct daemon_prints *ret_prints)
-{
-    *ret_prints = (struct daemon_prints){0};
-    for (int i = 0; i < SLOT_COUNT; i++)
-        ret_prints->bytes[i] = find_bytes(daemon, &daemon->record->slots[i]);
-}
-
-void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints)
+void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT])
 {
     for (int i = 0; i < SLOT_COUNT; i++)
-        if (prints->bytes[i] && slots->devices[i].present)
-            prints->is_taken[i] =
-                slot_print_take_path(slots->devices[i].path, prints->bytes[i], &prints->seen[i]);
+        ret_bytes[i] = find_bytes(daemon, &daemon->record->slots[i]);
 }
 
-void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints)
+void daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
 {
     for (int i = 0; i < SLOT_COUNT; i++) {
         struct record_slot *kept = &daemon->record->slots[i];
@@ -64,7 +55,7 @@ void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints)
             continue;
         /* An image may give itself a UUID of its own when it boots for the first time. */
         if (kept->state == BOOT_HEALTH_TRIAL &&
-            (i == (int)daemon->view.running || daemon->view.running == SLOT_NONE))
+            (i == (int)daemon->view->running || daemon->view->running == SLOT_NONE))
             known.identity = 0;
         if (known.bytes && !slot_print_fits(&known, &prints->seen[i]))
             forget(daemon, (enum slot)i);

@@ -28,8 +28,8 @@ void daemon_install_remember(struct daemon *daemon, enum record_result result, c
     };
 
     record_copy_text(entry.reason, sizeof(entry.reason), reason);
-    if (daemon->view.running != SLOT_NONE)
-        memcpy(entry.from, daemon->record->slots[daemon->view.running].release.version, sizeof(entry.from));
+    if (daemon->view->running != SLOT_NONE)
+        memcpy(entry.from, daemon->record->slots[daemon->view->running].release.version, sizeof(entry.from));
     memcpy(entry.to, view->release.version, sizeof(entry.to));
     if (!is_told(daemon->record, &entry))
         record_add_history(daemon->record, &entry);
@@ -135,7 +135,7 @@ static void end_before_it_began(struct daemon *daemon)
 
 void daemon_install_start(struct daemon *daemon, bool plan_only)
 {
-    const struct slots *slots = daemon->view.slots;
+    const struct slots *slots = daemon->view->slots;
     const struct record_release *offered = checker_offered(daemon->checker);
     enum slot target = slots_target(slots);
 

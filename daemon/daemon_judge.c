@@ -21,12 +21,12 @@ static struct offer offer_of(const struct daemon *daemon)
     return (struct offer){
         .config = daemon->config,
         .record = daemon->record,
-        .boot = &daemon->view.boot,
-        .running = daemon->view.running,
+        .boot = &daemon->view->boot,
+        .running = daemon->view->running,
         .falling_back = daemon->update.falling_back,
         .now_s = daemon_now_s(),
-        .machine_id = daemon->view.machine_id,
-        .machine_id_why = daemon->view.machine_id_why,
+        .machine_id = daemon->view->machine_id,
+        .machine_id_why = daemon->view->machine_id_why,
         .manifest = release ? release->manifest : NULL,
         .release = checker_offered(daemon->checker),
     };
@@ -48,7 +48,7 @@ static enum slot find_holder(const struct daemon *daemon)
 
 bool daemon_judge_next_is_given_up(const struct daemon *daemon)
 {
-    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+    enum slot running = daemon->view->running, next = daemon->view->boot.next;
 
     return daemon_boot_other_is_next(daemon) && !daemon->update.falling_back &&
            daemon->record->slots[next].state == BOOT_HEALTH_INVALID &&
@@ -59,22 +59,22 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
 {
     const struct config *config = daemon->config;
     const struct record *record = daemon->record;
-    enum slot running = daemon->view.running, next = daemon->view.boot.next;
+    enum slot running = daemon->view->running, next = daemon->view->boot.next;
     const struct installer_plan *plan = installer_plan(daemon->installer);
     struct offer offer = offer_of(daemon);
 
     offer_fill_input(&offer, ret_input);
     ret_input->operator_asked = daemon->update.purpose == UPDATE_PURPOSE_INSTALL;
     /* this machine */
-    ret_input->running_why = daemon->view.slots->why;
+    ret_input->running_why = daemon->view->slots->why;
     ret_input->keys_why = daemon_trust(daemon).demanded ? config->keys_why : NULL;
-    ret_input->name_why = daemon->view.slots->name_why;
-    ret_input->loader_why = *daemon->look_why ? daemon->look_why : daemon->view.loader_why;
-    ret_input->look_why = *daemon->look_why ? daemon->look_why : NULL;
-    ret_input->storage_why = daemon->view.storage_why;
-    ret_input->slot_bytes = daemon->view.slot_bytes;
+    ret_input->name_why = daemon->view->slots->name_why;
+    ret_input->loader_why = *daemon->view->look_why ? daemon->view->look_why : daemon->view->loader_why;
+    ret_input->look_why = *daemon->view->look_why ? daemon->view->look_why : NULL;
+    ret_input->storage_why = daemon->view->storage_why;
+    ret_input->slot_bytes = daemon->view->slot_bytes;
     /* the boot */
-    ret_input->can_fall_back = boot_get_abilities(daemon->boot)->trial;
+    ret_input->can_fall_back = boot_selection_abilities(daemon->boot)->trial;
     ret_input->allow_no_fallback = config->allow_no_fallback;
     ret_input->falling_back = daemon->update.falling_back;
     ret_input->next_invalid =
@@ -150,7 +150,7 @@ static void post_held(struct daemon *daemon, enum update_event_kind kind, bool p
  * waiting. Else a device that runs what is offered is simply up to date. */
 static void find_complaints(const struct daemon *daemon, enum slot holder, struct policy_verdict *verdict)
 {
-    bool all = holder == daemon->view.running && find_armed(daemon);
+    bool all = holder == daemon->view->running && find_armed(daemon);
     size_t kept = 0;
 
     for (size_t i = 0; i < verdict->count; i++)
@@ -161,7 +161,7 @@ static void find_complaints(const struct daemon *daemon, enum slot holder, struc
 
 static const char *holder_result(const struct daemon *daemon, enum slot holder)
 {
-    return holder == daemon->view.running ? "up-to-date" : "pending";
+    return holder == daemon->view->running ? "up-to-date" : "pending";
 }
 
 /* What is offered is here already. It may have been published anew since, under a higher serial, and what is
@@ -169,7 +169,7 @@ static const char *holder_result(const struct daemon *daemon, enum slot holder)
 static void judge_unchanged(struct daemon *daemon, enum slot holder, const struct policy_input *input)
 {
     const struct record_release *offered = checker_offered(daemon->checker);
-    bool runs = holder == daemon->view.running;
+    bool runs = holder == daemon->view->running;
     struct policy_verdict verdict;
 
     policy_judge_release(input, &verdict);
@@ -199,7 +199,7 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
 static bool must_identify(const struct daemon *daemon)
 {
     const struct release *release = checker_release(daemon->checker);
-    enum slot running = daemon->view.running;
+    enum slot running = daemon->view->running;
 
     /* Every slot begins with an image of 0 bytes. */
     if (running == SLOT_NONE || !release->manifest->has_sha256 || !release->manifest->file_size)
@@ -213,8 +213,8 @@ static bool is_still_too_much(const struct daemon *daemon, const struct policy_i
 {
     const struct installer_plan *plan = installer_plan(daemon->installer);
 
-    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view.slots && plan &&
-           plan->slot == slots_target(daemon->view.slots) && input->max_bytes &&
+    return daemon->update.purpose == UPDATE_PURPOSE_POLL && daemon->view->slots && plan &&
+           plan->slot == slots_target(daemon->view->slots) && input->max_bytes &&
            input->plan_bytes > input->max_bytes;
 }
 
@@ -232,7 +232,7 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
     if (!wait_ms && must_identify(daemon)) {
         if (polled)
             checker_note_look(daemon->checker);
-        checker_identify(daemon->checker, daemon->view.slots->devices[daemon->view.running].path);
+        checker_identify(daemon->checker, daemon->view->slots->devices[daemon->view->running].path);
         return;
     }
     daemon_policy_input(daemon, &input);
@@ -289,7 +289,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
     struct policy_input input;
 
     /* Which slot runs is not known, and why is said already. */
-    if (!release && daemon->view.running == SLOT_NONE)
+    if (!release && daemon->view->running == SLOT_NONE)
         return;
     daemon->install_verdict.count = 0;
     set_result_anew(daemon, !release ? "" : holder != SLOT_NONE ? holder_result(daemon, holder) : "update");

@@ -6,7 +6,7 @@
  *
  *   daemon.c          the loop: events in, orders out, timers, signals
  *   daemon_arm.c      giving the target up before an installation, and arming it after
- *   daemon_boot.c     looking at the slots, and the writes of boot state
+ *   daemon_boot.c     when the slots are looked at, and what follows from what was seen
  *   daemon_check.c    a check: what the checker is asked, and what becomes of its answers
  *   daemon_fit.c      whether the slots hold what the record says
  *   daemon_install.c  planning, or installing: what the installer is given, and what became of it
@@ -42,6 +42,7 @@
 #include "daemon/face/status.h"
 #include "daemon/host/process.h"
 #include "daemon/host/slots.h"
+#include "daemon/work/boot_selection.h"
 #include "daemon/work/checker.h"
 #include "daemon/work/installer.h"
 #include "daemon/work/poller.h"
@@ -50,70 +51,6 @@
 #include "daemon/work/trial_runner.h"
 
 struct daemon;
-
-/* What the slots, the boot selection and the state folder look like. */
-struct daemon_view {
-    struct slots *slots;
-    struct boot_state boot;
-    enum slot running;   /* SLOT_NONE = not known */
-    uint64_t slot_bytes; /* of the target where it is a partition; 0 = not known or not limited */
-    char *loader_why;    /* why the target could not be armed; NULL = it could, as far as is known */
-    char *storage_why;   /* why the state folder does not outlive a change of slot; NULL = it does */
-    char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1]; /* "" = none, and machine_id_why says why */
-    char machine_id_why[256];
-};
-
-enum daemon_boot_task {
-    DAEMON_BOOT_LOOK,          /* only look */
-    DAEMON_BOOT_CHECK_RUNNING, /* look, and check that it is known which slot runs, so which one does not */
-    DAEMON_BOOT_CHECK_SLOT,    /* ... and that the target may be written */
-    DAEMON_BOOT_INVALIDATE,
-    DAEMON_BOOT_ARM,
-    DAEMON_BOOT_GOOD,
-    DAEMON_BOOT_REJECT,
-    DAEMON_BOOT_START, /* boot in place */
-};
-
-/* A task that waits until a look of ours (daemon_boot_look_again()) is over. */
-struct daemon_boot_next {
-    bool waits;
-    enum daemon_boot_task task;
-    enum slot slot;
-    struct device *held;
-    void (*then)(struct daemon *daemon, const struct error *error);
-};
-
-/* What was read of the slots, to be held against the record. */
-struct daemon_prints {
-    uint64_t bytes[SLOT_COUNT]; /* how long the image is; 0 = nothing is to be read */
-    bool is_taken[SLOT_COUNT];
-    struct slot_print seen[SLOT_COUNT];
-};
-
-/* A job on the boot selection; one at a time, and each looks again when it is done. */
-struct daemon_boot {
-    struct pool_job job;
-    bool busy;
-    bool by_itself; /* a look that nobody waits for, and that lets others wait */
-    struct daemon_boot_next next;
-    void (*then)(struct daemon *daemon, const struct error *error);
-    /* The job's own: */
-    enum daemon_boot_task task;
-    enum slot slot;
-    struct boot *boot;
-    const struct config *config;
-    uint64_t
-        print_bytes; /* DAEMON_BOOT_ARM: of the image, and its fingerprint; 0 bytes where there is none */
-    struct slot_print print;
-    struct device
-        *held;  /* closed when the task is done, so that what was verified stays so until it is armed */
-    bool start; /* what is due at a start could not be done then, and is done with a look */
-    bool failed;
-    struct error error;
-    struct daemon_view view;
-    struct error look_error;     /* where view.slots is NULL */
-    struct daemon_prints prints; /* taken where the running slot was not known so far */
-};
 
 /* Reading the settings anew; one at a time. */
 struct daemon_reload {
@@ -167,14 +104,9 @@ struct daemon {
     struct config
         *config_next; /* read on SIGHUP, taken when nothing is under way that stands on the old ones */
     struct daemon_reload reload;
-    struct boot *boot;
-    struct daemon_view view;
-    char look_why[RECORD_TEXT_SIZE]; /* why the last look showed nothing, so that `view` is older; "" = it did
-                                      */
-    bool look_changed;               /* ... is another reason, or none, than before */
-    bool start_due;                  /* boot_start() failed so far */
-    bool unclassified;               /* the running slot was not known at the start, nor since */
-    uint64_t look_ms, look_wait_ms;  /* the last look; until the next one by itself, while one is needed */
+    struct boot_selection *boot;
+    const struct boot_view *view; /* as it was seen last; of `boot` */
+    bool unclassified;            /* the running slot was not known at the start, nor since */
     struct record_store *record_store;
     struct record *record; /* the store's, to be looked at and changed */
 
@@ -196,7 +128,6 @@ struct daemon {
     struct event *watchdog_timer, *notify_timer;
     struct event *stop_timer;
     struct event *settle_event;
-    struct event *look_timer;  /* to look again at what may change or come late */
     struct event *stall_timer; /* a job of ours on the medium does not return */
     struct event *signals[3];
 
@@ -210,7 +141,6 @@ struct daemon {
     struct daemon_target target;
     bool cancelled; /* by an operator, since the last check began */
 
-    struct daemon_boot boot_work;
     char stall_why[512]; /* a job of ours on the medium does not return: a sentence; "" = all do */
     struct processes *processes;
 
@@ -272,10 +202,9 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
                                 size_t size);
 
 /* The gate to the boot selection, and nobody else's way to it (tests/unit/test_includes.py): arms the target
- * that was just installed and read back, as daemon_boot_submit() does, or returns false and says why it may
+ * that was just installed and read back, as the boot selection does it, or returns false and says why it may
  * not be; `held` is the caller's then. */
-bool daemon_trust_arm(struct daemon *daemon, struct device *held,
-                      void (*then)(struct daemon *daemon, const struct error *error),
+bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection_done_fn then,
                       struct error *ret_refusal);
 
 /* daemon_settings.c */
@@ -291,16 +220,8 @@ void daemon_settings_close_connections(struct daemon *daemon);
 
 /* daemon_boot.c */
 
-/* Looks, on the spot: before the loop runs. */
-bool daemon_view_look(struct daemon_view *view, struct boot *boot, const struct config *config,
-                      struct error *error);
-
-void daemon_view_finish(struct daemon_view *view);
-
-/* Submits a task; `then` comes with NULL or the error, the view being new in either case where it could be
- * looked at. `held` is closed after the task, also where it fails. */
-void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
-                        struct device *held, void (*then)(struct daemon *daemon, const struct error *error));
+/* Opens the boot selection, and looks. Blocks: before the loop runs. */
+bool daemon_boot_init(struct daemon *daemon, struct error *error);
 
 /* Looks anew without being asked by the state machine: soon, by a thread, unless something is under way that
  * looks anyway or stands on what was seen. Others' tasks wait for it. */
@@ -313,11 +234,8 @@ void daemon_boot_look_if_asked(struct daemon *daemon);
  */
 void daemon_boot_note_view(struct daemon *daemon);
 
-/* Sets look_timer where looks are needed and none is planned. */
+/* Plans the next look where one is needed and none is planned. */
 void daemon_boot_plan_look(struct daemon *daemon);
-
-/* look_timer. */
-void daemon_boot_on_look_timer(evutil_socket_t fd, short events, void *owner);
 
 /* What the firmware has to be told at the reboot that tries what is armed; NULL where a plain one does. */
 const char *daemon_boot_argument(const struct daemon *daemon);
@@ -367,15 +285,12 @@ void daemon_trial_reject(struct daemon *daemon);
 /* daemon_fit.c */
 
 /* What is to be read of the slots to see whether they hold what the record says of them. */
-void daemon_fit_ask(const struct daemon *daemon, struct daemon_prints *ret_prints);
-
-/* Reads it. Blocks on the medium: a pool thread, or before the loop runs. */
-void daemon_fit_take(const struct slots *slots, struct daemon_prints *prints);
+void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT]);
 
 /* Forgets what is recorded of a slot that holds something else; what boots next is given up. At a start, and
  * once more when it is known late which slot runs, for what had no name by then; before the start is
  * classified. */
-void daemon_fit_judge(struct daemon *daemon, const struct daemon_prints *prints);
+void daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
 
 /* daemon_reboot.c */
 void daemon_reboot_init(struct daemon *daemon);

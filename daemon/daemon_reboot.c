@@ -45,7 +45,8 @@ void daemon_judge_reboot(struct daemon *daemon)
     /* Who asked for the installation did not ask for the reboot. */
     input.operator_asked = false;
     policy_judge_reboot(&input, &verdict);
-    bool wanted = policy_wants_reboot(&input), in_place = boot_get_abilities(daemon->boot)->in_place_reboot;
+    bool wanted = policy_wants_reboot(&input),
+         in_place = boot_selection_abilities(daemon->boot)->in_place_reboot;
     /* Only logind knows whether an inhibitor that was there still is. */
     if (wanted && verdict.count == 0 && !in_place && !input.falling_back) {
         rebooter_ask(daemon->rebooter);
@@ -98,8 +99,10 @@ void daemon_reboot_init(struct daemon *daemon)
     daemon->rebooter = rebooter_new(&settings, &events, daemon);
 }
 
-static void on_started(struct daemon *daemon, const struct error *error)
+static void on_started(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error) {
         daemon_post_failure(daemon, UPDATE_EVENT_REBOOT_FAILED, error);
         return;
@@ -121,8 +124,8 @@ static void on_reboot_saved(void *owner, const struct error *save_error)
         on_failed(daemon, &error);
         return;
     }
-    if (boot_get_abilities(daemon->boot)->in_place_reboot)
-        daemon_boot_submit(daemon, DAEMON_BOOT_START, SLOT_NONE, NULL, on_started);
+    if (boot_selection_abilities(daemon->boot)->in_place_reboot)
+        boot_selection_submit(daemon->boot, BOOT_TASK_START, SLOT_NONE, NULL, on_started);
     else
         /* A slot that failed its trial is not fit to hold anything off. */
         rebooter_reboot(daemon->rebooter, daemon_boot_argument(daemon), !daemon->update.falling_back);

@@ -96,7 +96,7 @@ static const char *find_os_version(const struct daemon *daemon, enum slot slot)
 {
     const struct record_release *known = &daemon->record->slots[slot].release;
 
-    if (slot != daemon->view.running || *known->version || *known->sha256 || *known->manifest_sha256 ||
+    if (slot != daemon->view->running || *known->version || *known->sha256 || *known->manifest_sha256 ||
         !*daemon->os_version)
         return NULL;
     return daemon->os_version;
@@ -106,7 +106,7 @@ static const char *find_os_version(const struct daemon *daemon, enum slot slot)
 static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
                           struct report_texts *texts)
 {
-    const struct daemon_view *view = &daemon->view;
+    const struct boot_view *view = daemon->view;
     const struct installer_view *work = installer_view(daemon->installer);
     const struct release *release = checker_release(daemon->checker);
     const struct record_release *offered = checker_offered(daemon->checker);
@@ -129,12 +129,12 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .since_s = daemon->since_s,
         .blocked_by = &texts->verdict,
         .boot_backend = config_backend_name(daemon->fixed->backend),
-        .boot_next = *daemon->look_why ? SLOT_NONE : view->boot.next,
+        .boot_next = *daemon->view->look_why ? SLOT_NONE : view->boot.next,
         .boot_trial = view->running != SLOT_NONE && view->boot.trial == view->running,
         .boot_tries_left = view->boot.tries_left,
-        .boot_note = *daemon->look_why  ? daemon->look_why
-                     : *view->boot.note ? view->boot.note
-                                        : NULL,
+        .boot_note = *daemon->view->look_why ? daemon->view->look_why
+                     : *view->boot.note      ? view->boot.note
+                                             : NULL,
         .shown_url = texts->shown_url,
         .update = release ? offered : NULL,
         .update_size_bytes = release ? release->manifest->file_size : 0,
@@ -301,7 +301,7 @@ static bool api_request(void *owner, enum api_action action, struct api_error *r
         [API_ACTION_ROLLBACK] = UPDATE_EVENT_ROLLBACK_REQUESTED,
     };
     struct daemon *daemon = owner;
-    enum slot running = daemon->view.running, other = slot_other(running);
+    enum slot running = daemon->view->running, other = slot_other(running);
     struct update_event event = {
         .kind = kinds[action],
         .running_known = running != SLOT_NONE,

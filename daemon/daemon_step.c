@@ -149,7 +149,7 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
                 &(struct update_event){.kind = kind,
                                        .error = error->kind,
                                        .other_selected = daemon_boot_other_is_next(daemon),
-                                       .loader_leaves = boot_get_abilities(daemon->boot)->trial},
+                                       .loader_leaves = boot_selection_abilities(daemon->boot)->trial},
                 error->message);
 }
 
@@ -169,8 +169,8 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event, str
 static bool is_working(const struct daemon *daemon)
 {
     return checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
-           record_store_is_busy(daemon->record_store) || daemon->boot_work.busy || daemon->reload.busy ||
-           rebooter_is_busy(daemon->rebooter);
+           record_store_is_busy(daemon->record_store) || boot_selection_is_busy(daemon->boot) ||
+           daemon->reload.busy || rebooter_is_busy(daemon->rebooter);
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)

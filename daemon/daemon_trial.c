@@ -27,9 +27,9 @@ void daemon_trial_read_boot_id(struct daemon *daemon)
 
 static struct trial_machine describe_machine(const struct daemon *daemon)
 {
-    const struct boot_state *boot = &daemon->view.boot;
-    const struct boot_abilities *abilities = boot_get_abilities(daemon->boot);
-    enum slot running = daemon->view.running;
+    const struct boot_state *boot = &daemon->view->boot;
+    const struct boot_abilities *abilities = boot_selection_abilities(daemon->boot);
+    enum slot running = daemon->view->running;
 
     return (struct trial_machine){
         .running = running,
@@ -77,10 +77,10 @@ static void classify(struct daemon *daemon)
 
     daemon->unclassified = machine.running == SLOT_NONE;
     if (machine.running == SLOT_NONE) {
-        log_warning("which slot runs cannot be determined: %s", daemon->view.slots->why);
+        log_warning("which slot runs cannot be determined: %s", daemon->view->slots->why);
         policy_judge_install(&(struct policy_input){.mode = POLICY_MODE_INSTALL,
-                                                    .running_why = daemon->view.slots->why,
-                                                    .name_why = daemon->view.slots->name_why},
+                                                    .running_why = daemon->view->slots->why,
+                                                    .name_why = daemon->view->slots->name_why},
                              &daemon->install_verdict);
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_BOOTED_UNKNOWN},
                     "which slot runs cannot be determined");
@@ -107,7 +107,7 @@ void daemon_trial_note_disarmed(struct daemon *daemon)
     char why[RECORD_TEXT_SIZE];
 
     snprintf(why, sizeof(why), "another program changed the boot selection, which had slot %s boot next",
-             slot_name(slot_other(daemon->view.running)));
+             slot_name(slot_other(daemon->view->running)));
     daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_DESELECTED, .reason = why}, &outcome);
     policy_hold(&daemon->install_verdict, "boot-selection", why);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_DISARMED}, why);
@@ -148,7 +148,7 @@ static void on_judged(void *owner)
     const struct trial_verdict *verdict = trial_runner_verdict(daemon->trial_runner);
 
     if (!verdict->good) {
-        log_error("slot %s is not fit: %s", slot_name(daemon->view.running), verdict->reason);
+        log_error("slot %s is not fit: %s", slot_name(daemon->view->running), verdict->reason);
         log_output(verdict->output);
     }
     post_verdict(daemon);
@@ -188,8 +188,10 @@ void daemon_trial_check(struct daemon *daemon)
 
 /* --- good or bad --- */
 
-static void on_marked_good(struct daemon *daemon, const struct error *error)
+static void on_marked_good(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error) {
         daemon_post_failure(daemon, UPDATE_EVENT_MARK_GOOD_FAILED, error);
         return;
@@ -201,11 +203,13 @@ static void on_marked_good(struct daemon *daemon, const struct error *error)
 
 void daemon_trial_mark_good(struct daemon *daemon)
 {
-    daemon_boot_submit(daemon, DAEMON_BOOT_GOOD, daemon->view.running, NULL, on_marked_good);
+    boot_selection_submit(daemon->boot, BOOT_TASK_GOOD, daemon->view->running, NULL, on_marked_good);
 }
 
-static void on_rejected(struct daemon *daemon, const struct error *error)
+static void on_rejected(void *owner, const struct error *error)
 {
+    struct daemon *daemon = owner;
+
     if (error) {
         daemon_trial_note(daemon, TRIAL_EVENT_REJECT_FAILED);
         daemon_post_failure(daemon, UPDATE_EVENT_REJECT_FAILED, error);
@@ -221,7 +225,7 @@ static void on_reject_saved(void *owner, const struct error *error)
     struct daemon *daemon = owner;
 
     /* That the release failed is remembered as well as can be; falling back does not wait for it. */
-    daemon_boot_submit(daemon, DAEMON_BOOT_REJECT, daemon->view.running, NULL, on_rejected);
+    boot_selection_submit(daemon->boot, BOOT_TASK_REJECT, daemon->view->running, NULL, on_rejected);
 }
 
 /* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */

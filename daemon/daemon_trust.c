@@ -103,12 +103,12 @@ static bool allows_arming(const struct daemon *daemon, struct error *error)
     return true;
 }
 
-bool daemon_trust_arm(struct daemon *daemon, struct device *held,
-                      void (*then)(struct daemon *daemon, const struct error *error),
+bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection_done_fn then,
                       struct error *ret_refusal)
 {
     if (!allows_arming(daemon, ret_refusal))
         return false;
-    daemon_boot_submit(daemon, DAEMON_BOOT_ARM, daemon->target.slot, held, then);
+    boot_selection_arm(daemon->boot, daemon->target.slot, held,
+                       installer_view(daemon->installer)->progress.image_bytes, then);
     return true;
 }

@@ -121,13 +121,13 @@ def test_manifests_are_parsed_in_one_place_only():
 
 
 def test_slots_are_armed_in_one_place_only():
-    """Behind the gate of daemon_trust_arm(); the backends are asked by the job that this orders."""
+    """Behind the gate of daemon_trust_arm(); the backends are asked by the task that this orders."""
     orders = [path.relative_to(ROOT).as_posix() for path in sources()
-              if re.search(r"daemon_boot_submit\([^;]*DAEMON_BOOT_ARM", path.read_text())]
+              if re.search(r"\bboot_selection_arm\(|BOOT_TASK_ARM", path.read_text()) and path.name[:5] != "boot_"]
     calls = [path.relative_to(ROOT).as_posix() for path in sources()
              if path.suffix == ".c" and re.search(r"\bboot_arm\(", path.read_text())]
     assert orders == ["daemon/daemon_trust.c"]
-    assert sorted(calls) == ["daemon/boot/boot.c", "daemon/daemon_boot.c"]
+    assert sorted(calls) == ["daemon/boot/boot.c", "daemon/work/boot_task.c"]
 
 
 def test_files_are_looked_at_by_one_helper():
@@ -253,7 +253,7 @@ def test_what_decides_does_nothing():
 
 
 # What is plainly a piece of another part.
-PIECES = {"daemon/work/health.h": "daemon/work/health_list.h", "daemon/work/trial_runner.h": "daemon/work/health.h"}
+PIECES = {"daemon/work/boot_selection.h": "daemon/work/boot_task.h", "daemon/work/health.h": "daemon/work/health_list.h", "daemon/work/trial_runner.h": "daemon/work/health.h"}
 
 
 # What works beside the loop: opaque parts that send events; only the daemon knows more than one of them.

@@ -18,10 +18,9 @@
 static unsigned armed;
 
 /* The rest of the daemon, as far as the gate meets it. */
-void daemon_boot_submit(struct daemon *daemon, enum daemon_boot_task task, enum slot slot,
-                        struct device *held, void (*then)(struct daemon *daemon, const struct error *error))
+void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct device *held,
+                        uint64_t image_bytes, boot_selection_done_fn then)
 {
-    assert_int_equal(task, DAEMON_BOOT_ARM);
     assert_int_equal(slot, SLOT_B);
     armed++;
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/work/boot_task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "daemon/boot/kernel_modules.h"
+#include "daemon/host/machine_id.h"
+#include "daemon/host/state_folder.h"
+
+void boot_view_finish(struct boot_view *view)
+{
+    slots_free(view->slots);
+    free(view->loader_why);
+    free(view->storage_why);
+    memset(view, 0, sizeof(*view));
+}
+
+/* A partition's size limits the image; a file grows. Asking does not read the partition. */
+static uint64_t find_slot_bytes(const struct slots *slots)
+{
+    enum slot target = slots_target(slots);
+    struct device *device;
+    struct error error;
+    uint64_t bytes = 0;
+
+    if (target == SLOT_NONE || !slots->devices[target].present || !slots->devices[target].is_block)
+        return 0;
+    if (!device_open_source(slots->devices[target].path, &device, &error))
+        return 0;
+    if (!device_size(device, &bytes, &error))
+        bytes = 0;
+    device_close(device);
+    return bytes;
+}
+
+bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct config *config,
+                    struct error *error)
+{
+    struct boot_view seen = {0};
+
+    if (!boot_read(boot, &seen.boot, error))
+        return false;
+    struct slots_request request = {
+        .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .selected = seen.boot.running,
+        .judge_names = true,
+        .names_by_content = config->backend == CONFIG_BACKEND_FILE,
+    };
+    if (!slots_find(&request, &seen.slots, error))
+        return false;
+    seen.running = seen.slots->running;
+    seen.slot_bytes = find_slot_bytes(seen.slots);
+    machine_id_read(seen.machine_id, seen.machine_id_why, sizeof(seen.machine_id_why));
+    enum slot target = slots_target(seen.slots);
+    struct error why;
+    if (target != SLOT_NONE && !boot_can_arm(boot, target, &why))
+        seen.loader_why = alloc_string(why.message);
+    /* The `file` backend's slots are no file systems that this machine boots. */
+    if (config->backend != CONFIG_BACKEND_FILE)
+        seen.storage_why = state_folder_find_objection(config->state_directory, seen.slots);
+    *ret_view = seen;
+    return true;
+}
+
+/* Names can lead elsewhere by now: what boots next has to be the very device or file that was written and
+ * read back, and that is still open. */
+static bool check_held(struct boot_task *task)
+{
+    struct boot_view view;
+    struct storage held;
+
+    if (!boot_view_look(&view, task->boot, task->config, &task->error))
+        return false;
+    const struct storage *device = &view.slots->devices[task->slot];
+    bool fits = slots_target_check(view.slots, task->slot, &task->error);
+    if (fits && (storage_find_fd(device_descriptor(task->held), &held) < 0 || !storage_equal(device, &held)))
+        fits =
+            error_set(&task->error, ERROR_SYSTEM,
+                      "slot %s (%s) is not armed: it is another device or file than the one that was written "
+                      "and verified",
+                      slot_name(task->slot), device->path);
+    boot_view_finish(&view);
+    return fits;
+}
+
+/* A kernel that an update does not bring has to find its modules in the release. */
+static bool check_kernel(struct boot_task *task)
+{
+    return boot_get_abilities(task->boot)->kernel != BOOT_KERNEL_SHARED ||
+           kernel_modules_check(task->boot->root, device_descriptor(task->held), &task->error);
+}
+
+static bool run(struct boot_task *task)
+{
+    struct error *error = &task->error;
+
+    switch (task->kind) {
+    case BOOT_TASK_LOOK:
+    case BOOT_TASK_CHECK_RUNNING:
+    case BOOT_TASK_CHECK_SLOT:
+        return true;
+    case BOOT_TASK_INVALIDATE:
+        return boot_invalidate(task->boot, task->slot, error);
+    case BOOT_TASK_ARM:
+        if (!check_held(task) || !check_kernel(task))
+            return false;
+        slot_print_take(task->held, task->print_bytes, &task->print);
+        return boot_arm(task->boot, task->slot, error);
+    case BOOT_TASK_GOOD:
+        return boot_good(task->boot, task->slot, error);
+    case BOOT_TASK_REJECT:
+        return boot_reject(task->boot, task->slot, error);
+    case BOOT_TASK_START:
+        return boot_start(task->boot, error);
+    }
+    return false;
+}
+
+/* What was done has to be seen in what the loader would read. */
+static bool check(struct boot_task *task)
+{
+    const struct boot_state *boot = &task->view.boot;
+    bool fits = true;
+
+    switch (task->kind) {
+    case BOOT_TASK_LOOK:
+    case BOOT_TASK_START:
+        break;
+    case BOOT_TASK_CHECK_RUNNING:
+    case BOOT_TASK_CHECK_SLOT:
+        if (slots_target(task->view.slots) == SLOT_NONE)
+            return error_set(&task->error, ERROR_REFUSED, "which slot runs cannot be determined: %s",
+                             task->view.slots->why);
+        return task->kind == BOOT_TASK_CHECK_RUNNING ||
+               slots_target_check(task->view.slots, slots_target(task->view.slots), &task->error);
+    case BOOT_TASK_ARM:
+        fits = boot->next == task->slot;
+        break;
+    case BOOT_TASK_GOOD:
+        fits = boot->next == task->slot && boot->trial != task->slot;
+        break;
+    case BOOT_TASK_INVALIDATE:
+        /* What is written is the slot that does not run now, which has to be the one that was given up. */
+        if (slots_target(task->view.slots) != task->slot)
+            return error_set(&task->error, ERROR_SYSTEM,
+                             "slot %s was given up, and now another slot runs than before: %s",
+                             slot_name(task->slot), task->view.slots->why);
+        fits = boot->next != task->slot;
+        break;
+    case BOOT_TASK_REJECT:
+        fits = boot->next != task->slot;
+        break;
+    }
+    return fits ||
+           error_set(&task->error, ERROR_SYSTEM,
+                     "the boot selection was written, but reading it back says that slot %s boots next",
+                     slot_name(boot->next));
+}
+
+void boot_prints_take(const struct slots *slots, struct boot_prints *prints)
+{
+    for (int i = 0; i < SLOT_COUNT; i++)
+        if (prints->bytes[i] && slots->devices[i].present)
+            prints->is_taken[i] =
+                slot_print_take_path(slots->devices[i].path, prints->bytes[i], &prints->seen[i]);
+}
+
+void boot_task_run(struct boot_task *task)
+{
+    bool done = run(task);
+    if (task->start && task->kind == BOOT_TASK_LOOK)
+        task->start = !boot_start(task->boot, NULL);
+    bool seen = boot_view_look(&task->view, task->boot, task->config, &task->look_error);
+
+    if (seen)
+        boot_prints_take(task->view.slots, &task->prints);
+    if (done && !seen)
+        task->error = task->look_error;
+    task->failed = !done || !seen || !check(task);
+    task->held = device_close(task->held);
+}
