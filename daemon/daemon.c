@@ -252,7 +252,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
 {
     struct boot_prints prints = {0};
 
-    if (!open_loop(daemon, error) || !open_record(daemon, error))
+    if (!open_record(daemon, error))
         return false;
     daemon_reboot_init(daemon);
     daemon_trial_init(daemon);
@@ -267,7 +267,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
     daemon_fit_ask(daemon, prints.bytes);
     boot_selection_take_prints(daemon->boot, &prints);
     daemon_fit_judge(daemon, &prints);
-    return daemon_settings_make_http(daemon, &daemon->http, error) && open_api(daemon, error);
+    return daemon_settings_make_http(daemon, daemon->config, &daemon->http, error) && open_api(daemon, error);
 }
 
 bool daemon_new(const struct config_request *request, struct config *config, struct daemon **ret_daemon,
@@ -275,13 +275,13 @@ bool daemon_new(const struct config_request *request, struct config *config, str
 {
     struct daemon *daemon = alloc_zeroed(sizeof(*daemon));
 
-    daemon->request = request;
     daemon->config = daemon->fixed = config;
     daemon->started_s = daemon->since_s = daemon_now_s();
     daemon->target.slot = SLOT_NONE;
     update_init(&daemon->update);
-    if (!open_all(daemon, error)) {
-        daemon->config = daemon->fixed = NULL;
+    bool has_loop = open_loop(daemon, error);
+    daemon_settings_init(daemon, request, config);
+    if (!has_loop || !open_all(daemon, error)) {
         daemon_free(daemon);
         return false;
     }
@@ -336,10 +336,7 @@ struct daemon *daemon_free(struct daemon *daemon)
     daemon_free_event(daemon->settle_event);
     if (daemon->base)
         event_base_free(daemon->base);
-    config_free(daemon->config_next);
-    if (daemon->config != daemon->fixed)
-        config_free(daemon->config);
-    config_free(daemon->fixed);
+    settings_free(daemon->settings);
     free(daemon);
     return NULL;
 }

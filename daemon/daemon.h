@@ -13,9 +13,9 @@
 
 struct daemon;
 
-/* Looks at the record, the boot selection and the slots, and opens the API; from then on `config` is the
- * daemon's. `request` is how it was read, for SIGHUP, and outlives the daemon. May block. On failure `config`
- * stays the caller's. */
+/* Looks at the record, the boot selection and the slots, and opens the API. `config` is the daemon's
+ * from now on, also where this fails. `request` is how it was read, for SIGHUP, and outlives the daemon. May
+ * block. */
 bool daemon_new(const struct config_request *request, struct config *config, struct daemon **ret_daemon,
                 struct error *error);
 

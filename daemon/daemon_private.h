@@ -14,7 +14,7 @@
  *   daemon_offer.c    what is kept beyond a restart of the release that the server offers
  *   daemon_reboot.c   whether the machine may reboot, and the reboot
  *   daemon_report.c   what others get to see: API, service manager
- *   daemon_settings.c settings in use, and new ones
+ *   daemon_settings.c what follows from new settings
  *   daemon_step.c     events to the state machine, and its orders
  *   daemon_trial.c    what a boot was, and the verdict on it
  *   daemon_trust.c    whom this device believes, and the gate to arming
@@ -48,21 +48,10 @@
 #include "daemon/work/poller.h"
 #include "daemon/work/rebooter.h"
 #include "daemon/work/record_store.h"
+#include "daemon/work/settings.h"
 #include "daemon/work/trial_runner.h"
 
 struct daemon;
-
-/* Reading the settings anew; one at a time. */
-struct daemon_reload {
-    struct pool_job job;
-    bool busy;
-    bool again; /* asked for once more meanwhile */
-    /* The job's own: */
-    const struct config_request *request;
-    struct config *config;
-    struct config_problems problems;
-    bool loaded;
-};
 
 /* The slot that an update gives up, writes and arms, or that is only deselected. */
 struct daemon_target {
@@ -98,12 +87,10 @@ struct daemon {
     bool http_used; /* it may hold connections open */
     struct api_server *api;
     struct api_backend api_backend;
-    const struct config_request *request;
-    struct config *config; /* current settings */
-    struct config *fixed;  /* those of the start: slots, boot selection, storage and socket take a restart */
-    struct config
-        *config_next; /* read on SIGHUP, taken when nothing is under way that stands on the old ones */
-    struct daemon_reload reload;
+    struct settings *settings;
+    const struct config *config; /* those in use */
+    const struct config
+        *fixed; /* those of the start: slots, boot selection, storage and socket take a restart */
     struct boot_selection *boot;
     const struct boot_view *view; /* as it was seen last; of `boot` */
     bool unclassified;            /* the running slot was not known at the start, nor since */
@@ -209,7 +196,12 @@ bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection
 
 /* daemon_settings.c */
 
-bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error);
+/* `config` is the daemon's from now on. */
+void daemon_settings_init(struct daemon *daemon, const struct config_request *request, struct config *config);
+
+/* Requests as `config` wants them. */
+bool daemon_settings_make_http(struct daemon *daemon, const struct config *config, struct http **ret_http,
+                               struct error *error);
 
 /* SIGHUP: reads them; they are taken as soon as nothing stands on the old ones. */
 void daemon_settings_reload(struct daemon *daemon);

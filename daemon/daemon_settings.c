@@ -1,54 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Settings in use, and what is made of them: see daemon/daemon_private.h. */
+/* What follows from new settings: see daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "common/base/alloc.h"
-#include "common/base/container.h"
 #include "common/base/log.h"
 #include "daemon/face/notify.h"
 
-bool daemon_settings_make_http(struct daemon *daemon, struct http **ret_http, struct error *error)
+bool daemon_settings_make_http(struct daemon *daemon, const struct config *config, struct http **ret_http,
+                               struct error *error)
 {
     struct http_settings settings;
 
-    config_get_http(daemon->config, &settings);
+    config_get_http(config, &settings);
     return http_new(daemon->base, &settings, ret_http, error);
-}
-
-/* A line of what takes a restart, for it is what the running daemon stands on. */
-static void put_fixed(void *owner, const struct config_setting *setting)
-{
-    static const char *const sections[] = {"Slots", "Boot", "Api", "Storage"};
-
-    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
-        if (strcmp(setting->section, sections[i]) == 0 && strcmp(setting->key, "AllowNoFallback") != 0)
-            fprintf(owner, "%s=%s\n", setting->key, setting->value);
-}
-
-/* Freed by the caller. */
-static char *list_fixed(const struct config *config)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *stream = open_memstream(&text, &size);
-
-    if (!stream)
-        abort();
-    config_each_setting(config, put_fixed, stream);
-    fclose(stream);
-    return text;
-}
-
-static bool needs_restart(const struct config *old, const struct config *new)
-{
-    CLEANUP_FREE char *before = list_fixed(old);
-    CLEANUP_FREE char *after = list_fixed(new);
-
-    return strcmp(before, after) != 0;
 }
 
 /* What follows from what is new, and nothing where nothing is: a reload every minute, as some tools do it,
@@ -72,94 +35,64 @@ static void take_changes(struct daemon *daemon, const struct config *old)
         daemon_judge_anew(daemon, asks_alike);
 }
 
-/* Takes the settings that were read, when nothing stands on the old ones any more. */
 void daemon_settings_take(struct daemon *daemon)
 {
-    struct config *old = daemon->config;
+    const struct config *old = daemon->config, *new = settings_next(daemon->settings);
     struct http *http;
     struct error error;
 
-    daemon->config = daemon->config_next;
-    daemon->config_next = NULL;
-    if (!daemon_settings_make_http(daemon, &http, &error)) {
+    if (!daemon_settings_make_http(daemon, new, &http, &error)) {
         log_error("the new settings cannot be used, the old ones stay: %s", error.message);
-        config_free(daemon->config);
-        daemon->config = old;
+        settings_drop(daemon->settings);
         notify_ready(NULL);
         return;
     }
     http_free(daemon->http);
     daemon->http = http;
     daemon->http_used = false;
-    if (needs_restart(daemon->fixed, daemon->config))
+    if (settings_next_needs_restart(daemon->settings))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
     log_notice("new settings are in use");
     notify_ready(NULL);
+    daemon->config = new;
     take_changes(daemon, old);
-    if (old != daemon->fixed)
-        config_free(old);
+    settings_take(daemon->settings);
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING)
         daemon_judge_reboot(daemon);
     daemon_report_publish(daemon, true);
 }
 
-/* On a thread: the files may lie on the medium that hangs. */
-static void reload_run(struct pool_job *job)
+static void on_read(void *owner, bool loaded)
 {
-    struct daemon_reload *reload = container_of(job, struct daemon_reload, job);
-
-    reload->loaded = config_load(reload->request, &reload->config, &reload->problems);
-}
-
-static void reload_submit(struct daemon *daemon);
-
-static void reload_done(struct pool_job *job)
-{
-    struct daemon_reload *reload = container_of(job, struct daemon_reload, job);
-    struct daemon *daemon = container_of(reload, struct daemon, reload);
+    struct daemon *daemon = owner;
     enum update_state state = daemon->update.state;
 
-    reload->busy = false;
-    for (size_t i = 0; i < reload->problems.count; i++)
-        log_write(reload->problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
-                  reload->problems.items[i].message);
-    config_problems_finish(&reload->problems);
     if (state == UPDATE_STATE_STOPPING) {
-        config_free(reload->config);
-    } else if (reload->again) {
-        config_free(reload->config);
-        reload_submit(daemon);
-        return;
-    } else if (!reload->loaded) {
+        settings_drop(daemon->settings);
+    } else if (!loaded) {
         log_error("the settings were not taken; the old ones stay in use");
         notify_ready(NULL);
-    } else {
-        config_free(daemon->config_next);
-        daemon->config_next = reload->config;
-        if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING ||
-            trial_runner_is_checking(daemon->trial_runner)) {
-            /* That may take hours, and the manager waits a minute and a half. */
-            log_notice("the new settings are taken when the work under way is over");
-            notify_ready(NULL);
-        }
+    } else if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING ||
+               trial_runner_is_checking(daemon->trial_runner)) {
+        /* That may take hours, and the manager waits a minute and a half. */
+        log_notice("the new settings are taken when the work under way is over");
+        notify_ready(NULL);
     }
     daemon_settle(daemon);
 }
 
-static void reload_submit(struct daemon *daemon)
+void daemon_settings_init(struct daemon *daemon, const struct config_request *request, struct config *config)
 {
-    daemon->reload = (struct daemon_reload){
-        .job = {.run = reload_run, .done = reload_done}, .busy = true, .request = daemon->request};
-    pool_submit(daemon->pool, &daemon->reload.job);
+    static const struct settings_events events = {.read = on_read};
+    struct settings_deps deps = {.pool = daemon->pool, .request = request};
+
+    daemon->settings = settings_new(&deps, &events, daemon, config);
 }
 
 void daemon_settings_reload(struct daemon *daemon)
 {
     notify_reloading();
-    if (daemon->reload.busy)
-        daemon->reload.again = true;
-    else
-        reload_submit(daemon);
+    settings_reload(daemon->settings);
 }
 
 /* Connections that nobody needs until the next check are closed: a server has better uses for them, and their
@@ -170,7 +103,7 @@ void daemon_settings_close_connections(struct daemon *daemon)
     struct error error;
 
     daemon->http_used = false;
-    if (!daemon_settings_make_http(daemon, &http, &error))
+    if (!daemon_settings_make_http(daemon, daemon->config, &http, &error))
         return;
     http_free(daemon->http);
     daemon->http = http;

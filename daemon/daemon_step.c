@@ -170,7 +170,7 @@ static bool is_working(const struct daemon *daemon)
 {
     return checker_state(daemon->checker) != CHECKER_IDLE || installer_is_running(daemon->installer) ||
            record_store_is_busy(daemon->record_store) || boot_selection_is_busy(daemon->boot) ||
-           daemon->reload.busy || rebooter_is_busy(daemon->rebooter);
+           settings_is_busy(daemon->settings) || rebooter_is_busy(daemon->rebooter);
 }
 
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
@@ -186,7 +186,7 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
         trial_runner_is_checking(daemon->trial_runner) || state == UPDATE_STATE_INSTALLING ||
         state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_STOPPING)
         return;
-    if (daemon->config_next)
+    if (settings_next(daemon->settings))
         daemon_settings_take(daemon);
     else if (daemon->http_used)
         daemon_settings_close_connections(daemon);

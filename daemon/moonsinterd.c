@@ -166,7 +166,6 @@ static int run(const struct options *options)
     if (!daemon_new(&options->request, config, &daemon, &error)) {
         log_error("%s", error.message);
         notify_stopping(error.message);
-        config_free(config);
         return EXIT_FAILURE;
     }
     int status = daemon_run(daemon);
