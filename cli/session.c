@@ -254,6 +254,7 @@ static bool session_start_over(struct session *session, const struct error *erro
     session->error = *error;
     report_manifest_retry(&session->report, error, wait_ms);
     report_restart(&session->report, session->clone);
+    clone_leave_stock(session->clone);
     session->clone = clone_free(session->clone);
     session->report.clone = NULL;
     timer_start(session->again, wait_ms);
@@ -270,6 +271,7 @@ static bool session_clone_again(struct session *session, const struct error *err
     session->keep_verified_only = true;
     report_clone_again(&session->report, error);
     report_restart(&session->report, session->clone);
+    clone_leave_stock(session->clone);
     session->clone = clone_free(session->clone);
     session_clone(session);
     return true;

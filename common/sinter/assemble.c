@@ -14,7 +14,7 @@ struct assembly {
     uint8_t *spans, *output;
 };
 
-struct assembly *assembly_new(const struct assemble_settings *settings, struct plan *plan)
+struct assembly *assembly_new(const struct assemble_settings *settings, const struct plan *plan)
 {
     struct assembly *assembly = alloc_zeroed(sizeof(*assembly));
     uint32_t count, spans_size = 0,

@@ -36,7 +36,7 @@ struct assembly;
 
 /* Buffers for the plan's patches, and for unpacking chunks if `frames` is set. NULL where there is no memory.
  */
-struct assembly *assembly_new(const struct assemble_settings *settings, struct plan *plan);
+struct assembly *assembly_new(const struct assemble_settings *settings, const struct plan *plan);
 
 /* Frees; NULL is fine. Returns NULL. */
 struct assembly *assembly_free(struct assembly *assembly);

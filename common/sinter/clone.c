@@ -212,24 +212,24 @@ void clone_cancel(struct clone *clone)
         verify_stop(clone->verify);
 }
 
-/* Leaves to the next clone of this release what clone_take_failed() takes. */
-static void clone_leave_failed(struct clone *clone)
+void clone_leave_stock(struct clone *clone)
 {
     struct release_stock *stock = &clone->settings.release->stock;
 
-    if (!clone->patch_failed || !outline_patches(clone->outline))
-        return;
-    free(stock->patch_failed);
-    stock->patch_failed = clone->patch_failed;
-    stock->failed_base = clone->base_number;
-    clone->patch_failed = NULL;
+    if (clone->patch_failed && outline_patches(clone->outline)) {
+        free(stock->patch_failed);
+        stock->patch_failed = clone->patch_failed;
+        stock->failed_base = clone->base_number;
+        clone->patch_failed = NULL;
+    }
+    if (clone->outline)
+        outline_leave_table(clone->outline);
 }
 
 struct clone *clone_free(struct clone *clone)
 {
     if (!clone)
         return NULL;
-    clone_leave_failed(clone);
     patch_judge_free(clone->judge);
     plan_free(clone->plan);
     outline_free(clone->outline);

@@ -98,7 +98,8 @@ struct clone_settings {
                                       path among them is passed over */
     bool create_target;            /* a missing target is created as a file */
     bool plan_only;  /* stop after planning; the target is opened for reading only, and may be missing */
-    bool keep_stock; /* leave what is fetched in order to plan with the release, for its next clone */
+    bool keep_stock; /* leave what is fetched in order to plan with the release, for its next clone: see
+                        clone_leave_stock() as well */
     bool keep_verified_only; /* trust no chunk in place by its XXH3 alone: after a failed verification */
     bool ignore_etag;  /* the manifest was read again and is the same, though the image's ETag changed */
     bool hash_sources; /* report source_hashed */
@@ -123,6 +124,11 @@ void clone_start(struct clone *clone);
 
 /* Asks it to stop; `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
 void clone_cancel(struct clone *clone);
+
+/* After `done`: leaves to the next clone of this release the patches that this one tried in vain, and with
+ * keep_stock the table of chunks, which clone_table() must not be asked for any more: clone_free() follows.
+ */
+void clone_leave_stock(struct clone *clone);
 
 /* Frees a clone that was not started or whose `done` was called; closes the target unless it was taken. NULL
  * is fine. Returns NULL. */

@@ -124,6 +124,7 @@ static void clone_on_chunks(void *owner, enum plan_kind kind, uint32_t first, ui
     struct clone *clone = owner;
     enum clone_fate fate = CLONE_FATE_FETCHED;
 
+    sources_add_kept(clone->sources, first, count);
     clone->progress.bytes_written += bytes;
     switch (kind) {
     case PLAN_KIND_COPY:

@@ -183,8 +183,8 @@ void outline_cancel(struct outline *outline)
     }
 }
 
-/* The table goes back to the stock as it came, rather than lie there twice meanwhile. */
-static void outline_stock_table(struct outline *outline)
+/* It goes back to the stock as it came, rather than lie there twice meanwhile. */
+void outline_leave_table(struct outline *outline)
 {
     struct release_stock *stock = &outline->settings.release->stock;
 
@@ -200,7 +200,6 @@ struct outline *outline_free(struct outline *outline)
         return NULL;
     fetch_cancel(outline->fetch);
     later_free(outline->turn);
-    outline_stock_table(outline);
     url_free(outline->table_url);
     url_free(outline->pack_url);
     free(outline->section);

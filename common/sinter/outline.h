@@ -69,6 +69,10 @@ void outline_fetch_frames(struct outline *outline);
  * where nothing is under way. */
 void outline_cancel(struct outline *outline);
 
+/* Where keep_stock is set: leaves the table, unless it is of fixed chunks, in the release's stock. It must
+ * not be used any more, so outline_free() follows. */
+void outline_leave_table(struct outline *outline);
+
 /* Frees what has no job under way; NULL is fine. Returns NULL. */
 struct outline *outline_free(struct outline *outline);
 

@@ -328,7 +328,7 @@ uint64_t plan_download_bytes(const struct plan_totals *totals)
            totals->section_bytes;
 }
 
-struct plan_run *plan_runs(struct plan *plan, uint32_t *ret_count)
+const struct plan_run *plan_runs(const struct plan *plan, uint32_t *ret_count)
 {
     *ret_count = plan->run_count;
     return plan->runs;
@@ -340,7 +340,7 @@ const uint32_t *plan_waiting_for(const struct plan *plan, uint32_t run, uint32_t
     return plan->order.edges + plan->order.starts[run];
 }
 
-struct plan_batch *plan_batches(struct plan *plan, uint32_t *ret_count)
+const struct plan_batch *plan_batches(const struct plan *plan, uint32_t *ret_count)
 {
     *ret_count = plan->batches.count;
     return plan->batches.items;

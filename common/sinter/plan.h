@@ -51,22 +51,20 @@ struct plan_run {
     enum plan_kind kind;
     uint32_t source;       /* PLAN_KIND_COPY, PLAN_KIND_PATCH */
     uint32_t first, count; /* chunks */
-    uint32_t size; /* bytes of the image; at most the run_size_max the plan was made with, but for patches */
-    uint32_t blockers; /* runs that must be written before this one may start; counted down by the transfer */
-    uint32_t patch;    /* PLAN_KIND_PATCH: its number in the list */
-    uint32_t batch;    /* PLAN_KIND_PATCH, PLAN_KIND_FETCH: which fetches it */
+    uint32_t size;  /* bytes of the image; at most the run_size_max the plan was made with, but for patches */
+    uint32_t patch; /* PLAN_KIND_PATCH: its number in the list */
+    uint32_t batch; /* PLAN_KIND_PATCH, PLAN_KIND_FETCH: which fetches it */
     uint32_t fetch_size;    /* likewise: bytes of it in the pack or the image */
     uint64_t source_offset; /* PLAN_KIND_COPY: in the source; else in the pack or the image */
 };
 
-/* What one request fetches: runs that lie side by side, or nearly so. It waits until none of them has a
- * blocker. */
+/* What one request fetches: runs that lie side by side, or nearly so. It waits until none of them waits for
+ * another run. */
 struct plan_batch {
     bool from_pack;                /* else from the image */
     uint64_t offset;               /* there, bytes */
     uint32_t size;                 /* bytes */
     uint32_t run_start, run_count; /* see plan_batch_runs() */
-    uint32_t blocked;              /* of its runs; counted down by the transfer */
 };
 
 /* Sums, for people and for the API. */
@@ -125,14 +123,14 @@ void plan_set_overhead(struct plan *plan, const struct plan_overhead *overhead);
 /* All bytes over the wire (HTTP headers aside) but for the manifest's. */
 uint64_t plan_download_bytes(const struct plan_totals *totals);
 
-/* All runs in image order; the transfer changes them as it goes. */
-struct plan_run *plan_runs(struct plan *plan, uint32_t *ret_count);
+/* All runs in image order. */
+const struct plan_run *plan_runs(const struct plan *plan, uint32_t *ret_count);
 
-/* The runs (by their number) that wait for run `run`. */
+/* The runs (by their number) that must not start before run `run` is written. */
 const uint32_t *plan_waiting_for(const struct plan *plan, uint32_t run, uint32_t *ret_count);
 
-/* All batches, as they lie in the image and then in the pack; the transfer changes them as it goes. */
-struct plan_batch *plan_batches(struct plan *plan, uint32_t *ret_count);
+/* All batches, as they lie in the image and then in the pack. */
+const struct plan_batch *plan_batches(const struct plan *plan, uint32_t *ret_count);
 
 /* The runs (by their number) of a batch, run_count of them, as they lie in the image or the pack. */
 const uint32_t *plan_batch_runs(const struct plan *plan, const struct plan_batch *batch);

@@ -70,7 +70,6 @@ void plan_batches_init(struct plan_batches *batches, const struct plan_input *in
         batches->gap_bytes += run->source_offset - (batch->offset + batch->size);
         batch->size = (uint32_t)(run->source_offset + run->fetch_size - batch->offset);
         batch->run_count++;
-        batch->blocked += run->blockers > 0;
         run->batch = batches->count - 1;
         batches->runs[i] = fetched[i].run;
     }

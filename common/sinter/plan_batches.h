@@ -16,8 +16,7 @@ struct plan_batches {
     uint64_t gap_bytes; /* between the runs of a batch, and fetched with them */
 };
 
-/* Puts the runs that are fetched into batches, and notes in each run which one is its. The runs' blockers
- * must have been counted. */
+/* Puts the runs that are fetched into batches, and notes in each run which one is its. */
 void plan_batches_init(struct plan_batches *batches, const struct plan_input *input, struct plan_run *runs,
                        uint32_t run_count);
 

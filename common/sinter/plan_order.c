@@ -111,8 +111,7 @@ static int edge_compare(const void *left, const void *right)
 }
 
 /* Each pair once, however many spans made it. */
-static void store_edges(struct plan_order *order, struct plan_run *runs, uint32_t run_count,
-                        struct edge_list *list)
+static void store_edges(struct plan_order *order, uint32_t run_count, struct edge_list *list)
 {
     size_t kept = 0;
 
@@ -127,19 +126,18 @@ static void store_edges(struct plan_order *order, struct plan_run *runs, uint32_
             if (kept > order->starts[r] && order->edges[kept - 1] == to)
                 continue;
             order->edges[kept++] = to;
-            runs[to].blockers++;
         }
     }
 }
 
-bool plan_order_init(struct plan_order *order, const struct plan_input *input, struct plan_run *runs,
+bool plan_order_init(struct plan_order *order, const struct plan_input *input, const struct plan_run *runs,
                      uint32_t run_count)
 {
     struct order_view view = {.table = input->table, .runs = runs, .run_count = run_count};
     bool ok = find_edges(&view, input->patches);
 
     if (ok)
-        store_edges(order, runs, run_count, &view.list);
+        store_edges(order, run_count, &view.list);
     free(view.list.edges);
     return ok;
 }

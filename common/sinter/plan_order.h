@@ -17,9 +17,9 @@ struct plan_order {
     uint32_t *starts; /* one more than runs */
 };
 
-/* Finds the edges and counts each run's blockers. False where patches that read the target make too many:
+/* Finds the edges. False where patches that read the target make too many:
  * then plan without those. */
-bool plan_order_init(struct plan_order *order, const struct plan_input *input, struct plan_run *runs,
+bool plan_order_init(struct plan_order *order, const struct plan_input *input, const struct plan_run *runs,
                      uint32_t run_count);
 
 void plan_order_finish(struct plan_order *order);

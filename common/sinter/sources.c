@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
@@ -290,9 +291,14 @@ void sources_add_rows(struct sources *sources, uint32_t number, const struct tab
     sources->items[number].known = !device_is_damaged(sources->devices[number], NULL);
 }
 
-bool *sources_kept(const struct sources *sources)
+const bool *sources_kept(const struct sources *sources)
 {
     return sources->kept;
+}
+
+void sources_add_kept(struct sources *sources, uint32_t first, uint32_t count)
+{
+    memset(sources->kept + first, true, count * sizeof(bool));
 }
 
 const struct plan_place *sources_places(const struct sources *sources)

@@ -104,8 +104,11 @@ void sources_scan(struct sources *sources, bool prove, bool hash);
 /* `done` comes as soon as the slices under way end. Nothing happens where no scan is under way. */
 void sources_stop(struct sources *sources);
 
-/* Of each chunk: it stands in the target in its place. The transfer goes on with it. */
-bool *sources_kept(const struct sources *sources);
+/* Of each chunk: it stands in the target in its place. */
+const bool *sources_kept(const struct sources *sources);
+
+/* `count` chunks from `first` on were written, so they do. */
+void sources_add_kept(struct sources *sources, uint32_t first, uint32_t count);
 
 /* Of each class, by its first chunk: where it is; see plan.h. */
 const struct plan_place *sources_places(const struct sources *sources);

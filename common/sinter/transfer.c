@@ -94,7 +94,7 @@ static void transfer_unblocked(struct transfer *transfer, uint32_t run)
 {
     if (transfer->runs[run].kind == PLAN_KIND_COPY)
         queue_add(&transfer->ready_to_copy, run);
-    else if (--transfer->batches[transfer->runs[run].batch].blocked == 0)
+    else if (--transfer->blocked[transfer->runs[run].batch] == 0)
         queue_add(&transfer->ready_to_fetch, transfer->runs[run].batch);
 }
 
@@ -106,7 +106,7 @@ void transfer_run_done(struct transfer *transfer, uint32_t run)
 
     transfer->runs_done++;
     for (uint32_t i = 0; i < count; i++)
-        if (--transfer->runs[waiting[i]].blockers == 0)
+        if (--transfer->blockers[waiting[i]] == 0)
             transfer_unblocked(transfer, waiting[i]);
 }
 
@@ -188,20 +188,42 @@ static void transfer_init_entities(struct transfer *transfer)
     transfer->last_asked = &transfer->image;
 }
 
+/* Who waits for whom is the plan's; how many of them are left is counted here. */
+static void transfer_init_queues(struct transfer *transfer)
+{
+    const struct plan *plan = transfer->settings.plan;
+    uint32_t batch_count, count;
+
+    transfer->runs = plan_runs(plan, &transfer->run_count);
+    transfer->batches = plan_batches(plan, &batch_count);
+    transfer->blockers = alloc_array(transfer->run_count, sizeof(uint32_t));
+    transfer->blocked = alloc_array(batch_count, sizeof(uint32_t));
+    transfer->ready_to_copy.numbers = alloc_array(transfer->run_count, sizeof(uint32_t));
+    transfer->ready_to_fetch.numbers = alloc_array(batch_count, sizeof(uint32_t));
+    for (uint32_t run = 0; run < transfer->run_count; run++) {
+        const uint32_t *waiting = plan_waiting_for(plan, run, &count);
+        for (uint32_t i = 0; i < count; i++)
+            transfer->blockers[waiting[i]]++;
+    }
+    for (uint32_t run = 0; run < transfer->run_count; run++)
+        if (transfer->runs[run].kind != PLAN_KIND_COPY)
+            transfer->blocked[transfer->runs[run].batch] += transfer->blockers[run] > 0;
+        else if (transfer->blockers[run] == 0)
+            queue_add(&transfer->ready_to_copy, run);
+    for (uint32_t batch = 0; batch < batch_count; batch++)
+        if (transfer->blocked[batch] == 0)
+            queue_add(&transfer->ready_to_fetch, batch);
+}
+
 struct transfer *transfer_start(const struct transfer_settings *settings,
                                 const struct transfer_events *events, void *owner)
 {
     unsigned lane_count = settings->connections + TRANSFER_COPY_LANES;
     struct transfer *transfer = alloc_zeroed(sizeof(*transfer) + lane_count * sizeof(struct lane));
-    uint32_t batch_count;
 
     transfer->settings = *settings;
     transfer->events = events;
     transfer->owner = owner;
-    transfer->runs = plan_runs(settings->plan, &transfer->run_count);
-    transfer->batches = plan_batches(settings->plan, &batch_count);
-    transfer->ready_to_copy.numbers = alloc_array(transfer->run_count, sizeof(uint32_t));
-    transfer->ready_to_fetch.numbers = alloc_array(batch_count, sizeof(uint32_t));
     transfer->assemble = (struct assemble_settings){
         .table = settings->table,
         .kept = settings->kept,
@@ -214,12 +236,7 @@ struct transfer *transfer_start(const struct transfer_settings *settings,
     transfer->turn = later_new(settings->base, transfer_on_turn, transfer);
     transfer_init_entities(transfer);
     transfer_init_lanes(transfer, lane_count);
-    for (uint32_t run = 0; run < transfer->run_count; run++)
-        if (transfer->runs[run].kind == PLAN_KIND_COPY && transfer->runs[run].blockers == 0)
-            queue_add(&transfer->ready_to_copy, run);
-    for (uint32_t batch = 0; batch < batch_count; batch++)
-        if (transfer->batches[batch].blocked == 0)
-            queue_add(&transfer->ready_to_fetch, batch);
+    transfer_init_queues(transfer);
     transfer_got_on(transfer);
     transfer->assembly = assembly_new(&transfer->assemble, settings->plan);
     if (!transfer->assembly) {
@@ -257,6 +274,8 @@ struct transfer *transfer_free(struct transfer *transfer)
     timer_free(transfer->give_up);
     later_free(transfer->turn);
     assembly_free(transfer->assembly);
+    free(transfer->blockers);
+    free(transfer->blocked);
     free(transfer->ready_to_copy.numbers);
     free(transfer->ready_to_fetch.numbers);
     entity_finish(&transfer->image);

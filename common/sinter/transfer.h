@@ -56,8 +56,9 @@ struct transfer_settings {
     struct http *http;
     struct pool *pool;
     const struct chunk_table *table;
-    struct plan *plan; /* changed as it is carried out */
-    bool *kept;        /* the plan's; set for each chunk as it is written */
+    const struct plan *plan;
+    const bool *kept; /* the plan's. The owner sets it for the chunks that `chunks` tells of, before that
+                         returns: what failed is told, and asked for once more, by what is not set */
     const struct url *image_url;
     const struct url *pack_url;       /* NULL where nothing comes of a pack */
     uint64_t pack_size;               /* bytes */

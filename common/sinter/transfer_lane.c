@@ -23,13 +23,13 @@ void lane_enter(struct lane *lane, enum lane_state state)
     lane->state = state;
 }
 
-struct plan_batch *lane_batch(const struct lane *lane)
+const struct plan_batch *lane_batch(const struct lane *lane)
 {
     return &lane->transfer->batches[lane->number];
 }
 
 /* Run `i` of the lane's batch, and its number. */
-struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number)
+const struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number)
 {
     uint32_t number = plan_batch_runs(lane->transfer->settings.plan, lane_batch(lane))[i];
 
@@ -82,7 +82,7 @@ struct run_outcome {
     uint32_t written, bad; /* chunks */
 };
 
-/* Tells of the chunks of a run that were written, and keeps them. */
+/* Tells of the chunks of a run that were written. */
 static struct run_outcome transfer_account(struct transfer *transfer, const struct plan_run *run,
                                            const uint8_t *results)
 {
@@ -97,7 +97,6 @@ static struct run_outcome transfer_account(struct transfer *transfer, const stru
         if (results[from] != ASSEMBLE_RESULT_WRITTEN)
             continue;
         outcome.written += to - from;
-        memset(transfer->settings.kept + run->first + from, true, to - from);
         transfer->events->chunks(transfer->owner, run->kind, run->first + from, to - from,
                                  chunk_table_offset(table, run->first + to) -
                                      chunk_table_offset(table, run->first + from));

@@ -74,9 +74,11 @@ struct transfer {
     struct transfer_settings settings;
     const struct transfer_events *events;
     void *owner;
-    struct plan_run *runs;
+    const struct plan_run *runs;
     uint32_t run_count, runs_done;
-    struct plan_batch *batches;
+    uint32_t *blockers; /* of each run: others that must be written before it may start */
+    const struct plan_batch *batches;
+    uint32_t *blocked; /* of each batch: those of its runs that have blockers */
     struct queue ready_to_copy, ready_to_fetch;
     uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
     uint64_t in_flight_bytes;            /* of all lanes that carry a batch */
@@ -120,10 +122,10 @@ void transfer_fill(struct transfer *transfer);
 /* The only writer of lane::state. */
 void lane_enter(struct lane *lane, enum lane_state state);
 
-struct plan_batch *lane_batch(const struct lane *lane);
+const struct plan_batch *lane_batch(const struct lane *lane);
 
 /* Run `i` of the lane's batch, and its number, which may be NULL. */
-struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number);
+const struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number);
 
 /* The lane is free for something else. */
 void lane_release(struct lane *lane);

@@ -217,6 +217,8 @@ static void on_done(void *owner, const struct error *done_error)
     } else if (!planning) {
         hold_target(installer);
     }
+    if (done_error || planning)
+        clone_leave_stock(installer->clone);
     installer->clone = clone_free(installer->clone);
     if (!done_error && !planning)
         release_forget_stock(installer->release);

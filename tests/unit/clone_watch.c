@@ -102,6 +102,7 @@ static void on_done(void *owner, const struct error *error)
     watch->progress = *clone_progress(watch->clone);
     watch->overtaken = clone_was_overtaken(watch->clone);
     watch->proved = clone_get_sha256(watch->clone, watch->sha256);
+    clone_leave_stock(watch->clone);
     watch->clone = clone_free(watch->clone);
     event_base_loopbreak(watch->bench->base);
 }

@@ -160,7 +160,7 @@ void check_totals(const struct world *world)
     struct plan_totals sums = {.image_bytes = world->image.size,
                                .cycles_broken = plan_totals(world->plan)->cycles_broken};
     uint32_t run_count, chunk = 0;
-    struct plan_run *runs = plan_runs(world->plan, &run_count);
+    const struct plan_run *runs = plan_runs(world->plan, &run_count);
 
     for (uint32_t r = 0; r <= run_count; r++) {
         uint32_t stop = r < run_count ? runs[r].first : chunk_table_count(world->table);
@@ -211,6 +211,7 @@ struct execution {
     enum step steps[CHUNKS_MAX];
     uint8_t buffers[CHUNKS_MAX][RUN_SIZE_MAX];
     uint32_t under_way;
+    uint32_t blockers[CHUNKS_MAX]; /* of each run: others that it waits for */
 };
 
 static void run_read(struct world *world, const struct plan_run *run, uint8_t *buffer)
@@ -247,31 +248,44 @@ static void run_write(struct world *world, const struct plan_run *run, const uin
         world->target.size = offset + size;
 }
 
-static void run_done(struct world *world, struct plan_run *runs, uint32_t r)
+static void count_blockers(struct execution *execution, const struct world *world, uint32_t run_count)
+{
+    for (uint32_t r = 0; r < run_count; r++) {
+        uint32_t count;
+        const uint32_t *waiting = plan_waiting_for(world->plan, r, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_true(waiting[i] != r && waiting[i] < run_count);
+            execution->blockers[waiting[i]]++;
+        }
+    }
+}
+
+static void run_done(struct execution *execution, const struct world *world, uint32_t r)
 {
     uint32_t count;
     const uint32_t *waiting = plan_waiting_for(world->plan, r, &count);
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct plan_run *run = &runs[waiting[i]];
-        uint32_t batch_count;
-        struct plan_batch *batches = plan_batches(world->plan, &batch_count);
-        assert_true(waiting[i] != r && run->blockers > 0);
-        if (--run->blockers == 0 && run->kind != PLAN_KIND_COPY)
-            batches[run->batch].blocked--;
-    }
+    for (uint32_t i = 0; i < count; i++)
+        execution->blockers[waiting[i]]--;
 }
 
-static bool run_is_blocked(const struct world *world, const struct plan_run *run)
+/* What one request fetches waits for all that any run of it waits for. */
+static bool run_is_blocked(const struct execution *execution, const struct world *world,
+                           const struct plan_run *runs, uint32_t r)
 {
-    uint32_t count;
+    uint32_t count, blockers = execution->blockers[r];
 
-    return run->kind == PLAN_KIND_COPY ? run->blockers > 0
-                                       : plan_batches(world->plan, &count)[run->batch].blocked > 0;
+    if (runs[r].kind == PLAN_KIND_COPY)
+        return blockers > 0;
+    const struct plan_batch *batch = &plan_batches(world->plan, &count)[runs[r].batch];
+    const uint32_t *numbers = plan_batch_runs(world->plan, batch);
+    for (uint32_t i = 0; i < batch->run_count; i++)
+        blockers += execution->blockers[numbers[i]];
+    return blockers > 0;
 }
 
 /* Moves one run on, chosen by the dice; false when none can move. */
-static bool execution_step(struct execution *execution, struct world *world, struct plan_run *runs,
+static bool execution_step(struct execution *execution, struct world *world, const struct plan_run *runs,
                            uint32_t count)
 {
     uint32_t start = count ? dice_below(&world->dice, count) : 0;
@@ -279,8 +293,8 @@ static bool execution_step(struct execution *execution, struct world *world, str
     for (uint32_t i = 0; i < count; i++) {
         uint32_t r = (start + i) % count;
         enum step *step = &execution->steps[r];
-        if (*step == STEP_DONE ||
-            (*step == STEP_WAITING && (run_is_blocked(world, &runs[r]) || execution->under_way == LANES)))
+        if (*step == STEP_DONE || (*step == STEP_WAITING && (run_is_blocked(execution, world, runs, r) ||
+                                                             execution->under_way == LANES)))
             continue;
         if (*step == STEP_WAITING) {
             execution->under_way++;
@@ -288,7 +302,7 @@ static bool execution_step(struct execution *execution, struct world *world, str
             run_read(world, &runs[r], execution->buffers[r]);
         } else {
             run_write(world, &runs[r], execution->buffers[r], runs[r].size);
-            run_done(world, runs, r);
+            run_done(execution, world, r);
             execution->under_way--;
             world->fetched += runs[r].kind == PLAN_KIND_FETCH ? runs[r].size : 0;
         }
@@ -318,8 +332,9 @@ bool world_execute(struct world *world, uint32_t steps, uint64_t *ret_lost)
 {
     struct execution *execution = alloc_zeroed(sizeof(*execution));
     uint32_t count, left = 0;
-    struct plan_run *runs = plan_runs(world->plan, &count);
+    const struct plan_run *runs = plan_runs(world->plan, &count);
 
+    count_blockers(execution, world, count);
     while (steps > 0 && execution_step(execution, world, runs, count))
         steps--;
     for (uint32_t r = 0; r < count; r++)

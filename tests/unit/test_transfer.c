@@ -75,6 +75,7 @@ static void on_chunks(void *owner, enum plan_kind kind, uint32_t first, uint32_t
     for (uint32_t i = first; i < first + count; i++) {
         size += chunk_table_size(fixture->table, i);
         fixture->told[i]++;
+        fixture->kept[i] = true;
     }
     assert_int_equal(size, bytes);
     *(kind == PLAN_KIND_COPY ? &fixture->copied : &fixture->fetched) += bytes;
