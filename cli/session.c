@@ -20,18 +20,12 @@
 #include "common/image/url.h"
 #include "common/io/backoff.h"
 #include "common/io/http_settings.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
 #include "common/sinter/clone.h"
 #include "common/sinter/release.h"
 
 enum {
-    /* How often an image that is replaced during its download is begun anew, while there is time: a server
-     * whose files never come to rest would have it read for ever. */
-    SESSION_ROUNDS_MAX = 16,
-    /* Unless patience was asked for, so many readings of the same manifest are enough. */
-    SESSION_IDLE_ROUNDS_MAX = 2,
-    SESSION_WAIT_FIRST_MS = 1000,
-    SESSION_WAIT_MAX_MS = 30 * 1000,
     SESSION_DRAW_MS = 200,
 };
 
@@ -247,7 +241,7 @@ static bool session_start_over(struct session *session, const struct error *erro
         backoff_reset(&session->backoff);
     }
     uint64_t wait_ms = backoff_draw_ms(&session->backoff, 0);
-    if (session->rounds >= SESSION_ROUNDS_MAX ||
+    if (session->rounds >= RETRY_ROUNDS_MAX ||
         now_ms - session->stuck_since_ms + wait_ms > session_give_up_ms(session))
         return false;
     session->lacking = clone_lacks_file(session->clone);
@@ -355,7 +349,7 @@ static void session_on_release(void *owner, struct release *release, bool unchan
     release_free(session->release);
     session->release = release;
     session->idle_rounds = same ? session->idle_rounds + 1 : 0;
-    if (session->idle_rounds >= SESSION_IDLE_ROUNDS_MAX && !session->give_up_ms) {
+    if (session->idle_rounds >= RETRY_IDLE_ROUNDS_MAX && !session->give_up_ms) {
         session_end_overtaken(session, &session->error, ", or give --retry-for");
         return;
     }
@@ -412,7 +406,7 @@ static bool session_run_loop(struct session *session, struct error *error)
 {
     if (!engine_init(&session->engine, &session->http, session_on_stop, session, error))
         return false;
-    session->backoff = (struct backoff){.first_ms = SESSION_WAIT_FIRST_MS, .max_ms = SESSION_WAIT_MAX_MS};
+    session->backoff = (struct backoff){.first_ms = RETRY_FILE_FIRST_MS, .max_ms = RETRY_FILE_MAX_MS};
     session->again = timer_new(session->engine.base, session_on_again, session);
     if (meter_is_shown(&session->report.meter)) {
         session->draw = timer_new(session->engine.base, session_on_draw, session);

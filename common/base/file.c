@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,25 @@ bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_s
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s", path);
     return read_whole(fd, path, max_size, ret_data, ret_size, error);
+}
+
+char *file_read_text(size_t max_size, const char *format, ...)
+{
+    CLEANUP_FREE char *path = NULL;
+    char *text = NULL;
+    size_t size;
+    va_list args;
+
+    va_start(args, format);
+    int length = vasprintf(&path, format, args);
+    va_end(args);
+    if (length < 0)
+        abort();
+    if (!file_read(path, max_size, &text, &size, NULL))
+        return NULL;
+    if (size && text[size - 1] == '\n')
+        text[size - 1] = 0;
+    return text;
 }
 
 bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t *ret_size,

@@ -26,8 +26,12 @@ int file_take_fd(int *fd);
  * byte past *ret_size and freed by the caller. */
 bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error);
 
-/* Likewise for a file that holds secrets: it must be a regular one, owned by root or by whoever runs this,
- * and nobody but its owner may have any right to it. Judged by the opened descriptor. */
+/* A small file of the kernel's or udev's, of at most `max_size` bytes, whose path is printed: its text
+ * without the line feed at its end, owned by the caller; NULL where it cannot be read. */
+char *file_read_text(size_t max_size, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Like file_read(), for a file that holds secrets: it must be a regular one, owned by root or by whoever runs
+ * this, and nobody but its owner may have any right to it. Judged by the opened descriptor. */
 bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
                       struct error *error);
 

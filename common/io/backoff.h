@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How long to wait before trying again: exponential backoff with full jitter, and never less than a server's
- * Retry-After. Never blocks; any thread.
+ * Retry-After. The bounds stand in common/io/retry.h. Never blocks; any thread.
  */
 #pragma once
 

@@ -127,15 +127,11 @@ static char *holder_find_process(dev_t device)
 /* Whether loop device `name` ("loop0") stands on the file: sysfs says on which path. */
 static bool holder_is_backed_by(const char *name, const struct stat *file)
 {
-    CLEANUP_FREE char *attribute = alloc_printf("/sys/block/%s/loop/backing_file", name);
-    CLEANUP_FREE char *path = NULL;
-    size_t size;
+    CLEANUP_FREE char *path = file_read_text(PATH_MAX, "/sys/block/%s/loop/backing_file", name);
     struct stat status;
 
-    if (!file_read(attribute, PATH_MAX, &path, &size, NULL))
-        return false;
-    path[strcspn(path, "\n")] = '\0';
-    return file_status(path, &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino;
+    return path && file_status(path, &status) == 0 && status.st_dev == file->st_dev &&
+           status.st_ino == file->st_ino;
 }
 
 char *holder_describe_loop(const struct stat *file)

@@ -7,9 +7,8 @@
 #include "common/base/alloc.h"
 #include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
-
-enum { REFUSALS_MAX = 4 };
 
 struct fetch {
     struct http *http;
@@ -89,7 +88,7 @@ static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *r
     if (response->status)
         fetch->answers_only = false;
     if (response->outcome == HTTP_OUTCOME_FAILED && response->redirected)
-        return ++fetch->refusals < REFUSALS_MAX;
+        return ++fetch->refusals < RETRY_FILE_REFUSALS_MAX;
     fetch->refusals = 0;
     return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);
 }
@@ -173,7 +172,7 @@ static struct fetch *fetch_new(struct event_base *base, struct http *http, const
     fetch->give_up_ms = give_up_ms;
     fetch->events = events;
     fetch->owner = owner;
-    fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
+    fetch->backoff = (struct backoff){.first_ms = RETRY_FILE_FIRST_MS, .max_ms = RETRY_FILE_MAX_MS};
     fetch->timer = timer_new(base, fetch_on_timer, fetch);
     return fetch;
 }

@@ -8,6 +8,7 @@
 #include "common/base/container.h"
 #include "common/base/wall_clock.h"
 #include "common/io/backoff.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
 #include "common/sinter/fetch.h"
 
@@ -342,7 +343,7 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
     fetch->done = done;
     fetch->owner = owner;
     fetch->timer = timer_new(http_base(http), release_on_timer, fetch);
-    fetch->backoff = (struct backoff){.first_ms = 1000, .max_ms = 30 * 1000};
+    fetch->backoff = (struct backoff){.first_ms = RETRY_FILE_FIRST_MS, .max_ms = RETRY_FILE_MAX_MS};
     fetch->release = release_new(image_url);
     release_get_manifest(fetch);
     return fetch;

@@ -7,12 +7,8 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/io/retry.h"
 #include "common/sinter/transfer_private.h"
-
-enum {
-    RETRY_FIRST_MS = 1000,
-    RETRY_MAX_MS = 60 * 1000,
-};
 
 uint32_t transfer_jobs(const struct transfer *transfer)
 {
@@ -170,7 +166,7 @@ static void transfer_init_lanes(struct transfer *transfer, unsigned lane_count)
     for (unsigned i = 0; i < lane_count; i++) {
         struct lane *lane = &transfer->lanes[i];
         lane->transfer = transfer;
-        lane->backoff = (struct backoff){.first_ms = RETRY_FIRST_MS, .max_ms = RETRY_MAX_MS};
+        lane->backoff = (struct backoff){.first_ms = RETRY_RANGE_FIRST_MS, .max_ms = RETRY_RANGE_MAX_MS};
         lane->timer = timer_new(transfer->settings.base, lane_on_timer, lane);
     }
 }

@@ -8,14 +8,11 @@
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
+#include "common/io/retry.h"
 
 enum {
     /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
     PROGRESS_MIN_BYTES = 16 * 1024,
-    /* Answers for so long, of no use all of them, are the server's last word where nobody asked for patience
-     * and nothing better ever came; and so they are of another image, for then its manifest is to be read. */
-    REFUSED_MAX_MS = 5 * 1000,
-    REFUSED_WAIT_MAX_MS = 4 * 1000,
 };
 
 struct entity *lane_entity(const struct lane *lane)
@@ -77,14 +74,14 @@ static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const
     entity->refusal = *error;
     entity->refusal_outcome = outcome;
     bool brief = outcome == TRANSFER_OUTCOME_OVERTAKEN || !(entity->answered || transfer->settings.patient);
-    if (brief && patience_ms > REFUSED_MAX_MS)
-        patience_ms = REFUSED_MAX_MS;
+    if (brief && patience_ms > RETRY_RANGE_REFUSED_MAX_MS)
+        patience_ms = RETRY_RANGE_REFUSED_MAX_MS;
     if (!others || now_ms - entity->refused_since_ms >= patience_ms) {
         transfer_stop(transfer, outcome, error);
         return;
     }
     uint64_t max_ms = lane->backoff.max_ms;
-    lane->backoff.max_ms = REFUSED_WAIT_MAX_MS;
+    lane->backoff.max_ms = RETRY_RANGE_REFUSED_WAIT_MAX_MS;
     lane_back_off(lane, error, response->retry_after_ms);
     lane->backoff.max_ms = max_ms;
 }

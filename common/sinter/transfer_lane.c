@@ -8,12 +8,7 @@
 #include <string.h>
 
 #include "common/base/container.h"
-
-enum {
-    /* Bytes from the server that do not fit the table are asked for once more: a proxy may have mangled them.
-     */
-    FETCH_TRIES = 2,
-};
+#include "common/io/retry.h"
 
 /* The only writer of lane::state. */
 void lane_enter(struct lane *lane, enum lane_state state)
@@ -164,7 +159,7 @@ static void lane_fetched_badly(struct lane *lane)
               "the server's bytes for chunk %" PRIu32
               " of %s are not those the manifest names; publish the image before its manifest",
               first_bad + 1, url_shown(lane_entity(lane)->url));
-    if (++lane->tries >= FETCH_TRIES) {
+    if (++lane->tries >= RETRY_RANGE_MISFITS_MAX) {
         lane_release(lane);
         transfer_stop(transfer, TRANSFER_OUTCOME_OVERTAKEN, &error);
         return;

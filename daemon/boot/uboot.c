@@ -52,16 +52,11 @@ static bool find_partition(struct uboot_backend *backend, const char *root, enum
 
     if (!storage_find(root, name, &storage, error))
         return false;
-    CLEANUP_FREE char *path =
-        alloc_printf("%s/sys/dev/block/%u:%u/partition", root, major(storage.number), minor(storage.number));
-    CLEANUP_FREE char *text = NULL;
-    size_t size;
-    bool found = storage.present && storage.is_block && file_read(path, 16, &text, &size, NULL);
+    CLEANUP_FREE char *text = file_read_text(16, "%s/sys/dev/block/%u:%u/partition", root,
+                                             major(storage.number), minor(storage.number));
+    bool found = storage.present && storage.is_block && text && text_parse_u64(text, &number) == 0 &&
+                 number && number <= 255;
     storage_finish(&storage);
-    if (found) {
-        text[strcspn(text, "\n")] = 0;
-        found = text_parse_u64(text, &number) == 0 && number && number <= 255;
-    }
     backend->scheme.partitions[slot] = (unsigned)number;
     return found || error_set(error, ERROR_REFUSED,
                               "slot %s (%s) is no partition with a number, which mender_boot_part wants",

@@ -4,17 +4,9 @@
 #include <stdio.h>
 
 #include "common/base/text.h"
+#include "common/io/retry.h"
 
 enum {
-    /* A glitch passes in seconds; a server that is down must not be asked faster than the interval for long.
-     */
-    CHECK_FIRST_MS = 10 * 1000,
-    CHECK_FLOOR_MS = 2 * 1000,
-    CHECK_MAX_MS = 60 * 60 * 1000,
-    /* A failed installation may have cost many megabytes and much wear. */
-    INSTALL_FIRST_MS = 60 * 1000,
-    INSTALL_FLOOR_MS = 10 * 1000,
-    INSTALL_MAX_MS = 6 * 60 * 60 * 1000,
     /* Devices behind one router get their route back together. */
     WAKE_SPREAD_MS = 50 * 1000,
     WAKE_GAP_MS = 5 * 60 * 1000,
@@ -47,12 +39,12 @@ void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t rand
     schedule->random_delay_ms = random_delay_ms;
     /* Somebody who polls every second does not want to wait ten after a failure; somebody who polls daily
      * waits no longer than a day. */
-    schedule->check.first_ms = min_u64(CHECK_FIRST_MS, schedule->interval_ms);
-    schedule->check.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), CHECK_MAX_MS);
+    schedule->check.first_ms = min_u64(RETRY_CHECK_FIRST_MS, schedule->interval_ms);
+    schedule->check.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), RETRY_CHECK_MAX_MS);
     schedule->overtaken.first_ms = schedule->check.first_ms;
     schedule->overtaken.max_ms = schedule->check.max_ms;
-    schedule->install.first_ms = min_u64(INSTALL_FIRST_MS, schedule->interval_ms);
-    schedule->install.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), INSTALL_MAX_MS);
+    schedule->install.first_ms = min_u64(RETRY_INSTALL_FIRST_MS, schedule->interval_ms);
+    schedule->install.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), RETRY_INSTALL_MAX_MS);
 }
 
 /* Uniform from 0 to `bound`, which is cut to 49 days so that the product fits. */
@@ -191,18 +183,18 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
             say_interval(ret_next, wait_ms);
         return;
     case SCHEDULE_RESULT_CHECK_FAILED:
-        back_off(&schedule->check, min_u64(CHECK_FLOOR_MS, schedule->check.first_ms), now_ms, retry_after_ms,
-                 random, "check", 0, ret_next);
+        back_off(&schedule->check, min_u64(RETRY_CHECK_FLOOR_MS, schedule->check.first_ms), now_ms,
+                 retry_after_ms, random, "check", 0, ret_next);
         ret_next->may_wake = ret_next->why == SCHEDULE_WHY_BACKOFF;
         return;
     case SCHEDULE_RESULT_INSTALL_FAILED:
         backoff_reset(&schedule->check);
-        back_off(&schedule->install, min_u64(INSTALL_FLOOR_MS, schedule->install.first_ms), now_ms,
+        back_off(&schedule->install, min_u64(RETRY_INSTALL_FLOOR_MS, schedule->install.first_ms), now_ms,
                  retry_after_ms, random, "installation", schedule->overtaken.failures, ret_next);
         return;
     case SCHEDULE_RESULT_OVERTAKEN:
         backoff_reset(&schedule->check);
-        back_off(&schedule->overtaken, min_u64(CHECK_FLOOR_MS, schedule->overtaken.first_ms), now_ms,
+        back_off(&schedule->overtaken, min_u64(RETRY_CHECK_FLOOR_MS, schedule->overtaken.first_ms), now_ms,
                  retry_after_ms, random, "installation", schedule->install.failures, ret_next);
         return;
     }

@@ -43,19 +43,6 @@ static void partition_finish(struct partition *partition)
     free(partition->disk);
 }
 
-/* A small file of sysfs or udev's, without its last line feed; NULL where there is none. */
-static char *read_text(size_t size_max, const char *path)
-{
-    char *text = NULL;
-    size_t size;
-
-    if (!file_read(path, size_max, &text, &size, NULL))
-        return NULL;
-    if (size && text[size - 1] == '\n')
-        text[size - 1] = 0;
-    return text;
-}
-
 /* What stands behind `key` in a text of lines; owned by the caller, NULL where no line has it. */
 static char *find_line(const char *text, const char *key)
 {
@@ -71,10 +58,8 @@ static char *find_line(const char *text, const char *key)
 static bool partition_open(const char *root, const char *name, struct partition *ret_partition)
 {
     CLEANUP_FREE char *folder = alloc_printf("%s/sys/class/block/%s", root, name);
-    CLEANUP_FREE char *number_path = alloc_printf("%s/partition", folder);
-    CLEANUP_FREE char *device_path = alloc_printf("%s/dev", folder);
-    CLEANUP_FREE char *number_text = read_text(SYSFS_FILE_MAX, number_path);
-    CLEANUP_FREE char *device_text = read_text(SYSFS_FILE_MAX, device_path);
+    CLEANUP_FREE char *number_text = file_read_text(SYSFS_FILE_MAX, "%s/partition", folder);
+    CLEANUP_FREE char *device_text = file_read_text(SYSFS_FILE_MAX, "%s/dev", folder);
     CLEANUP_FREE char *real = realpath(folder, NULL);
     unsigned number_major, number_minor;
     uint64_t number;
@@ -178,8 +163,8 @@ static bool read_gpt(int fd, size_t sector, unsigned number, enum partition_name
 static char *read_table(const struct partition *partition, enum partition_name_kind kind)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/dev/%s", partition->root, strrchr(partition->disk, '/') + 1);
-    CLEANUP_FREE char *sector_path = alloc_printf("%s/queue/logical_block_size", partition->disk);
-    CLEANUP_FREE char *sector_text = read_text(SYSFS_FILE_MAX, sector_path);
+    CLEANUP_FREE char *sector_text =
+        file_read_text(SYSFS_FILE_MAX, "%s/queue/logical_block_size", partition->disk);
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     unsigned char boot_record[512];
     char text[NAME_SIZE];
@@ -210,16 +195,15 @@ static bool is_ascii(const char *text)
 /* What the partition is called; NULL where nothing tells. The kernel spoils letters beyond ASCII. */
 static char *find_name(const struct partition *partition, enum partition_name_kind kind, bool ask_kernel)
 {
-    CLEANUP_FREE char *uevent_path =
-        alloc_printf("%s/sys/class/block/%s/uevent", partition->root, partition->name);
-    CLEANUP_FREE char *udev_path = alloc_printf("%s/run/udev/data/b%u:%u", partition->root,
-                                                major(partition->device), minor(partition->device));
-    CLEANUP_FREE char *uevent = ask_kernel ? read_text(SYSFS_FILE_MAX, uevent_path) : NULL;
+    CLEANUP_FREE char *uevent = ask_kernel ? file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/uevent",
+                                                            partition->root, partition->name)
+                                           : NULL;
     char *name = find_line(uevent, kind == PARTITION_NAME_UUID ? "PARTUUID=" : "PARTNAME=");
 
     if (name)
         return name;
-    CLEANUP_FREE char *udev = read_text(UDEV_FILE_MAX, udev_path);
+    CLEANUP_FREE char *udev = file_read_text(UDEV_FILE_MAX, "%s/run/udev/data/b%u:%u", partition->root,
+                                             major(partition->device), minor(partition->device));
     name = find_line(udev, kind == PARTITION_NAME_UUID ? "E:ID_PART_ENTRY_UUID=" : "E:ID_PART_ENTRY_NAME=");
     if (name) {
         storage_decode_name(name);

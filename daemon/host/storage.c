@@ -22,23 +22,6 @@ enum {
     SYSFS_FILE_MAX = 8192,
 };
 
-/* Reads the file `place` of sysfs, with `name` for the % in it, without the line feed at its end; NULL where
- * there is none. */
-static char *sysfs_read(const char *root, const char *place, const char *name)
-{
-    CLEANUP_FREE char *tail = alloc_printf("/sys/%s", place);
-    char *mark = strchr(tail, '%');
-    CLEANUP_FREE char *path = alloc_printf("%s%.*s%s%s", root, (int)(mark - tail), tail, name, mark + 1);
-    char *text = NULL;
-    size_t size;
-
-    if (!file_read(path, SYSFS_FILE_MAX, &text, &size, NULL))
-        return NULL;
-    if (size && text[size - 1] == '\n')
-        text[size - 1] = 0;
-    return text;
-}
-
 /* "179:2" */
 static bool parse_number(const char *text, dev_t *ret_number)
 {
@@ -61,7 +44,7 @@ static bool number_of_name(const char *root, const char *name, dev_t *ret_number
     for (char *at = kernel_name; *at; at++)
         if (*at == '/')
             *at = '!';
-    CLEANUP_FREE char *text = sysfs_read(root, "class/block/%/dev", kernel_name);
+    CLEANUP_FREE char *text = file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/dev", root, kernel_name);
     return text && parse_number(text, ret_number);
 }
 
@@ -197,7 +180,8 @@ static char *name_by_uevent(const char *root, const char *key, const char *value
     while (folder && !found && (entry = readdir(folder))) {
         if (*entry->d_name == '.')
             continue;
-        CLEANUP_FREE char *text = sysfs_read(root, "class/block/%/uevent", entry->d_name);
+        CLEANUP_FREE char *text =
+            file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/uevent", root, entry->d_name);
         if (text && uevent_has(text, key, value))
             found = alloc_printf("/dev/%s", entry->d_name);
     }
@@ -234,7 +218,7 @@ static char *path_by_tag(const char *root, const char *folder, const char *ueven
 static char *neighbour(const char *root, const char *path, long offset)
 {
     const char *name = strrchr(path, '/') + 1;
-    CLEANUP_FREE char *number = sysfs_read(root, "class/block/%/partition", name);
+    CLEANUP_FREE char *number = file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/partition", root, name);
     CLEANUP_FREE char *link = alloc_printf("%s/sys/class/block/%s", root, name);
     CLEANUP_FREE char *real = realpath(link, NULL);
     char *found = NULL;
@@ -247,7 +231,8 @@ static char *neighbour(const char *root, const char *path, long offset)
     while (disk && !found && (entry = readdir(disk))) {
         if (*entry->d_name == '.')
             continue;
-        CLEANUP_FREE char *other = sysfs_read(root, "class/block/%/partition", entry->d_name);
+        CLEANUP_FREE char *other =
+            file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/partition", root, entry->d_name);
         if (other && strtol(other, NULL, 10) == strtol(number, NULL, 10) + offset)
             found = alloc_printf("/dev/%s", entry->d_name);
     }

@@ -20,7 +20,8 @@
 enum {
     EXTENTS_MAX = 32,
     DEPTH_MAX = 8,
-    SECTOR = 512, /* sysfs counts in these, whatever the device's own are */
+    ATTRIBUTE_MAX = PATH_MAX + 16, /* of sysfs: some hold a path */
+    SECTOR = 512,                  /* sysfs counts in these, whatever the device's own are */
 };
 
 /* Some bytes of what nothing is known to lie below, or of what is made of whole members. */
@@ -37,22 +38,9 @@ struct extents {
 static void add_extents(struct extents *extents, const char *root, const struct storage *storage,
                         uint64_t begin, uint64_t end, int depth);
 
-/* The text in a device's folder; NULL where there is none. Owned by the caller. */
-static char *read_attribute(const char *device, const char *name)
-{
-    CLEANUP_FREE char *path = alloc_printf("%s/%s", device, name);
-    char *text = NULL;
-    size_t size;
-
-    if (!file_read(path, PATH_MAX + 16, &text, &size, NULL))
-        return NULL;
-    text[strcspn(text, "\n")] = 0;
-    return text;
-}
-
 static bool read_number(const char *device, const char *name, uint64_t *ret_number)
 {
-    CLEANUP_FREE char *text = read_attribute(device, name);
+    CLEANUP_FREE char *text = file_read_text(ATTRIBUTE_MAX, "%s/%s", device, name);
 
     return text && text_parse_u64(text, ret_number) == 0;
 }
@@ -101,7 +89,7 @@ static bool ask_loop(const char *root, const struct storage *loop, struct storag
 static bool add_loop_file(struct extents *extents, const char *root, const struct storage *storage,
                           const char *device, uint64_t begin, uint64_t end, int depth)
 {
-    CLEANUP_FREE char *backing = read_attribute(device, "loop/backing_file");
+    CLEANUP_FREE char *backing = file_read_text(ATTRIBUTE_MAX, "%s/loop/backing_file", device);
     struct storage file;
     uint64_t offset = 0, size = 0;
 
@@ -146,8 +134,8 @@ static bool add_disk(struct extents *extents, const char *root, const char *devi
  * arrays of a motherboard's RAID share, or a cache. */
 static bool has_members_alone(const char *device)
 {
-    CLEANUP_FREE char *uuid = read_attribute(device, "dm/uuid");
-    CLEANUP_FREE char *metadata = read_attribute(device, "md/metadata_version");
+    CLEANUP_FREE char *uuid = file_read_text(ATTRIBUTE_MAX, "%s/dm/uuid", device);
+    CLEANUP_FREE char *metadata = file_read_text(ATTRIBUTE_MAX, "%s/md/metadata_version", device);
 
     if (uuid)
         return text_has_prefix(uuid, "CRYPT-") || text_has_prefix(uuid, "mpath-");

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
 #include "common/sinter/release.h"
 
@@ -24,7 +25,6 @@
 
 enum {
     POLL_MS = 1000, /* of units */
-    SERVER_RETRY_MS = 5000,
 };
 
 /* In this order; after the programs the units are looked at once more. */
@@ -243,7 +243,7 @@ static void on_answer(void *owner, struct release *release, bool unchanged, cons
     }
     snprintf(health->waiting, sizeof(health->waiting),
              "the image server does not answer as it should: %.300s", error->message);
-    timer_start(health->again, SERVER_RETRY_MS);
+    timer_start(health->again, RETRY_HEALTH_SERVER_MS);
 }
 
 /* --- the programs --- */

@@ -68,6 +68,22 @@ static void test_replace_and_read(void **state)
 }
 
 /* A failure leaves the old file and nothing half-written. */
+static void test_a_text_is_read_without_its_last_line_feed(void **state)
+{
+    static const struct {
+        const char *written, *read;
+    } cases[] = {{"8:2\n", "8:2"}, {"8:2", "8:2"}, {"a\nb\n\n", "a\nb\n"}, {"\n", ""}, {"", ""}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_true(file_replace("text7", cases[i].written, strlen(cases[i].written), 0644, NULL));
+        CLEANUP_FREE char *text = file_read_text(16, "%s%d", "text", 7);
+        assert_string_equal(text, cases[i].read);
+    }
+    assert_null(file_read_text(16, "%s", "none"));
+    assert_true(file_replace("text", "0123456789abcdefg", 17, 0644, NULL));
+    assert_null(file_read_text(16, "%s", "text"));
+}
+
 static void test_replace_fails(void **state)
 {
     struct error error = {0};
@@ -207,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_replace_and_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_text_is_read_without_its_last_line_feed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replace_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_writers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_name_that_never_fits, set_up, tear_down),
