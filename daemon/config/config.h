@@ -205,6 +205,4 @@ struct config_key_info {
 /* Row `index` of the table; returns false past its end. */
 bool config_get_key_info(size_t index, struct config_key_info *ret_info);
 
-const char *config_demand_name(enum config_demand demand);
-const char *config_mode_name(enum config_mode mode);
 const char *config_backend_name(enum config_backend backend);

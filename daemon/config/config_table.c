@@ -150,16 +150,6 @@ static const char *const backend_names[] = {
     [CONFIG_BACKEND_CUSTOM] = "custom",
 };
 
-const char *config_demand_name(enum config_demand demand)
-{
-    return demand_names[demand];
-}
-
-const char *config_mode_name(enum config_mode mode)
-{
-    return mode_names[mode];
-}
-
 const char *config_backend_name(enum config_backend backend)
 {
     return backend_names[backend];
