@@ -2,8 +2,9 @@
 /*
  * A program run to its end, bounded in time and output. The caller waits: pool threads, or before the loop
  * runs. The program gets nothing to read, and is in a process group of its own, which is killed with it.
- * Programs beside the loop are daemon/host/process.h's: those must not be waited for, not even until they are loaded, so
- * that they cannot be started by posix_spawn() as these are, which knows at once whether a program can be executed.
+ * Programs beside the loop are daemon/host/process.h's: those must not be waited for, not even until they are
+ * loaded, so that they cannot be started by posix_spawn() as these are, which knows at once whether a program
+ * can be executed.
  */
 #pragma once
 
