@@ -6,6 +6,17 @@
 
 enum { ASKED_WAIT_MS = 5 * 1000 }; /* between two looks because of others' questions */
 
+/* A slot holds something else than was known. A check that is under way judges by that anyway. */
+static void judge_other(struct daemon *daemon)
+{
+    record_store_save(daemon->record_store);
+    if (daemon->update.state == UPDATE_STATE_CHECKING)
+        return;
+    daemon_judge_anew(daemon, false);
+    if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING)
+        daemon_judge_reboot(daemon);
+}
+
 void daemon_boot_note_view(struct daemon *daemon)
 {
     const struct update *update = &daemon->update;
@@ -15,6 +26,8 @@ void daemon_boot_note_view(struct daemon *daemon)
 
     if (*daemon->view->look_why)
         return;
+    /* A slot that was not there at the start is held against the record when it comes. */
+    bool is_other = !daemon->unclassified && daemon_fit_judge(daemon, boot_selection_prints(daemon->boot));
     if (daemon->unclassified && running != SLOT_NONE) {
         log_notice("which slot runs is known now: slot %s (%s)", slot_name(running),
                    daemon->view->slots->why);
@@ -28,6 +41,8 @@ void daemon_boot_note_view(struct daemon *daemon)
         /* While the running slot is not found, nothing is known of the other one. */
         daemon_trial_note_disarmed(daemon);
     }
+    if (is_other)
+        judge_other(daemon);
 }
 
 /* Whether what may change, or come late, is looked at now and then. */
@@ -76,10 +91,7 @@ static void on_ended(void *owner)
 
 static void on_ask_prints(void *owner, uint64_t ret_bytes[SLOT_COUNT])
 {
-    const struct daemon *daemon = owner;
-
-    if (daemon->unclassified)
-        daemon_fit_ask(daemon, ret_bytes);
+    daemon_fit_ask(owner, ret_bytes);
 }
 
 static void on_look_due(void *owner)

@@ -41,15 +41,19 @@ static void forget(struct daemon *daemon, enum slot slot)
 void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT])
 {
     for (int i = 0; i < SLOT_COUNT; i++)
-        ret_bytes[i] = find_bytes(daemon, &daemon->record->slots[i]);
+        ret_bytes[i] =
+            daemon->unclassified || !daemon->compared[i] ? find_bytes(daemon, &daemon->record->slots[i]) : 0;
 }
 
-void daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
+bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
 {
+    bool any = false;
+
     for (int i = 0; i < SLOT_COUNT; i++) {
         struct record_slot *kept = &daemon->record->slots[i];
         struct slot_print known = kept->print;
 
+        daemon->compared[i] |= daemon->view->slots->devices[i].present;
         /* One that cannot be read speaks neither for nor against it. */
         if (!prints->is_taken[i])
             continue;
@@ -57,9 +61,12 @@ void daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
         if (kept->state == BOOT_HEALTH_TRIAL &&
             (i == (int)daemon->view->running || daemon->view->running == SLOT_NONE))
             known.identity = 0;
-        if (known.bytes && !slot_print_fits(&known, &prints->seen[i]))
+        if (known.bytes && !slot_print_fits(&known, &prints->seen[i])) {
             forget(daemon, (enum slot)i);
-        else
+            any = true;
+        } else {
             kept->print = prints->seen[i];
+        }
     }
+    return any;
 }

@@ -94,6 +94,7 @@ struct daemon {
     struct boot_selection *boot;
     const struct boot_view *view; /* as it was seen last; of `boot` */
     bool unclassified;            /* the running slot was not known at the start, nor since */
+    bool compared[SLOT_COUNT];    /* the slot was there at a look, and was held against the record */
     struct record_store *record_store;
     struct record *record; /* the store's, to be looked at and changed */
 
@@ -276,13 +277,13 @@ void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* What is to be read of the slots to see whether they hold what the record says of them. */
+/* What is to be read of the slots to see whether they hold what the record says of them: of those that were not
+ * there so far, and of all as long as it is not known which one runs. */
 void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT]);
 
-/* Forgets what is recorded of a slot that holds something else; what boots next is given up. At a start, and
- * once more when it is known late which slot runs, for what had no name by then; before the start is
- * classified. */
-void daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
+/* Forgets what is recorded of a slot that holds something else, and returns whether there is one; what boots next
+ * is given up. At a start, and when a slot comes late; before the start is classified. */
+bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
 
 /* daemon_reboot.c */
 void daemon_reboot_init(struct daemon *daemon);

@@ -106,6 +106,33 @@ def test_a_slot_that_was_written_by_other_means_and_comes_late(machine, folder, 
     assert status["last_error"]["kind"] == "mismatch" and status["slots"]["a"]["serial"] is None
 
 
+def test_the_other_slot_was_written_by_other_means_and_comes_late(machine, folder, nginx, loops):
+    """It is compared with the record when it comes, though it was known all the time which slot runs."""
+    with open(loops.backing(machine.slots[0]), "rb") as disk:
+        content = disk.read(SIZE)
+    nginx.publish(make_release(folder / "release-1", content, version="1", serial=1))
+    machine.power_on()
+    machine.wait(lambda status: status["slots"]["a"]["version"] == "1" and status["state"] == "idle", "it knows what it runs")
+    publish(folder, nginx, 2)
+    machine.post("check")
+    machine.wait(armed, "release 2 is armed")
+    machine.reboot()
+    assert machine.power_on() == 1
+    machine.wait(lambda status: status["slots"]["b"]["state"] == "good" and status["state"] == "idle", "it is marked good")
+    assert machine.stop() == 0
+    with open(machine.slots[0], "r+b") as disk:
+        disk.write(make_root(folder, "other", 3)[0].read_bytes())
+        os.fsync(disk.fileno())
+    (machine.links / "a").unlink()
+    assert machine.power_on() == 1
+    status = machine.wait(lambda status: status["state"] == "idle" and status["last_check"]["result"] == "up-to-date", "it runs")
+    assert status["slots"]["a"]["version"] == "1" and status["last_error"] is None
+    machine.link("a")
+    machine.post("check")
+    status = machine.wait(lambda status: (status["last_error"] or {}).get("kind") == "mismatch", "it is forgotten")
+    assert status["slots"]["a"]["version"] is None and status["slots"]["b"]["version"] == "2"
+
+
 def test_an_order_looks_anew(machine, folder, nginx):
     """At once, and what was asked for is done."""
     publish(folder, nginx, 2)
