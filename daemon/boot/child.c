@@ -12,8 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/wall_clock.h"
+#include "daemon/host/environment.h"
 
 extern char **environ;
 
@@ -48,7 +50,8 @@ static int spawn(const char *const *arguments, int output, int complaint, pid_t 
                              POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    int result = posix_spawn(ret_pid, arguments[0], &actions, &attributes, copies, environ);
+    CLEANUP_FREE char **environment = environment_for_programs();
+    int result = posix_spawn(ret_pid, arguments[0], &actions, &attributes, copies, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return -result;

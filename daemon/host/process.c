@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
-#include "common/base/text.h"
 #include "common/io/timer.h"
 #include "common/io/watch.h"
+#include "daemon/host/environment.h"
 
 enum {
     READ_SIZE = 16 * 1024,
@@ -179,26 +179,6 @@ struct process *process_abandon(struct process *process)
 
 /* --- its beginning --- */
 
-/* The environment without what the service manager meant for us alone; freed by the caller. */
-static char **copy_environment(void)
-{
-    static const char *const ours[] = {"NOTIFY_SOCKET=",  "WATCHDOG_",      "LISTEN_",
-                                       "JOURNAL_STREAM=", "INVOCATION_ID=", "SYSTEMD_EXEC_PID="};
-    size_t count = 0, kept = 0;
-
-    while (environ[count])
-        count++;
-    char **copy = alloc_zeroed((count + 1) * sizeof(*copy));
-    for (size_t i = 0; i < count; i++) {
-        bool is_ours = false;
-        for (size_t j = 0; j < sizeof(ours) / sizeof(ours[0]); j++)
-            is_ours |= text_has_prefix(environ[i], ours[j]);
-        if (!is_ours)
-            copy[kept++] = environ[i];
-    }
-    return copy;
-}
-
 /* In the child of a program with threads: nothing here allocates or locks. Everything else we have open is
  * closed by exec. */
 __attribute__((noreturn)) static void become(char *const *argv, char *const *environment, int fd)
@@ -233,7 +213,7 @@ static bool fork_program(struct process *process, const char *const *argv, struc
     while (argv[count])
         count++;
     CLEANUP_FREE char **arguments = alloc_zeroed((count + 1) * sizeof(*arguments));
-    CLEANUP_FREE char **environment = copy_environment();
+    CLEANUP_FREE char **environment = environment_for_programs();
     /* execve() wants them without const and does not change them. */
     memcpy(arguments, argv, count * sizeof(*arguments));
     /* No handler of ours may run in the child: it would tell our loop of a signal that was not ours. */

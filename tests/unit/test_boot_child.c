@@ -95,6 +95,21 @@ static void test_hanging(void **state)
     assert_true(end.tv_sec - begin.tv_sec < PATIENT_MS / 1000);
 }
 
+/* What the service manager meant for the daemon alone reaches no program of a loader. */
+static void test_the_service_managers_words_stay_here(void **state)
+{
+    struct child_result result;
+    struct error error;
+
+    setenv("NOTIFY_SOCKET", "/run/nowhere", 1);
+    setenv("WATCHDOG_USEC", "1", 1);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("MOONSINTER_TEST_WORD", "kept", 1);
+    assert_true(run_script("echo \"$NOTIFY_SOCKET$WATCHDOG_USEC$LISTEN_FDS,$MOONSINTER_TEST_WORD\"",
+                           PATIENT_MS, &result, &error));
+    assert_string_equal(result.output, ",kept\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_no_such_program),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_hanging),
+        cmocka_unit_test(test_the_service_managers_words_stay_here),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
