@@ -9,6 +9,8 @@ from releases import make_release
 
 # A test cannot wait two minutes for a peer that says nothing.
 IMPATIENT = ("--stall-timeout", "1s", "--retry-for", "4s")
+# And one that is to get the image need not hurry: a busy machine is no fault of the server's.
+PATIENT = ("--stall-timeout", "20s", "--retry-for", "60s")
 CONTENT = images.noise(1_500_000, "evil")
 
 

@@ -11,7 +11,7 @@ from evil_server import EvilServer
 from fleet import Authority
 from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest
-from server_site import CONTENT, IMPATIENT, assert_whole, clone, evil  # noqa: F401 (fixtures)
+from server_site import CONTENT, IMPATIENT, PATIENT, assert_whole, clone, evil  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.sanitized
 
@@ -47,7 +47,7 @@ def test_bytes_that_are_of_no_body_within_tls(folder):
         evil.behave("image", "padding")
         assert_failed(clone(evil, folder, "--ca-file", authority.pem), kind="remote")
         evil.behave("image", "chunked")
-        assert_whole(clone(evil, folder, "--ca-file", authority.pem), folder)
+        assert_whole(clone(evil, folder, "--ca-file", authority.pem, *PATIENT), folder)
 
 
 def test_parts_that_drip_have_one_deadline(evil, folder):

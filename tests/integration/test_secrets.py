@@ -8,6 +8,7 @@ import pytest
 
 import images
 import programs
+import server_site
 from conditions import installed
 from evil_server import EvilServer
 from programs import assert_failed, moonsinter
@@ -210,7 +211,7 @@ def test_a_device_installs_from_a_server_of_tokens(server, folder, key, file_slo
 
 def test_a_query_of_its_own_is_kept_as_it_is(server, folder):
     publish(server, chunks="image.chunks?own")
-    assert moonsinter("clone", secret_url(server), folder / "out", *IMPATIENT).status == 0
+    assert moonsinter("clone", secret_url(server), folder / "out", *server_site.PATIENT).status == 0
     assert {path for path, _ in server.asked} == {f"/image.json?token={TOKEN}", "/image.chunks?own", f"/image?token={TOKEN}"}
 
 
@@ -220,7 +221,7 @@ def test_a_query_that_a_redirect_brings_is_for_its_own_place(server, folder):
     shutil.copy(f"{server.root}/image.json", folder / "www" / "other")
     server.place("image.json", f"/other/image.json?signature={REDIRECT_TOKEN}")
     server.behave("image.json", "redirect")
-    assert moonsinter("clone", secret_url(server), folder / "out", *IMPATIENT).status == 0
+    assert moonsinter("clone", secret_url(server), folder / "out", *server_site.PATIENT).status == 0
     assert (folder / "out").read_bytes() == ONE
     assert {path for path, _ in server.asked} == {
         f"/image.json?token={TOKEN}", f"/other/image.json?signature={REDIRECT_TOKEN}", f"/image.chunks?token={TOKEN}",
@@ -234,5 +235,5 @@ def test_another_server_gets_no_token(server, folder, form):
         place = other.url("image.chunks")
         publish(server, chunks=place if form == "absolute" else place.removeprefix("http:"))
         shutil.copy(f"{server.root}/image.chunks", folder / "other")
-        assert moonsinter("clone", secret_url(server), folder / "out", *IMPATIENT).status == 0
+        assert moonsinter("clone", secret_url(server), folder / "out", *server_site.PATIENT).status == 0
         assert other.asked == [("/image.chunks", None)]

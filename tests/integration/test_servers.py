@@ -6,7 +6,7 @@ import images
 from evil_server import EvilServer
 from programs import assert_failed, moonsinter
 from releases import make_release
-from server_site import CONTENT, IMPATIENT, assert_whole, clone, evil, image_bytes  # noqa: F401 (fixtures)
+from server_site import CONTENT, PATIENT, assert_whole, clone, evil, image_bytes  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.sanitized
 
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.sanitized
 @pytest.mark.parametrize("path", ["image", "image.json", "image.chunks"])
 def test_odd_but_right_answers_are_taken(evil, folder, path, behaviour):
     evil.behave(path, behaviour)
-    result = clone(evil, folder)
+    result = clone(evil, folder, *PATIENT)
     assert_whole(result, folder)
 
 
 @pytest.mark.parametrize("behaviour", ["redirect", "redirect-3", "close", "no-length"])
 def test_odd_but_right_answers_for_everything_are_taken(evil, folder, behaviour):
-    assert_whole(moonsinter("clone", evil.url(f"{behaviour}/image"), folder / "out", *IMPATIENT), folder)
+    assert_whole(moonsinter("clone", evil.url(f"{behaviour}/image"), folder / "out", *PATIENT), folder)
 
 
 @pytest.mark.patient
@@ -38,14 +38,14 @@ def test_what_time_mends_is_tried_again(evil, folder, behaviour):
 
 def test_retry_after_is_honoured(evil, folder):
     evil.behave("image", "503", times=1)
-    result = clone(evil, folder, "--retry-for", "30s")
+    result = clone(evil, folder, *PATIENT)
     assert_whole(result, folder)
     assert result.seconds >= 0.9, "Retry-After: 1 was asked for"
 
 
 def test_whole_chunks_that_came_before_the_end_are_kept(evil, folder):
     evil.behave("image", "short", times=4)
-    result = clone(evil, folder, "--retry-for", "20s")
+    result = clone(evil, folder, *PATIENT)
     assert_whole(result, folder)
     # Of each answer that was cut off, at most the chunk in which it was cut (128 KiB) is fetched again.
     assert image_bytes(evil) <= len(CONTENT) + 4 * (128 << 10)
