@@ -13,17 +13,16 @@ _SECONDS = itertools.count(1_700_000_000)
 
 
 def make_release(folder, content, name="image", version=None, serial=None, options=()):
-    """Writes `content` (bytes, or a path to link) as FOLDER/NAME and runs generate on it. Returns its path."""
+    """Writes `content` (bytes, or the path of a file to point to) as FOLDER/NAME and runs generate on it. Returns its path."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = folder / name
     if isinstance(content, bytes):
         image.write_bytes(content)
     else:
-        try:
-            os.link(content, image)
-        except OSError:
-            os.symlink(content, image)
+        # By name and not a second link to the file: that would be a change of the file for whoever generates from it
+        # in a test beside this one.
+        os.symlink(content, image)
     arguments = list(options)
     if version is not None:
         arguments += ["--version", version]
