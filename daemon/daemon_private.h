@@ -277,12 +277,12 @@ void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* What is to be read of the slots to see whether they hold what the record says of them: of those that were not
- * there so far, and of all as long as it is not known which one runs. */
+/* What is to be read of the slots to see whether they hold what the record says of them: of those that were
+ * not there so far, and of all as long as it is not known which one runs. */
 void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT]);
 
-/* Forgets what is recorded of a slot that holds something else, and returns whether there is one; what boots next
- * is given up. At a start, and when a slot comes late; before the start is classified. */
+/* Forgets what is recorded of a slot that holds something else, and returns whether there is one; what boots
+ * next is given up. At a start, and when a slot comes late; before the start is classified. */
 bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
 
 /* daemon_reboot.c */
