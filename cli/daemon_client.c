@@ -88,6 +88,12 @@ static bool set_error(const struct exchange *exchange, CURLcode code, struct err
                          "moonsinterd at %s has not answered for %d seconds; see its log",
                          exchange->socket_path, ANSWER_TIMEOUT_S);
     case CURLE_SEND_ERROR:
+        /* It shut the connection before it was asked; why is in an answer that curl does not read any more.
+         */
+        return error_set(error, ERROR_REFUSED,
+                         "moonsinterd at %s took no request: too many clients are connected, or it was just "
+                         "stopped; try again in a moment",
+                         exchange->socket_path);
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
@@ -152,8 +158,10 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
     curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &exchange->http_status);
     if (!exchange->take || !has_succeeded(exchange))
         return append(exchange, data, size, BODY_MAX) ? size : 0;
-    /* The stream has begun. From here on it is silent while nothing changes. */
+    /* The stream has begun. From here on it is silent while nothing changes, and has no end: a newer curl
+     * (8.4) would count all of it against the bound of a body. Its lines are bounded one by one. */
     curl_easy_setopt(exchange->easy, CURLOPT_LOW_SPEED_TIME, 0L);
+    curl_easy_setopt(exchange->easy, CURLOPT_MAXFILESIZE, 0L);
     return take_lines(exchange, data, size) ? size : 0;
 }
 
@@ -178,14 +186,13 @@ static bool set_options(struct exchange *exchange, const char *method, const cha
     return ok;
 }
 
-/* Whether the daemon had no place for it: too many clients are served, or wait for it. Where its queue is
- * full curl, which does not wait for it, finds no connection and no error of the system's either. */
+/* Whether the daemon's queue of connections is full. curl does not wait for it, and finds no connection and
+ * no error of the system's either. */
 static bool is_crowded(const struct exchange *exchange, CURLcode code)
 {
-    return code == CURLE_SEND_ERROR || (code == CURLE_COULDNT_CONNECT && connect_errno(exchange) == 0);
+    return code == CURLE_COULDNT_CONNECT && connect_errno(exchange) == 0;
 }
 
-/* What was not sent may be sent once more. */
 static CURLcode perform(const struct exchange *exchange)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};

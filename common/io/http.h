@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HTTP(S) GET requests on the one loop: libcurl's multi interface driven by libevent. The only user of curl.
- * Everything a server can do wrong has one outcome here; callers never see a half-checked answer. One attempt
- * a call: whether and when to try again is the caller's decision (see common/io/backoff.h). Nothing here
- * blocks; name resolution runs on curl's own resolver thread. The loop's thread only.
+ * HTTP(S) GET requests on the one loop: libcurl's multi interface driven by libevent. The only user of curl
+ * for the network. Everything a server can do wrong has one outcome here; callers never see a half-checked
+ * answer. One attempt a call: whether and when to try again is the caller's decision (see
+ * common/io/backoff.h). Nothing here blocks; name resolution runs on curl's own resolver thread. The loop's
+ * thread only.
  */
 #pragma once
 
@@ -35,7 +36,7 @@ struct http_settings {
     const char *client_certificate; /* PEM; shown to servers that ask for one */
     const char *client_key;         /* PEM, not encrypted */
     const char *pinned_public_key;  /* see http_settings_check_pins(); nothing but https is spoken then, and
-                                       each  server, after a redirect as well, must show one of these keys */
+                                       each server, after a redirect as well, must show one of these keys */
     const char *const *headers;     /* "Name: value", NULL-terminated; see http_settings_check_header() */
     const char *headers_for;        /* the URL whose scheme, host and port get the headers, nobody else does;
                                        default: the URL of each request, not where it is redirected to */
@@ -46,7 +47,7 @@ enum http_outcome {
     HTTP_OUTCOME_OK,           /* the body is whole; of a range it may be the first part (see body_size) */
     HTTP_OUTCOME_NOT_MODIFIED, /* 304 to a conditional request */
     HTTP_OUTCOME_CHANGED,      /* the entity is no longer the one pinned: other ETag, other total size, 200 to
-                                  If-Range,      416, or 404/410 to a pinned range */
+                                  If-Range, 416, or 404/410 to a pinned range */
     HTTP_OUTCOME_TRANSIENT,    /* time may mend it: no connection, reset, short body, stall, 408, 429, 5xx
                                   but 501, 505 and 511 */
     HTTP_OUTCOME_FAILED,       /* time will not: 404, 403, 501, no ranges, encoded, padded or long body, bad

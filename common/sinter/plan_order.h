@@ -17,8 +17,8 @@ struct plan_order {
     uint32_t *starts; /* one more than runs */
 };
 
-/* Finds the edges. False where patches that read the target make too many:
- * then plan without those. */
+/* Finds the edges. False where patches that read the target make too many: then plan without
+ * those. */
 bool plan_order_init(struct plan_order *order, const struct plan_input *input, const struct plan_run *runs,
                      uint32_t run_count);
 

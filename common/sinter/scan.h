@@ -41,8 +41,7 @@ struct scan_events {
     void (*progress)(void *owner, uint64_t bytes, const struct scan_find *finds, size_t count);
     /* The end, exactly once: all was read, or scan_stop() was called, or `error` is set: some of the source,
      * or all the rest of it, could not be read, or there is no memory for its largest chunks. xxh32 is 0
-     * unless asked for. scan_free() is allowed inside.
-     */
+     * unless asked for. scan_free() is allowed inside. */
     void (*done)(void *owner, const struct error *error, uint32_t xxh32);
 };
 

@@ -245,6 +245,17 @@ def test_watch_passes_the_stream_on():
 
 
 @sanitized
+def test_watch_has_no_end_of_its_own():
+    """One answer is bounded, a stream is not: it goes on for as long as there is something to tell."""
+    told = [status()] * 6000 + [status(state="reboot-pending", blocked_by=[])]
+    lines = stream(*told)
+    assert len(lines) > 5 << 20
+    with serving(lines, keep_open=True) as (path, _):
+        result = programs.moonsinter("watch", "--until", "reboot-pending", "--quiet", "--socket", path)
+        assert result.status == 0 and len(result.stdout.splitlines()) == len(told), result.stderr
+
+
+@sanitized
 @pytest.mark.parametrize("last, code", [
     (status(state="reboot-pending"), 0),
     (status(state="held"), 1),
