@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The daemon's inside, shared by the daemon_*.c files only: one owner struct, and one struct for each piece
- * of work that may be under way. Who reads a member on a pool thread says so in its job; all else is the
- * loop's.
+ * The daemon's inside, shared by the daemon_*.c files only: one owner struct. Work that may be under way is
+ * in the parts of daemon/work. All of it is the loop's.
  *
- *   daemon.c          the loop: events in, orders out, timers, signals
+ *   daemon.c          the beginning and the end, signals, timers
  *   daemon_arm.c      giving the target up before an installation, and arming it after
  *   daemon_boot.c     when the slots are looked at, and what follows from what was seen
  *   daemon_check.c    a check: what the checker is asked, and what becomes of its answers

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by daemon/config*.c
+ * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by daemon/config/*.c
  * only. Looks at small local files.
  */
 #pragma once
