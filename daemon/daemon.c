@@ -77,6 +77,7 @@ static void on_signal_stop(evutil_socket_t signal_number, short events, void *ow
         return;
     notify_stopping(NULL);
     daemon_arm_timer(daemon->stop_timer, STOP_TIMEOUT_MS);
+    settings_stop(daemon->settings);
     daemon_reboot_note_others(daemon);
     daemon_trial_note_end(daemon);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_STOP},

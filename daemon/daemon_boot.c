@@ -26,8 +26,10 @@ void daemon_boot_note_view(struct daemon *daemon)
 
     if (*daemon->view->look_why)
         return;
-    /* A slot that was not there at the start is held against the record when it comes. */
-    bool is_other = !daemon->unclassified && daemon_fit_judge(daemon, boot_selection_prints(daemon->boot));
+    /* A slot that was not there at the start is held against the record when it comes, but not while a reboot
+     * into it may be under way, which nobody would call back. */
+    bool is_other = !daemon->unclassified && update->errand == UPDATE_ERRAND_NONE &&
+                    daemon_fit_judge(daemon, boot_selection_prints(daemon->boot));
     if (daemon->unclassified && running != SLOT_NONE) {
         log_notice("which slot runs is known now: slot %s (%s)", slot_name(running),
                    daemon->view->slots->why);

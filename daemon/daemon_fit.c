@@ -53,8 +53,9 @@ bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
         struct record_slot *kept = &daemon->record->slots[i];
         struct slot_print known = kept->print;
 
-        daemon->compared[i] |= daemon->view->slots->devices[i].present;
-        /* One that cannot be read speaks neither for nor against it. */
+        /* One that cannot be read speaks neither for nor against it, and is asked again at the next look. */
+        daemon->compared[i] |=
+            prints->is_taken[i] || (daemon->view->slots->devices[i].present && find_bytes(daemon, kept) == 0);
         if (!prints->is_taken[i])
             continue;
         /* An image may give itself a UUID of its own when it boots for the first time. */

@@ -96,7 +96,8 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
         daemon->since_s = daemon_now_s();
     if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
         daemon->cancelled = true;
-    if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED)
+    /* Where it is an errand: one that was good already has no verdict to come. */
+    if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED && daemon->update.errand == UPDATE_ERRAND_MARK_GOOD)
         trial_runner_decide(daemon->trial_runner, NULL);
     if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED)
         trial_runner_decide(daemon->trial_runner, "marked bad by an operator");

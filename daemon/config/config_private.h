@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where each setting came from, which nobody outside daemon/config/*.c needs to know key by key.
+ * Where each setting came from, which nobody outside the files of daemon/config needs to know key by key.
  */
 #pragma once
 

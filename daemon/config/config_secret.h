@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by daemon/config/*.c
- * only. Looks at small local files.
+ * Which settings hold secrets, how those are shown, and whether a file keeps them. Used by the files of
+ * daemon/config only. Looks at small local files.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The table of keys: name, type, default, bounds, place in struct config, one sentence. Constant data, and
- * the reading of one value into its place; shared by daemon/config/*.c and nothing else.
+ * the reading of one value into its place; shared by the files of daemon/config and nothing else.
  */
 #pragma once
 

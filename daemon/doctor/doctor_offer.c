@@ -26,7 +26,7 @@ void doctor_read_record(struct doctor *doctor)
     struct error error;
     size_t size;
 
-    /* Not record_load(), which puts a broken one aside. */
+    /* Not as the record store does at a start, which puts a broken one aside. */
     record_init(&doctor->record);
     if (access(path, F_OK) == 0 && (!file_read(path, RECORD_SIZE_MAX, &text, &size, &error) ||
                                     !record_parse(text, size, &doctor->record, &error)))

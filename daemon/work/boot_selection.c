@@ -126,7 +126,9 @@ static void begin(struct boot_selection *selection, const struct waiting *task)
         .start = selection->start_due,
         .print_bytes = task->print_bytes,
     };
-    selection->events->ask_prints(selection->owner, selection->job.task.prints.bytes);
+    /* Only a look is waited for by nobody whose answer must not depend on whether a slot can be read. */
+    if (task->kind == BOOT_TASK_LOOK)
+        selection->events->ask_prints(selection->owner, selection->job.task.prints.bytes);
     pool_submit(selection->deps.pool, &selection->job.pool);
     selection->events->began(selection->owner);
 }

@@ -28,6 +28,7 @@ struct settings {
     struct job job;
     bool busy;  /* the job is the pool's */
     bool again; /* asked for once more meanwhile */
+    bool ends;  /* nothing more is read */
 };
 
 /* --- reading --- */
@@ -61,7 +62,7 @@ static void job_done(struct pool_job *pool_job)
         log_write(job->problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s",
                   job->problems.items[i].message);
     config_problems_finish(&job->problems);
-    if (settings->again) {
+    if (settings->again && !settings->ends) {
         config_free(job->config);
         submit(settings);
         return;
@@ -79,6 +80,11 @@ void settings_reload(struct settings *settings)
         settings->again = true;
     else
         submit(settings);
+}
+
+void settings_stop(struct settings *settings)
+{
+    settings->ends = true;
 }
 
 bool settings_is_busy(const struct settings *settings)

@@ -46,6 +46,9 @@ bool settings_next_needs_restart(const struct settings *settings);
 /* Reads them anew; once more where that is under way already. */
 void settings_reload(struct settings *settings);
 
+/* What is being read is the last: we are to end. */
+void settings_stop(struct settings *settings);
+
 /* Those that wait are in use from now on, and those that were are freed, except the start's. */
 void settings_take(struct settings *settings);
 

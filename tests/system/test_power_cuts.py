@@ -69,9 +69,9 @@ def test_an_updater_without_a_sync_is_caught(make_device, folder):
     pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
 def test_an_updater_that_selects_before_it_writes_is_caught(make_device, folder, installed, kind):
     """The real one, but that it arms the slot where it should give it up."""
-    broken = broken_updater.build(folder / "broken", "daemon/daemon_boot.c",
-                                  "return boot_invalidate(work->boot, work->slot, error);",
-                                  "work->task = DAEMON_BOOT_ARM;\n        return boot_arm(work->boot, work->slot, error);")
+    broken = broken_updater.build(folder / "broken", "daemon/work/boot_task.c",
+                                  "return boot_invalidate(task->boot, task->slot, error);",
+                                  "task->kind = BOOT_TASK_ARM;\n        return boot_arm(task->boot, task->slot, error);")
     program = next(installed.rglob("sbin/moonsinterd")).relative_to(installed)
     device = make_device(kind, mode="install", files={f"/{program}": broken})
     assert any("slot b is not whole" in problem for problem in install(device).problems)
