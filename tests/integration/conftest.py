@@ -6,6 +6,7 @@ import glob
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,10 @@ def pytest_configure(config):
 
 
 def pytest_sessionstart(session):
+    # A shell that starts something beside itself has it ignore these, and so would every program of the tests.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     for program in (programs.MOONSINTER, programs.MOONSINTERD):
         if not program.exists():
             pytest.exit(f"{program} is not built; tests/run builds it", returncode=3)

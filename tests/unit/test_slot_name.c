@@ -116,7 +116,7 @@ static void test_names_that_end_early(void **state)
         /* What lies behind a name is none of it. */
         char text[32];
         memset(text, 'z', sizeof(text));
-        strcpy(text, names[i][0]);
+        memcpy(text, names[i][0], strlen(names[i][0]) + 1);
         text[sizeof(text) - 1] = 0;
         storage_decode_name(text);
         assert_string_equal(text, names[i][1]);
