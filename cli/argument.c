@@ -62,7 +62,7 @@ bool argument_check_text(const char *option, const char *text, struct error *err
 bool argument_set_option_error(int result, char **argv, struct error *error)
 {
     const char *option = argv[optind - 1];
-    /* The value of a long one may be secret. */
+    /* Do not show what follows the "=" of a long option: it may be secret. */
     int length = (int)strcspn(option, "=");
 
     if (length > 100)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the arguments that several verbs share; each failure is the sentence that the user gets. Pure, but
- * for argument_check_access(). The main thread only.
+ * Reads the arguments that several verbs share; each error is the sentence that the user gets. Pure, except
+ * argument_check_access(). The main thread only.
  */
 #pragma once
 
@@ -26,5 +26,5 @@ bool argument_check_text(const char *option, const char *text, struct error *err
  * wrong with the option before argv[optind]. Returns false. */
 bool argument_set_option_error(int result, char **argv, struct error *error);
 
-/* Whether a file that is named may be read; tells the ancestor's event where it may not. */
+/* Whether a file may be read; if not, writes the ancestor's event as well. */
 bool argument_check_access(const char *path, struct error *error);

@@ -21,7 +21,7 @@ enum {
     LINE_MAX_BYTES = 1 << 20,
 };
 
-/* One request and what comes of it. */
+/* One request and its answer. */
 struct exchange {
     const char *socket_path;
     CURL *easy;
@@ -31,7 +31,7 @@ struct exchange {
     size_t size, room;
     daemon_client_line_fn take; /* NULL: the whole body is kept */
     void *owner;
-    bool is_enough; /* says `take` */
+    bool is_enough; /* `take` wants no more */
     bool is_garbled;
 };
 
@@ -79,7 +79,7 @@ static bool set_error(const struct exchange *exchange, CURLcode code, struct err
 {
     if (exchange->is_garbled)
         return set_garbled(exchange, error);
-    /* curl's codes are many and not ours; the others are for answers that are none. */
+    /* curl has many codes; those not named here mean that the answer was not one of HTTP. */
     switch ((int)code) {
     case CURLE_COULDNT_CONNECT:
         return set_connect_error(exchange, error);
@@ -88,8 +88,8 @@ static bool set_error(const struct exchange *exchange, CURLcode code, struct err
                          "moonsinterd at %s has not answered for %d seconds; see its log",
                          exchange->socket_path, ANSWER_TIMEOUT_S);
     case CURLE_SEND_ERROR:
-        /* It shut the connection before it was asked; why is in an answer that curl does not read any more.
-         */
+        /* The daemon closed the connection before it was asked; its answer says why, but curl does not read
+         * it. */
         return error_set(error, ERROR_REFUSED,
                          "moonsinterd at %s took no request: too many clients are connected, or it was just "
                          "stopped; try again in a moment",
@@ -158,8 +158,8 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
     curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &exchange->http_status);
     if (!exchange->take || !has_succeeded(exchange))
         return append(exchange, data, size, BODY_MAX) ? size : 0;
-    /* The stream has begun. From here on it is silent while nothing changes, and has no end: a newer curl
-     * (8.4) would count all of it against the bound of a body. Its lines are bounded one by one. */
+    /* The stream has begun. It may be silent for long and has no end, so curl must not time it, nor (since
+     * 8.4) count all of it against the limit for a body. Each line has a limit of its own. */
     curl_easy_setopt(exchange->easy, CURLOPT_LOW_SPEED_TIME, 0L);
     curl_easy_setopt(exchange->easy, CURLOPT_MAXFILESIZE, 0L);
     return take_lines(exchange, data, size) ? size : 0;
@@ -171,13 +171,13 @@ static bool set_options(struct exchange *exchange, const char *method, const cha
     bool ok = curl_easy_setopt(easy, CURLOPT_URL, target) == CURLE_OK &&
               curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, exchange->socket_path) == CURLE_OK;
 
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* none of the environment's */
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not the environment's */
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
-    /* Makes curl refuse lengths that it cannot count, too. */
+    /* This also makes curl refuse lengths that it cannot count. */
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE, (long)BODY_MAX);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)ANSWER_TIMEOUT_S);
@@ -186,8 +186,8 @@ static bool set_options(struct exchange *exchange, const char *method, const cha
     return ok;
 }
 
-/* Whether the daemon's queue of connections is full. curl does not wait for it, and finds no connection and
- * no error of the system's either. */
+/* Whether the daemon's queue of connections is full: then curl, which does not wait, reports a failed
+ * connection without an error of the system. */
 static bool is_crowded(const struct exchange *exchange, CURLcode code)
 {
     return code == CURLE_COULDNT_CONNECT && connect_errno(exchange) == 0;
@@ -226,7 +226,8 @@ static bool ask(struct exchange *exchange, const char *method, const char *path,
     return ok;
 }
 
-/* The whole body, as an object; that of an error answer, {"error": {"code", "message"}}, as its sentence. */
+/* Parses the whole body as an object. If it is an error answer, {"error": {"code", "message"}}, sets its
+ * sentence as the error. */
 static bool parse_body(const struct exchange *exchange, struct json_object **ret_body, struct error *error)
 {
     CLEANUP_JSON struct json_object *body = NULL;
@@ -245,7 +246,7 @@ static bool parse_body(const struct exchange *exchange, struct json_object **ret
     if (json_get_object(body, "error", &inner) != JSON_MEMBER_OK ||
         json_get_string(inner, "message", &message) != JSON_MEMBER_OK)
         return set_garbled(exchange, error);
-    /* It may quote a server or a file name, and is going to be shown. */
+    /* The sentence may quote a server or a file name, so it must be made safe to show. */
     char text[sizeof(error->message)];
     return error_set(error, ERROR_REFUSED, "%s", plain_text_copy(text, sizeof(text), message));
 }

@@ -25,7 +25,7 @@ enum {
 
 enum { OPTIONS_OF_WATCH_ALONE = 4 };
 
-/* The first of them are for `watch` alone. */
+/* The first ones are only for `watch`; the others share the rest. */
 static const struct option options_of_watch[] = {
     {"until", required_argument, NULL, OPTION_UNTIL},
     {"until-done", no_argument, NULL, OPTION_UNTIL_DONE},

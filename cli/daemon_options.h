@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The options that all verbs share which talk to the daemon. The main thread only.
+ * The options of all verbs that talk to the daemon. The main thread only.
  */
 #pragma once
 
@@ -28,13 +28,13 @@ struct daemon_options {
     "  -q, --quiet        say nothing to people\n"                                                           \
     "  -h, --help         this text\n"
 
-/* Reads the command line; no arguments are taken but options. False where the verb is over already, with the
- * exit status in *ret_exit_status: --help, or a usage error that has been told. */
+/* Reads the command line, which may have options only. False if the verb has ended already, by --help or with
+ * a usage error that was shown; the exit status is in *ret_exit_status. */
 bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **argv, const char *help,
                           int *ret_exit_status);
 
-/* True where stdout is for people: a terminal, and no --json. */
+/* Whether stdout is for people: a terminal, and no --json. */
 bool daemon_options_for_people(const struct daemon_options *options);
 
-/* The object as one line on stdout; on a terminal without what could steer it. */
+/* Prints the object as one line on stdout; on a terminal without characters that could steer it. */
 void daemon_options_print_json(struct json_object *object);

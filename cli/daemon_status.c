@@ -44,7 +44,7 @@ static bool is_true(struct json_object *object, const char *name)
     return value;
 }
 
-/* "before TEXT after", or nothing where there is no text. */
+/* Prints "before TEXT after", or nothing if there is no text. */
 static void print_text(FILE *stream, const char *before, struct json_object *object, const char *name,
                        const char *after)
 {
@@ -103,7 +103,7 @@ static void print_boot(FILE *stream, struct json_object *boot)
     print_text(stream, "Note:        ", boot, "note", "\n");
 }
 
-/* What was published and could not be used. */
+/* Prints what was published but could not be used. */
 static void print_skipped(FILE *stream, struct json_object *status, const char *before)
 {
     struct json_object *update = member(status, "update");
@@ -126,7 +126,7 @@ void daemon_status_print_waiting(FILE *stream, struct json_object *status, const
     fputc('\n', stream);
 }
 
-/* While an update is under way: how far, how fast, how long yet. */
+/* Prints how far an update under way has got, how fast it is, and how long it will take. */
 static void print_pace(FILE *stream, struct json_object *status, struct json_object *progress)
 {
     uint64_t eta_s = number(progress, "eta_s");
@@ -242,7 +242,7 @@ void daemon_status_print_entry(FILE *stream, struct json_object *entry)
     print_output(stream, entry);
 }
 
-/* Who is believed, and who signed what is offered. */
+/* Prints which keys are trusted, and who signed what is offered. */
 static void print_trust(FILE *stream, struct json_object *status)
 {
     struct json_object *update = member(status, "update");
@@ -283,7 +283,7 @@ void daemon_status_print(FILE *stream, struct json_object *status)
     print_last_error(stream, member(status, "last_error"), "Last error:  ");
 }
 
-/* What a state means, for whoever has not read its name anywhere. */
+/* Explains a state to people who do not know its name. */
 static void explain_state(FILE *stream, struct json_object *status, const char *state)
 {
     static const char *const meanings[][2] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* moonsinter doctor: the daemon's own program looks, as it knows the settings, the boot loader and the slots.
- */
+/* moonsinter doctor: runs the daemon's own program, which knows the settings, the boot loader and the
+ * slots. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static const char help[] =
 
 static int run_doctor(int argc, char **argv)
 {
-    /* For a daemon that is not where it was to be installed. */
+    /* $MOONSINTERD is for a daemon that is installed elsewhere. */
     const char *program = getenv("MOONSINTERD") ? getenv("MOONSINTERD") : MOONSINTERD_PATH;
     CLEANUP_FREE char **arguments = alloc_zeroed(((size_t)argc + 2) * sizeof(*arguments));
     char name[] = "moonsinterd", option[] = "--doctor";

@@ -17,7 +17,7 @@ static void engine_on_signal(void *owner, int number)
 {
     struct engine *engine = owner;
 
-    /* Whoever asks twice does not want to wait for whatever the first one waits for. */
+    /* After a second signal nothing is waited for any more. */
     if (engine->signal)
         _exit(EVENT_LINE_BY_SIGNAL + number);
     engine->signal = number;
@@ -29,13 +29,13 @@ static bool engine_take_signal(struct engine *engine, int number, struct watch *
 {
     struct sigaction action;
 
-    /* As nohup and shells without job control want it. */
+    /* A signal that is ignored from the start stays so, as nohup and shells without job control want it. */
     if (number != SIGTERM && sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
         return true;
     *ret_watch = watch_new(engine->base, WATCH_SIGNAL, number, engine_on_signal, engine);
     if (!watch_start(*ret_watch) || sigaction(number, NULL, &action) < 0)
         return false;
-    /* Whatever the main thread waits in comes back, so that the loop gets to see the signal. */
+    /* Without SA_RESTART whatever the main thread waits in returns, so that the loop sees the signal. */
     action.sa_flags &= ~SA_RESTART;
     return sigaction(number, &action, NULL) == 0;
 }
@@ -63,9 +63,9 @@ static void engine_stop_nothing(void *owner)
 {
 }
 
-/* What is still to be written may wait for its reader for ever, and then a signal is all that ends it: later
- * ones do as they do by themselves, and one that came after the loop's end, which nobody has seen yet, is
- * looked for. */
+/* What is still to be written may wait for its reader for ever, so a signal must be able to end the process:
+ * later ones get their default action, and one that came after the loop's end, and was not handled, is acted
+ * on here. */
 static void engine_let_signals_end(struct engine *engine)
 {
     int seen = engine->signal;

@@ -22,7 +22,7 @@ void event_line_write(struct json_object *event)
 {
     const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
     const char *text = json_object_to_json_string_ext(event, flags);
-    size_t size = strlen(text) + 2; /* what is not to be shown gets shorter, never longer */
+    size_t size = strlen(text) + 2; /* making it safe to show never makes it longer */
     CLEANUP_FREE char *line = alloc_zeroed(size);
 
     if (isatty(STDOUT_FILENO))
@@ -95,7 +95,7 @@ int event_line_write_usage(const char *verb, const struct error *error)
 
 int event_line_finish(int exit_status)
 {
-    /* Whoever ended it by a signal does not want to wait for somebody else who reads. */
+    /* After a signal a slow reader is not waited for. */
     bool is_told = fflush(stdout) == 0 && !ferror(stdout);
 
     is_told = output_finish(exit_status < EVENT_LINE_BY_SIGNAL) && is_told;

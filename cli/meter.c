@@ -8,7 +8,7 @@
 enum {
     METER_INTERVAL_MS = 100,
     METER_RATE_AFTER_MS = 1000, /* earlier than that a rate is a guess */
-    METER_WINDOW_MS = 5000,     /* what the rate is the mean of */
+    METER_WINDOW_MS = 5000,     /* the rate is the mean over so long */
 };
 
 void meter_init(struct meter *meter, const char *label, bool quiet)
@@ -22,7 +22,7 @@ bool meter_is_shown(const struct meter *meter)
     return meter->progress.shown;
 }
 
-/* The mean of what came so far, and of the last seconds when there are more. */
+/* Computes the rate: the mean since the beginning, and later of the last seconds. */
 static void meter_count(struct meter *meter, uint64_t now_ms, uint64_t done)
 {
     uint64_t spent_ms = now_ms - meter->last_ms, since_ms = now_ms - meter->begin_ms;

@@ -10,7 +10,7 @@
 #include "cli/verb.h"
 #include "common/base/version.h"
 
-/* Each stands at the end of the file that implements it. */
+/* Each verb is defined at the end of the file that implements it. */
 extern const struct verb verb_cancel, verb_check, verb_clone, verb_diff, verb_doctor, verb_generate,
     verb_history, verb_install, verb_mark_bad, verb_mark_good, verb_plan, verb_reboot, verb_rollback,
     verb_status, verb_verify, verb_watch, verb_why;
@@ -33,7 +33,7 @@ static const struct verb_group groups[] = {
 
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 
-/* What -Dpublishing=disabled leaves out, for a sentence of its own. */
+/* The verbs that -Dpublishing=disabled leaves out: they get an error of their own. */
 static const char *const publishing_verbs[] = {"generate", "diff"};
 
 static const struct verb *find_verb(const char *name)
@@ -73,8 +73,8 @@ static void print_help(FILE *stream)
           stream);
 }
 
-/* A standard descriptor that the parent left closed would be given to the next file that is opened, and
- * events would be written into that. */
+/* If the parent left a standard descriptor closed, the next file that is opened would get its number, and
+ * events would be written into that file. */
 static void hold_standard_descriptors(void)
 {
     int fd;
@@ -111,9 +111,9 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     hold_standard_descriptors();
-    /* A parent that stops reading our events is told at the end; the work goes on. */
+    /* If the parent stops reading events the work goes on; only the exit status tells of it. */
     signal(SIGPIPE, SIG_IGN);
-    /* A file that may not get larger is a sentence. */
+    /* A file that exceeds the size limit gives an error, not a signal. */
     signal(SIGXFSZ, SIG_IGN);
     return event_line_finish(run(argc, argv));
 }

@@ -11,18 +11,18 @@
 #include "common/base/file_status.h"
 #include "common/io/watch.h"
 
-/* The process has one standard output, and this is its owner. */
+/* The process has one standard output, and only this file writes to it. */
 struct output {
-    char *data; /* from `begin` to `end` it waits */
+    char *data; /* the bytes from `begin` to `end` are not yet written */
     size_t begin, end, room;
-    bool failed;         /* it takes nothing any more */
+    bool failed;         /* writing failed: nothing more is written */
     bool dropped;        /* something was left out */
     struct watch *watch; /* NULL: no loop watches */
 };
 
 static struct output standard_output;
 
-/* A pipe or a terminal that poll() calls writable takes this much without waiting. */
+/* If poll() says that a pipe or a terminal is writable, so much can be written without waiting. */
 enum { OUTPUT_PIECE_SIZE = PIPE_BUF };
 
 static void append(struct output *output, const char *data, size_t size)
@@ -50,8 +50,8 @@ static void append(struct output *output, const char *data, size_t size)
     output->end += size;
 }
 
-/* Writes one piece. False where nothing more goes for now: no room, or a signal that wants to be looked at.
- */
+/* Writes one piece. False if no more can be written now: there is no room, or a signal came, which must be
+ * handled. */
 static bool write_piece(struct output *output, int timeout_ms)
 {
     struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};

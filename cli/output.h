@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Standard output of the verbs that have work to do: what is written waits in memory until whoever reads
- * takes it, so nobody who does not read keeps the work or a signal waiting. Memory is bounded by what the
- * work has to tell, and by OUTPUT_WAITING_MAX for what comes chunk by chunk. The main thread only; never
- * blocks but in output_finish().
+ * Standard output of the verbs that have work to do. Output waits in memory until the reader takes it, so a
+ * reader that does not read delays neither the work nor a signal. Lines of which there may be many are
+ * dropped when OUTPUT_WAITING_MAX bytes wait, so memory is bounded. The main thread only; only
+ * output_finish() blocks.
  */
 #pragma once
 
@@ -12,27 +12,27 @@
 
 struct event_base;
 
-/* Bytes that may wait of what can be done without. */
+/* When so many bytes wait, output_add_line() drops lines. */
 enum { OUTPUT_WAITING_MAX = 64 * 1024 * 1024 };
 
-/* Appends, and writes what goes without waiting. */
+/* Appends, and writes what can be written without waiting. */
 void output_write(const char *data, size_t size);
 
-/* Appends one of many lines, to be followed by output_flush(); drops it where too much waits already. */
+/* Appends one of many lines; drops it if too much waits already. After the last one call output_flush(). */
 void output_add_line(const char *data, size_t size);
 
-/* Whether all that was to be written is: writes what is taken now, and does not wait. */
+/* Writes what can be written without waiting, and returns whether nothing is left. */
 bool output_is_written(void);
 
-/* Writes what goes without waiting. */
+/* Writes what can be written without waiting. */
 void output_flush(void);
 
-/* Has the loop write on whenever there is room; NULL takes it off again, before the loop is freed. */
+/* Makes the loop write more whenever there is room. Call it with NULL before the loop is freed. */
 void output_watch(struct event_base *base);
 
-/* At the end: writes what is left, waiting for whoever reads if `wait`. Returns whether everything that was
- * to be said has been taken. */
+/* To be called at the end: writes what is left, and with `wait` waits for the reader. Returns whether
+ * everything was written and nothing dropped. */
 bool output_finish(bool wait);
 
-/* Whether `path` leads to what descriptor `fd`, a standard stream, is open on. */
+/* Whether `path` is the same file as descriptor `fd`, a standard stream. */
 bool output_is_file(int fd, const char *path);

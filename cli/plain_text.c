@@ -8,7 +8,7 @@
 
 enum { CHARACTER_SIZE = 5 }; /* a character in UTF-8 with its terminating zero */
 
-/* Takes one character off *text; "?" for what is not to be shown. */
+/* Takes one character off *text; gives "?" for one that must not be shown. */
 static const char *take_character(const char **text, char ret_character[CHARACTER_SIZE])
 {
     size_t size = 1;
@@ -42,7 +42,7 @@ char *plain_text_copy(char *ret_text, size_t size, const char *text)
 
 char *plain_text_new(const char *text)
 {
-    size_t size = strlen(text) + 1; /* what is not to be shown gets shorter, never longer */
+    size_t size = strlen(text) + 1; /* making it safe to show never makes it longer */
 
     return plain_text_copy(alloc_zeroed(size), size, text);
 }

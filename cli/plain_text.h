@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text from the daemon, from servers and file names, shown to people without letting it steer their terminal:
- * whatever is not printable becomes '?'. Pure but for plain_text_print(), which may block as its stream may.
+ * Makes text from the daemon, from servers and file names safe to show, so that it cannot steer a terminal:
+ * whatever is not printable becomes '?'. Pure, except plain_text_print(), which may block on its stream.
  */
 #pragma once
 

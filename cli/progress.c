@@ -29,7 +29,7 @@ char *progress_format_left(char *ret_text, size_t size, uint64_t eta_s)
     return ret_text;
 }
 
-/* The line without its bar. */
+/* Formats the line without its bar. */
 static void format_figures(char *ret_text, size_t size, const struct progress_view *view)
 {
     char done[16], total[16], rate[16], left[32];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How far an update is, on one line of a terminal that is drawn over itself: a bar, the phase, bytes, rate
- * and the time left. Where the descriptor is no terminal nothing is drawn, and no escape codes are ever sent;
- * a terminal that takes no more is left alone.
- * What it shows must be free of control characters. The main thread only; never blocks.
+ * Shows how far an update is on one line of a terminal, which is drawn again and again: the phase, a bar,
+ * bytes, rate and the time left. Draws nothing if the descriptor is no terminal or the terminal takes no
+ * more, and never sends escape codes. What is shown must be free of control characters. The main thread only;
+ * never blocks.
  */
 #pragma once
 
@@ -22,24 +22,24 @@ struct progress_view {
 
 struct progress {
     int fd;
-    bool shown; /* `fd` is a terminal and nobody asked for silence */
-    bool drawn; /* something stands on the line */
+    bool shown; /* `fd` is a terminal, and no --quiet was given */
+    bool drawn; /* the line is not empty */
 };
 
-/* Draws on `fd` if it is a terminal and `quiet` is false. */
+/* Will draw on `fd` if it is a terminal and `quiet` is false. */
 void progress_init(struct progress *progress, int fd, bool quiet);
 
-/* Draws the view over the one before. */
+/* Draws the view over the previous one. */
 void progress_draw(struct progress *progress, const struct progress_view *view);
 
-/* Ends the line, so that what was drawn last stays and a sentence may follow. */
+/* Ends the line: what was drawn last stays, and a sentence may follow. */
 void progress_finish(struct progress *progress);
 
-/* Empties the line instead. */
+/* Clears the line: nothing stays, and a sentence may follow. */
 void progress_clear(struct progress *progress);
 
-/* The time left, as "42s" or "3min 2s"; pure. Returns ret_text. */
+/* Formats the time left as "42s" or "3min 2s". Pure. Returns ret_text. */
 char *progress_format_left(char *ret_text, size_t size, uint64_t eta_s);
 
-/* The line itself, at most `columns` wide, into `ret_text` of `size` bytes; pure. Returns ret_text. */
+/* Formats the line, at most `columns` wide, into `ret_text` of `size` bytes. Pure. Returns ret_text. */
 char *progress_format(char *ret_text, size_t size, unsigned columns, const struct progress_view *view);

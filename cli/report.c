@@ -50,7 +50,7 @@ void report_manifest_start(struct report *report)
     report_event(report, event_line_new("dl_manifest_start"));
 }
 
-/* Whatever is waited for: why, and how long. */
+/* Reports why and how long something is waited for. */
 static void report_wait(struct report *report, struct json_object *event, const struct error *error,
                         uint64_t wait_ms)
 {
@@ -140,7 +140,7 @@ static void report_on_planned(void *owner, const struct plan *plan)
                 text_format_bytes(sum, sizeof(sum), plan_download_bytes(totals) + totals->manifest_bytes));
 }
 
-/* One event a chunk, as the ancestor's; there may be tens of thousands, so they are written in one go. */
+/* One event a chunk, as the ancestor does; there may be tens of thousands, so they are written in one go. */
 static void report_on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count,
                              uint64_t bytes)
 {
@@ -177,7 +177,7 @@ static void report_on_retry(void *owner, uint32_t chunk, const struct error *err
     report_wait(report, event, error, wait_ms);
 }
 
-/* The target's old content is a source, too. */
+/* The target's old content is a source, too, so the path may be the target's. */
 static void report_on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
     struct report *report = owner;
@@ -268,7 +268,7 @@ const struct clone_events report_clone_events = {
     .read_back = report_on_read_back,
 };
 
-/* While something is to come over the wire, that is what takes its time, so its rate says what is left. */
+/* If anything is to be downloaded, that takes the longest, so its rate gives the time left. */
 static void report_transfer(struct report *report, const struct clone_progress *progress)
 {
     double share = clone_progress_transfer_share(progress);

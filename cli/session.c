@@ -79,20 +79,20 @@ struct session {
     /* the run */
     struct engine engine;
     struct report report;
-    struct clone_events events; /* the report's, and our own end */
+    struct clone_events events; /* the report's, except `done` */
     struct release_fetch *fetch;
     struct release *release;
     struct clone *clone;
     struct timer *draw;
     struct timer *again; /* runs before the manifest is read again */
     struct backoff backoff;
-    uint64_t stuck_since_ms; /* when a round brought something last */
+    uint64_t stuck_since_ms; /* when a round last brought something new */
     unsigned rounds;
-    unsigned
-        idle_rounds; /* readings in a row that gave the same manifest, after rounds that brought nothing */
+    unsigned idle_rounds; /* how many readings in a row gave the same manifest, after rounds that brought
+                             nothing */
     bool ignore_etag;
-    bool keep_verified_only; /* what was written has not been read back once */
-    bool lacking;            /* the server did not give a file that the manifest names: `error` */
+    bool keep_verified_only; /* a clone's read-back was wrong: see clone_settings */
+    bool lacking;            /* the server does not have a file that the manifest names; `error` says which */
     bool failed;
     struct error error;
 };
@@ -187,7 +187,7 @@ static bool session_parse(struct session *session, int argc, char **argv, struct
     int option;
 
     opterr = 0;
-    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    optind = 0; /* makes glibc start over: the program's own options were parsed before */
     while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1)
         if (!session_take_option(session, option, argv, error))
             return false;
@@ -228,9 +228,9 @@ static uint64_t session_give_up_ms(const struct session *session)
     return session->give_up_ms ? session->give_up_ms : CLONE_GIVE_UP_MS;
 }
 
-/* The files on the server do not fit each other. A publication may be under way, and not all machines behind
- * the address be as far with it: so the manifest is read again, after a wait that grows, for as long as the
- * command tries without getting anywhere. False where that is over. */
+/* The files on the server do not fit each other. A publication may be under way, with some servers behind the
+ * address further along than others. So the manifest is read again, after growing waits, until the time for
+ * tries without progress is over; then returns false. */
 static bool session_start_over(struct session *session, const struct error *error)
 {
     uint64_t now_ms = wall_clock_steady_ms();
@@ -255,8 +255,8 @@ static bool session_start_over(struct session *session, const struct error *erro
     return true;
 }
 
-/* What was read back is not the image. What was found in place was known by its XXH3, or by being a hole,
- * alone; one more round trusts nothing there that SHA-256 does not prove. */
+/* What was read back is not the image. Chunks in place were trusted by their XXH3, or as holes; one more
+ * round keeps only chunks that SHA-256 proves. */
 static bool session_clone_again(struct session *session, const struct error *error)
 {
     if (session->keep_verified_only || error->kind != ERROR_MISMATCH ||
@@ -291,7 +291,7 @@ static void session_on_again(void *owner)
 static void session_on_clone_done(void *owner, const struct error *error)
 {
     struct session *session = container_of(owner, struct session, report);
-    /* A signal may have come when the clone had failed already; nothing begins anew then. */
+    /* After a signal nothing is started again, even if the clone had failed before it. */
     bool may_go_on = error && error->kind != ERROR_CANCELLED && !session->engine.signal;
     bool overtaken = may_go_on && clone_was_overtaken(session->clone);
 
@@ -343,7 +343,7 @@ static void session_on_release(void *owner, struct release *release, bool unchan
         session_end(session, error);
         return;
     }
-    /* The same manifest as before: the server's ETags say nothing, the digests will have to. */
+    /* If the manifest is the same as before, the server's ETags mean nothing; only digests count. */
     bool same = release_inherit(release, session->release);
     session->ignore_etag = session->ignore_etag || same;
     release_free(session->release);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments both share, fetches the manifest,
- * runs the engine, and starts over where the server's image was replaced meanwhile. The main thread only.
+ * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments that both share, fetches the
+ * manifest, runs the engine, and starts over if the image on the server was replaced meanwhile. The main
+ * thread only.
  */
 #pragma once
 

@@ -8,8 +8,8 @@
 #include "common/io/http.h"
 
 enum {
-    /* Beside seeds and connections: standard streams, loop, output, resolving a name, and what is read in
-       passing. */
+    /* Descriptors beside those for seeds and connections: standard streams, loop, output, name resolution,
+     * and files that are read in passing. */
     OPEN_FILES = 16,
 };
 
@@ -25,7 +25,7 @@ bool session_check_target(const char *target, struct error *error)
         is_output ? "standard output" : "standard error");
 }
 
-/* Without it each of the seeds, the connections and the end of it all would fail for a reason of its own. */
+/* Without this check seeds, connections or the last steps would fail later, each with a different error. */
 bool session_check_open_files(char *const *seeds, unsigned connections, struct error *error)
 {
     rlim_t needed = OPEN_FILES + (connections ? connections : HTTP_CONNECTIONS_DEFAULT);

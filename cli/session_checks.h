@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can be said of a command line of `clone` or `plan` before anything is done, beyond its words: where
- * its streams lead, and what the process may open. Does not block.
+ * Checks for `clone` and `plan` before anything is done: where the standard streams lead, and how many files
+ * the process may open. Does not block.
  */
 #pragma once
 
@@ -9,10 +9,10 @@
 
 #include "common/base/error.h"
 
-/* What is said must not get into what is written: refuses a target that standard output or standard error is.
- */
+/* Refuses a target that is standard output or standard error, because events or sentences would be written
+ * into it. */
 bool session_check_target(const char *target, struct error *error);
 
-/* What is opened at the same time has to be allowed; raises RLIMIT_NOFILE where that suffices. `seeds` ends
- * with NULL; 0 `connections` are the default. */
+/* Checks that enough files may be open at the same time; raises RLIMIT_NOFILE if that helps. `seeds` is
+ * NULL-terminated; 0 `connections` means the default. */
 bool session_check_open_files(char *const *seeds, unsigned connections, struct error *error);

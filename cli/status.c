@@ -45,8 +45,8 @@ static void print_history(FILE *stream, struct json_object *object)
             daemon_status_print_entry(stream, json_object_array_get_idx(list, i));
 }
 
-/* Asks for `path` and shows the answer; `always_words` where there is no JSON form unless --json asks for it.
- */
+/* Asks for `path` and shows the answer: in words on a terminal, else as JSON. `always_words`: as JSON only
+ * with --json. */
 static int run(int argc, char **argv, const char *help, const char *path, print_fn print, bool always_words)
 {
     struct daemon_options options;

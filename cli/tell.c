@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 enum {
-    /* Once poll() calls it writable, a pipe takes this much without waiting, and a terminal that: its buffers
-     * grow by 256 bytes, and each may be a line feed, which it makes two of. */
+    /* How much can be written without waiting if poll() says so: to a pipe, and to a terminal, whose buffers
+     * grow by 256 bytes and turn each line feed into two. */
     TELL_PIECE_SIZE = PIPE_BUF,
     TELL_TERMINAL_PIECE_SIZE = 128,
 };

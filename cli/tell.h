@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Standard error, for whatever is said to people: each sentence is one buffer, and a terminal that was
- * stopped with Ctrl-S, or a pipe that is full, keeps neither the work nor a signal waiting. The process has
- * one standard error, and this is its owner. The main thread only, but for tell_now(), which a signal handler
- * may call, too.
+ * Standard error, for sentences to people. Each sentence is one buffer, and a terminal stopped with Ctrl-S,
+ * or a full pipe, delays neither the work nor a signal. Only this file writes to standard error. The main
+ * thread only, except tell_now(), which a signal handler may call, too.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Writes what descriptor `fd` takes without waiting, and drops the rest. Returns whether all was taken; errno
- * is lost. */
+/* Writes what descriptor `fd` takes without waiting, and drops the rest. Returns whether all was written.
+ * Changes errno. */
 bool tell_now(int fd, const char *text, size_t size);
 
-/* Whether tell() may wait. It may from the start; not while a loop turns, and not after a signal. */
+/* Sets whether tell() may wait. It may from the start; switch it off while a loop runs and after a signal. */
 void tell_set_patient(bool patient);
 
-/* Writes a text to standard error. Waits for whoever reads where it may, until a signal comes that somebody
- * handles; drops the rest otherwise. */
+/* Writes a text to standard error. If it may wait, waits for the reader, until a handled signal comes; else
+ * drops what cannot be written at once. */
 void tell(const char *text);

@@ -26,7 +26,8 @@ bool trust_options_add_key(struct trust_options *options, const char *path, stru
 
 bool trust_options_get(struct trust_options *options, struct trust *ret_trust, struct error *error)
 {
-    /* A key that others may write is nobody's. A folder that --key names is the caller's own choice. */
+    /* Keys that others may replace prove nothing. A folder given with --key is not checked: it is the user's
+     * choice. */
     if (options->required && !options->keys &&
         (!trust_keys_check_owners(KEYS_DEFAULT, error) ||
          !trust_options_add_key(options, KEYS_DEFAULT, error)))

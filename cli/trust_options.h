@@ -20,8 +20,8 @@ struct trust_options {
 /* --key: a file, or a folder of *.pub. */
 bool trust_options_add_key(struct trust_options *options, const char *path, struct error *error);
 
-/* After the last option: what is asked of manifests. Fails where the keys of /etc/moonsinter/keys.d are asked
- * for, and there is none or others than root may write one. */
+/* To be called after the last option: what to ask of manifests. Fails if the keys of /etc/moonsinter/keys.d
+ * are needed, but there are none or others than root may write one. */
 bool trust_options_get(struct trust_options *options, struct trust *ret_trust, struct error *error);
 
 /* Frees the keys. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a verb of the command is: each file in cli/ that implements verbs ends in constants of this type, and
- * cli/moonsinter.c lists them in one table.
+ * A verb of the command. Each file in cli/ that implements verbs defines constants of this type at its end,
+ * and cli/moonsinter.c lists them in one table.
  */
 #pragma once
 

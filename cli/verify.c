@@ -91,7 +91,7 @@ static void verification_on_stop(void *owner)
         verify_stop(run->verify);
 }
 
-/* The manifest, by way of its signature where one is demanded. */
+/* Reads the manifest, and its signature if there are keys, and judges them. */
 static bool verification_load_manifest(struct verification *run, const char *path, struct error *error)
 {
     CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", path), *text = NULL, *signature = NULL;
@@ -153,7 +153,7 @@ static bool parse_arguments(struct verification *run, int argc, char **argv, str
     int option;
 
     opterr = 0;
-    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    optind = 0; /* makes glibc start over: the program's own options were parsed before */
     while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
         switch (option) {
         case OPTION_KEY:
@@ -193,7 +193,7 @@ static int run_verify(int argc, char **argv)
         meter_init(&run.meter, argv[0], run.quiet);
         bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
         meter_clear(&run.meter);
-        /* First, for whoever does not read the sentence that follows may end us by a signal then. */
+        /* Before the sentence is written: if nobody reads it, a signal must be able to end the process. */
         engine_finish(&run.engine);
         if (ok)
             write_done(&run);

@@ -46,15 +46,15 @@ struct watch {
     struct daemon_options options;
     struct progress progress;
     bool for_people;
-    int exit_status;                       /* so far; -1 while it goes on */
-    struct error *error;                   /* for it */
-    uint64_t seen_ms;                      /* when the daemon was there last, or else the start */
+    int exit_status;                       /* -1 while it goes on */
+    struct error *error;                   /* why it ends, if with a failure */
+    uint64_t seen_ms;                      /* when the daemon was last there, or when this began */
     char state[DAEMON_STATUS_TEXT_SIZE];   /* shown last */
-    char waiting[DAEMON_STATUS_TEXT_SIZE]; /* why, shown last; "" = nothing is waited for */
+    char waiting[DAEMON_STATUS_TEXT_SIZE]; /* the reason for waiting that was shown last; "" = not waiting */
 };
 
-/* Ends at once, also where nobody reads what is written; whoever waited for a state or a verdict has to see
- * that it did not come. Only what a signal handler may do happens here. */
+/* Ends at once, even if nobody reads the output; the exit status shows that an expected state or verdict did
+ * not come. Only does what is allowed in a signal handler. */
 static void on_signal(int caught)
 {
     if (isatty(STDERR_FILENO))
@@ -70,7 +70,7 @@ static uint64_t number(struct json_object *object, const char *name)
     return value;
 }
 
-/* A line of its own for each reason, above the progress. */
+/* Shows each reason for waiting on a line of its own, above the progress. */
 static void show_waiting(struct watch *watch, struct json_object *status)
 {
     struct json_object *update, *waiting;
@@ -95,7 +95,7 @@ static void draw(struct watch *watch, struct json_object *status)
         json_get_object(update, "progress", &progress) != JSON_MEMBER_OK)
         return;
     daemon_status_text(phase, status, "phase");
-    /* The phases are short words; whatever else comes must not fill the line. */
+    /* Phases are short words; any other text must not fill the line. */
     phase[16] = '\0';
     struct progress_view view = {
         .phase = *watch->waiting ? "waiting"
@@ -136,7 +136,8 @@ static void show(struct watch *watch, struct json_object *status)
         draw(watch, status);
 }
 
-/* Members that are not there yet give "", which is before every time. RFC 3339 in UTC sorts as text. */
+/* Compares times as text, which is right for RFC 3339 in UTC. A missing member gives "", which is before
+ * every time. */
 static bool is_later(struct json_object *status, const char *one, const char *other)
 {
     char one_time[DAEMON_STATUS_TEXT_SIZE], other_time[DAEMON_STATUS_TEXT_SIZE];
@@ -166,7 +167,7 @@ static int judge(struct json_object *status)
         return 0;
     if (strcmp(state, "held") == 0)
         return 1;
-    /* A daemon that has just started has not looked yet. */
+    /* A daemon that has just started has not checked for updates yet. */
     if (!*check && !*update)
         return strcmp(state, "stopping") == 0 ? 1 : -1;
     if (*update && is_later(status, "last_update", "last_check"))
@@ -193,7 +194,7 @@ static int judge_slot(struct json_object *status)
     return 1;
 }
 
-/* Tells and judges one line of the stream; the exit status, or -1 to go on. */
+/* Shows and judges one line of the stream; returns the exit status, or -1 to go on. */
 static int take_line(struct watch *watch, const char *line, struct error *error)
 {
     CLEANUP_JSON struct json_object *status = NULL;
@@ -228,7 +229,8 @@ static bool take(void *owner, const char *line)
     return watch->exit_status < 0;
 }
 
-/* The exit status; *ret_lost where it is only that the daemon is not there, or is not any more. */
+/* Returns the exit status; *ret_lost is set if it failed only because the daemon is not there, or no
+ * longer. */
 static int follow(struct watch *watch, bool *ret_lost, struct error *error)
 {
     bool was_there;
@@ -278,7 +280,8 @@ static int run_watch(int argc, char **argv)
     progress_init(&watch.progress, STDERR_FILENO, watch.options.quiet);
     watch.seen_ms = wall_clock_boot_ms();
     exit_status = follow(&watch, &lost, &error);
-    /* A boot waits for it, and a daemon that was started anew goes on with the trial. */
+    /* --until-verdict waits for the daemon: at boot it may not run yet, and after a restart it goes on with
+     * the trial. */
     for (; lost && may_wait(&watch); exit_status = follow(&watch, &lost, &error)) {
         if (!told && !watch.options.quiet)
             event_line_tell_failure("watch", &error);
@@ -286,7 +289,7 @@ static int run_watch(int argc, char **argv)
         sleep(RECONNECT_S);
     }
     progress_finish(&watch.progress);
-    /* Status 1 without an error is --until-done's verdict on an update, which the daemon has explained. */
+    /* Status 1 without an error is --until-done's verdict on a failed update, which was already explained. */
     if (exit_status != 0 && error.kind != ERROR_NONE)
         return event_line_write_failure("watch", &error);
     return exit_status;

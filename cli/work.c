@@ -23,8 +23,8 @@ struct work {
     struct error error;
 };
 
-/* A piece of the work may take seconds, which somebody who presses Ctrl-C does not want to wait for; nothing
- * but what `stop` removes outlives the process. */
+/* A piece of the work may take seconds, too long after Ctrl-C, so the process ends in the middle of it; all
+ * that it would leave behind is removed by `stop`. */
 static void on_stop(void *owner)
 {
     struct work *work = owner;
@@ -32,7 +32,7 @@ static void on_stop(void *owner)
     struct error error;
 
     if (settings->stop && !settings->stop(settings->owner)) {
-        work->engine.signal = 0; /* nor does a second one end it half-way */
+        work->engine.signal = 0; /* so that a second signal does not end it half-way either */
         return;
     }
     meter_clear(settings->meter);

@@ -65,7 +65,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     int option;
 
     opterr = 0;
-    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    optind = 0; /* makes glibc start over: the program's own options were parsed before */
     while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
         if (option == 'q')
             arguments->quiet = true;
@@ -88,7 +88,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     return argc - optind == 2 || argument_parse_chunk_size(argv[optind + 2], &settings->chunk_size, error);
 }
 
-/* A double as the ancestor prints it, with 14 digits. */
+/* Adds a number as the ancestor prints it, with 14 digits. */
 static void add_percentage(struct json_object *event, const char *name, double value)
 {
     char text[32];
@@ -101,7 +101,7 @@ static void write_done(const struct diff_result *result)
 {
     struct json_object *event = event_line_new("done");
     uint64_t differing = result->total - result->same;
-    /* An empty file has no chunk to compare, and then it differs from all but another empty one. */
+    /* An empty file has no chunks to compare: it differs from any file that is not empty. */
     double nothing_compared = result->new_size == result->old_size ? 0 : 100;
 
     json_add_u64(event, "total", result->total);
@@ -120,7 +120,7 @@ static void write_done(const struct diff_result *result)
 }
 
 #ifdef HAVE_REPORTS
-/* Before the long work: NEW has to be what generate takes. */
+/* Before the long work: NEW must be a file that generate accepts. */
 static bool check_new(const char *path, struct error *error)
 {
     struct stat status;
@@ -136,7 +136,7 @@ static bool check_new(const char *path, struct error *error)
                      "%s is empty, and no image of 0 bytes is published; there is nothing to report", path);
 }
 
-/* All of the report: the page, and its figures as events, where the page is not on standard output itself. */
+/* Makes the report's page, and writes its figures as events unless the page goes to standard output. */
 static int run_report(const char *verb, const struct arguments *arguments, struct meter *meter)
 {
     const struct diff_settings *diff = &arguments->settings;

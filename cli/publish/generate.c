@@ -99,7 +99,7 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Any of them makes it a rollout; what is not given is left to its default. */
+/* Any of these options makes it a rollout; the others keep their defaults. */
 static bool take_rollout_option(int option, struct manifest_rollout *rollout, struct error *error)
 {
     uint64_t number;
@@ -156,7 +156,7 @@ static bool take_base(struct arguments *arguments, const char *path, struct erro
     return true;
 }
 
-/* A bound of the patches. */
+/* Reads a limit for patches. */
 static bool take_bound(const char *name, const char *text, uint32_t most, uint32_t *ret_bytes,
                        struct error *error)
 {
@@ -230,7 +230,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
     int option;
 
     opterr = 0;
-    optind = 0; /* glibc's way to start over: the program has parsed options of its own before */
+    optind = 0; /* makes glibc start over: the program's own options were parsed before */
     while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1)
         if (!take_option(option, argv, arguments, error))
             return false;
@@ -282,7 +282,7 @@ static bool do_run(void *owner, struct work *work, struct error *error)
     run->work = work;
     if (generate_run(run->generate, &run->result, error))
         return true;
-    generate_abandon(run->generate); /* here, where a signal does not come between */
+    generate_abandon(run->generate); /* here, because a signal cannot interrupt it */
     return false;
 }
 

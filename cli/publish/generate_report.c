@@ -29,7 +29,7 @@ static void write_done(const struct generate_settings *settings, const struct ge
     event_line_write(event);
 }
 
-/* One line a base: what a device that holds it would fetch. */
+/* Writes a line for a base: what a device that holds it would fetch. */
 static void write_base(const char *path, const struct pack_base_result *result)
 {
     struct json_object *event = event_line_new("base");
@@ -53,7 +53,8 @@ static void write_warning(const char *verb, const struct generate_warning *warni
     event_line_tell(verb, warning->text);
 }
 
-/* Signing afterwards, with a key that is kept elsewhere, is usual; forgetting it would stop every device. */
+/* It is usual to sign afterwards, with a key that is kept elsewhere; if that is forgotten, no device can
+ * update. */
 static void tell_outdated_signature(const char *verb, const char *image_path)
 {
     CLEANUP_FREE char *path = alloc_printf("%s.json.minisig", image_path);

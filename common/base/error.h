@@ -18,7 +18,7 @@ enum error_kind {
     ERROR_REMOTE,    /* the server answered, but not with what was asked for */
     ERROR_FORMAT,    /* what was read cannot be understood */
     ERROR_MISMATCH,  /* data that does not have the digest it should have */
-    ERROR_REFUSED,   /* a rule of ours forbids it: a slot in use, an image too large, a usage error */
+    ERROR_REFUSED,   /* a rule of moonsinter forbids it: a slot in use, an image too large, a usage error */
     ERROR_SYSTEM,    /* the kernel, the medium or this machine's memory failed us */
     ERROR_CANCELLED, /* asked to stop */
 };

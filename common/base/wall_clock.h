@@ -18,7 +18,7 @@ uint64_t wall_clock_now_s(void);
  */
 uint64_t wall_clock_steady_ms(void);
 
-/* Likewise in nanoseconds, for rates. CLOCK_MONOTONIC, by which service managers count, too. */
+/* wall_clock_steady_ms() in nanoseconds, for rates. CLOCK_MONOTONIC, by which service managers count, too. */
 uint64_t wall_clock_steady_ns(void);
 
 /* In milliseconds again, on a clock that also runs while the machine sleeps. */

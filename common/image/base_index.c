@@ -34,7 +34,7 @@ static const uint8_t *row_of(const struct base_index *index, uint32_t row)
     return index->rows + (size_t)row * CHUNK_TABLE_ROW_SIZE;
 }
 
-/* Where in the base the chunk of this row ends; a row begins with the chunk's size. */
+/* Where the chunk of this row ends in the base; a row begins with the chunk's size. */
 static uint64_t base_end(const struct base_index *index, uint32_t row)
 {
     uint32_t size;
@@ -64,7 +64,7 @@ static void put_block(FILE *stream, const struct base_index *index, uint32_t fir
 
 static void put_patches(FILE *stream, const struct base_index *index)
 {
-    uint32_t end = 0; /* chunks up to the end of the patch before */
+    uint32_t end = 0; /* the end of the previous patch, in chunks */
 
     put_number(stream, index->patch_count);
     for (uint32_t i = 0; i < index->patch_count; i++) {

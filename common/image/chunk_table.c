@@ -74,7 +74,7 @@ static const uint8_t *row_of(const struct chunk_table *table, uint32_t index)
     return table->data + CHUNK_TABLE_HEADER_SIZE + (size_t)index * CHUNK_TABLE_ROW_SIZE;
 }
 
-/* The header against itself and against the size of the file; nothing of it is believed otherwise. */
+/* Checks the header's numbers against each other and against the size of the file before any is used. */
 static bool parse_header(const uint8_t *data, size_t size, struct chunk_table *table, struct error *error)
 {
     if (size < CHUNK_TABLE_HEADER_SIZE ||
@@ -113,7 +113,7 @@ static bool parse_header(const uint8_t *data, size_t size, struct chunk_table *t
     return true;
 }
 
-/* Sums up the rows. Overflow cannot be: at most 2^32 chunks of at most 1 MiB each. */
+/* Sums up the rows. This cannot overflow: at most 2^32 chunks of at most 1 MiB each. */
 static bool parse_rows(struct chunk_table *table, uint64_t image_size, struct error *error)
 {
     uint64_t offset = 0;
@@ -149,7 +149,7 @@ bool chunk_table_parse(uint8_t *data, size_t size, uint64_t image_size, struct c
     table->data = data;
     if (!parse_header(data, size, table, error))
         goto failed;
-    /* The count is that of rows which are really there. */
+    /* This is safe to allocate: so many rows are really in the data. */
     table->offsets = calloc(table->count ? table->count : 1, sizeof(*table->offsets));
     if (!table->offsets) {
         error_set_errno(error, ENOMEM, "cannot hold a table of %" PRIu32 " chunks", table->count);
@@ -317,7 +317,7 @@ struct chunk_table_writer {
     size_t room;
 };
 
-/* The header's place, all zero, and room for some rows. */
+/* Begins with a header of zeros, and room for some rows. */
 static void start_over(struct chunk_table_writer *writer)
 {
     writer->count = 0;

@@ -25,14 +25,14 @@ enum {
 
 struct chunk_table;
 
-/* Parses IMAGE.chunks. Takes `data` (malloc'd) over in every case, so the caller must not free it. The number
- * of chunks, their sizes (each from the chunker's minimum to its maximum, only the last may be shorter) and
+/* Parses IMAGE.chunks. Takes over `data` (malloc'd) in every case: the caller must not free it. The number of
+ * chunks, their sizes (each from the chunker's minimum to its maximum, only the last may be shorter) and
  * their sum (= image_size) are all checked. */
 bool chunk_table_parse(uint8_t *data, size_t size, uint64_t image_size, struct chunk_table **ret_table,
                        struct error *error);
 
-/* A table of fixed chunks: `hashes` (XXH32 each, `count` of them) is taken over; all chunks are `chunk_size`
- * bytes but the last, which is `last_chunk_size`. The numbers were checked by manifest_parse(). */
+/* A table of fixed chunks: `hashes` (XXH32 each, `count` of them) is taken over; each chunk has `chunk_size`
+ * bytes, except the last, which has `last_chunk_size`. The numbers were checked by manifest_parse(). */
 struct chunk_table *chunk_table_new_fixed(uint32_t *hashes, uint32_t count, uint32_t chunk_size,
                                           uint32_t last_chunk_size);
 
@@ -66,39 +66,40 @@ uint32_t chunk_table_size_max(const struct chunk_table *table);
 /* The key of chunk `index`: XXH3-64, or XXH32 for fixed chunks. */
 uint64_t chunk_table_key(const struct chunk_table *table, uint32_t index);
 
-/* The key of `size` bytes of data, computed the way this table's keys are. */
+/* The key of `size` bytes of data, computed like this table's keys. */
 uint64_t chunk_table_key_of(const struct chunk_table *table, const void *data, size_t size);
 
-/* The chunk that starts at `offset` of the image, which one does. */
+/* The chunk that starts at `offset` of the image; there must be one. */
 uint32_t chunk_table_at(const struct chunk_table *table, uint64_t offset);
 
-/* Whether data (of chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or XXH32 for fixed chunks. */
+/* Whether `data` (chunk_table_size(index) bytes) is chunk `index`: by SHA-256, or by XXH32 for fixed
+ * chunks. */
 bool chunk_table_proves(const struct chunk_table *table, uint32_t index, const void *data);
 
 /* Whether two chunks of a content-defined table are the same bytes, by SHA-256. */
 bool chunk_table_are_same(const struct chunk_table *table, uint32_t index, uint32_t other);
 
-/* Writes the CHUNK_TABLE_HEADER_SIZE bytes that the table of `count` chunks with this average begins with. */
+/* Writes the header (CHUNK_TABLE_HEADER_SIZE bytes) of a table of `count` chunks with this average. */
 void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count);
 
-/* Writes the CHUNK_TABLE_ROW_SIZE bytes of the row for a chunk of `size` bytes with these digests. */
+/* Writes the row (CHUNK_TABLE_ROW_SIZE bytes) of a chunk of `size` bytes with these digests. */
 void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
                            const uint8_t sha256[DIGEST_SHA256_SIZE]);
 
-/* What a row says of its chunk. */
+/* Reads the chunk's size and XXH3 from a row. */
 void chunk_table_read_row(const uint8_t *data, uint32_t *ret_size, uint64_t *ret_xxh3);
 
-/* Writing: rows are appended, then the whole file's bytes taken. */
+/* Writes a table: rows are appended, then the bytes of the whole file are taken. */
 struct chunk_table_writer;
 
-/* A writer for chunks cut by `chunker`, of which it remembers the average. */
+/* A writer for chunks cut by `chunker`, of which only the average is kept. */
 struct chunk_table_writer *chunk_table_writer_new(const struct chunker *chunker);
 
 /* Frees the writer; NULL is fine. Returns NULL. */
 struct chunk_table_writer *chunk_table_writer_free(struct chunk_table_writer *writer);
 
-/* Appends a chunk: `size` bytes with their digests. Returns 0, or -EFBIG where the table would get larger
- * than CHUNK_TABLE_SIZE_MAX, or -ENOMEM. */
+/* Appends a chunk: `size` bytes with their digests. Returns 0, -EFBIG if the table would exceed
+ * CHUNK_TABLE_SIZE_MAX, or -ENOMEM. */
 int chunk_table_writer_add(struct chunk_table_writer *writer, uint32_t size, uint64_t xxh3,
                            const uint8_t sha256[DIGEST_SHA256_SIZE]);
 

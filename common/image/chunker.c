@@ -11,15 +11,15 @@
 enum {
     /* A byte's contribution is shifted out of the 64-bit hash after as many bytes. */
     CHUNKER_WINDOW = 64,
-    /* A mask's bits lie in the upper 48, so each tested bit has been mixed from at least 16 bytes. */
+    /* A mask's bits lie in the upper 48, so each tested bit depends on at least 16 bytes. */
     CHUNKER_MASK_SPREAD = 48,
-    /* How many bits the hard mask has more, and the easy one less, than log2 of the average (FastCDC's level
-       2). */
+    /* The hard mask has so many bits more than log2 of the average, the easy one so many less (FastCDC's
+     * level 2). */
     CHUNKER_NORMALISATION = 2,
 };
 
-/* `bits` ones spread evenly from the top bit down, as FastCDC recommends over neighbouring ones: neighbouring
- * bits of a gear hash depend on nearly the same bytes. */
+/* `bits` ones spread evenly from the top bit down, as FastCDC recommends: neighbouring bits of a gear hash
+ * depend on nearly the same bytes. */
 static uint64_t mask_of(unsigned bits)
 {
     uint64_t mask = 0;
@@ -56,8 +56,8 @@ int chunker_init(struct chunker *chunker, uint32_t average)
     return 0;
 }
 
-/* Takes in the bytes from `start` to `end` until one of them ends a chunk under `mask`; returns the chunk's
- * length, or 0 and leaves *hash as it is at `end`. */
+/* Hashes the bytes from `start` to `end` until one of them ends a chunk by `mask`. Returns the chunk's
+ * length, or 0 if none does; *hash is then the hash at `end`. */
 static size_t find_cut(const uint64_t *gear, const uint8_t *data, size_t start, size_t end, uint64_t mask,
                        uint64_t *hash)
 {
@@ -80,12 +80,12 @@ size_t chunker_cut(const struct chunker *chunker, const uint8_t *data, size_t si
     size_t end = size < chunker->maximum ? size : chunker->maximum;
     size_t average = end < chunker->average ? end : chunker->average;
     uint64_t hash = 0;
-    /* Only the 64 bytes before the first place a cut may be can matter there: the rest of the minimum is
+    /* Only the 64 bytes before the first possible cut can affect it, so the rest of the minimum is
      * skipped. */
     for (size_t i = chunker->minimum - CHUNKER_WINDOW; i < chunker->minimum - 1; i++)
         hash = (hash << 1) + chunker->gear[data[i]];
 
-    /* A chunk of exactly the average is already judged by the easy mask. */
+    /* For a chunk of exactly the average the easy mask counts already. */
     size_t length =
         find_cut(chunker->gear, data, chunker->minimum - 1, average - 1, chunker->mask_hard, &hash);
     if (length == 0)
@@ -98,7 +98,7 @@ struct chunker_stream {
     chunker_chunk_fn chunk;
     void *owner;
     uint8_t *buffer; /* room for twice the maximum */
-    size_t start;    /* of the bytes not cut yet */
+    size_t start;    /* where the bytes begin that are not cut yet */
     size_t end;
 };
 
@@ -125,7 +125,7 @@ struct chunker_stream *chunker_stream_free(struct chunker_stream *stream)
     return NULL;
 }
 
-/* Cuts as long as more than `keep` bytes are there. */
+/* Cuts as long as more than `keep` bytes are in the buffer. */
 static bool cut_down_to(struct chunker_stream *stream, size_t keep)
 {
     while (stream->end - stream->start > keep) {
@@ -153,7 +153,7 @@ bool chunker_stream_add(struct chunker_stream *stream, const uint8_t *data, size
             break;
         if (!cut_down_to(stream, stream->chunker.maximum - 1))
             return false;
-        /* Less than a maximum is left, so at least as much again fits behind it. */
+        /* Less than a maximum is left, so at least a maximum fits behind it. */
         memmove(stream->buffer, stream->buffer + stream->start, stream->end - stream->start);
         stream->end -= stream->start;
         stream->start = 0;

@@ -21,7 +21,7 @@ struct frame_index {
     struct frame_place *places; /* of each chunk */
 };
 
-/* One number of the section: the frame of chunk `chunk` ends at *end then. */
+/* Reads one number of the section and moves *end to the end of that chunk's frame. */
 static bool parse_number(struct byte_reader *reader, const struct chunk_table *table, uint32_t chunk,
                          uint32_t first_alike, uint64_t pack_size, struct frame_index *index, uint64_t *end,
                          struct error *error)

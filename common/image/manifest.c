@@ -25,8 +25,8 @@ static bool parse_chunks(struct json_object *object, uint64_t file_size, struct 
         !manifest_need_sha256(object, where, chunks->sha256, error))
         return false;
 
-    /* What a table of this size can describe, whatever its average: all chunks but the last have the smallest
-     * minimum or more, none has more than the largest maximum. */
+    /* Whether a table of this size can describe the image with any average: each chunk except the last has at
+     * least the smallest minimum, and none has more than the largest maximum. */
     uint64_t rows = (chunks->size_bytes - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE;
     uint64_t rows_max = file_size / (CHUNKER_AVERAGE_MIN / 4) + (file_size % (CHUNKER_AVERAGE_MIN / 4) != 0);
     if ((chunks->size_bytes - CHUNK_TABLE_HEADER_SIZE) % CHUNK_TABLE_ROW_SIZE != 0 || rows > rows_max ||
@@ -40,8 +40,7 @@ static bool parse_chunks(struct json_object *object, uint64_t file_size, struct 
     return true;
 }
 
-/* The format number decides before anything else is looked at: another format may mean something else by it.
- */
+/* The format number is checked first: in another format the other members may mean something else. */
 static bool check_format(struct json_object *ours, struct error *error)
 {
     uint64_t format = 0;
@@ -120,7 +119,7 @@ static int take_hash(const char **text, uint32_t *ret_hash)
     const char *c = *text;
     uint32_t hash = 0;
 
-    /* Not by strspn(): under AddressSanitizer it measures the whole rest of the text, for each hash anew. */
+    /* Not strspn(): under AddressSanitizer it measures the whole rest of the text for each hash. */
     for (; (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); c++) {
         if (c - *text == 8)
             return -EINVAL;
@@ -133,7 +132,7 @@ static int take_hash(const char **text, uint32_t *ret_hash)
     return 0;
 }
 
-/* `count` is that of the commas in `text`, so it is no claim. */
+/* `count` was found by counting the commas in `text`, so it is safe to allocate by. */
 static bool parse_hashes(const char *text, uint32_t count, uint32_t **ret_hashes, struct error *error)
 {
     CLEANUP_FREE uint32_t *hashes = calloc(count ? count : 1, sizeof(*hashes));
@@ -155,7 +154,7 @@ static bool parse_hashes(const char *text, uint32_t count, uint32_t **ret_hashes
     return true;
 }
 
-/* The ancestor's five members, each against the others. */
+/* Reads the ancestor's five members and checks each against the others. */
 static bool parse_ancestor(struct json_object *object, struct manifest *manifest, struct error *error)
 {
     const char *hashes;
@@ -230,7 +229,7 @@ struct manifest *manifest_free(struct manifest *manifest)
     return NULL;
 }
 
-/* The "moonsinter" member; what is not given is left out. */
+/* Makes the "moonsinter" member, without what is not given. */
 static struct json_object *format_ours(const struct manifest *manifest)
 {
     struct json_object *ours = json_object_new_object(), *part;

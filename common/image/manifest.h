@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * IMAGE.json: the ancestor's five members, and ours under "moonsinter". Parsing checks every count, size and
- * offset against every other before anything is sized by it. Specified in docs/manifest.md.
- * Never blocks, but parsing a large manifest takes milliseconds: run it on a pool thread. Any thread.
+ * offset against the others before memory is allocated by it. Specified in docs/manifest.md. Never blocks,
+ * but parsing a large manifest takes milliseconds: run it on a pool thread. Any thread.
  */
 #pragma once
 
@@ -17,7 +17,8 @@
 
 enum {
     MANIFEST_FORMAT = 1,
-    /* 12 MiB holds the fixed chunks of a 160 GiB image at 128 KiB each; what is larger is refused unread. */
+    /* 12 MiB is enough for the fixed chunks of a 160 GiB image at 128 KiB each; a larger file is refused
+     * unread. */
     MANIFEST_SIZE_MAX = 12 * 1024 * 1024,
     MANIFEST_CHUNK_SIZE_DEFAULT = 128 * 1024,
     MANIFEST_CHUNK_SIZE_MAX = 1024 * 1024 * 1024,
@@ -26,7 +27,7 @@ enum {
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
 };
 
-/* Bytes of an image: what is more cannot be, and sums of two such sizes stay within 64 bits. */
+/* The most bytes of an image: more is impossible, and the sum of two such sizes fits 64 bits. */
 #define MANIFEST_FILE_SIZE_MAX (UINT64_C(1) << 62)
 
 /* Where IMAGE.chunks is and what it must be. */
@@ -56,10 +57,10 @@ struct manifest {
 /* Parses the `size` bytes of a manifest (which need not be zero-terminated). */
 bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifest, struct error *error);
 
-/* Frees the manifest; NULL and half-built are fine. Returns NULL. */
+/* Frees the manifest, also an incomplete one; NULL is fine. Returns NULL. */
 struct manifest *manifest_free(struct manifest *manifest);
 
-/* The bytes of IMAGE.json: the ancestor's members first, spelled and ordered as it does, then "moonsinter"
- * where has_sha256 is set, then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input
+/* The bytes of IMAGE.json: first the ancestor's members, spelled and ordered as it does, then, if has_sha256
+ * is set, "moonsinter", then a line feed. Owned by the caller, zero-terminated. Reproducible: equal input
  * gives equal bytes. */
 char *manifest_format(const struct manifest *manifest);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading and writing single members of the manifest, with the sentences for what is wrong with them: a part
- * of common/image/manifest*.c, and of no use to others. `where` is "" or the object's name
- * with a dot. Never blocks; any thread.
+ * Reading and writing single members of the manifest, with the error sentences for wrong ones. Only for
+ * common/image/manifest*.c. `where` is "" or the object's name with a dot. Never blocks; any thread.
  */
 #pragma once
 
@@ -29,7 +28,7 @@ bool manifest_need_string(struct json_object *object, const char *where, const c
 bool manifest_need_sha256(struct json_object *object, const char *where,
                           uint8_t ret_sha256[DIGEST_SHA256_SIZE], struct error *error);
 
-/* The member "url", which must be there; the copy is the caller's. */
+/* The member "url", which must be there; a copy, owned by the caller. */
 bool manifest_need_url(struct json_object *object, const char *where, char **ret_url, struct error *error);
 
 /* Adds the member "sha256". */

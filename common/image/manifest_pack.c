@@ -13,8 +13,8 @@
 #include "common/image/manifest_member.h"
 
 enum {
-    SECTION_SLACK = 1024, /* bytes that zstd may add to what does not shrink */
-    /* What an index may unpack to: rows as they are, every block's operations, and the patches. */
+    SECTION_SLACK = 1024, /* bytes that zstd may add to incompressible data */
+    /* How much an index may unpack to: all rows literally, every block's operations, and the patches. */
     INDEX_UNPACKED_SLACK = 64 * 1024,
     FRAME_NUMBER_SIZE = 3, /* bytes: a chunk has at most 1 MiB */
     PROBE_TEXT_SIZE = 64,  /* one probe with its comma */
@@ -56,7 +56,7 @@ static bool need_section(struct json_object *object, const char *where, const ch
     return parse_section(part, inner, pack_size, unpacked_max, section, error);
 }
 
-/* Takes OFFSET:HASH off the front; false where it is none. */
+/* Takes OFFSET:HASH off the front of *text; false if there is none. */
 static bool take_probe(const char **text, uint64_t base_size, struct manifest_probe *probe)
 {
     char number[24];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The manifest's member `moonsinter.pack`: what lies where in IMAGE.pack, and against which earlier releases
- * its patches were made (docs/manifest.md, 3). Parsing checks every number against every other. Never blocks;
+ * its patches were made (docs/manifest.md, 3). Parsing checks the numbers against each other. Never blocks;
  * any thread.
  */
 #pragma once
@@ -16,12 +16,12 @@ enum {
     MANIFEST_PACK_HEADER_SIZE = 8, /* bytes before the first frame: MSPACK01 */
     MANIFEST_BASES_MAX = 16,
     MANIFEST_PROBES_MAX = 16,
-    MANIFEST_PROBE_SIZE = 4096,                  /* bytes of the base a probe is the hash of */
+    MANIFEST_PROBE_SIZE = 4096,                  /* a probe is the hash of so many bytes of the base */
     MANIFEST_SPAN_MAX_LIMIT = 8 * 1024 * 1024,   /* bytes, of the joined spans of a patch */
     MANIFEST_OUTPUT_MAX_LIMIT = 4 * 1024 * 1024, /* bytes, of what a patch makes */
 };
 
-/* Bytes of a pack, as of an image. */
+/* The most bytes of a pack; the same as of an image. */
 #define MANIFEST_PACK_SIZE_MAX (UINT64_C(1) << 62)
 
 struct json_object;
@@ -29,7 +29,7 @@ struct json_object;
 /* One zstd frame in the pack that is fetched and checked as a whole. */
 struct manifest_section {
     uint64_t offset;                    /* in the pack, bytes */
-    uint32_t size;                      /* bytes there */
+    uint32_t size;                      /* bytes in the pack */
     uint32_t unpacked;                  /* bytes it holds */
     uint8_t sha256[DIGEST_SHA256_SIZE]; /* of the `size` bytes */
 };
@@ -37,7 +37,7 @@ struct manifest_section {
 /* A place where a base differs from the image. */
 struct manifest_probe {
     uint64_t offset; /* in the base, bytes; less than its size */
-    uint64_t xxh3;   /* of the MANIFEST_PROBE_SIZE bytes there, or of those up to the end of the base */
+    uint64_t xxh3;   /* of the MANIFEST_PROBE_SIZE bytes at `offset`, or fewer at the end of the base */
 };
 
 /* An earlier release that patches were made against. */
@@ -61,13 +61,13 @@ struct manifest_pack {
     uint32_t base_count;
 };
 
-/* Parses the member for a table of chunks of `table_size` bytes. `pack` is zeroed before, and finished by the
- * caller in every case. */
+/* Parses the member for a table of chunks of `table_size` bytes. The caller zeroes `pack` before and finishes
+ * it in every case. */
 bool manifest_pack_parse(struct json_object *object, uint64_t table_size, struct manifest_pack *pack,
                          struct error *error);
 
-/* The member, a new reference. */
+/* Makes the member: a new reference. */
 struct json_object *manifest_pack_format(const struct manifest_pack *pack);
 
-/* Frees what the pack holds, and zeroes it. */
+/* Frees what `pack` holds, and zeroes it. */
 void manifest_pack_finish(struct manifest_pack *pack);

@@ -9,7 +9,7 @@
 #include "common/base/timestamp.h"
 #include "common/base/utf8.h"
 
-/* Version or compatible, which may be missing. */
+/* Reads `version` or `compatible`, which may be missing. */
 static bool want_text(struct json_object *object, const char *name, char **ret_text, struct error *error)
 {
     const char *text = NULL;
@@ -44,7 +44,7 @@ static bool want_time(struct json_object *object, const char *where, const char 
     return true;
 }
 
-/* A whole number that may be missing; *ret_value is what it is then. */
+/* Reads a whole number; if it is missing *ret_value keeps its value. */
 static bool want_number(struct json_object *object, const char *where, const char *name, uint64_t max,
                         uint64_t *ret_value, struct error *error)
 {
@@ -54,8 +54,7 @@ static bool want_number(struct json_object *object, const char *where, const cha
                      name, max);
 }
 
-/* What is in there decides whether this device installs, so anything odd is refused rather than passed over.
- */
+/* The rollout decides whether this device installs, so anything odd is refused and not ignored. */
 static bool parse_rollout(struct json_object *object, struct manifest_rollout *rollout, struct error *error)
 {
     static const char where[] = "moonsinter.release.rollout.";

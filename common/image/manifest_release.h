@@ -18,13 +18,13 @@ enum {
 /* Serials stay exact as signed 64-bit integers. */
 #define MANIFEST_SERIAL_MAX ((uint64_t)INT64_MAX)
 
-/* A rollout that is no longer than this (some 136 years) is computed without overflow. */
+/* The longest rollout, about 136 years: up to this nothing overflows. */
 #define MANIFEST_ROLLOUT_DURATION_MAX UINT64_C(0xffffffff)
 
 /* Which share of the devices takes a release, and when; see common/image/rollout.h. */
 struct manifest_rollout {
     bool present;
-    bool hold;           /* nobody, for now */
+    bool hold;           /* no device takes it, for now */
     uint64_t start_s;    /* Unix time, 0 = not given */
     uint64_t duration_s; /* from the first device's turn to the last one's, 0 = all at once */
     unsigned percent;    /* of all devices, 0 to 100 */
@@ -34,7 +34,7 @@ struct manifest_rollout {
  */
 struct manifest_release {
     char *version;    /* NULL = not given; utf8_is_printable() within MANIFEST_TEXT_MAX */
-    char *compatible; /* NULL = any device; likewise */
+    char *compatible; /* NULL = any device; utf8_is_printable() within MANIFEST_TEXT_MAX */
     bool has_serial;
     uint64_t serial;
     uint64_t created;
@@ -44,11 +44,11 @@ struct manifest_release {
 
 struct json_object;
 
-/* Parses the member. `release` is zeroed before, and finished by the caller in every case. */
+/* Parses the member. The caller zeroes `release` before and finishes it in every case. */
 bool manifest_release_parse(struct json_object *object, struct manifest_release *release,
                             struct error *error);
 
-/* The member, a new reference; what is not given is left out, and NULL is returned where nothing is. */
+/* Makes the member (a new reference), without what is not given; NULL if nothing is given. */
 struct json_object *manifest_release_format(const struct manifest_release *release);
 
 /* Frees what the release holds. */

@@ -17,7 +17,7 @@
 enum {
     MINISIGN_HASH_SIZE = 64,      /* BLAKE2b-512 */
     MINISIGN_SIGNATURE_SIZE = 64, /* Ed25519 */
-    /* Bytes behind the base64 of each kind of line. */
+    /* Bytes that each kind of base64 line decodes to. */
     MINISIGN_KEY_BLOB_SIZE = 2 + MINISIGN_ID_SIZE + 32,
     MINISIGN_SIGNATURE_BLOB_SIZE = 2 + MINISIGN_ID_SIZE + MINISIGN_SIGNATURE_SIZE,
     /* Three algorithms, salt, two limits of the key derivation, number, seed and public key, checksum. */
@@ -27,13 +27,13 @@ enum {
 static const char untrusted_prefix[] = "untrusted comment: ";
 static const char trusted_prefix[] = "trusted comment: ";
 
-/* What is left of a file that is read line by line. */
+/* The rest of a file that is read line by line. */
 struct lines {
     const char *text;
     size_t size;
 };
 
-/* Takes the next line without its end; false where there is none of at most `max` bytes. */
+/* Takes the next line, without its line feed; false if there is none or it is longer than `max` bytes. */
 static bool take_line(struct lines *lines, size_t max, const char **ret_line, size_t *ret_size)
 {
     const char *end = memchr(lines->text, '\n', lines->size < max ? lines->size : max);
@@ -82,8 +82,8 @@ static int base64_digit(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Exactly `size` bytes in their one canonical spelling. OpenSSL's decoder takes blanks, and padding where
- * none belongs. */
+/* Takes a line of base64 that decodes to exactly `size` bytes, in the one canonical spelling: OpenSSL's
+ * decoder alone would accept blanks and wrong padding. */
 static bool take_base64(struct lines *lines, uint8_t *ret_data, size_t size)
 {
     size_t digits = (size * 8 + 5) / 6, length = (size + 2) / 3 * 4, line_size, done = 0;
@@ -135,7 +135,7 @@ static EVP_PKEY *new_private_key(const struct minisign_secret_key *key)
     return EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->seed, sizeof(key->seed));
 }
 
-/* An unencrypted key file carries no checksum, but its two halves know each other. */
+/* An unencrypted key file has no checksum, but its public half can be computed from the secret one. */
 static bool halves_fit(const struct minisign_secret_key *key)
 {
     uint8_t bytes[sizeof(key->key.bytes)];
@@ -224,7 +224,7 @@ static bool is_signed_by(const struct minisign_key *key, const uint8_t signature
     EVP_PKEY *public_key =
         EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key->bytes, sizeof(key->bytes));
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    /* 1 is yes; 0 and what is negative are no. */
+    /* Only 1 means yes; 0 and negative values mean no. */
     bool ok = public_key && context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, public_key) == 1 &&
               EVP_DigestVerify(context, signature, MINISIGN_SIGNATURE_SIZE, data, size) == 1;
 
@@ -336,7 +336,7 @@ static void sign(const struct minisign_secret_key *key, const void *data, size_t
 
 bool minisign_check_comment(const char *comment, struct error *error)
 {
-    /* The line with its line feed, and the zero that minisign puts behind what it has read. */
+    /* minisign needs room for the line, its line feed, and a zero after it. */
     size_t max = MINISIGN_TRUSTED_LINE_MAX - strlen(trusted_prefix) - 2;
 
     if (strpbrk(comment, "\r\n") || strlen(comment) > max)

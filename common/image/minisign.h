@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Signatures and keys in minisign's format: Ed25519 over the BLAKE2b-512 of a file's exact bytes, and a
- * second signature over the first one and a trusted comment. Files that the stock minisign writes are read
- * here, and the other way round; its legacy form, which signs the file itself, is refused. Everything read is
- * taken for hostile: bounded, strict, and nothing is allocated by what it claims. The only user of libcrypto
- * besides common/base/digest.h. Pure; never blocks, but hashing megabytes takes milliseconds. Any thread.
+ * second signature over the first one and a trusted comment. Files written by minisign itself can be read
+ * here, and the other way round; its legacy form, which signs the file itself, is refused. All input is
+ * treated as hostile: parsing is bounded and strict, and allocates nothing by numbers in the input. The only
+ * user of libcrypto besides common/base/digest.h. Pure; never blocks, but hashing megabytes takes
+ * milliseconds. Any thread.
  */
 #pragma once
 
@@ -46,7 +47,7 @@ bool minisign_parse_key(const char *text, size_t size, struct minisign_key *ret_
 bool minisign_parse_secret_key(const char *text, size_t size, struct minisign_secret_key *ret_key,
                                struct error *error);
 
-/* Overwrites it. */
+/* Overwrites the key in memory. */
 void minisign_secret_key_finish(struct minisign_secret_key *key);
 
 /* The key's number as minisign shows it. */
@@ -54,15 +55,15 @@ char *minisign_key_id(const struct minisign_key *key, char ret_text[MINISIGN_ID_
 
 /* Whether the `signature_size` bytes of a .minisig file sign `data` and their own trusted comment with one of
  * `keys`. On success *ret_comment is that comment (owned by the caller; any bytes but zeroes and line feeds,
- * so clean it before it is shown) and *ret_key the key's place in `keys`. The error's kind is FORMAT where it
- * is no such file, REFUSED where no key of ours made it or it is of the legacy form, MISMATCH where it signs
+ * so clean it before it is shown) and *ret_key the key's place in `keys`. The error's kind is FORMAT if it is
+ * no .minisig file, REFUSED if none of `keys` made it or it has the legacy form, MISMATCH if it signs
  * something else. */
 bool minisign_verify(const struct minisign_key *keys, size_t key_count, const void *data, size_t size,
                      const char *signature, size_t signature_size, char **ret_comment, size_t *ret_key,
                      struct error *error);
 
-/* The text of a .minisig file, owned by the caller. `comment` is the trusted one: one line that
- * minisign_check_comment() takes. Reproducible: Ed25519 takes no chances. */
+/* The text of a .minisig file, owned by the caller. `comment` is the trusted comment: one line that
+ * minisign_check_comment() accepts. Reproducible: Ed25519 uses no random numbers. */
 char *minisign_sign(const struct minisign_secret_key *key, const void *data, size_t size,
                     const char *comment);
 

@@ -10,8 +10,8 @@
 #include "common/base/varint.h"
 
 enum {
-    /* The fewest bytes a patch and a span can have in the list, by which their number is bounded before
-       anything is allocated. */
+    /* The fewest bytes a patch and a span can have in the list: they limit their numbers before memory is
+     * allocated. */
     PATCH_BYTES_MIN = 14,
     SPAN_BYTES_MIN = 2,
 };
@@ -23,7 +23,7 @@ struct patch_list {
     uint32_t span_count;
 };
 
-/* What bounds a patch. */
+/* What each patch is checked against. */
 struct parse_context {
     struct byte_reader reader;
     const struct chunk_table *table;
@@ -99,7 +99,7 @@ bool patch_list_parse(const uint8_t *data, size_t size, const struct chunk_table
         return error_set(error, ERROR_FORMAT, "the pack's list of patches does not hold as many as it says");
     struct patch_list *list = alloc_zeroed(sizeof(*list));
     list->patches = calloc(count ? count : 1, sizeof(list->patches[0]));
-    /* No patch has more spans than the maximum, nor the list more than it has room for. */
+    /* The number of spans is limited by the maximum of each patch, and by the bytes of the list. */
     size_t spans_max = context.reader.left / SPAN_BYTES_MIN;
     if (spans_max > count * PATCH_SPANS_MAX)
         spans_max = count * PATCH_SPANS_MAX;

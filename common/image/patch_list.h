@@ -36,8 +36,7 @@ struct patch {
 
 struct patch_list;
 
-/* Parses what follows the table's difference in the index of `base`, to its end. pack_size bounds the frames.
- */
+/* Parses the rest of the index of `base`, after the table's difference. No frame may end behind pack_size. */
 bool patch_list_parse(const uint8_t *data, size_t size, const struct chunk_table *table,
                       const struct manifest_base *base, uint64_t pack_size, struct patch_list **ret_list,
                       struct error *error);

@@ -31,7 +31,7 @@ bool rollout_needs_position(const struct manifest_rollout *rollout)
 enum rollout_answer rollout_judge(const struct manifest_rollout *rollout, uint64_t created_s,
                                   uint32_t position, uint64_t now_s, uint64_t *ret_turn_s)
 {
-    /* Without a time to begin at, everybody's turn comes as if it had begun when the release was made. */
+    /* Without a start the rollout begins when the release was made. */
     uint64_t start_s = rollout->start_s ? rollout->start_s : created_s;
 
     if (!rollout->present)
@@ -45,7 +45,7 @@ enum rollout_answer rollout_judge(const struct manifest_rollout *rollout, uint64
         return ROLLOUT_ANSWER_NOW;
     if (now_s < created_s)
         return ROLLOUT_ANSWER_NO_CLOCK;
-    /* Below 2^32 seconds each, so nothing overflows. */
+    /* Both factors are below 2^32, so this cannot overflow. */
     uint64_t turn_s = start_s + ((rollout->duration_s * position) >> 32);
     if (now_s >= turn_s)
         return ROLLOUT_ANSWER_NOW;

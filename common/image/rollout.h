@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Phased rollout: which share of the devices takes a release, and when each device's turn comes, from nothing
- * but the manifest and the device's own machine-id. Specified in docs/manifest.md, so that somebody else's
- * program comes to the same answers. Pure; any thread.
+ * Phased rollout: which share of the devices takes a release, and when each device's turn comes, computed
+ * from only the manifest and the device's machine-id. Specified in docs/manifest.md, so that other programs
+ * give the same answers. Pure; any thread.
  */
 #pragma once
 
@@ -18,20 +18,21 @@ enum {
 /* What a rollout says to one device. */
 enum rollout_answer {
     ROLLOUT_ANSWER_NOW,      /* its turn has come, or there is no rollout */
-    ROLLOUT_ANSWER_HOLD,     /* nobody's turn comes until another manifest says so */
+    ROLLOUT_ANSWER_HOLD,     /* no device's turn comes until another manifest says so */
     ROLLOUT_ANSWER_EXCLUDED, /* this device is beyond the share that takes this release */
-    ROLLOUT_ANSWER_LATER,    /* its turn comes */
-    ROLLOUT_ANSWER_NO_CLOCK, /* the time decides, and this machine's clock is before the release was made */
+    ROLLOUT_ANSWER_LATER,    /* its turn comes later */
+    ROLLOUT_ANSWER_NO_CLOCK, /* it depends on the time, but this machine's clock is before the release was
+                                made */
 };
 
 /* Whether `text` is a machine-id: 32 lower-case hex digits, not all of them zero. */
 bool rollout_is_machine_id(const char *text);
 
-/* Where the device stands in the order in which this image is rolled out: uniform over all 32 bits, another
- * for each image, and no way back to the machine-id. */
+/* The device's position in the order of this image's rollout: uniform over all 32 bits, different for each
+ * image, and the machine-id cannot be computed from it. */
 uint32_t rollout_position(const char *machine_id, const uint8_t image_sha256[DIGEST_SHA256_SIZE]);
 
-/* Whether the answer depends on the device and on the time: a hold, say, does not. */
+/* Whether the answer depends on the device or the time; that of a hold, for example, does not. */
 bool rollout_needs_position(const struct manifest_rollout *rollout);
 
 /* The answer at `now_s` (Unix time) for the device at `position`; `created_s` is the release's, 0 = not

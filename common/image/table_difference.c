@@ -23,15 +23,15 @@ struct table_difference {
     size_t *blocks; /* where each begins in data */
 };
 
-/* One operation: `rows` literal rows, or as many of the base's from `base_offset` on where `literal` is NULL.
- */
+/* One operation: `rows` literal rows, or, if `literal` is NULL, as many rows of the base from `base_offset`
+ * on. */
 struct operation {
     uint32_t rows;
     const uint8_t *literal;
     uint64_t base_offset;
 };
 
-/* Takes the next one, which may make `left` rows at most; false where it is none. */
+/* Reads the next operation, which may make at most `left` rows; false if it is invalid. */
 static bool take_operation(struct byte_reader *reader, uint32_t left, struct operation *ret_operation)
 {
     uint64_t code = byte_reader_varint(reader), rows = code >> 1;
@@ -61,7 +61,7 @@ static bool parse_header(struct byte_reader *reader, uint64_t table_size, struct
                          "the index of a base in the pack names an average of %" PRIu32
                          " bytes, which is no power of two from %d to %d",
                          difference->average, CHUNKER_AVERAGE_MIN, CHUNKER_AVERAGE_MAX);
-    /* Compared with what the manifest says before anything is sized by it. */
+    /* Compared with the manifest before memory is allocated by it. */
     if (CHUNK_TABLE_HEADER_SIZE + (uint64_t)difference->count * CHUNK_TABLE_ROW_SIZE != table_size)
         return error_set(error, ERROR_FORMAT,
                          "the index of a base in the pack is for a table of %" PRIu32
@@ -139,8 +139,8 @@ uint32_t table_difference_block_rows(const struct table_difference *difference, 
     return left < TABLE_DIFFERENCE_BLOCK_ROWS ? left : TABLE_DIFFERENCE_BLOCK_ROWS;
 }
 
-/* The base's rows for the chunks from its byte `offset` on; NULL where it has no cut there, or not so many.
- */
+/* The base's rows for the chunks from its byte `offset` on; NULL if the base has no cut there, or not so many
+ * rows. */
 static const uint8_t *find_rows(const struct table_rows *base, uint64_t offset, uint32_t rows)
 {
     uint32_t low = 0, high = base->count;

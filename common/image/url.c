@@ -72,7 +72,8 @@ const char *url_check_authority(const char *authority)
     return NULL;
 }
 
-/* NULL where it is one; else half a sentence that goes on after it. */
+/* NULL if `url` is a good URL, with its parts in *ret_parts; else why not, as half a sentence that goes on
+ * after it. */
 static const char *split(const char *url, struct url_parts *ret_parts)
 {
     size_t scheme = scheme_length(url);
@@ -138,7 +139,7 @@ static char *join(const char *base, const struct url_parts *parts, const char *p
     return alloc_printf("%.*s%s%s", (int)parts->authority, base, whole, query);
 }
 
-/* What holds for URLs and references alike; likewise half a sentence. */
+/* Checks what URLs and references have in common; NULL, or why not, as half a sentence. */
 static const char *check_bytes(const char *text)
 {
     if (strnlen(text, URL_SIZE_MAX + 1) > URL_SIZE_MAX)
@@ -155,14 +156,14 @@ const char *url_check(const char *text)
 
     if (!why)
         why = split(text, &parts);
-    /* Names are made by putting ".json" after the path. After a host that would be another host's name, which
-     * would be sent the password. */
+    /* Other names are made by appending ".json" to the path. Without a path that would make another host's
+     * name, and the password would be sent there. */
     if (!why && parts.path <= parts.authority + 1)
         why = "names a server but no image on it; write the image's path after the host";
     return why;
 }
 
-/* Takes `text` over. */
+/* Takes over `text`. */
 static struct url *url_take(char *text)
 {
     struct url *url = alloc_zeroed(sizeof(*url));
@@ -232,7 +233,7 @@ struct url *url_append_to_path(const struct url *url, const char *suffix)
     return url_take(alloc_printf("%.*s%s%.*s", path, text, suffix, query, text + path));
 }
 
-/* A reference that names its own host; `text` is the whole of it. NULL, or half a sentence. */
+/* Resolves a reference that names a host; `text` is all of it. NULL, or why not, as half a sentence. */
 static const char *refer_elsewhere(const char *text, bool from_secure, struct url **ret_url)
 {
     struct url_parts parts;
@@ -248,8 +249,8 @@ static const char *refer_elsewhere(const char *text, bool from_secure, struct ur
     return NULL;
 }
 
-/* A reference to a file on the base's own server, `text` is without a fragment. Only such a one may get the
- * base's query: it stands for a token, which is that server's affair. */
+/* Resolves a reference to a file on the base's own server; `text` has no fragment. Only such a reference gets
+ * the base's query, as the query may hold a token, which no other server may see. */
 static struct url *refer_beside(const struct url *base, const struct url_parts *parts, const char *text)
 {
     size_t path_length = strcspn(text, "?");
@@ -271,7 +272,7 @@ bool url_refer(const struct url *base, const char *reference, struct url **ret_u
         why = split(base->text, &parts);
     if (why)
         return error_set(error, ERROR_REFUSED, "a reference %s", why);
-    /* A fragment is the reader's affair and is never sent. */
+    /* A fragment is only for the reader and never sent. */
     CLEANUP_FREE char *text = alloc_printf("%.*s", (int)strcspn(reference, "#"), reference);
     if (!*text)
         return error_set(error, ERROR_REFUSED, "an empty reference leads nowhere");
@@ -289,7 +290,7 @@ bool url_refer(const struct url *base, const char *reference, struct url **ret_u
 char *url_reference_of_name(const char *name)
 {
     static const char hex[] = "0123456789ABCDEF";
-    /* Each byte is at most three. */
+    /* Each byte becomes at most three. */
     char *reference = alloc_array(3 * strlen(name) + 1, 1), *out = reference;
 
     for (const unsigned char *c = (const unsigned char *)name; *c; c++) {
@@ -312,8 +313,8 @@ static bool has_port(const char *host, size_t length)
     return memchr(host + start, ':', length - start) != NULL;
 }
 
-/* Own eyes, not curl's parser: this must hold for what that parser refuses, too. curl takes one to three
- * slashes after the scheme, and none at all without one ("user:password@host"). */
+/* Not by curl's parser, because this must also work for text which that parser refuses. curl accepts one to
+ * three slashes after the scheme, and none if there is no scheme ("user:password@host"). */
 char *url_for_display(const char *text)
 {
     size_t scheme = strcspn(text, ":/?#@");
@@ -322,15 +323,15 @@ char *url_for_display(const char *text)
     size_t end = authority + strcspn(text + authority, "/?#");
     size_t host = authority + host_offset(text + authority, end - authority);
 
-    /* What stands where a port should and is none is a password with a slash or the like in it, if an @
-     * follows. */
+    /* If what stands in place of a port is none, and an @ follows, it is taken for a password that contains a
+     * slash or the like. */
     const char *last_at = strrchr(text + authority, '@');
     if (last_at && last_at > text + end && url_check_authority(text + authority)) {
         host = (size_t)(last_at - text) + 1;
         end = host + strcspn(text + host, "/?#");
     }
     size_t shown_end = end + strcspn(text + end, "?#"), gap = shown_end, gap_end = shown_end;
-    /* And where a port stands, it may be the beginning of such a password. */
+    /* Even a valid port may be the beginning of such a password. */
     if (last_at && last_at > text + end && text[end] == '/' && has_port(text + host, end - host)) {
         gap = end + 1;
         gap_end = last_at < text + shown_end ? (size_t)(last_at - text) : shown_end;

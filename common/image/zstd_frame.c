@@ -10,7 +10,7 @@
 #include <zstd_errors.h>
 
 enum {
-    /* Of RFC 8878: the byte after the magic number, and the bit in it that says a checksum follows. */
+    /* RFC 8878: the byte after the magic number, and its bit that says a checksum follows. */
     DESCRIPTOR_OFFSET = 4,
     DESCRIPTOR_CHECKSUM = 1 << 2,
     WINDOW_LOG_MIN = 10,
@@ -23,8 +23,8 @@ struct zstd_packer *zstd_packer_new(int level)
 
     if (!context)
         return NULL;
-    /* A frame states its content size and has no checksum by libzstd's own defaults; said here all the same,
-     * because the format demands it. */
+    /* To state the content size and add no checksum are libzstd's defaults, but set here, because the format
+     * demands them. */
     if (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0)) ||
@@ -46,7 +46,7 @@ size_t zstd_pack_bound(size_t size)
     return ZSTD_compressBound(size);
 }
 
-/* The window that reaches from the end of the data back to the beginning of the prefix. */
+/* log2 of a window that reaches from the end of the data back to the beginning of the prefix. */
 static int window_log(size_t size)
 {
     int log = WINDOW_LOG_MIN;
@@ -69,7 +69,7 @@ int zstd_pack(struct zstd_packer *packer, const void *prefix, size_t prefix_size
         *ret_frame_size = result;
         return 0;
     }
-    /* Whatever the reason, the next frame begins afresh. */
+    /* After any failure the next frame must begin with a clean context. */
     ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
     return ZSTD_getErrorCode(result) == ZSTD_error_dstSize_tooSmall ? -ENOSPC : -ENOMEM;
 }
@@ -85,8 +85,8 @@ struct zstd_unpacker *zstd_unpacker_free(struct zstd_unpacker *unpacker)
     return NULL;
 }
 
-/* Whether `frame` is one frame of the present format (no skippable and no legacy one, which libzstd would
- * take as well), states `size`, and has neither dictionary nor checksum. */
+/* Whether `frame` is a frame of the present format (libzstd would accept skippable and legacy frames, too),
+ * states `size`, and has neither dictionary nor checksum. */
 static bool header_fits(const uint8_t *frame, size_t frame_size, size_t size)
 {
     uint32_t magic;

@@ -2,8 +2,8 @@
 /*
  * One zstd frame at a time, alone or against a prefix: the only user of libzstd. Frames state their content
  * size, and carry neither checksum nor dictionary (docs/manifest.md, 3.1); all are packed and unpacked in one
- * go between buffers of known size, so that no window is allocated. Never blocks on anything but the
- * processor: pool threads. One context each.
+ * go between buffers of known size, so that no window is allocated. Blocks on nothing, but takes processor
+ * time: pool threads only, each with its own context.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct zstd_packer *zstd_packer_free(struct zstd_packer *packer);
 size_t zstd_pack_bound(size_t size);
 
 /* Packs `size` bytes of `data` against `prefix` (prefix_size may be 0) into `frame` of `room` bytes. Returns
- * 0, -ENOSPC where the frame would not fit (a caller with a limit passes it as room), or -ENOMEM. */
+ * 0, -ENOSPC if the frame does not fit into `room` (which may be the caller's limit), or -ENOMEM. */
 int zstd_pack(struct zstd_packer *packer, const void *prefix, size_t prefix_size, const void *data,
               size_t size, void *frame, size_t room, size_t *ret_frame_size);
 
@@ -33,7 +33,7 @@ struct zstd_unpacker *zstd_unpacker_new(void);
 /* Frees; NULL is fine. Returns NULL. */
 struct zstd_unpacker *zstd_unpacker_free(struct zstd_unpacker *unpacker);
 
-/* Unpacks a frame that must hold exactly `size` bytes into `data`. Returns 0, or -EBADMSG where `frame` is
- * not one whole frame of just that content. Allocates nothing that the frame's own header asks for. */
+/* Unpacks a frame that must hold exactly `size` bytes into `data`. Returns 0, or -EBADMSG if `frame` is not
+ * exactly one frame of so many bytes. Allocates nothing by what the frame's header says. */
 int zstd_unpack(struct zstd_unpacker *unpacker, const void *prefix, size_t prefix_size, const void *frame,
                 size_t frame_size, void *data, size_t size);

@@ -13,7 +13,8 @@ uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint3
 {
     uint64_t bound = backoff->max_ms;
 
-    /* Only a shift that loses no bit tells whether the doubled bound is still below the longest. */
+    /* first_ms << failures could overflow, so max_ms is shifted right instead, to see whether the doubled
+     * bound is within the longest. */
     if (backoff->failures < 64 && backoff->first_ms <= backoff->max_ms >> backoff->failures)
         bound = backoff->first_ms << backoff->failures;
     if (backoff->failures < UINT32_MAX)

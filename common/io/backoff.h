@@ -9,7 +9,7 @@
 
 struct backoff {
     uint64_t first_ms; /* bound of the first wait */
-    uint64_t max_ms;   /* bound of the longest */
+    uint64_t max_ms;   /* bound of the longest wait */
     unsigned failures; /* in a row; 0 after backoff_reset() */
 };
 
@@ -17,8 +17,8 @@ struct backoff {
  * min(max_ms, first_ms * 2^failures), but at least retry_after_ms. */
 uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint32_t random);
 
-/* Likewise with a random number of the kernel's. Early after the start of a machine there may be none yet:
- * then it is the longest wait, for a server must not be run against without any. */
+/* backoff_next_ms() with a random number from the kernel. Soon after boot the kernel may have none yet: then
+ * it is the longest wait, so that a server is not asked without a pause. */
 uint64_t backoff_draw_ms(struct backoff *backoff, uint64_t retry_after_ms);
 
 /* Something worked: the next wait starts from the first bound again. */

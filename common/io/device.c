@@ -19,7 +19,7 @@
 #include "common/io/device_private.h"
 #include "common/io/holder.h"
 
-/* Takes `fd` over when it succeeds. */
+/* On success the device owns *fd. */
 static bool device_new(const char *path, int *fd, struct device **ret_device, struct error *error)
 {
     struct stat status;
@@ -68,7 +68,7 @@ static bool device_open_block_target(const char *path, dev_t number, int *ret_fd
     }
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s for writing", path);
-    /* The path may lead to another device than a moment ago. */
+    /* Look at what was opened: the path may lead elsewhere by now. */
     struct stat status;
     int read_only = 0;
     if (file_status_fd(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number) {
@@ -113,7 +113,7 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
 
     if (!exists && (errno != ENOENT || !create))
         return error_set_errno(error, errno, "cannot open %s for writing", path);
-    /* A misspelt partition must not become a file that fills the memory behind devtmpfs. */
+    /* A misspelt partition must not become a file in /dev, which would fill the memory. */
     if (!exists && strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0)
         return error_set(error, ERROR_REFUSED, "%s does not exist; name a block device that does, or a file",
                          path);
@@ -131,7 +131,8 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
     struct device *device;
     if (!device_new(path, &fd, &device, error))
         return false;
-    /* A block device that took a file's place since it was looked at was not opened exclusively. */
+    /* If the path was a file when it was looked at and is a block device now, it was opened without
+     * O_EXCL. */
     if (device->is_block != is_block) {
         device_close(device);
         return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The medium: block devices and image files, opened, read, written, synced and read back safely. A target is
- * opened exclusively, so that nothing mounted or held is ever written, and stays open from the first write
- * until after the boot selection changed. Everything here may block on the medium for as long as it likes:
- * pool threads only, or programs before their loop runs. A device is used by several threads at once; reads
- * and writes of separate ranges do not disturb each other.
+ * Block devices and image files: safely opened, read, written, synced and read back. A target is opened
+ * exclusively, so that nothing mounted or held is ever written, and stays open from the first write until
+ * after the boot selection changed. Everything here may block on the medium for any time: pool threads only,
+ * or programs before their loop runs. A device is used by several threads at once; reads and writes of
+ * separate ranges do not disturb each other.
  */
 #pragma once
 
@@ -26,7 +26,8 @@ bool device_open_source(const char *path, struct device **ret_device, struct err
 bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
                         struct error *error);
 
-/* Whether an image of `need_bytes` fits: refused with a sentence on a smaller block device; files grow. */
+/* Whether an image of `need_bytes` fits; if not, false with an error. Files grow, so only a block device can
+ * be too small. */
 bool device_check_room(const struct device *device, uint64_t need_bytes, struct error *error);
 
 /* Closes without syncing; NULL is fine. Returns NULL. */
@@ -37,45 +38,44 @@ const char *device_path(const struct device *device);
 
 bool device_is_block(const struct device *device);
 
-/* The opened descriptor, which stays the device's: for asking the kernel what it is. */
+/* The opened descriptor, to ask the kernel about it; it stays the device's. */
 int device_descriptor(const struct device *device);
 
 /* Whether two opened devices are the same file or block device. */
 bool device_is_same(const struct device *device, const struct device *other);
 
-/* Bytes: the block device's, or the file's at the moment. */
+/* The size in bytes of the block device, or of the file at this moment. */
 bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error);
 
-/* Reads exactly `size` bytes at `offset`; an end before that is an error of kind system with code ENODATA. */
+/* Reads exactly `size` bytes at `offset`; if the device ends before, ERROR_SYSTEM with code ENODATA. */
 bool device_read(const struct device *device, void *buffer, size_t size, uint64_t offset,
                  struct error *error);
 
-/* Reads on past what cannot be read: *ret_good bytes from `offset` on, at most `size`, and where these are
- * fewer *ret_bad bytes behind them that the medium does not give, which is a block of 4 KiB at most; both may
- * be what is not 0. False where the file ends before, or the device was given up: where thousands of reads
- * failed, or those that did took minutes, none is tried any more by any function here, so that a dead medium
- * costs no more than that. */
+/* Reads at most `size` bytes at `offset` and reports the unreadable part behind them: *ret_good bytes were
+ * read, then *ret_bad bytes (4 KiB at most) cannot be read; either may be 0. False if the file ends before,
+ * or the device was given up: after thousands of failed reads, or when failed reads took minutes, no function
+ * here tries to read it any more, so a dead medium costs no more time than that. */
 bool device_read_around(const struct device *device, void *buffer, size_t size, uint64_t offset,
                         size_t *ret_good, size_t *ret_bad, struct error *error);
 
-/* Whether anything could not be read so far; then `ret_what` (which may be NULL) says what and how much. */
+/* Whether any part could not be read so far; then `ret_what` (may be NULL) says what and how much. */
 bool device_is_damaged(const struct device *device, struct error *ret_what);
 
-/* The first byte from `offset` on, at most `end`, that may be anything but zero: what lies before is a hole,
- * as far as the file system tells. `offset` itself on block devices. */
+/* The first byte from `offset` on that may not be zero, at most `end`; what lies before it is a hole, says
+ * the file system. On block devices always `offset`. */
 uint64_t device_find_data(const struct device *device, uint64_t offset, uint64_t end);
 
-/* How far to read for `bytes` of data, holes not counted; at most the file's end. `bytes` itself, or the end,
- * on block devices. */
+/* Up to which offset one must read to get `bytes` of data, not counting holes; at most the end. On block
+ * devices, which have no holes, `bytes` or the end. */
 bool device_measure_data(const struct device *device, uint64_t bytes, uint64_t *ret_end, struct error *error);
 
-/* Writes exactly `size` bytes at `offset`. Where a block at either end cannot be read, what else is in it
- * becomes zeros. */
+/* Writes exactly `size` bytes at `offset`. If only a part of a block at either end is written and that block
+ * cannot be read, the rest of it becomes zeros. */
 bool device_write(const struct device *device, const void *data, size_t size, uint64_t offset,
                   struct error *error);
 
-/* The same, but that a file's holes stay holes: where `data` has a run of zeros and the file reads as zeros
- * already, nothing is written. The file is as long afterwards as if all had been. */
+/* Like device_write(), but holes of a file stay holes: where `data` has a run of zeros and the file reads as
+ * zeros already, nothing is written. The file gets as long as if everything had been written. */
 bool device_write_sparse(const struct device *device, const uint8_t *data, size_t size, uint64_t offset,
                          struct error *error);
 
@@ -86,7 +86,7 @@ void device_start_writeback(const struct device *device, uint64_t offset, uint64
 /* Cuts or extends a regular file to `bytes`; does nothing to a block device. */
 bool device_set_size(const struct device *device, uint64_t bytes, struct error *error);
 
-/* Everything written is on the medium when this returns. */
+/* When this returns true, everything written is on the medium. */
 bool device_sync(const struct device *device, struct error *error);
 
 /* Reading back past the page cache, through the very descriptor that was written through: always with
@@ -94,11 +94,11 @@ bool device_sync(const struct device *device, struct error *error);
  * pages. */
 struct device_readback;
 
-/* Whether a block device can be read past the page cache, so that this need not be found out after everything
- * was written; true for files. One block is read. Nothing else may use the device meanwhile. */
+/* Checks that a block device can be read past the page cache, before everything is written in vain; always
+ * true for files. Reads one block. Nothing else may use the device during the call. */
 bool device_readback_check(const struct device *device, struct error *error);
 
-/* Begins. Until it is closed nothing else may read or write the device. */
+/* Begins to read back. Until the readback is closed nothing else may read or write the device. */
 bool device_readback_open(const struct device *device, struct device_readback **ret_readback,
                           struct error *error);
 
@@ -110,6 +110,6 @@ struct device_readback *device_readback_close(struct device_readback *readback);
 bool device_readback_next(struct device_readback *readback, uint64_t image_size, const uint8_t **ret_data,
                           size_t *ret_size, struct error *error);
 
-/* Whether the page cache could not be passed by, so that what was read may never have reached the medium, and
- * why. Files only; final after the first successful read, or at the end. */
+/* Whether the data came from the page cache, so that it may never have reached the medium, and why. Only true
+ * for files; final after the first successful read, or at the end. */
 bool device_readback_is_cached(const struct device_readback *readback, struct error *ret_why);

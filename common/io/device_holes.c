@@ -6,8 +6,7 @@
 #include "common/io/device_private.h"
 
 enum {
-    /* So many stretches of data are counted one by one; a file that has more is counted as data from there
-       on. */
+    /* At most so many stretches of data are measured; the rest of a file with more counts as data. */
     MEASURE_STRETCHES_MAX = 64 * 1024,
 };
 
@@ -15,14 +14,14 @@ uint64_t device_find_data(const struct device *device, uint64_t offset, uint64_t
 {
     if (device->is_block || offset >= end)
         return offset;
-    /* The position of the descriptor, which this moves, is nobody's. */
+    /* This moves the descriptor's position, which nothing here uses. */
     off_t data = lseek(device->fd, (off_t)offset, SEEK_DATA);
     if (data < 0)
         return errno == ENXIO ? end : offset;
     return (uint64_t)data < end ? (uint64_t)data : end;
 }
 
-/* Where the data ends that begins at `offset`. */
+/* The end of the data that begins at `offset`. */
 static uint64_t find_hole(const struct device *device, uint64_t offset, uint64_t end)
 {
     off_t hole = lseek(device->fd, (off_t)offset, SEEK_HOLE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a device. A part of common/io/device*.c, and of no use to others. Any thread.
+ * The inside of a device. Only for common/io/device*.c. Any thread.
  */
 #pragma once
 
@@ -11,11 +11,11 @@
 
 #include "common/io/device.h"
 
-/* What could not be read. Counted by all threads that read. */
+/* Counts what could not be read, by all threads together. */
 struct device_damage {
     atomic_uint_fast64_t failures, spent_ms; /* reads that failed, and how long they took together */
-    atomic_uint_fast64_t first_offset;       /* of the first; valid once `code` is set */
-    atomic_int code;                         /* errno value of the first */
+    atomic_uint_fast64_t first_offset;       /* of the first failure; valid once `code` is set */
+    atomic_int code;                         /* errno value of the first failure */
     atomic_flag mending;                     /* a thread looks at a block that could not be written */
 };
 

@@ -7,8 +7,8 @@
 #include "common/io/device_private.h"
 
 enum {
-    /* The least that is passed over: what a page cache reads at once, and no medium has smaller blocks that
-     * fail alone. */
+    /* The least that is passed over: the page cache reads this much at once, and no medium has smaller blocks
+     * that fail alone. */
     READ_BLOCK_SIZE = 4096,
     /* A device is given up after so many reads that failed, or when they took so long together. A disk may
      * try for half a minute before it says that a block is bad. */
@@ -20,7 +20,8 @@ static void note_failure(const struct device *device, int code, uint64_t offset,
 {
     struct device_damage *damage = device->damage;
 
-    /* The first of two threads tells its offset; a message may at worst name the other's code. */
+    /* If two threads fail at once, the offset is the first one's; at worst a message names the code of the
+     * other. */
     if (atomic_fetch_add(&damage->failures, 1) == 0) {
         atomic_store(&damage->first_offset, offset);
         atomic_store(&damage->code, code);
@@ -87,7 +88,7 @@ bool device_read_around(const struct device *device, void *buffer, size_t size, 
     size_t done = 0, step = size, bad = 0;
 
     while (done < size && !bad) {
-        /* What is left of the block, the least that can be told to be bad. */
+        /* The rest of the block: the smallest part that can be reported as bad. */
         size_t least = READ_BLOCK_SIZE - (offset + done) % READ_BLOCK_SIZE;
         size_t left = size - done, ask = step < left ? step : left;
         ssize_t got = read_once(device, (char *)buffer + done, ask, offset + done);
@@ -99,7 +100,8 @@ bool device_read_around(const struct device *device, void *buffer, size_t size, 
         } else if (got < 0) {
             step = least;
         } else {
-            /* Less than was asked for: what follows is probably bad, and told by the smallest read. */
+            /* Less than was asked for: what follows is probably bad, so the next read is the smallest
+             * possible. */
             done += (size_t)got;
             if ((size_t)got < ask)
                 step = READ_BLOCK_SIZE - (offset + done) % READ_BLOCK_SIZE;

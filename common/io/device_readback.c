@@ -18,12 +18,11 @@ struct device_readback {
     const struct device *device;
     uint64_t offset;
     uint8_t *buffer; /* READBACK_BUFFER_SIZE, aligned for O_DIRECT */
-    int cached_code; /* why the page cache cannot be passed by, an errno value; 0 where it is */
+    int cached_code; /* errno value that says why reading goes through the page cache; 0 if it does not */
 };
 
-/* Switches O_DIRECT on or off for the descriptor that is open. Another one would have to be opened by way of
- * /proc, which an initramfs may not have, or by a path, which may lead elsewhere by now. Returns 0 or -errno.
- */
+/* Switches O_DIRECT on or off for the open descriptor. To open a second one would need /proc, which an
+ * initramfs may not have, or the path, which may lead elsewhere by now. Returns 0 or -errno. */
 static int set_direct(int fd, bool direct)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -33,7 +32,8 @@ static int set_direct(int fd, bool direct)
     return 0;
 }
 
-/* Block devices are read past the page cache or not at all. */
+/* Sets the error for a block device that cannot be read past the page cache: such a one is refused. Returns
+ * false. */
 static bool refuse_cached(const struct device *device, int code, struct error *error)
 {
     return error_set_errno(error, code,
@@ -42,8 +42,8 @@ static bool refuse_cached(const struct device *device, int code, struct error *e
                            device->path);
 }
 
-/* File systems such as tmpfs have no O_DIRECT, and some open with it and then refuse to read. There the file
- * can only be synced, for pages that are dirty are not dropped, and then its cached pages be dropped. */
+/* For file systems without O_DIRECT, such as tmpfs, and those that accept it and then refuse to read. All
+ * that can be done there is to drop the file's cached pages, after a sync, as dirty pages are not dropped. */
 static void read_through_cache(struct device_readback *readback, int code)
 {
     int fd = readback->device->fd;
@@ -54,7 +54,7 @@ static void read_through_cache(struct device_readback *readback, int code)
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-/* Whether reading with O_DIRECT failed because it is not to be had there. */
+/* Whether reading failed because O_DIRECT is not supported there. */
 static bool is_unsupported(int code)
 {
     return code == EINVAL || code == EOPNOTSUPP;
@@ -76,7 +76,7 @@ bool device_readback_check(const struct device *device, struct error *error)
     if (result == 0 && size >= READBACK_ALIGNMENT && pread(device->fd, block, READBACK_ALIGNMENT, 0) < 0)
         result = -errno;
     set_direct(device->fd, false);
-    /* A block that is bad may be mended by the write that comes. */
+    /* Any other failure is no reason to refuse: writing may mend a bad block. */
     return !is_unsupported(-result) || refuse_cached(device, result, error);
 }
 
@@ -127,7 +127,7 @@ bool device_readback_next(struct device_readback *readback, uint64_t image_size,
     const struct device *device = readback->device;
     uint64_t left = image_size - readback->offset;
     size_t want = left < READBACK_BUFFER_SIZE ? (size_t)left : READBACK_BUFFER_SIZE;
-    /* O_DIRECT wants whole blocks; a file's last read may come back short, which is fine. */
+    /* O_DIRECT needs whole blocks; the last read of a file may be short, which is fine. */
     size_t ask = (want + READBACK_ALIGNMENT - 1) / READBACK_ALIGNMENT * READBACK_ALIGNMENT;
     size_t got = 0;
 

@@ -9,16 +9,16 @@
 #include "common/io/device_private.h"
 
 enum {
-    /* What a page cache reads and writes at once, and what a file system allocates at the least, mostly. */
+    /* What the page cache reads and writes at once, and the least that most file systems allocate. */
     BLOCK_SIZE = 4096,
-    /* Shorter runs of zeros are written like anything else: each hole costs a read, a write of its own for
-     * what lies before it, and the file an extent. */
+    /* Shorter runs of zeros are simply written: each hole costs a read, a separate write of what lies before
+     * it, and an extent of the file. */
     HOLE_MIN = 16 * 1024,
 };
 
-/* Makes the block at `start` one that can be read, if it is not: all of it is written, which mends a sector
- * that only lost its content. What else belongs there cannot be read either, so it is written, or was: this
- * thread and another may be about to write the two ends of one block, so one looks at a time. */
+/* If the block at `start` cannot be read, overwrites all of it with zeros: that mends a sector which only
+ * lost its content, and nothing readable is lost. Two threads may be about to write the two ends of the same
+ * block, so only one may look and mend at a time, lest it wipe what the other has written. */
 static void mend_block(const struct device *device, uint64_t start)
 {
     static const uint8_t zeros[BLOCK_SIZE];
@@ -36,7 +36,8 @@ static void mend_block(const struct device *device, uint64_t start)
     atomic_flag_clear(&device->damage->mending);
 }
 
-/* A block of which only a part is written is read first, and where that fails the write does. */
+/* Writes again after EIO, with unreadable blocks at both ends mended: to write a part of a block the kernel
+ * reads it first, so a bad block makes the write fail. */
 static int write_over_bad(const struct device *device, const void *data, size_t size, uint64_t offset)
 {
     uint64_t end = offset + size;
@@ -66,8 +67,8 @@ static bool is_zero(const uint8_t *data, size_t size)
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
-/* How many bytes of the file from `offset` on, `size` at most, are known to read as zeros. What lies behind
- * its end will, but the last block of it has to be written, so that the end is where it would be. */
+/* How many bytes of the file from `offset` on, at most `size`, are known to read as zeros. Those behind its
+ * end will, except for the last block, which must be written so that the file gets its length. */
 static size_t count_zeros(const struct device *device, uint64_t offset, size_t size)
 {
     uint8_t data[BLOCK_SIZE];

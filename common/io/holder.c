@@ -17,7 +17,7 @@
 #include "common/base/file_status.h"
 #include "common/base/text.h"
 
-/* The phrase for the first line of a file in /proc that `look` finds one for, or NULL. */
+/* The phrase for the first line of a file in /proc for which `look` returns one, or NULL. */
 static char *holder_find_line(const char *path, char *(*look)(const char *line, dev_t device), dev_t device)
 {
     FILE *file = fopen(path, "re");
@@ -62,7 +62,7 @@ static char *holder_find_mount(dev_t device)
     return holder_find_line("/proc/self/mountinfo", holder_look_at_mount, device);
 }
 
-/* Stacked devices (device-mapper, md, bcache) are listed in the holders folder of what they stand on. */
+/* Stacked devices (device-mapper, md, bcache) are listed in the holders folder of the device below them. */
 static char *holder_find_stacked(dev_t device)
 {
     CLEANUP_FREE char *path = alloc_printf("/sys/dev/block/%u:%u/holders", major(device), minor(device));
@@ -78,8 +78,8 @@ static char *holder_find_stacked(dev_t device)
     return found;
 }
 
-/* Whether a descriptor of process `pid` is open on `device`. The processes of others are for root to see
- * only. */
+/* Whether a descriptor of process `pid` is open on `device`. Only root can see this of other users'
+ * processes. */
 static bool holder_has_open(const char *pid, dev_t device)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%s/fd", pid);
@@ -97,8 +97,8 @@ static bool holder_has_open(const char *pid, dev_t device)
     return found;
 }
 
-/* The first process other than this one that has the device open. Which of several has it exclusively is not
- * to be seen, so the phrase does not claim that. */
+/* The first process other than this one that has the device open. It cannot be seen which of several has it
+ * open exclusively, so the phrase does not claim that. */
 static char *holder_find_process(dev_t device)
 {
     DIR *folder = opendir("/proc");

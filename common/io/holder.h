@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who holds a block device that cannot be opened exclusively: a mount, swap, device-mapper or another
- * program, and which loop device stands on a file, as /proc and /sys tell. May block as procfs may; any
- * thread.
+ * Finds out in /proc and /sys what holds a block device that cannot be opened exclusively (a mount, swap,
+ * device-mapper or another program), and which loop device uses a file. May block on procfs; any thread.
  */
 #pragma once
 
@@ -13,7 +12,7 @@
  * "another program has it open exclusively" where the kernel does not tell. Owned by the caller. */
 char *holder_describe(dev_t device);
 
-/* "it backs /dev/loop0, and it is mounted at /mnt", or NULL where no loop device stands on the file. Nothing
- * but this keeps one from writing under a mounted file system there: the kernel does not. Owned by the
- * caller. */
+/* "it backs /dev/loop0, and it is mounted at /mnt", or NULL if no loop device uses the file. The kernel does
+ * not stop anybody from writing to a file under a file system that is mounted from it, so this check must.
+ * Owned by the caller. */
 char *holder_describe_loop(const struct stat *file);

@@ -19,19 +19,20 @@ struct http {
     struct event_base *base;
     struct http_transport transport;
     CURLM *multi;
-    struct timer *timer;          /* the one timeout curl asks for */
-    struct timer *resume;         /* when the rate limit lets paused requests go on */
-    struct request_list requests; /* all but the one whose callback is running, in the order of calling */
-    unsigned active;              /* of them in curl's hands */
-    bool in_curl;                 /* curl is on the stack: nothing may be added to it or removed */
-    bool busy;    /* turn() or settle() is on the stack: http_free() and new requests are left to it */
-    bool closing; /* http_free() was called meanwhile */
-    uint64_t wish_until_ns; /* the server does not want to be asked before, 0 = it did not say so */
+    struct timer *timer;  /* the one timeout curl asks for */
+    struct timer *resume; /* runs until the rate limit lets paused requests go on */
+    /* All requests except the one whose callback is running, in the order they were made. */
+    struct request_list requests;
+    unsigned active; /* how many of them curl has */
+    bool in_curl;    /* inside a call of curl: nothing may be added to it or removed from it */
+    bool busy;    /* inside turn() or settle(), which then does what http_free() and new requests ask for */
+    bool closing; /* http_free() was called while `busy` */
+    uint64_t wish_until_ns; /* the server asked not to be asked before; 0 = it did not */
 };
 
 /* ---- the requests ---- */
 
-/* Takes it out of curl and frees it; nothing of it is called any more. */
+/* Takes the request out of curl and frees it; its callbacks are not called any more. */
 static void release(struct http *http, struct http_request *request)
 {
     if (request->state != HTTP_REQUEST_STATE_WAITING) {
@@ -43,7 +44,8 @@ static void release(struct http *http, struct http_request *request)
     http_request_free(request);
 }
 
-/* Calls back; what the callback starts, cancels and frees does not reach this request any more. */
+/* Calls `done`. The request is out of the list, so nothing the callback starts, cancels or frees affects
+ * it. */
 static void finish(struct http *http, struct http_request *request, CURLcode code)
 {
     struct http_response response;
@@ -62,7 +64,7 @@ static void finish(struct http *http, struct http_request *request, CURLcode cod
     http_request_free(request);
 }
 
-/* Frees what was cancelled while curl ran, then fills the free places in the order of calling. */
+/* Frees requests that were cancelled while curl ran, then gives the free places to waiting ones in order. */
 static void sweep(struct http *http)
 {
     struct http_request *request, *next;
@@ -87,7 +89,7 @@ static void sweep(struct http *http)
 
 static void destroy(struct http *http)
 {
-    /* Closing the connections still takes their sockets' events away, one by one. */
+    /* curl closes its connections here, and still calls on_socket_change() for each of them. */
     if (http->multi)
         curl_multi_cleanup(http->multi);
     timer_free(http->timer);
@@ -97,7 +99,7 @@ static void destroy(struct http *http)
     curl_global_cleanup();
 }
 
-/* Of those that the rate limit made pause, the one that has waited longest. */
+/* The request that the rate limit has paused for the longest time. */
 static struct http_request *longest_paused(struct http *http)
 {
     struct http_request *request, *longest = NULL;
@@ -109,8 +111,8 @@ static struct http_request *longest_paused(struct http *http)
     return longest;
 }
 
-/* Lets paused requests go on, one after the other, as far as the rate limit does, and sees to it that the
- * rest will. */
+/* Lets paused requests go on, one after the other, as far as the rate limit allows, and sets the timer for
+ * the rest. */
 static void resume_paused(struct http *http)
 {
     struct rate_limit *limit = &http->transport.rate_limit;
@@ -118,7 +120,7 @@ static void resume_paused(struct http *http)
 
     while ((request = longest_paused(http)) && rate_limit_is_free(limit, wall_clock_steady_ns())) {
         request->paused = 0;
-        /* Hands over what curl kept; if that ends the request, nothing but the result will tell. */
+        /* curl now delivers the data it kept. If that ends the request, only the result will show it. */
         http->in_curl = true;
         CURLcode code = curl_easy_pause(request->easy, CURLPAUSE_CONT);
         http->in_curl = false;
@@ -130,8 +132,8 @@ static void resume_paused(struct http *http)
         timer_start(http->resume, (rate_limit_wait_us(limit, wall_clock_steady_ns()) + 999) / 1000);
 }
 
-/* After curl worked: calls back for all that ended. Callbacks may start, cancel and free as they like, since
- * curl is not on the stack then. */
+/* After a call of curl: calls back for all requests that ended. Callbacks may start, cancel and free
+ * anything, as this is not inside a call of curl. */
 static void settle(struct http *http)
 {
     CURLMsg *message;
@@ -141,7 +143,7 @@ static void settle(struct http *http)
     sweep(http);
     while ((message = curl_multi_info_read(http->multi, &count))) {
         struct http_request *request;
-        /* The message dies when its handle is removed. */
+        /* Copied, because the message is gone when its handle is removed. */
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
         finish(http, request, code);
@@ -182,7 +184,7 @@ static void on_resume(void *arg)
     settle(arg);
 }
 
-/* Never calls back into curl, also where it wants to run at once. */
+/* Never calls back into curl, even if curl wants to run at once. */
 static int on_timer_change(CURLM *multi, long timeout_ms, void *arg)
 {
     struct http *http = arg;
@@ -262,7 +264,7 @@ struct http *http_free(struct http *http)
     if (!http)
         return NULL;
     bool busy = http->busy;
-    /* So that no place that gets free is given to the next request. */
+    /* So that places that get free are not given to other requests. */
     http->busy = true;
     for (request = TAILQ_FIRST(&http->requests); request; request = next) {
         next = TAILQ_NEXT(request, entry);

@@ -42,7 +42,8 @@ static bool read_content_range(struct http_answer *answer, const char *value)
     return true;
 }
 
-/* HTTP's own date format only ("Sun, 06 Nov 1994 08:49:37 GMT"); the two obsolete ones count as not sent. */
+/* Reads only HTTP's present date format ("Sun, 06 Nov 1994 08:49:37 GMT"); dates in the two obsolete formats
+ * count as not sent. */
 static int64_t read_date(const char *value)
 {
     struct tm tm = {0};
@@ -67,8 +68,8 @@ static void read_retry_after(struct http_answer *answer, const char *value)
         answer->retry_at = read_date(value);
 }
 
-/* Whether a list of codings has one that makes other bytes of a file. Servers name many that do not:
- * "identity", "none", "utf-8", "binary", and "aws-chunked" of what was uploaded in pieces. */
+/* Whether a list of codings has one that changes a file's bytes. Servers also name codings that do not:
+ * "identity", "none", "utf-8", "binary", and "aws-chunked" for files uploaded in pieces. */
 static bool has_compression(const char *value)
 {
     static const char *const names[] = {
@@ -96,7 +97,7 @@ static void read_field(struct http_answer *answer, const char *name, const char 
     } else if (strcasecmp(name, "Content-Length") == 0) {
         answer->has_length = text_parse_u64(value, &answer->length) == 0;
     } else if (strcasecmp(name, "Content-Range") == 0) {
-        /* Two of them could be read either way, so neither is believed. */
+        /* Of two such fields either could be meant, so neither is believed. */
         answer->bad_range |= answer->has_range || !read_content_range(answer, value);
         answer->has_range = !answer->bad_range;
     } else if (strcasecmp(name, "Content-Encoding") == 0) {
@@ -111,7 +112,7 @@ static void read_field(struct http_answer *answer, const char *name, const char 
     }
 }
 
-/* Whether another response may follow on the newest one: nothing did come, or it was a 1xx or a redirect. */
+/* Whether a status line may come now: nothing came before, or a 1xx or a redirect. */
 static bool may_begin(const struct http_answer *answer)
 {
     return answer->status < 200 || (answer->status >= 300 && answer->status < 400);
@@ -132,7 +133,7 @@ bool http_answer_take_line(struct http_answer *answer, const char *line, size_t 
         answer->complete = answer->status >= 200;
         return true;
     }
-    /* No field that is looked at is longer than this, but a status line's reason may be. */
+    /* All fields that are used are shorter than `text`, but the reason in a status line may be longer. */
     if (size >= sizeof(text))
         size = strncasecmp(line, "HTTP/", 5) == 0 ? sizeof(text) - 1 : 0;
     memcpy(text, line, size);
@@ -153,7 +154,8 @@ bool http_answer_take_line(struct http_answer *answer, const char *line, size_t 
 
 uint64_t http_answer_retry_after_ms(const struct http_answer *answer, int64_t now)
 {
-    /* A device's clock may be off by years until it is set; the server's own tells the same wait. */
+    /* A device's clock may be off by years until it is set, so the wait is reckoned from the server's own
+     * Date. */
     int64_t since = answer->date ? answer->date : now;
 
     if (answer->retry_at == 0)
@@ -186,7 +188,8 @@ bool http_answer_etag_is_strong(const char *etag)
     return true;
 }
 
-/* " Not Found" for 404, "" for what has no well-known name; the server's own words are not repeated. */
+/* " Not Found" for 404, "" for a status without a well-known name; the server's own words are not
+ * repeated. */
 static const char *status_name(long status)
 {
     static const struct {
@@ -223,8 +226,8 @@ static const char *status_name(long status)
 static enum http_outcome judge_refusal(long status, const char *where, struct error *error)
 {
     const char *advice = "check the URL and the server";
-    /* Of those, time does not mend what a server cannot do (501, 505), nor that somebody has to log in (511).
-     */
+    /* These do not pass with time: what the server cannot do (501, 505), and a network that wants a login
+     * (511). */
     bool lasting = status == 501 || status == 505 || status == 511;
     bool transient = status == 408 || status == 429 || (status >= 500 && !lasting);
 
@@ -304,8 +307,9 @@ static enum http_outcome judge_partial(const struct http_answer *answer, const s
     }
     if (question->total_size && answer->range_total && answer->range_total != question->total_size)
         return changed(where, "its size is another", error);
-    /* Less than was asked for (RFC 9110, 15.3.7), or a cache's blocks around it: what fits is taken, and the
-     * rest asked for. A server that gives next to nothing would be asked for ever, unless nothing follows. */
+    /* The server may send less than was requested (RFC 9110, 15.3.7), or a cache's whole blocks around it:
+     * the fitting part is taken and the rest requested again. Tiny parts are refused, as they would take for
+     * ever, except at the end. */
     bool fits =
         answer->range_first <= question->offset && answer->range_last >= question->offset &&
         question->offset - answer->range_first <= HTTP_ANSWER_LEAD_MAX &&
@@ -329,15 +333,16 @@ static enum http_outcome judge_partial(const struct http_answer *answer, const s
     return HTTP_OUTCOME_OK;
 }
 
-/* 200 where a range was asked for: a changed entity, the whole entity because that was the range, or a server
- * that knows no ranges. */
+/* Judges a 200 to a range request: the entity changed, or the range was the whole entity, or the server does
+ * not know ranges. */
 static enum http_outcome judge_whole_for_range(const struct http_answer *answer,
                                                const struct http_question *question, const char *where,
                                                struct error *error)
 {
     bool whole = question->offset == 0 && (!question->total_size || question->total_size == question->size);
 
-    /* Our own file may be called a web page, too, by a server that takes everything for one. */
+    /* A server may label every file text/html, so a body whose ETag or size is the expected one is not taken
+     * for a web page. */
     bool known = (question->etag && *answer->etag) ||
                  (question->total_size && answer->has_length && answer->length == question->total_size) ||
                  (whole && answer->has_length && answer->length == question->size);

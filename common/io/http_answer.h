@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a server's answer means: its header read line by line, and judged against what was asked for. Pure:
- * knows neither curl nor sockets nor the loop, so that every lie a server can tell is tested without one.
- * Part of common/io/http.c, which is its only caller. Never blocks; any thread.
+ * What a server's answer means: reads its header line by line, and judges it against what was requested.
+ * Pure: knows neither curl nor sockets nor the loop, so that every wrong answer can be tested without a
+ * server. Only for common/io/http*.c. Never blocks; any thread.
  */
 #pragma once
 
@@ -15,12 +15,13 @@
 
 enum {
     HTTP_ANSWER_HEADER_MAX = 64 * 1024,     /* bytes of all header lines of a request, redirects included */
-    HTTP_ANSWER_RETRY_MAX_MS = 3600 * 1000, /* a server may not put us off for longer than an hour */
+    HTTP_ANSWER_RETRY_MAX_MS = 3600 * 1000, /* a longer Retry-After counts as an hour */
     HTTP_ANSWER_ETAG_SIZE = 256,            /* a longer ETag counts as none */
-    HTTP_ANSWER_DATE_SIZE = 64,             /* likewise Last-Modified */
-    HTTP_ANSWER_PART_MIN = 4 * 1024,        /* bytes of a range that an answer must have, where not all */
-    HTTP_ANSWER_LEAD_MAX = 2 * 1024 * 1024, /* bytes before it: a cache's blocks have 1 MiB or 2 */
-    HTTP_ANSWER_URL_SHOWN = 200,            /* bytes of a URL in a message, so that the sentence survives */
+    HTTP_ANSWER_DATE_SIZE = 64,             /* a longer Last-Modified counts as none */
+    HTTP_ANSWER_PART_MIN = 4 * 1024, /* bytes of a range that an answer must have if it does not have all */
+    HTTP_ANSWER_LEAD_MAX =
+        2 * 1024 * 1024, /* bytes an answer may have before the range: caches have blocks of 1 or 2 MiB */
+    HTTP_ANSWER_URL_SHOWN = 200, /* bytes of a URL in a message, so that there is room for the sentence */
 };
 
 /* What was asked for. */
@@ -34,7 +35,7 @@ struct http_question {
     char *etag;          /* range: the pinned ETag, NULL = not known */
 };
 
-/* What is known of the newest response (redirects and 1xx go before the last one). */
+/* What is known of the newest response; redirects and 1xx come before the last one. */
 struct http_answer {
     long status;
     bool complete;              /* the header's empty line was seen */
@@ -52,11 +53,12 @@ struct http_answer {
     size_t header_bytes; /* of all responses of the request */
 };
 
-/* Takes one header line, its end included; false when there were more bytes than HTTP_ANSWER_HEADER_MAX.
+/* Takes one header line with its line end; false once there were more bytes than HTTP_ANSWER_HEADER_MAX.
  * Lines after a final response's header (trailers) are not looked at. */
 bool http_answer_take_line(struct http_answer *answer, const char *line, size_t size);
 
-/* The wait the server asked for, with dates measured by its own Date, or `now` (seconds since the epoch). */
+/* The wait the server asked for. A date in Retry-After is taken relative to the server's Date, or to `now`
+ * (seconds since the epoch) if it sent none. */
 uint64_t http_answer_retry_after_ms(const struct http_answer *answer, int64_t now);
 
 /* Judges a complete header: OK means that the body, if of the right size, is what was asked for. `where` is
@@ -64,22 +66,22 @@ uint64_t http_answer_retry_after_ms(const struct http_answer *answer, int64_t no
 enum http_outcome http_answer_judge(const struct http_answer *answer, const struct http_question *question,
                                     const char *where, struct error *error);
 
-/* Of the body of a range's answer that is OK: how many of its bytes are of what was asked for, and how many
- * come before those. */
+/* For the answer to a range that was judged OK: how many bytes of its body belong to the range, and how many
+ * come before them. */
 size_t http_answer_fit(const struct http_answer *answer, const struct http_question *question,
                        uint64_t *ret_lead);
 
-/* Whether a server answers with the whole entity to an If-Range that names that very entity. */
+/* Whether the server answered with the whole entity although If-Range named exactly that entity. */
 bool http_answer_if_range_unheard(const struct http_answer *answer, const struct http_question *question);
 
-/* A body that begins as a web page does, which nothing that is published does. */
+/* Whether a body begins like a web page, as no published file does. */
 bool http_answer_is_page(const char *body, size_t size);
 
-/* Says so; returns HTTP_OUTCOME_FAILED. */
+/* Sets the error for a web page in place of the file; returns HTTP_OUTCOME_FAILED. */
 enum http_outcome http_answer_set_page(const char *where, struct error *error);
 
 /* Whether the ETags name the same entity, by HTTP's weak comparison. */
 bool http_answer_etags_match(const char *a, const char *b);
 
-/* Whether If-Range may carry it: a strong entity-tag, well-formed. */
+/* Whether the ETag may be sent in If-Range: it is strong and well-formed. */
 bool http_answer_etag_is_strong(const char *etag);

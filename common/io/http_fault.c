@@ -11,7 +11,7 @@
 #include "common/io/http_answer.h"
 #include "common/io/http_transport.h"
 
-/* For a message: without secrets, and no longer than `max` bytes. */
+/* A URL for a message: without secrets, cut to `max` bytes. */
 static char *url_for_message(const char *url, size_t max)
 {
     char *shown = url_for_display(url);
@@ -43,8 +43,8 @@ static enum http_outcome fault(enum http_outcome outcome, enum error_kind kind, 
     return outcome;
 }
 
-/* curl has one code for a handshake that was refused and for one that was cut off, and nothing but OpenSSL's
- * words to tell them apart. When in doubt, time may mend it. */
+/* curl has the same code for a handshake that was refused and for one that was cut off; only OpenSSL's words
+ * tell them apart. When in doubt it is taken for one that may pass. */
 static enum http_outcome judge_handshake(const char *where, const char *reason, struct error *error)
 {
     if (strstr(reason, "alert") || strstr(reason, "wrong version number") ||
@@ -55,7 +55,8 @@ static enum http_outcome judge_handshake(const char *where, const char *reason, 
                  "try again later");
 }
 
-/* One that is refused for its dates is told apart, for then it may be the clock that is wrong. */
+/* A certificate that is refused for its dates gets a code of its own, because the device's clock may be
+ * wrong. */
 static enum http_outcome judge_certificate(CURL *easy, const char *where, const char *reason,
                                            struct error *error)
 {
@@ -71,7 +72,7 @@ static enum http_outcome judge_certificate(CURL *easy, const char *where, const 
     return HTTP_OUTCOME_FAILED;
 }
 
-/* Not followed, or not HTTP: curl has one code for both. */
+/* A redirect that is not followed, or an answer that is not HTTP: curl has one code for both. */
 static enum http_outcome judge_protocol(CURL *easy, const char *where, const char *reason, bool secure,
                                         struct error *error)
 {
@@ -130,11 +131,10 @@ enum http_outcome http_fault_judge(CURL *easy, CURLcode code, const char *reason
     if (text_has_prefix(reason, "Unsupported proxy"))
         return fault(HTTP_OUTCOME_FAILED, ERROR_REFUSED, error, "cannot fetch ", where,
                      "the proxy's address makes no sense", "correct it");
-    /* Where curl repeats an address it does so as it was given, password and all. */
+    /* If curl's text contains an address, it may contain a password as well. */
     if (strstr(reason, "://") || strchr(reason, '@'))
         reason = curl_easy_strerror(code);
-    /* curl's codes are many and not ours: those not named here broke a transfer in a way that may not come
-     * back. */
+    /* curl has many codes; those not named here are failures that may pass. */
     switch ((int)code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:

@@ -14,19 +14,19 @@
 
 enum {
     URL_MAX = 8 * 1024,      /* what common servers accept; curl itself would take 8 MB */
-    DISCARD_MAX = 16 * 1024, /* of an error page or a redirect, so that its connection can be used again */
+    DISCARD_MAX = 16 * 1024, /* of an error page or a redirect, to keep the connection */
     BODY_FIRST = 4 * 1024,   /* first allocation for a body of unknown length */
 };
 
 /* ---- the answer, as it arrives ---- */
 
-/* Whether the header, now complete, is that of the body asked for. */
+/* Whether the header, now complete, belongs to the body that was requested. */
 static bool is_body_welcome(const struct http_request *request)
 {
     return http_answer_judge(&request->answer, &request->question, "", NULL) == HTTP_OUTCOME_OK;
 }
 
-/* What the tally found goes into that of all requests. */
+/* Adds what the tally has newly counted to the sum of all requests. */
 static void count(struct http_request *request)
 {
     request->transport->received_bytes += request->tally.bytes - request->counted_bytes;
@@ -42,7 +42,7 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
 
     if (request->state != HTTP_REQUEST_STATE_ACTIVE)
         return 0;
-    /* Trailers are within the body. */
+    /* Trailers come inside the body and count as such. */
     if (!was_complete)
         http_tally_take_header(&request->tally, size);
     count(request);
@@ -62,12 +62,12 @@ static size_t on_header_line(char *line, size_t unit, size_t size, void *arg)
     request->body_welcome = is_body_welcome(request);
     if (request->body_welcome && request->question.range)
         request->fit = http_answer_fit(&request->answer, &request->question, &request->lead);
-    /* A success that is not the one asked for is not worth a byte of its body. */
+    /* Of a success other than the requested one not a byte of the body is read. */
     bool success = request->answer.status >= 200 && request->answer.status < 300;
     return success && !request->body_welcome ? 0 : size;
 }
 
-/* Room for `size` more bytes and the zero after them; the question's size bounds it. */
+/* Makes room for `size` more bytes and a zero after them; at most the question's size. */
 static bool grow_body(struct http_request *request, size_t size)
 {
     size_t need = request->body_size + size + 1, capacity = request->body_capacity;
@@ -91,7 +91,7 @@ static bool grow_body(struct http_request *request, size_t size)
     return true;
 }
 
-/* Whether the rate limit lets `size` bytes pass now. curl keeps them where not, and stops reading. */
+/* Whether the rate limit lets `size` bytes pass now. If not, curl keeps them and stops reading. */
 static bool pass_rate_limit(struct http_request *request, size_t size)
 {
     struct http_transport *transport = request->transport;
@@ -110,7 +110,7 @@ static void take(struct http_request *request, const char *data, size_t size)
         request->progress(request->owner, size);
 }
 
-/* A piece of a whole file; false where there is no use in more. */
+/* Takes a piece of a whole file; false if more is of no use. */
 static bool take_file(struct http_request *request, const char *data, size_t size)
 {
     request->too_long = size > request->question.size - request->body_size;
@@ -123,8 +123,8 @@ static bool take_file(struct http_request *request, const char *data, size_t siz
     return true;
 }
 
-/* Likewise of a range, which may have bytes before and behind what was asked for, where the header said so.
- */
+/* Takes a piece of a range; false if more is of no use. If the header said so, there are bytes before and
+ * behind the requested ones. */
 static bool take_range(struct http_request *request, const char *data, size_t size)
 {
     const struct http_answer *answer = &request->answer;
@@ -161,8 +161,8 @@ static size_t on_body(char *data, size_t unit, size_t size, void *arg)
     return request->state == HTTP_REQUEST_STATE_ACTIVE ? size : 0;
 }
 
-/* Of what curl tells for people who look for faults it is used for the bytes of a body as they came, chunks
- * and all, which it tells nowhere else. curl's own handles, on which it may call this, have no request. */
+/* curl's debug callback, used to count the bytes of a body as they came, with chunked encoding: curl tells
+ * them nowhere else. It may also be called for curl's internal handles, which have no request. */
 static int on_told(CURL *easy, curl_infotype type, char *data, size_t size, void *arg)
 {
     struct http_request *request = NULL;
@@ -190,14 +190,15 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
                           request->answer.complete && !request->paused);
     count(request);
     request->passed_too_long = request->tally.passed_bytes > DISCARD_MAX;
-    /* What a pause makes curl keep was seen to come, and has not been handed on yet. */
+    /* During a pause curl keeps bytes that were counted as received, but not as body: so nothing is judged
+     * then. */
     request->padded = !request->paused && http_tally_is_too_much(&request->tally);
     if (request->passed_too_long || request->padded)
         return 1;
     if (!request->begun_ns)
         request->begun_ns = now_ns;
-    /* An answer has to begin in time, whatever was asked for: curl does not watch over a proxy that has much
-     * to say before it lets us through. */
+    /* Every answer must begin in time, also one without a deadline: curl sets no bound to a proxy that talks
+     * much before it lets us through. */
     bool hurried = request->has_deadline || !request->answer.complete;
     request->too_slow = hurried && (now_ns - request->begun_ns) / 1000000 >
                                        http_transport_deadline_ms(request->transport, request->body_size);
@@ -206,7 +207,7 @@ static int on_turn(void *arg, curl_off_t total, curl_off_t now, curl_off_t uploa
 
 /* ---- the answer, as a whole ---- */
 
-/* " of 1000", where anybody knows. */
+/* " of 1000", or "" if the size is not known. */
 static char *expected_size(const struct http_request *request)
 {
     if (request->question.range)
@@ -216,7 +217,7 @@ static char *expected_size(const struct http_request *request)
     return alloc_string("");
 }
 
-/* The whole answer. */
+/* Judges the whole answer, after curl is done with it. */
 static enum http_outcome judge_response(struct http_request *request, CURLcode code, struct error *error)
 {
     CLEANUP_FREE char *where = http_fault_where(request->easy, request->url);
@@ -251,10 +252,10 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
     }
     if (request->enough && request->body_size == request->fit)
         code = CURLE_OK;
-    /* curl's word for a single header line of more than 100 KB, too. */
+    /* curl reports a single header line of more than 100 KB in the same way. */
     bool too_long_line = code == CURLE_OUT_OF_MEMORY && answer->status && !answer->complete;
     if (request->too_long || too_long_line) {
-        /* Too much of a range is not what was asked for; the other bounds are ours. */
+        /* A range that is too long is a wrong answer; the other limits are our own. */
         bool range = answer->complete && question->range;
         if (answer->complete && answer->html && answer->status == 200)
             return http_answer_set_page(where, error);
@@ -266,7 +267,7 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
                                     : "allowed");
         return HTTP_OUTCOME_FAILED;
     }
-    /* What a header says stands, however the rest broke off; but of redirects curl knows more. */
+    /* A complete header is believed even if the rest broke off; but about redirects curl knows more. */
     curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
     bool redirect = status >= 300 && status < 400;
     if (answer->complete && answer->status == status && (!redirect || code == CURLE_OK)) {
@@ -300,7 +301,7 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     long redirects = 0;
 
     curl_easy_getinfo(request->easy, CURLINFO_REDIRECT_COUNT, &redirects);
-    /* An empty body is a string of its own, too. */
+    /* An empty body must be an allocated string, too. */
     if (code == CURLE_OK && !range && request->body_welcome && !grow_body(request, 0))
         request->no_memory = true;
 
@@ -311,7 +312,7 @@ void http_request_take_response(struct http_request *request, CURLcode code,
     ret_response->last_modified = *answer->last_modified ? answer->last_modified : NULL;
     ret_response->retry_after_ms = http_answer_retry_after_ms(answer, (int64_t)wall_clock_now_s());
     ret_response->received_bytes = request->tally.bytes;
-    /* A redirect that leads nowhere is the server's own. */
+    /* A redirect that could not be followed is the first server's fault, so nobody else has answered. */
     ret_response->redirected =
         redirects > 0 && code != CURLE_TOO_MANY_REDIRECTS && code != CURLE_UNSUPPORTED_PROTOCOL;
     bool ok = ret_response->outcome == HTTP_OUTCOME_OK;
@@ -340,8 +341,8 @@ static void add_field(struct http_request *request, const char *name, const char
     http_transport_append(&request->all_fields, line);
 }
 
-/* Called for each hop, when its connection stands and before its header is written: the last moment to choose
- * it. The user's fields may be what the one server knows us by, and are nobody else's business. */
+/* Called for each hop, when it is connected and before its header is written: the last moment to choose the
+ * header. The user's fields may authenticate us to one server, so no other server gets them. */
 static int on_before_request(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
     struct http_request *request = arg;
@@ -371,7 +372,7 @@ static struct http_request *request_new(struct http_transport *transport, const 
 
     HTTP_TRANSPORT_SET(easy, CURLOPT_PRIVATE, request);
     HTTP_TRANSPORT_SET(easy, CURLOPT_ERRORBUFFER, request->reason);
-    /* An empty URL comes back as malformed, as a senseless one does. */
+    /* curl rejects an empty URL as malformed, so a URL that is too long fails in the same way. */
     HTTP_TRANSPORT_SET(easy, CURLOPT_URL, strlen(url) <= URL_MAX ? url : "");
     HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERFUNCTION, on_header_line);
     HTTP_TRANSPORT_SET(easy, CURLOPT_HEADERDATA, request);

@@ -11,8 +11,8 @@
 #include "common/base/text.h"
 #include "common/image/url.h"
 
-/* Whether the `length` bytes of `name` are a header that is not the user's to set: what asks for ranges, what
- * frames a message, and what would make the answer's bytes other ones than the file's. */
+/* Whether the `length` bytes of `name` name a header that the user may not set: those that request ranges,
+ * frame a message, or would make the answer's bytes differ from the file's. */
 static bool is_reserved(const char *name, size_t length)
 {
     static const char *const reserved[] = {
@@ -51,13 +51,13 @@ const char *http_settings_check_header(const char *line)
     return NULL;
 }
 
-/* Adds one line of the user's; `where` is for the message. */
+/* Adds one of the user's lines; `where` is for the message. */
 static bool add_line(char **lines, const char *where, const char *line, struct error *error)
 {
     const char *why = http_settings_check_header(line);
     size_t count = 0;
 
-    /* Without a colon there is no telling which part is secret. */
+    /* Without a colon any part of the line may be secret, so none is shown. */
     if (why)
         return error_set(error, ERROR_REFUSED, "%s%.*s: %s", where,
                          strchr(line, ':') ? (int)strcspn(line, ":\r\n") : 0, line, why);
@@ -84,8 +84,8 @@ static bool add_file(char **lines, const char *root, const char *path, struct er
         end = strchr(line, '\n');
         if (end)
             *end++ = '\0';
-        /* A file that came by way of Windows ends its lines so; a CR anywhere else is an attempt at a second
-         * line. */
+        /* Files from Windows end their lines with CR LF; a CR anywhere else is an attempt to smuggle in a
+         * second line. */
         size_t length = strlen(line);
         if (length && line[length - 1] == '\r')
             line[length - 1] = '\0';
@@ -143,7 +143,7 @@ const char *http_settings_check_pins(const char *text)
 {
     static const char prefix[] = "sha256//",
                       base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    /* 32 bytes are 43 digits, of which the last has four bits, and a filler. */
+    /* In base64 32 bytes are 43 digits, the last of which carries only four bits, and one "=". */
     static const char last_digits[] = "AEIMQUYcgkosw048";
     enum { DIGITS = 43 };
 

@@ -6,7 +6,7 @@ static uint64_t body_bytes(const struct http_tally *tally)
     return tally->told_bytes + tally->passed_bytes;
 }
 
-/* What came of a body is counted when it is first seen, on the wire or decoded, and not again. */
+/* Counts bytes of a body once, when they are first seen: on the wire or decoded, whichever is more. */
 static void count(struct http_tally *tally)
 {
     uint64_t body = body_bytes(tally), seen = tally->wire_bytes > body ? tally->wire_bytes : body;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many bytes a request brought. Every one counts that a server can send as many of as it likes: those of
- * bodies, whoever reads them; what chunked encoding adds to a body, such as extensions of chunks, which curl
- * reads and hands to nobody; and those of headers, as far as they are more than usual. What TLS and HTTP/2
- * add is not seen. Pure: part of common/io/http.c, knows nothing of curl but how it counts. Never blocks; any
- * thread.
+ * How many bytes a request brought. All bytes count of which a server can send as many as it likes: bodies,
+ * whoever reads them; what chunked encoding adds to a body, such as extensions of chunks, which curl reads
+ * and passes to nobody; and headers, beyond the usual size. What TLS and HTTP/2 add is not seen. Pure: only
+ * for common/io/http*.c, knows of curl only how it counts. Never blocks; any thread.
  */
 #pragma once
 
@@ -13,23 +12,23 @@
 #include <stdint.h>
 
 enum {
-    HTTP_TALLY_HEADER_FREE = 4 * 1024, /* bytes of all header lines of a request that do not count */
-    /* Bytes that an answer may have beside its body, and for each byte of that. Chunks of one byte each cost
-     * five more, so that no honest way of cutting comes near; and what a pause has left in curl's hands is
-     * less. */
+    HTTP_TALLY_HEADER_FREE = 4 * 1024, /* so many bytes of a request's header lines do not count */
+    /* Bytes that an answer may have beside its body: a fixed number, and so many for each byte of the body.
+     * Chunks of one byte cost five more each, so no honest way of chunking comes near; what curl keeps during
+     * a pause is less, too. */
     HTTP_TALLY_BESIDE_MAX = 256 * 1024,
     HTTP_TALLY_BESIDE_PER_BYTE = 8,
 };
 
-/* All zeros is one to which nothing came. */
+/* All zeros: nothing was counted as yet. */
 struct http_tally {
-    uint64_t told_bytes;                /* of the newest answer's body, which we were given */
-    uint64_t passed_bytes;              /* of that, which curl kept to itself */
-    uint64_t wire_bytes;                /* of that, with what chunked encoding adds; 0 where curl hides it */
+    uint64_t told_bytes;   /* of the newest answer's body: given to us */
+    uint64_t passed_bytes; /* of the newest answer's body: kept by curl for itself */
+    uint64_t wire_bytes;   /* the newest body with what chunked encoding adds; 0 if curl hides it */
     uint64_t curl_bytes, earlier_bytes; /* curl's own count, and what it was before the newest answer */
-    uint64_t answer_bytes;              /* that count, of the newest answer */
+    uint64_t answer_bytes;              /* of the newest answer, as far as they count */
     uint64_t header_bytes;              /* of all answers */
-    uint64_t bytes;                     /* that count, of all answers: what it is all for */
+    uint64_t bytes;                     /* the result: bytes of all answers that count */
 };
 
 /* A header line of `size` bytes. */
@@ -44,14 +43,14 @@ void http_tally_take_wire(struct http_tally *tally, size_t size);
 /* `size` bytes of the body, decoded. */
 void http_tally_take_body(struct http_tally *tally, size_t size);
 
-/* The body of a redirect that it follows curl reads to its end by itself, so that the connection can be used
- * again, and tells nobody. `now` is its own count of the body under way, and that of the one before until the
- * first byte comes. To be called with each of its counts, `look` false where they are of a body that we are
- * given: before a header is complete, and while curl keeps bytes for us. */
+/* For the body of a redirect, which curl reads to its end itself, so that the connection can be used again,
+ * and passes to nobody. `now` is curl's own count of the present body; until its first byte it is still the
+ * count of the one before. To be called with each count that curl reports; `look` is false if the count may
+ * be of a body that is passed to us: before a header is complete, and while curl keeps bytes for us. */
 void http_tally_take_count(struct http_tally *tally, uint64_t now, bool look);
 
-/* How many bytes came beside the newest answer's body, with none kept by curl for us. */
+/* How many bytes came beside the newest answer's body; valid only while curl keeps none for us. */
 uint64_t http_tally_beside(const struct http_tally *tally);
 
-/* Whether those are more than any way of sending that body explains. */
+/* Whether http_tally_beside() is more than any honest way of sending the body explains. */
 bool http_tally_is_too_much(const struct http_tally *tally);

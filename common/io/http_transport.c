@@ -14,11 +14,11 @@ enum {
     DEFAULT_CONNECTIONS = HTTP_CONNECTIONS_DEFAULT,
     DEFAULT_STALL_MS = 30 * 1000,
     STALL_MAX_MS = 24 * 3600 * 1000, /* curl counts in long */
-    CONNECT_MAX_MS = 30 * 1000,      /* names, TCP, proxy and TLS; the stall timeout where that is shorter */
+    CONNECT_MAX_MS = 30 * 1000,      /* name, TCP, proxy and TLS; the stall timeout if shorter */
     STALL_BYTES_S = 100,
-    DEADLINE_STALLS = 4, /* as many stall timeouts has a small file for its beginning */
+    DEADLINE_STALLS = 4, /* a deadline is so many stall timeouts ... */
     DEADLINE_BYTES_S =
-        1024, /* and this rate, on the average, for its bytes: a poor GPRS line has twice as much */
+        1024, /* ... and the time for the bytes at this rate: even a poor GPRS line has twice as much */
     RECEIVE_BUFFER = 64 * 1024, /* one for each request under way */
     RECEIVE_BUFFER_MIN = 1024,  /* curl's own lower bound */
 };
@@ -124,11 +124,11 @@ static void set_speed(const struct http_transport *transport, CURL *easy)
     long buffer = RECEIVE_BUFFER, stall_bytes_s = STALL_BYTES_S;
 
     if (transport->rate_limit.rate_bytes_s) {
-        /* Of a paused stream of HTTP/2, curl 7.88 keeps all that its window lets the server send, up to 32
-         * MB; a paused connection holds the server back. */
+        /* HTTP/1.1, because a paused connection holds the server back. Of a paused HTTP/2 stream curl 7.88
+         * keeps all that its window lets the server send, up to 32 MB. */
         HTTP_TRANSPORT_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-        /* A buffer is taken whole, and then waited for: for a second at most, where curl has one so small. A
-         * share under the stall limit is not a stall. */
+        /* The rate limit passes a whole buffer and then makes it wait, so a buffer holds one second's share,
+         * within curl's bounds. And a share below the stall limit must not look like a stall. */
         if (share < RECEIVE_BUFFER)
             buffer = share > RECEIVE_BUFFER_MIN ? (long)share : RECEIVE_BUFFER_MIN;
         if (share / 2 < STALL_BYTES_S)
@@ -160,8 +160,8 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 static void set_connection(const struct http_transport *transport, CURL *easy, bool secure)
 {
     HTTP_TRANSPORT_SET(easy, CURLOPT_NOSIGNAL, 1L);
-    /* curl would otherwise wait, on the loop, for a name server that does not answer before it lets go of a
-     * cancelled or timed-out request. */
+    /* Otherwise curl, when a request is cancelled or timed out, would block the loop until a silent name
+     * server has timed out. */
     HTTP_TRANSPORT_SET(easy, CURLOPT_QUICK_EXIT, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     HTTP_TRANSPORT_SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
@@ -172,11 +172,11 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
         HTTP_TRANSPORT_SET(easy, CURLOPT_PIPEWAIT, 1L);
     if (transport->proxy) {
         HTTP_TRANSPORT_SET(easy, CURLOPT_PROXY, transport->proxy);
-        /* Else no_proxy of the environment would lead past it. */
+        /* So that no_proxy of the environment does not bypass this proxy. */
         HTTP_TRANSPORT_SET(easy, CURLOPT_NOPROXY, "");
     }
     if (transport->ca_file) {
-        /* Instead of the system's, of which curl would else keep the folder. */
+        /* Only this file counts: curl would otherwise also use the system's folder of certificates. */
         HTTP_TRANSPORT_SET(easy, CURLOPT_CAINFO, transport->ca_file);
         HTTP_TRANSPORT_SET(easy, CURLOPT_CAPATH, NULL);
     }
@@ -184,7 +184,7 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
         HTTP_TRANSPORT_SET(easy, CURLOPT_SSLCERT, transport->client_certificate);
     if (transport->client_key)
         HTTP_TRANSPORT_SET(easy, CURLOPT_SSLKEY, transport->client_key);
-    /* For an encrypted key OpenSSL would else ask at the terminal, and the loop would wait for the answer. */
+    /* Otherwise OpenSSL would ask for an encrypted key's password at the terminal, and block the loop. */
     HTTP_TRANSPORT_SET(easy, CURLOPT_KEYPASSWD, "");
     if (transport->pinned_public_key)
         HTTP_TRANSPORT_SET(easy, CURLOPT_PINNEDPUBLICKEY, transport->pinned_public_key);

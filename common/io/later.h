@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A call that is put off until the loop has returned from the callback that asks for it: for what may not be
- * done in the middle of that, such as to free the caller, or to tell an owner of an end before the call that
- * began the work has returned. It comes before the loop waits again, after what is ready to be called
- * already. Never blocks; the loop's thread only.
+ * A call that is put off until the loop has returned from the present callback. It is for what must not
+ * happen inside it, such as to free the caller, or to report the end of some work before the call that began
+ * it has returned. The call comes before the loop waits again, after callbacks that are ready already. Never
+ * blocks; the loop's thread only.
  */
 #pragma once
 
 struct event_base;
 struct later;
 
-/* Called on the loop. It may ask anew, free the call, and free whatever owns it. */
+/* Called on the loop. It may ask for the call again, free it, and free whatever owns it. */
 typedef void (*later_fn)(void *owner);
 
-/* A call that nobody asks for yet; free it before the loop. Aborts where there is no memory for it. */
+/* Makes a call that is not asked for yet; free it before the loop. Aborts if there is no memory. */
 struct later *later_new(struct event_base *base, later_fn fn, void *owner);
 
 /* Frees it; it is not called any more. NULL is fine. Returns NULL. */
 struct later *later_free(struct later *later);
 
-/* Has it called once, also if it is asked for several times until then. */
+/* Asks for the call; several requests before it comes give one call. */
 void later_call(struct later *later);
 
-/* It is not called, unless it is asked for again. */
+/* Withdraws the request for the call. */
 void later_cancel(struct later *later);

@@ -34,8 +34,7 @@ struct pool {
     pthread_t threads[];
 };
 
-/* The threads only ever run jobs of reading, hashing and writing; libcrypto wants the most stack of these,
- * some 10 KiB. */
+/* The jobs read, hash and write; libcrypto needs the most stack of these, about 10 KiB. */
 enum { POOL_STACK_SIZE = 256 * 1024 };
 
 static void job_queue_init(struct job_queue *queue)
@@ -94,8 +93,8 @@ static void pool_on_finished(void *owner, int fd)
     struct job_queue batch;
 
     (void)!read(fd, &count, sizeof(count));
-    /* Taken whole: whatever finishes from here on writes to the descriptor again, so nothing is left lying.
-     */
+    /* The whole list is taken: a job that finishes from here on writes to the descriptor again, so none is
+     * missed. */
     pthread_mutex_lock(&pool->mutex);
     batch.first = pool->finished.first;
     job_queue_init(&pool->finished);
@@ -132,7 +131,7 @@ bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool,
         return error_set(error, ERROR_SYSTEM, "cannot watch an event descriptor");
     }
 
-    /* Signals are the loop's: threads are born with all of them blocked. */
+    /* Only the loop's thread handles signals, so the threads start with all of them blocked. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);

@@ -4,7 +4,7 @@
  * of pthreads. A job belongs to exactly one side at a time: to the loop until pool_submit(), to a thread
  * while its `run` is under way, to the loop again when its `done` is called there. A thread runs only `run`,
  * which touches nothing but the job and what is immutable or atomic. The loop's thread calls every function
- * here; none blocks but pool_free().
+ * here; only pool_free() blocks.
  */
 #pragma once
 
@@ -23,12 +23,12 @@ typedef void (*pool_run_fn)(struct pool_job *job);
 /* The job is the loop's again; it may be submitted anew or freed here. */
 typedef void (*pool_done_fn)(struct pool_job *job);
 
-/* Embed it in what the work is about, and get back by container_of() (common/base/container.h). */
+/* Embed it in the structure that the work is about; container_of() (common/base/container.h) leads back. */
 struct pool_job {
     pool_run_fn run;
     pool_done_fn done;
     pool_done_fn
-        drop; /* called instead of `done` where pool_free() comes first; may be NULL, may free the job */
+        drop; /* called instead of `done` if pool_free() comes first; may be NULL, may free the job */
     struct pool_job *next; /* pool::waiting or pool::finished */
 };
 
@@ -40,7 +40,7 @@ bool pool_new(struct event_base *base, unsigned threads, struct pool **ret_pool,
  */
 struct pool *pool_free(struct pool *pool);
 
-/* Queues a job; first in, first run. */
+/* Queues a job; jobs are begun in the order of their submission. */
 void pool_submit(struct pool *pool, struct pool_job *job);
 
 /* Jobs submitted whose `done` has not been called. */

@@ -4,7 +4,7 @@
 #define SECOND_NS UINT64_C(1000000000)
 #define STEP_US   UINT64_C(20000) /* fifty wake-ups a second are enough for any rate */
 #define SAVED_NS                                                                                             \
-    (UINT64_C(40) * 1000000) /* time not used that counts later: two steps, lest waking up late slow us */
+    (UINT64_C(40) * 1000000)          /* unused time that may be caught up on: two steps, for late wake-ups */
 #define BYTES_MAX (UINT64_C(1) << 32) /* keeps the product below 2^64 */
 
 bool rate_limit_is_free(const struct rate_limit *limit, uint64_t now_ns)

@@ -8,7 +8,7 @@
 
 #include "common/base/alloc.h"
 
-/* So that the sum with the clock fits a time_t of 32 bits. */
+/* The longest delay: its sum with the clock fits a time_t of 32 bits. */
 enum { DELAY_MAX_S = 30 * 365 * 86400 };
 
 struct timer {

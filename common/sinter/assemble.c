@@ -62,7 +62,7 @@ uint32_t assemble_fetch_size(const struct assemble_settings *settings, uint32_t 
                             : chunk_table_size(settings->table, chunk);
 }
 
-/* Writes `size` bytes that proved right at `offset` of the target. */
+/* Writes `size` proved bytes at `offset` of the target. */
 static bool write_proved(const struct assemble_settings *settings, const uint8_t *data, uint64_t offset,
                          uint64_t size, struct error *error)
 {
@@ -74,8 +74,7 @@ static bool write_proved(const struct assemble_settings *settings, const uint8_t
     return true;
 }
 
-/* Proves the chunks of a run, whose bytes `data` are, and writes those that are right, neighbours in one
- * write. */
+/* Proves the chunks of a run in `data` and writes those that are right; right neighbours go in one write. */
 static bool prove_and_write(const struct assemble_settings *settings, const struct plan_run *run,
                             const uint8_t *data, uint8_t *ret_results, struct error *error)
 {
@@ -104,8 +103,8 @@ static const struct device *source_device(const struct assemble_settings *settin
     return is_target ? settings->target : settings->seeds[source - PLAN_SOURCE_SEED_FIRST];
 }
 
-/* Reads what a run copies. A block that cannot be read costs its chunk only: that is left as zeros, which
- * will not prove right unless the chunk is that. */
+/* Reads what a run copies. An unreadable block costs only its chunk, which is filled with zeros: that proves
+ * right only if the chunk is all zeros. */
 static void read_copied(const struct assemble_settings *settings, const struct plan_run *run, uint8_t *buffer)
 {
     const struct chunk_table *table = settings->table;
@@ -130,8 +129,8 @@ bool assemble_copy(const struct assemble_settings *settings, const struct plan_r
     return prove_and_write(settings, run, buffer, ret_results, error);
 }
 
-/* Chunks of the image lie in the window as they will stand in the target, so neighbours are written together.
- */
+/* Bytes of the image lie in the window as they will lie in the target, so neighbours are written together. On
+ * a second try the window may hold only the chunks that were bad, so kept ones at both ends are left out. */
 static bool assemble_from_image(const struct assemble_settings *settings, const struct plan_run *run,
                                 const uint8_t *window, uint64_t window_offset, uint8_t *ret_results,
                                 struct error *error)
@@ -155,7 +154,7 @@ static bool assemble_from_image(const struct assemble_settings *settings, const 
     return prove_and_write(settings, &missing, window + (offset - window_offset), ret_results + first, error);
 }
 
-/* One chunk from its frame; as many bytes as the chunk has are the chunk itself. */
+/* One chunk from its frame. A frame as long as the chunk is the chunk itself, not packed. */
 static bool assemble_from_frame(struct assembly *assembly, uint32_t chunk, const uint8_t *frame,
                                 uint8_t *ret_result, struct error *error)
 {

@@ -9,11 +9,11 @@
 struct chunk_index {
     const struct chunk_table *table;
     uint32_t *buckets;     /* first chunk of each bucket's chain, or CHUNK_INDEX_NONE */
-    unsigned bucket_shift; /* 64 less the buckets' power of two */
-    /* Odd and secret, so that nobody can publish a table that fills one bucket; one each, for with a single
-     * one keys could be chosen to cancel the sizes out. */
+    unsigned bucket_shift; /* 64 minus log2 of the number of buckets */
+    /* Odd and secret, so that nobody can publish a table that fills a single bucket. Two of them, because
+     * with one, keys could be chosen that cancel out the sizes. */
     uint64_t key_multiplier, size_multiplier;
-    uint32_t *next;        /* of each chunk in its bucket's chain; only the first of a class is in a chain */
+    uint32_t *next;        /* of each chunk that is first of its class: the next one in its bucket's chain */
     uint32_t *first_alike; /* of each chunk */
 };
 

@@ -25,8 +25,8 @@ void clone_enter(struct clone *clone, enum clone_phase phase)
         clone->events->phase(clone->owner, phase);
 }
 
-/* Closing a block device writes what is dirty, which may take its time; so it is a job, too. The target of a
- * clone that succeeded stays open. */
+/* Closing a block device writes what is dirty, which may take long, so it is a job. The target of a clone
+ * that succeeded stays open. */
 static void clone_run_close(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
@@ -42,7 +42,6 @@ static void clone_closed(struct pool_job *job)
     clone->events->done(clone->owner, clone->stopping ? &clone->error : NULL);
 }
 
-/* Nothing is under way any more. From here on a clone can no longer be cancelled. */
 void clone_end(struct clone *clone)
 {
     clone_enter(clone, CLONE_PHASE_CLOSING);
@@ -77,7 +76,6 @@ static void clone_job_done(struct pool_job *job)
         clone->job_next(clone);
 }
 
-/* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and error where it fails. */
 void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clone *clone))
 {
     clone->job = (struct pool_job){.run = run, .done = clone_job_done};

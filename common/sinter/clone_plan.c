@@ -37,6 +37,8 @@ static void add_base(struct clone *clone, struct patch_judge_input *input, uint3
     input->sources = clone->bases;
 }
 
+/* The source that was cut is asked first, as it is the likeliest to hold the base; of the others the target
+ * last, as patches that read it constrain the order of writing. */
 void clone_judge(struct clone *clone)
 {
     struct patch_judge_input input = {
@@ -92,7 +94,8 @@ static void clone_planned(struct clone *clone)
 {
     const struct plan_totals *totals = plan_totals(clone->plan);
 
-    /* Where the frames lie costs bytes, too, so it is asked for only where a chunk is to be fetched. */
+    /* The index of the frames costs bytes, too, so it is fetched only if a chunk must be fetched. Then
+     * follows another plan, by frames. */
     if (totals->chunks_fetched && outline_has_frames(clone->outline) && !outline_frames(clone->outline)) {
         outline_fetch_frames(clone->outline);
         return;
@@ -148,8 +151,9 @@ static void clone_on_transfer_retry(void *owner, uint32_t chunk, const struct er
     clone_on_retry(owner, chunk, error, wait_ms);
 }
 
-/* What a failed copy was to make is not copied again; but where it copied what was to be written before and
- * was not, that is not its fault. */
+/* The chunks that a failed copy should have made are not copied again. Except where the copied chunk should
+ * have been written to the target earlier and was not: then the copy is not to blame and may be tried
+ * again. */
 static void clone_rule_out_copy(struct clone *clone, const struct plan_run *run)
 {
     const struct chunk_table *table = outline_table(clone->outline);
@@ -191,7 +195,8 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
 
     if (error)
         clone_stop(clone, error);
-    /* With its table the pack may have been all that it takes: then it is the table that is amiss. */
+    /* With the table of chunks the pack alone might have been enough, so the lack of the table is named as
+     * the cause. */
     if (outcome == TRANSFER_OUTCOME_FAILED && clone->error.kind == ERROR_REMOTE && clone->table_error.kind)
         error_prefix(&clone->error, "%s; without the table", clone->table_error.message);
     clone->transfer = transfer_free(clone->transfer); /* with the error */
@@ -199,7 +204,7 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
     if (clone->stopping)
         clone_end(clone);
     else if (outcome == TRANSFER_OUTCOME_INCOMPLETE) {
-        /* Each round rules out one copy or patch at least, so there are only so many. */
+        /* Each round rules out at least one copy or patch, so the number of rounds is bounded. */
         sources_forget_target(clone->sources);
         clone_count_judging(clone);
         clone_judge(clone);
@@ -207,7 +212,7 @@ static void clone_on_transferred(void *owner, enum transfer_outcome outcome, con
         clone_finish_target(clone);
 }
 
-/* Chunks that are kept are told of run by run, as the ancestor tells of every chunk. */
+/* Reports the chunks that are kept, run by run, because the ancestor reports every chunk. */
 static void clone_tell_kept(struct clone *clone)
 {
     const struct chunk_table *table = outline_table(clone->outline);

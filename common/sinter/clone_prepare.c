@@ -27,7 +27,7 @@ static void clone_on_outline_retry(void *owner, const struct error *error, uint6
     clone_on_retry(owner, 0, error, wait_ms);
 }
 
-/* What every source holds is read once, but for a target that is cut and scanned. */
+/* Every source is read once; a target that is both cut and scanned is added again in clone_on_cutting(). */
 static void clone_count_scan(struct clone *clone)
 {
     if (clone->progress.scan_total == 0)
@@ -35,8 +35,8 @@ static void clone_count_scan(struct clone *clone)
             clone->progress.scan_total += sources_scan_bytes(clone->sources, i);
 }
 
-/* Of the patches as much is read as they need; all of it is counted from the start, so that a bar does not go
- * back when it comes to that. */
+/* What the patches may need to be read is counted from the start, so that a progress bar does not go back
+ * later. */
 void clone_count_judging(struct clone *clone)
 {
     if (outline_patches(clone->outline))
@@ -93,7 +93,7 @@ static void clone_on_table_skipped(void *owner, const struct error *error)
         clone->events->table_skipped(clone->owner, error);
 }
 
-/* Patches that an earlier clone of this release has tried in vain are not tried again. */
+/* Patches that failed in an earlier clone of this release are not tried again. */
 static bool *clone_take_failed(struct clone *clone, uint32_t patches)
 {
     struct release_stock *stock = &clone->settings.release->stock;
@@ -119,7 +119,7 @@ static void clone_outlined(struct clone *clone)
     clone->patch_sources = alloc_array(patches, sizeof(uint8_t));
     clone_count_scan(clone);
     clone_count_judging(clone);
-    /* A source that was cut is scanned all the same where some of it could not be read. */
+    /* A seed that was cut is scanned after all if some of it could not be read. */
     if (clone->phase == CLONE_PHASE_SCANNING && clone->source_number != 0 &&
         device_is_damaged(sources_device(clone->sources, clone->source_number), NULL))
         clone->progress.scan_total += sources_scan_bytes(clone->sources, clone->source_number);
@@ -132,7 +132,7 @@ static void clone_outlined(struct clone *clone)
     sources_scan(clone->sources, clone->settings.keep_verified_only, clone->settings.hash_sources);
 }
 
-/* The outline has the table, or later the frames. */
+/* The outline has the table (the first time), or later the frames. */
 static void clone_on_outline(void *owner, const struct error *error)
 {
     struct clone *clone = owner;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a clone. A part of common/sinter/clone*.c, and of no use to others. The loop's thread only,
- * but for what a job is given.
+ * The inside of a clone. Only for common/sinter/clone*.c. The loop's thread only, except for what a job is
+ * given.
  */
 #pragma once
 
@@ -27,9 +27,9 @@ struct clone {
 
     enum clone_phase phase;
     struct clone_progress progress;
-    uint64_t received_before, requests_before; /* by `http`, before this clone */
+    uint64_t received_before, requests_before; /* the counts of `http` before this clone */
 
-    /* Work on threads that belongs to none of the parts below: one at a time. */
+    /* Pool jobs that belong to none of the parts below; one at a time. */
     struct pool_job job;
     void (*job_next)(struct clone *clone);
     bool job_failed;
@@ -37,28 +37,28 @@ struct clone {
     atomic_bool stop; /* for jobs */
 
     struct sources *sources;
-    bool *source_changed; /* of each: since it was scanned; told once */
+    bool *source_changed; /* of each source: it changed since it was scanned, and that was reported */
     bool has_base;
     uint32_t base_number, source_number;
     struct outline *outline;
     bool *never_copy;                 /* of each chunk: see plan.h */
     bool *patch_failed;               /* of each patch */
-    uint8_t *patch_sources;           /* likewise: see plan.h */
+    uint8_t *patch_sources;           /* of each patch: see plan.h */
     struct patch_judge_source *bases; /* of each source that may hold the base */
     struct patch_judge *judge;        /* under way */
-    uint64_t judged_bytes;            /* by the last slice of it */
+    uint64_t judged_bytes;            /* read by the last slice of `judge` */
     uint32_t run_size_max;
     struct plan *plan;
     unsigned rounds; /* of planning and transferring */
     struct transfer *transfer;
     struct verify *verify;
 
-    bool stopping; /* cancelled or failed; `done` comes when nothing is under way any more */
+    bool stopping; /* cancelled or failed; `done` follows when nothing is under way any more */
     bool overtaken, lacking;
     struct error table_error; /* why there is no table of chunks */
     struct error error;
 
-    bool is_proved; /* by reading it back whole: the target's SHA-256 is */
+    bool is_proved; /* the SHA-256 of the target, read back whole, is right */
     uint8_t sha256[DIGEST_SHA256_SIZE];
 };
 
@@ -66,20 +66,21 @@ struct clone {
 
 const struct manifest *clone_manifest(const struct clone *clone);
 
-/* The next phase, and tells of it. */
+/* Enters the next phase and reports it. */
 void clone_enter(struct clone *clone, enum clone_phase phase);
 
-/* It has failed or was cancelled, with the first error that is given; clone_end() is called when nothing is
+/* The clone failed or was cancelled; the first error counts. The caller calls clone_end() when nothing is
  * under way. */
 void clone_stop(struct clone *clone, const struct error *error);
 
-/* Nothing is under way any more. From here on a clone can no longer be cancelled. */
+/* Closes the devices and calls `done`; nothing else may be under way. From here on the clone can no longer be
+ * cancelled. */
 void clone_end(struct clone *clone);
 
-/* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and error where it fails. */
+/* Runs `run` on a thread, then `next` on the loop; on failure `run` sets job_failed and job_error. */
 void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clone *clone));
 
-/* A request is tried again. */
+/* Counts and reports that a request is tried again. */
 void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms);
 
 /* All is written: syncs and reads back. */
@@ -87,7 +88,7 @@ void clone_finish_target(struct clone *clone);
 
 /* ---- clone_prepare.c: from the sources to what they hold ---- */
 
-/* The first job, and what follows it. */
+/* The first job, which opens the sources, and what follows it. */
 void clone_run_open(struct pool_job *job);
 void clone_opened(struct clone *clone);
 
@@ -97,13 +98,13 @@ void clone_on_source_hashed(void *owner, uint32_t number, uint32_t xxh32);
 void clone_on_source_skipped(void *owner, const char *path, const struct error *error);
 void clone_on_scanned(void *owner);
 
-/* The patches will be looked at, which is counted as scanning. */
+/* Adds to scan_total what will be read to check the patches. */
 void clone_count_judging(struct clone *clone);
 
 /* ---- clone_plan.c: planning, and carrying the plan out ---- */
 
-/* Finds out which patches can be used, and plans. */
+/* Finds out which patches can be used, and then plans. */
 void clone_judge(struct clone *clone);
 
-/* Plans, with what is known by now. */
+/* Plans with what is known by now. */
 void clone_make_plan(struct clone *clone);

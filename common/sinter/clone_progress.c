@@ -2,12 +2,12 @@
 #include "common/sinter/clone.h"
 
 enum {
-    /* A byte over the wire in bytes read or written here: an eMMC gives 100 MB/s, a link of the field 1 or 2.
-     * A link that is faster makes a bar that runs ahead, and a slower one a bar that moves slowly, but it
-     * moves. */
+    /* How many bytes read or written here take as long as one byte over the wire: an eMMC does 100 MB/s, a
+     * link in the field 1 or 2. With a faster link the bar runs ahead, with a slower one it moves slowly, but
+     * it moves. */
     WIRE_WEIGHT = 64,
-    /* Of the whole bar, in percent. How much is to be downloaded is not known during the scan, so that it
-     * cannot be weighed against it. */
+    /* The scan's share of the whole bar, in percent. It is fixed, because how much must be downloaded is not
+     * known during the scan. */
     SCAN_PERCENT = 10,
 };
 
@@ -16,8 +16,8 @@ static double fraction(double part, double whole)
     return part >= whole ? 1 : whole > 0 ? part / whole : 0;
 }
 
-/* What making the image costs, done and in all; every byte made is one written, and one read from somewhere.
- */
+/* What making the image costs, so far and in all, in bytes read or written; each byte made counts 2, as it is
+ * read from somewhere and written. */
 static void weigh_transfer(const struct clone_progress *progress, double *ret_done, double *ret_total)
 {
     double received = (double)progress->bytes_received, planned = (double)progress->bytes_planned;

@@ -15,7 +15,7 @@
 
 enum {
     CUTTING_BUFFER_SIZE = 512 * 1024,
-    /* As a scan's: small enough to stop within a moment on a slow medium. */
+    /* Small enough to stop quickly on a slow medium; a scan's slice is as large. */
     CUTTING_SLICE_SIZE = 8 * 1024 * 1024,
 };
 
@@ -96,7 +96,7 @@ static bool cutting_read(struct cutting *cutting)
         return false;
     if (bad == 0)
         return true;
-    /* The rows that it touches do not come out; behind it the cuts are soon where they were. */
+    /* Rows that touch the unreadable part are wrong; soon behind it the cuts are the usual ones again. */
     if (!chunker_stream_end(cutting->stream))
         return false;
     cutting->cut_offset = cutting->read_offset;
@@ -149,7 +149,7 @@ struct cutting *cutting_start(struct pool *pool, const struct cutting_settings *
     cutting->owner = owner;
     cutting->buffer = alloc_zeroed(CUTTING_BUFFER_SIZE);
     cutting->stream = chunker_stream_new(&chunker, cutting_add, cutting);
-    /* The job ends at once then, and tells it as any other end. */
+    /* Without memory the job ends at once and reports that like any other error. */
     cutting->finished = cutting->failed = !cutting->stream;
     if (cutting->failed)
         error_set_errno(&cutting->error, ENOMEM, "cannot cut %s into chunks of %" PRIu32 " bytes",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading a source once, from end to end, and cutting it by content into the rows of a table of chunks: what
- * a table that came as a difference is made from. What cannot be read is passed over, see
- * device_is_damaged(). Works in slices on pool threads, so that it can be stopped
- * and shows progress. The loop's thread calls everything here; nothing blocks.
+ * Reads a source once, from end to end, and cuts it by content into the rows of a table of chunks. From these
+ * rows and a difference the table of another release is made. Parts that cannot be read are passed over, see
+ * device_is_damaged(). Works in slices on pool threads, so that it can be stopped and shows progress. The
+ * loop's thread calls everything here; nothing blocks.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ struct cutting_settings {
     uint64_t size_bytes;         /* how much of it to read */
     uint32_t average;            /* as chunker_init() takes it */
     uint32_t rows_max;           /* more are an error */
-    uint64_t hash_bytes; /* of how many bytes to compute the XXH32, for the ancestor's events; 0 = none */
+    uint64_t hash_bytes;         /* compute the XXH32 of so many bytes, for the ancestor's events; 0 = none */
 };
 
 struct cutting_events {
@@ -38,7 +38,7 @@ struct cutting *cutting_start(struct pool *pool, const struct cutting_settings *
 /* `done` comes as soon as the slice under way ends. */
 void cutting_stop(struct cutting *cutting);
 
-/* The rows, after `done`; the caller's then, to be freed member by member. */
+/* The rows; to be called after `done`. The caller frees each member. */
 struct table_rows cutting_take_rows(struct cutting *cutting);
 
 /* Frees after `done`; NULL is fine. Returns NULL. */

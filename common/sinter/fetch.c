@@ -14,13 +14,13 @@ struct fetch {
     struct http *http;
     struct url *url;
     size_t max_size;
-    char *etag, *last_modified; /* of what is known, or NULL */
+    char *etag, *last_modified; /* of the file as known so far, or NULL */
     uint8_t *buffer;            /* for a range, else NULL */
     size_t have, size;
     uint64_t offset, total_size;
-    bool answered;     /* the server has the file that ranges are of, and of the right size */
-    bool answers_only; /* no answer came as yet, and none is to be waited for */
-    unsigned refusals; /* by places that a redirector led to, in a row */
+    bool answered;     /* the server gave a range of the file, and its size was right */
+    bool answers_only; /* no answer came as yet: end at once if none comes */
+    unsigned refusals; /* in a row, by servers that a redirector led to */
     const struct fetch_events *events;
     void *owner;
     struct http_request *request;
@@ -40,7 +40,7 @@ static void fetch_end(struct fetch *fetch, char *body, size_t size, struct http_
     fetch_cancel(fetch);
 }
 
-/* Whether a part that came is of the file that was meant; of the first one nobody else has looked. */
+/* Whether a range is of a file of the right size. Of the first range nobody else has checked it. */
 static bool fetch_check_total(struct fetch *fetch, struct http_response *response)
 {
     if (!fetch->buffer || !response->total_size)
@@ -56,9 +56,9 @@ static bool fetch_check_total(struct fetch *fetch, struct http_response *respons
     return false;
 }
 
-/* Whether it may go on in `wait_ms`. Attempts count and not only the waits between them: else a server that
- * sends little and breaks off, again and again, would hold it for hours. What came has its time, as it has in
- * each request. */
+/* Whether there is time left for another attempt after `wait_ms`. The time of attempts counts like that of
+ * waits: otherwise a server that sends a little and breaks off, again and again, would hold the fetch for
+ * hours. For the bytes that came time is added, as in each request. */
 static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
 {
     uint64_t for_bytes_ms = http_deadline_ms(fetch->http, fetch->have) - http_deadline_ms(fetch->http, 0);
@@ -67,8 +67,9 @@ static bool fetch_has_time(const struct fetch *fetch, uint64_t wait_ms)
            wall_clock_steady_ms() - fetch->begun_ms + wait_ms <= fetch->give_up_ms + for_bytes_ms;
 }
 
-/* Whether the parts have time for another one. Each has a deadline of its own, and a server that answers in
- * many, each as slowly as it may, would take hundreds of times as long as is right for all of them. */
+/* Whether there is time for another part of the range. Each request has its own deadline; a server that
+ * answers with many small parts, each as slowly as allowed, could take hundreds of times as long as all of
+ * them should. */
 static bool fetch_is_in_time(const struct fetch *fetch, struct http_response *response)
 {
     uint64_t took_ms = wall_clock_steady_ms() - fetch->begun_ms;
@@ -82,7 +83,7 @@ static bool fetch_is_in_time(const struct fetch *fetch, struct http_response *re
                      url_shown(fetch->url), fetch->have, fetch->size, took_ms / 1000);
 }
 
-/* Whether asking again may help. A redirector may lead on to a better place next time. */
+/* Whether asking again may help. A redirector may lead to a better server next time. */
 static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *response)
 {
     if (response->status)
@@ -93,6 +94,9 @@ static bool fetch_is_worth_it(struct fetch *fetch, const struct http_response *r
     return response->outcome == HTTP_OUTCOME_TRANSIENT && !(fetch->answers_only && !response->status);
 }
 
+/* Four ends: a file of the wrong size ends the fetch; part of a range is kept and the rest requested; a whole
+ * body ends it well, even if the connection broke after its last byte; anything else is tried again while
+ * that may help and there is time. */
 static void fetch_on_response(void *owner, struct http_response *response)
 {
     struct fetch *fetch = owner;
@@ -105,7 +109,7 @@ static void fetch_on_response(void *owner, struct http_response *response)
     if (fetch->buffer)
         fetch->have += response->body_size;
     if (response->outcome == HTTP_OUTCOME_OK && fetch->buffer && fetch->have < fetch->size) {
-        /* Less than was asked for. */
+        /* The server sent less than was asked for. */
         if (fetch_is_in_time(fetch, response)) {
             fetch_try(fetch);
             return;
@@ -154,7 +158,8 @@ static void fetch_try(struct fetch *fetch)
         .offset = fetch->offset + fetch->have,
         .size = fetch->size - fetch->have,
         .buffer = fetch->buffer + fetch->have,
-        /* It is pinned by its size, but what never was there is no changed one. */
+        /* The size must not change. Not checked before the first good answer: until then a missing file is
+         * missing, not changed. */
         .total_size = fetch->answered ? fetch->total_size : 0,
         .deadline = true,
     };

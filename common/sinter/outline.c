@@ -44,7 +44,6 @@ static void outline_job_done(struct pool_job *job)
         outline->job_next(outline);
 }
 
-/* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and job_error where it fails. */
 void outline_run_job(struct outline *outline, pool_run_fn run, void (*next)(struct outline *outline))
 {
     outline->job = (struct pool_job){.run = run, .done = outline_job_done};
@@ -63,7 +62,6 @@ static void outline_on_turn(void *owner)
         outline_begin(outline);
 }
 
-/* After a cancel from within an event nothing new is begun: the end comes by the next turn of the loop. */
 bool outline_is_stopping(struct outline *outline)
 {
     if (outline->stopping)
@@ -96,7 +94,6 @@ static void outline_on_fetched(void *owner, char *body, size_t size, enum http_o
 
 static const struct fetch_events fetch_events = {.retry = outline_on_retry, .done = outline_on_fetched};
 
-/* Fetches a range, which `fetched` gets; false, with an error, where there is no memory for it. */
 bool outline_fetch_range(struct outline *outline, const struct url *url, uint64_t offset, size_t size,
                          uint64_t total_size,
                          void (*fetched)(struct outline *, uint8_t *, const struct error *),
@@ -127,7 +124,8 @@ struct outline *outline_new(const struct outline_settings *settings, const struc
     return outline;
 }
 
-/* On the loop, but never within outline_start(). */
+/* Chooses where the table comes from: stock, pack or server. Called on the loop, never inside
+ * outline_start(). */
 static void outline_begin(struct outline *outline)
 {
     struct release *release = outline->settings.release;
@@ -143,7 +141,7 @@ static void outline_begin(struct outline *outline)
         outline_skip_table(outline, &error);
         return;
     }
-    /* Before it is fetched. */
+    /* Refuse a table that is too large before it is fetched. */
     uint64_t chunks = (manifest->chunks.size_bytes - CHUNK_TABLE_HEADER_SIZE) / CHUNK_TABLE_ROW_SIZE;
     if (!table_room_allows(chunks, outline->settings.chunks_max, &error)) {
         outline_skip_table(outline, &error);
@@ -183,7 +181,7 @@ void outline_cancel(struct outline *outline)
     }
 }
 
-/* It goes back to the stock as it came, rather than lie there twice meanwhile. */
+/* While it was in use the table was not in the stock, so that memory holds it only once. */
 void outline_leave_table(struct outline *outline)
 {
     struct release_stock *stock = &outline->settings.release->stock;

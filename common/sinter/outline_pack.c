@@ -11,13 +11,12 @@
 #include "common/image/pack_section.h"
 
 enum {
-    /* Bytes that a section may unpack to here. The format allows for images of 200 GiB, this for some 25. */
+    /* Bytes that a section may unpack to here. The format allows for images of 200 GiB, this for about 25. */
     SECTION_UNPACKED_MAX = 32 * 1024 * 1024,
-    /* Rows that are expected of a source at most: twice the image's, as a source may be twice as long. */
+    /* A source may be twice as long as the image, so it may have twice as many rows, and so many more. */
     ROWS_SLACK = 64 * 1024,
 };
 
-/* Goes on without the base: the table comes whole, chunks come as they are. */
 void outline_skip_base(struct outline *outline, const struct error *error)
 {
     if (outline_is_put_off(outline)) {
@@ -52,7 +51,8 @@ static void outline_run_unpack_index(struct pool_job *job)
                                 base->size, &outline->difference, &outline->patches_at, &outline->job_error);
 }
 
-/* The section has been used. What was in its place in the stock goes, for it may be another base's index. */
+/* The section has been unpacked: keeps it in the stock, or frees it. What the stock had there is freed in any
+ * case, as it may be another base's index. */
 static void outline_stock_section(struct outline *outline, uint8_t **stock)
 {
     free(*stock);
@@ -119,7 +119,7 @@ static void outline_on_cut_progress(void *owner, uint64_t bytes)
     outline->events->cut(outline->owner, bytes);
 }
 
-/* Makes the table's blocks, and notes those that do not come out. */
+/* Makes the table's blocks from the source's rows, and notes which of them come out wrong. */
 static void outline_run_make_blocks(struct pool_job *job)
 {
     struct outline *outline = container_of(job, struct outline, job);
@@ -191,6 +191,8 @@ static void outline_blocks_made(struct outline *outline)
     outline_get_missing(outline);
 }
 
+/* The source was cut. If it could not be read to its end, another source that may hold the base is cut
+ * instead; without one the base is given up. */
 static void outline_on_cut(void *owner, const struct error *error, uint32_t xxh32)
 {
     struct outline *outline = owner;
@@ -199,7 +201,7 @@ static void outline_on_cut(void *owner, const struct error *error, uint32_t xxh3
 
     if (error)
         failure = *error;
-    /* Without all of its rows the source is scanned like any other. */
+    /* A source that could not be cut to its end is scanned like any other. */
     if (!error)
         outline->rows = cutting_take_rows(outline->cutting);
     outline->cutting = cutting_free(outline->cutting); /* with the error */
@@ -230,7 +232,7 @@ static void outline_cut(struct outline *outline)
     const struct outline_settings *settings = &outline->settings;
     uint64_t image_size = outline_manifest(outline)->file_size, base_size = outline_base(outline)->size;
     uint64_t scan_bytes = sources_scan_bytes(settings->sources, settings->source_number);
-    /* A file that is mostly holes may be many times longer than anything of use in it. */
+    /* A file that is mostly holes may be many times longer than its useful part. */
     uint64_t most = base_size > image_size ? base_size : image_size;
     const struct cutting_settings cutting = {
         .device = sources_device(settings->sources, settings->source_number),
@@ -270,8 +272,9 @@ static void outline_frames_unpacked(struct outline *outline)
 static void outline_on_frames(struct outline *outline, uint8_t *data, const struct error *error)
 {
     if (error) {
-        /* Nothing else has the chunks. Of another size, or gone, the pack is another one; what never was
-         * there may have been the last release's. */
+        /* The manifest has the chunks fetched from the pack, so this is an error. A pack that changed or
+         * vanished belongs to another release; one that is not there at all may be named by a manifest that
+         * is out of date. Reading the manifest again may help in both cases. */
         outline->lacking = outline->fetch_outcome == HTTP_OUTCOME_FAILED && error->kind == ERROR_REMOTE;
         outline->overtaken = outline->lacking || outline->fetch_outcome == HTTP_OUTCOME_CHANGED;
         outline_end(outline, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of an outline. A part of common/sinter/outline*.c, and of no use to others. The loop's thread
- * only, but for what a job is given.
+ * The inside of an outline. Only for common/sinter/outline*.c. The loop's thread only, except for what a job
+ * is given.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #include "common/sinter/fetch.h"
 #include "common/sinter/outline.h"
 
-/* Neighbouring blocks of the table that the source did not give. */
+/* Neighbouring blocks of the table that could not be made from the source. */
 struct missing_range {
     uint64_t offset; /* in IMAGE.chunks */
     uint32_t size;   /* bytes */
@@ -33,21 +33,22 @@ struct outline {
 
     /* One thing is under way at a time. */
     struct fetch *fetch;
-    enum http_outcome fetch_outcome; /* of the last one */
+    enum http_outcome fetch_outcome; /* of the last fetch */
     void (*fetched)(struct outline *outline, uint8_t *data, const struct error *error);
     struct cutting *cutting;
     struct pool_job job;
     bool job_failed;
     void (*job_next)(struct outline *outline);
     struct error job_error;
-    struct later *turn; /* begins, and ends where no job is under way that could */
-    bool active;        /* started and not done */
+    /* Begins the outline, and ends it after a cancel if no job is under way whose end would do it. */
+    struct later *turn;
+    bool active; /* started and not done */
     bool stopping;
 
-    uint8_t *section;    /* as it came */
-    uint8_t *index_data; /* unpacked */
+    uint8_t *section;    /* a section of the pack, as fetched */
+    uint8_t *index_data; /* the base's index, unpacked */
     struct table_difference *difference;
-    size_t patches_at; /* in index_data */
+    size_t patches_at; /* where the patches begin in index_data */
     struct table_rows rows;
     struct missing_range *missing;
     uint32_t missing_count, missing_next;
@@ -68,23 +69,25 @@ const struct manifest *outline_manifest(const struct outline *outline);
 /* The base at hand; has_base must be set. */
 const struct manifest_base *outline_base(const struct outline *outline);
 
-/* Tells the owner that it is done. */
+/* Calls `done`, with ERROR_CANCELLED after a cancel. */
 void outline_end(struct outline *outline, const struct error *error);
 
-/* Runs `run` on a thread, then `next` on the loop; `run` sets job_failed and job_error where it fails. */
+/* Runs `run` on a thread, then `next` on the loop; on failure `run` sets job_failed and job_error. */
 void outline_run_job(struct outline *outline, pool_run_fn run, void (*next)(struct outline *outline));
 
-/* After a cancel from within an event nothing new is begun: the end comes by the next turn of the loop. */
+/* To be asked after each event, which may have cancelled: if true, nothing new may be begun; the end is
+ * called on the next turn of the loop. */
 bool outline_is_stopping(struct outline *outline);
 
-/* Whether the last fetch was given up because the server wants to be asked later than is waited: that is its
- * word on all that it has, so nothing else serves, least of all what costs it more. */
+/* Whether the last fetch ended because the server wants to be left alone for longer than give_up_ms. That
+ * goes for all of its files, so nothing else is tried instead, least of all something larger. */
 bool outline_is_put_off(const struct outline *outline);
 
-/* A fetch's event; `owner` is the outline. */
+/* fetch_events::retry; `owner` is the outline. */
 void outline_on_retry(void *owner, const struct error *error, uint64_t wait_ms);
 
-/* Fetches a range, which `fetched` gets; false, with an error, where there is no memory for it. */
+/* Fetches a range; `fetched` is given its bytes, to free. False, with an error, if there is no memory for
+ * them. */
 bool outline_fetch_range(struct outline *outline, const struct url *url, uint64_t offset, size_t size,
                          uint64_t total_size,
                          void (*fetched)(struct outline *, uint8_t *, const struct error *),
@@ -92,19 +95,20 @@ bool outline_fetch_range(struct outline *outline, const struct url *url, uint64_
 
 /* ---- outline_table.c: the table, and what follows from it ---- */
 
-/* Fetches it whole. */
+/* Fetches the whole table. */
 void outline_fetch_table(struct outline *outline);
 
-/* Takes table_data for the table. */
+/* Makes the table of table_data, which must have the manifest's SHA-256. */
 void outline_make_table(struct outline *outline);
 
-/* No table of content-defined chunks: the fixed ones serve. `error` is NULL where none was to be expected. */
+/* There is no table of content-defined chunks: goes on with the fixed ones, or ends where a signature is
+ * demanded. `error` is NULL if the manifest names no table. */
 void outline_skip_table(struct outline *outline, const struct error *error);
 
 /* ---- outline_pack.c: the pack's sections, and the table from its difference ---- */
 
-/* Fetches the base's index, and makes the table by it unless table_data is there. */
+/* Fetches the base's index, and makes the table with it unless table_data is there. */
 void outline_get_index(struct outline *outline);
 
-/* Goes on without the base: the table comes whole, chunks come as they are. */
+/* Goes on without the base: the whole table is fetched, and there are no patches. */
 void outline_skip_base(struct outline *outline, const struct error *error);

@@ -57,7 +57,7 @@ static bool make_fixed_table(struct outline *outline, struct error *error)
     return true;
 }
 
-/* What follows from the table: the index, what the cut source holds, and the patches. */
+/* What follows from the table: the index of chunks, what the source that was cut holds, and the patches. */
 static void outline_run_follow_table(struct pool_job *job)
 {
     struct outline *outline = container_of(job, struct outline, job);
@@ -65,8 +65,7 @@ static void outline_run_follow_table(struct pool_job *job)
 
     outline->index = chunk_index_new(outline->table);
     sources_expect(settings->sources, outline->table, outline->index);
-    /* The target is scanned all the same, for what stands in its place, and so is everything for fixed
-     * chunks. */
+    /* The target must be scanned in any case, for chunks in place; with fixed chunks every source must be. */
     if (outline->rows.count && settings->source_number != 0 && chunk_table_is_content_defined(outline->table))
         sources_add_rows(settings->sources, settings->source_number, &outline->rows);
     free(outline->rows.offsets);
@@ -105,8 +104,9 @@ static void outline_fixed_table_made(struct outline *outline)
         outline_run_job(outline, outline_run_follow_table, outline_followed);
 }
 
-/* Fixed chunks are known by XXH32 only. Where a signature is demanded they do not serve; the table may be of
- * a newer release, so that reading the manifest again can help, unless it is just that the server is busy. */
+/* Fixed chunks are known by XXH32 only, so they are no help where a signature is demanded: the outline ends.
+ * The table on the server may belong to a newer release, so reading the manifest again may help, unless the
+ * server was only busy. */
 static void outline_miss_table(struct outline *outline, const struct error *why)
 {
     struct error error;
@@ -115,7 +115,7 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
         error = *why;
     else
         error_set(&error, ERROR_REFUSED, "the manifest names none");
-    /* REFUSED: it is longer than the manifest says. */
+    /* REFUSED: the file is longer than the manifest says. */
     outline->overtaken =
         why && outline->fetch_outcome != HTTP_OUTCOME_TRANSIENT &&
         (why->kind == ERROR_MISMATCH || why->kind == ERROR_REMOTE || why->kind == ERROR_REFUSED);
@@ -125,7 +125,6 @@ static void outline_miss_table(struct outline *outline, const struct error *why)
     outline_end(outline, &error);
 }
 
-/* No table of content-defined chunks: the fixed ones serve. `error` is NULL where none was to be expected. */
 void outline_skip_table(struct outline *outline, const struct error *error)
 {
     if (error && outline_is_put_off(outline)) {

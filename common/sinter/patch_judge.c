@@ -7,15 +7,15 @@
 #include "common/sinter/assemble.h"
 
 enum {
-    /* Read in one slice: as much as in one of a scan's, see common/sinter/scan.c. */
+    /* Read in one slice: as much as a scan reads, see common/sinter/scan.c. */
     JUDGE_SLICE_SIZE = 8 * 1024 * 1024,
 };
 
 struct patch_judge {
     struct patch_judge_input input;
     uint8_t *from;
-    uint8_t *spans; /* of the patch being looked at, joined; NULL before the first */
-    uint32_t next;  /* the first that was not looked at */
+    uint8_t *spans; /* the joined spans of the patch being looked at; NULL before the first */
+    uint32_t next;  /* the first patch that was not looked at */
 };
 
 struct patch_judge *patch_judge_new(const struct patch_judge_input *input, uint8_t *from)
@@ -45,7 +45,7 @@ uint64_t patch_judge_total(const struct patch_list *patches)
     return total;
 }
 
-/* Whether the patch makes a chunk that is nowhere at hand. */
+/* Whether the patch makes a chunk that neither stands in place nor can be copied. */
 static bool is_needed(const struct patch_judge_input *input, const struct patch *patch)
 {
     for (uint32_t chunk = patch->first; chunk < patch->first + patch->count; chunk++) {
@@ -70,7 +70,7 @@ static bool make_room(struct patch_judge *judge)
     return judge->spans;
 }
 
-/* The source whose bytes the patch can be used with; adds what was read to *read. */
+/* The source that the patch can be used with; adds the bytes read to *read. */
 static uint8_t find_source(const struct patch_judge *judge, const struct patch *patch, uint64_t *read)
 {
     const struct patch_judge_input *input = &judge->input;

@@ -18,21 +18,21 @@ struct plan {
 };
 
 enum {
-    /* A patch that becomes worth its bytes as a copy is taken back can close the next circle, and a pack can
-     * be made so that this goes on for as long as there are patches. From this try on none reads the target.
-     */
+    /* When a copy is taken back to break a circle, a patch may become worth its bytes and close the next
+     * circle. A pack can be made so that this goes on for as many tries as there are patches. So from this
+     * try on no patch reads the target. */
     DRAFT_TRIES_WITH_TARGET_PATCHES = 8,
 };
 
-/* While a plan is being made. */
+/* The state while a plan is being made. */
 struct draft {
     const struct plan_input *input;
-    /* Taken back because of circles, so that the next try does without: copies by chunk, patches by number.
-     */
+    /* What the next try must do without, because it was part of a circle: copies by chunk, patches by
+     * number. */
     bool *never_copy, *never_patch;
-    uint32_t
-        *makers; /* of each class, by its first chunk: one that is kept or made, to copy the others from */
-    uint32_t *counted; /* of each class: the last patch, plus 1, that was credited with it */
+    uint32_t *
+        makers; /* of each class, by its first chunk: a chunk that is kept or made, to copy the others from */
+    uint32_t *counted; /* of each class: 1 + the last patch whose saving includes it */
     bool *patched;     /* of each patch: it is used */
 };
 
@@ -54,7 +54,8 @@ static uint32_t draft_cost(const struct draft *draft, uint32_t chunk)
                                 : chunk_table_size(draft->input->table, chunk);
 }
 
-/* The bytes that need not be fetched where patch `p` is. */
+/* The bytes that need not be fetched if patch `p` is. Chunks of one class count once, as the others can be
+ * copied, except those that must not be copied. */
 static uint64_t draft_saving(struct draft *draft, uint32_t p, const struct patch *patch)
 {
     uint64_t saving = 0;
@@ -70,6 +71,8 @@ static uint64_t draft_saving(struct draft *draft, uint32_t p, const struct patch
     return saving;
 }
 
+/* A patch is used if its frame is smaller than what it saves. The patches are judged one after another, so
+ * that what an earlier one makes is not credited to a later one. */
 static void draft_choose_patches(struct draft *draft)
 {
     for (uint32_t p = 0; p < patch_count(draft->input); p++) {
@@ -108,13 +111,13 @@ static void draft_choose(struct draft *draft, uint32_t chunk, struct plan_run *r
     ret_run->source = place->source;
     ret_run->source_offset = place->offset;
     if (place->source == PLAN_SOURCE_NONE) {
-        /* Made once, for one of its class, and copied from there. */
+        /* One chunk of the class is made, this one is copied from it. */
         ret_run->source = PLAN_SOURCE_WRITTEN;
         ret_run->source_offset = chunk_table_offset(input->table, draft->makers[first]);
     }
 }
 
-/* Whether `next` simply goes on where `run` ends, here and in its source. */
+/* Whether `next` begins where `run` ends, both in the image and in its source. */
 static bool run_continues(const struct plan_run *run, const struct plan_run *next, uint32_t run_size_max)
 {
     if (run->kind != next->kind || run->source != next->source || run->first + run->count != next->first ||
@@ -143,6 +146,8 @@ static void plan_add_run(struct plan *plan, const struct plan_run *next, uint32_
     plan->runs[plan->run_count++] = *next;
 }
 
+/* Goes through the chunks in order: a chosen patch makes all of its chunks, kept ones included; of the rest
+ * each chunk that is not kept is copied or fetched. */
 static void plan_make_runs(struct plan *plan, struct draft *draft)
 {
     const struct plan_input *input = draft->input;
@@ -172,7 +177,7 @@ static void plan_make_runs(struct plan *plan, struct draft *draft)
     }
 }
 
-/* What a circle of moves broke at is neither copied nor patched any more. */
+/* The runs at which circles were broken are neither copied nor patched in the next try. */
 static void draft_take_back(struct draft *draft, const struct plan *plan, const bool *broken)
 {
     for (uint32_t r = 0; r < plan->run_count; r++) {
@@ -194,7 +199,8 @@ static void draft_forgo_target_patches(struct draft *draft)
             draft->never_patch[p] = true;
 }
 
-/* Whether the runs can be put in order; if not, something was taken back. */
+/* Whether the runs can be put in order; if not, the draft has given something up and another try is
+ * needed. */
 static bool draft_put_in_order(struct draft *draft, struct plan *plan)
 {
     if (!plan_order_init(&plan->order, draft->input, plan->runs, plan->run_count)) {
@@ -212,7 +218,7 @@ static bool draft_put_in_order(struct draft *draft, struct plan *plan)
     return circles == 0;
 }
 
-/* One try; false where another one has to do without something. */
+/* One try to make all runs. False if the draft has given something up and another try is needed. */
 static bool draft_try(struct draft *draft, struct plan *plan)
 {
     const struct plan_input *input = draft->input;
@@ -223,7 +229,7 @@ static bool draft_try(struct draft *draft, struct plan *plan)
         draft->makers[i] = CHUNK_INDEX_NONE;
         draft->counted[i] = 0;
     }
-    /* What stands in place stays there, for others to be copied from. */
+    /* A chunk that is kept stays in place, so others can be copied from it. */
     for (uint32_t i = 0; i < count; i++)
         if (input->kept[i])
             draft->makers[chunk_index_first_alike(input->index, i)] = i;
@@ -284,7 +290,7 @@ struct plan *plan_new(const struct plan_input *input)
     assert(input->run_size_max >= chunk_table_size_max(input->table));
     if (input->never_copy && count)
         memcpy(draft.never_copy, input->never_copy, count * sizeof(bool));
-    /* Each try takes back one run at least; where no patch reads the target the second one is the last. */
+    /* Each failed try gives up at least one run; if no patch reads the target, the second try is the last. */
     for (unsigned tries = 1; !draft_try(&draft, plan); tries++)
         if (tries == DRAFT_TRIES_WITH_TARGET_PATCHES)
             draft_forgo_target_patches(&draft);

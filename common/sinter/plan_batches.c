@@ -23,8 +23,9 @@ static int fetched_compare(const void *left, const void *right)
     return a->run < b->run ? -1 : a->run > b->run;
 }
 
-/* Runs that read the target stay alone: others may have to wait for them, and a batch that waited for itself
- * by way of others would never start. For the other runs only copies of what was written wait. */
+/* Whether the batch may take this run, too. A run that reads the target gets a batch of its own: other runs
+ * may wait for it, and in a shared batch it might, by way of them, wait for itself and never start. Only
+ * copies of what was written wait for the other runs, so those can share a batch. */
 static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, uint64_t output,
                         const struct plan_run *run, bool from_pack, uint32_t size_max)
 {
@@ -36,6 +37,8 @@ static bool batch_takes(const struct plan_batch *batch, bool batch_waited_for, u
            run->source_offset + run->fetch_size - batch->offset <= size_max;
 }
 
+/* Sorts what is fetched by where it lies and goes through it once: a run joins the last batch if
+ * batch_takes() allows it, else it opens the next one. */
 void plan_batches_init(struct plan_batches *batches, const struct plan_input *input, struct plan_run *runs,
                        uint32_t run_count)
 {

@@ -6,13 +6,13 @@
 #include "common/base/alloc.h"
 
 enum {
-    /* Edges that runs may make which read many bytes of the target each: a pack can be made so that every
-     * patch waits for every other run, and this is some 12 MiB of them. Real packs make a tenth at most.
-     * Copies do not count, for they make two or three each. */
+    /* How many edges patches may make. A pack can be made so that every patch waits for every other run; this
+     * many edges take some 12 MiB. Real packs make a tenth at most. Copies do not count, as each makes only
+     * two or three. */
     PATCH_EDGES_MAX = 1024 * 1024,
 };
 
-/* While edges are being found. */
+/* Run `from` must be written before run `to` may start. Used while edges are being found. */
 struct edge {
     uint32_t from, to;
 };
@@ -41,7 +41,7 @@ struct order_view {
     struct edge_list list;
 };
 
-/* The first run whose place in the image ends after `offset`. */
+/* The first run (in image order) whose place in the image ends after `offset`. */
 static uint32_t find_run(const struct order_view *view, uint64_t offset)
 {
     uint32_t low = 0, high = view->run_count;
@@ -56,8 +56,9 @@ static uint32_t find_run(const struct order_view *view, uint64_t offset)
     return low;
 }
 
-/* Run `r` reads these bytes of the target. A run that overwrites its own source needs no edge: it is read
- * whole before it is written. */
+/* Run `r` reads these bytes of the target: old content, which must be read before others overwrite it, or
+ * content written earlier, which must be there first. A run that overwrites its own source needs no edge: it
+ * is read whole before it is written. */
 static void add_reading(struct order_view *view, uint32_t r, uint64_t offset, uint64_t size)
 {
     for (uint32_t w = find_run(view, offset); w < view->run_count; w++) {
@@ -72,7 +73,7 @@ static void add_reading(struct order_view *view, uint32_t r, uint64_t offset, ui
     }
 }
 
-/* False where patches make too many. */
+/* False if patches make too many edges. */
 static bool find_edges(struct order_view *view, const struct patch_list *patches)
 {
     size_t of_patches = 0;
@@ -110,7 +111,7 @@ static int edge_compare(const void *left, const void *right)
     return a->to < b->to ? -1 : a->to > b->to;
 }
 
-/* Each pair once, however many spans made it. */
+/* Stores each pair once, however many spans made it. */
 static void store_edges(struct plan_order *order, uint32_t run_count, struct edge_list *list)
 {
     size_t kept = 0;
@@ -161,11 +162,11 @@ enum walk_mark {
 };
 
 /* A walk from run to run along the edges, to find circles. Only runs that read the target's old content can
- * be part of one: nothing waits for any other run but copies of what was written, for which nothing waits. */
+ * be part of one: only copies of what was written wait for other runs, and nothing waits for those copies. */
 struct walk {
     const struct plan_run *runs;
     uint8_t *marks;      /* enum walk_mark of each run */
-    uint32_t *next_edge; /* of each run: the first that was not followed to its end */
+    uint32_t *next_edge; /* of each run: its first edge that was not yet followed to the end */
     uint32_t *path;
     uint32_t depth;
 };
@@ -176,8 +177,9 @@ static void walk_enter(struct walk *walk, uint32_t r)
     walk->path[walk->depth++] = r;
 }
 
-/* The path's last run must come before `again`, which is on the path: takes the smallest run between out of
- * the walk, and goes back to the one before it. What had been cleared stays so. Returns the run. */
+/* The path's last run must come before `again`, which is on the path, too: a circle. Takes the smallest run
+ * of the circle out of the walk, as it is the cheapest to fetch, and goes back to the run before it. What was
+ * marked clear stays so. Returns the run. */
 static uint32_t walk_close_circle(struct walk *walk, uint32_t again)
 {
     uint32_t smallest = walk->depth - 1;
@@ -194,6 +196,9 @@ static uint32_t walk_close_circle(struct walk *walk, uint32_t again)
     return walk->path[smallest];
 }
 
+/* A walk in depth, without recursion, as a circle may be as long as the plan. A run taken out of a circle
+ * counts as clear, so the walk goes on as if it were fetched; the runs behind it on the path are walked
+ * again. */
 uint32_t plan_order_break_cycles(const struct plan_order *order, const struct plan_run *runs,
                                  uint32_t run_count, bool *ret_broken)
 {

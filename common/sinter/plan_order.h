@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In which order the runs of a plan may be carried out: who reads old content of the target comes before
- * whoever overwrites it, who copies what was written comes after. A part of common/sinter/plan.c, and of no
- * use to others. Pure.
+ * In which order the runs of a plan may be carried out: a run that reads old content of the target comes
+ * before the runs that overwrite it, and a run that copies what was written comes after the runs that write
+ * it. Only for common/sinter/plan.c. Pure.
  */
 #pragma once
 
@@ -17,14 +17,14 @@ struct plan_order {
     uint32_t *starts; /* one more than runs */
 };
 
-/* Finds the edges. False where patches that read the target make too many: then plan without
- * those. */
+/* Finds the edges. False if patches that read the target make too many: then plan without them. */
 bool plan_order_init(struct plan_order *order, const struct plan_input *input, const struct plan_run *runs,
                      uint32_t run_count);
 
 void plan_order_finish(struct plan_order *order);
 
 /* Finds circles, in which each run would overwrite what the next one reads, and marks one run of each in
- * `ret_broken` (one for each run, false before), without which there are none; returns how many. */
+ * `ret_broken` (an entry for each run, all false before). Without the marked runs there is no circle. Returns
+ * how many it marked. */
 uint32_t plan_order_break_cycles(const struct plan_order *order, const struct plan_run *runs,
                                  uint32_t run_count, bool *ret_broken);

@@ -18,21 +18,21 @@ struct release_fetch {
     struct pool *pool;
     struct trust trust;
     struct fetch *file;      /* being fetched */
-    uint64_t retry_after_ms; /* the server's wish with the last answer */
+    uint64_t retry_after_ms; /* what the last answer asked for */
     uint64_t give_up_ms;
-    bool answers_only; /* no answer came as yet, and none is to be waited for */
+    bool answers_only; /* no answer came as yet: end at once if none comes */
     release_retry_fn retry;
     uint64_t wait_for_signature_ms, distrusted_since_ms;
     struct backoff backoff;
     struct timer *timer;        /* runs before both files are fetched once more */
     char *etag, *last_modified; /* of the release known so far */
-    struct release *release;    /* while it is being judged, the job's */
-    char *no_signature;         /* why there is none */
+    struct release *release;    /* the job's while it is being judged */
+    char *no_signature;         /* why there is no signature */
     bool again;                 /* both files are being fetched once more */
     release_done_fn done;       /* NULL once cancelled */
     void *owner;
     bool failed;
-    bool distrusted; /* that is why: no good signature */
+    bool distrusted; /* it failed because there is no good signature */
     struct error error;
 };
 
@@ -145,7 +145,7 @@ static void release_run_judge(struct pool_job *job)
         !release_judge(fetch->release, &fetch->trust, fetch->no_signature, &fetch->distrusted, &fetch->error);
 }
 
-/* Once more from the start, and unconditionally. */
+/* Begins again, without If-None-Match and If-Modified-Since. */
 static void release_start_over(struct release_fetch *fetch)
 {
     struct release *release = release_new(fetch->release->image_url);
@@ -173,7 +173,7 @@ static void release_on_timer(void *owner)
     release_start_over(owner);
 }
 
-/* Fetches both files again after a wait, for as long as that was asked for. False where that is over. */
+/* Fetches both files again after a wait, as long as the time for that lasts. False when it is over. */
 static bool release_wait_for_signature(struct release_fetch *fetch)
 {
     uint64_t now_ms = wall_clock_steady_ms();
@@ -188,8 +188,8 @@ static bool release_wait_for_signature(struct release_fetch *fetch)
     return true;
 }
 
-/* Whether the files are read again that do not fit each other. A publisher may be between two uploads, so
- * once they are in any case. */
+/* If manifest and signature do not fit each other, the publisher may be between two uploads: both are read
+ * again, at least once. Returns whether that has begun. */
 static bool release_try_again(struct release_fetch *fetch)
 {
     if (!fetch->done || !fetch->distrusted || trust_keys_count(fetch->trust.keys) == 0)
@@ -254,7 +254,7 @@ static void release_on_signature(void *owner, char *body, size_t size, enum http
     case HTTP_OUTCOME_NOT_MODIFIED:
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_FAILED:
-        /* Not there, or nothing of use: what that means is trust_parse_manifest()'s to say. */
+        /* There is no signature, or nothing useful: trust_parse_manifest() decides what that means. */
         fetch->no_signature = alloc_string(error->message);
         release_submit(fetch);
         return;
@@ -276,7 +276,7 @@ static void release_get_signature(struct release_fetch *fetch)
     url_free(url);
 }
 
-/* Known from then on by what the server calls this state of it. */
+/* Remembers the manifest's ETag and Last-Modified. */
 static void release_on_manifest_answer(void *owner, const struct http_response *response)
 {
     struct release_fetch *fetch = owner;

@@ -13,12 +13,12 @@
 
 enum {
     SCAN_BUFFER_SIZE = 1024 * 1024,
-    /* Read in one job, before the loop hears of it: small enough to stop within a moment on a slow medium. */
+    /* Read by one job before the loop hears of it: small enough to stop quickly on a slow medium. */
     SCAN_SLICE_SIZE = 8 * 1024 * 1024,
-    /* Or as soon as so many finds wait to be told: where chunks are tiny they cost more memory than the
-     * buffer, and the loop's time. */
+    /* A slice also ends after so many finds: many tiny chunks would cost more memory than the buffer, and the
+     * loop's time. */
     SCAN_SLICE_FINDS = 4096,
-    /* Of a hole, at once: the chunks of zeros in it are told one by one, too. */
+    /* How much of a hole is passed at once: the chunks of zeros in it are reported one by one. */
     SCAN_HOLE_MAX = 64 * 1024 * 1024,
     SCAN_ZEROS_SIZE_MIN = 64 * 1024,
 };
@@ -42,10 +42,11 @@ struct scan {
     size_t bad_size;      /* so many bytes behind the window cannot be read */
     uint64_t slice_bytes; /* read by the last slice, or passed over */
     struct digest_stream *hash;
-    /* of holes: zeros, as many as the largest chunk has at least, and what chunks of zeros are like */
+    /* for holes: a buffer of zeros, at least as large as the largest chunk; zeros_cut is the length of the
+     * chunk that zeros are cut into */
     uint8_t *zeros;
     size_t zeros_size, zeros_cut;
-    uint32_t zero_key_size; /* of the chunk whose key zero_key is; 0: of none yet */
+    uint32_t zero_key_size; /* the size of the zeros whose key is zero_key; 0: none yet */
     uint64_t zero_key;
 
     /* what the last slice saw */
@@ -82,7 +83,7 @@ static uint64_t scan_window_end(const struct scan *scan)
     return scan->window_offset + scan->window_size;
 }
 
-/* Looks for chunks in place: the target's, or with fixed chunks any source's. */
+/* Looks for chunks at their own offset: in the target, or with fixed chunks in any source. */
 static void scan_places(struct scan *scan)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -102,8 +103,8 @@ static void scan_places(struct scan *scan)
     }
 }
 
-/* Cuts the window by content. After a chunk that is known, its successor in the image is tried first: hashing
- * is several times faster than cutting, and in an unchanged stretch it is always right. */
+/* Cuts the window by content. After a known chunk the next one of the image is tried first: hashing is
+ * several times faster than cutting, and in an unchanged stretch the guess is always right. */
 static void scan_cuts(struct scan *scan)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -140,8 +141,8 @@ static bool scan_looks_for_places(const struct scan *scan)
     return scan->settings.is_target || !chunk_table_is_content_defined(scan->settings.table);
 }
 
-/* Goes on behind what cannot be read: the chunks that it touches are lost, and no others. Where the chunk
- * that was expected there is one of them, the one after it begins where that would have ended. */
+/* Goes on behind a part that cannot be read, so that only the chunks it touches are lost. If the chunk
+ * expected at the cut is one of them, the next is looked for where that one would have ended. */
 static void scan_pass_over(struct scan *scan)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -161,7 +162,7 @@ static void scan_pass_over(struct scan *scan)
     scan->window_size = 0;
 }
 
-/* The first byte that is looked at again, at most `end`. */
+/* The first byte that is still needed, at most `end`. */
 static uint64_t scan_needed(const struct scan *scan, uint64_t end)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -175,7 +176,8 @@ static uint64_t scan_needed(const struct scan *scan, uint64_t end)
     return needed;
 }
 
-/* Of the image's bytes at `offset`, for the ancestor's events. */
+/* Adds these bytes from `offset` of the source to the XXH32 for the ancestor's events, as far as they lie
+ * within the image's size. */
 static void scan_hash(struct scan *scan, const uint8_t *data, size_t size, uint64_t offset)
 {
     uint64_t image_size = chunk_table_image_size(scan->settings.table);
@@ -196,8 +198,8 @@ static bool scan_is_zeros(struct scan *scan, uint32_t chunk)
     return chunk_table_key(table, chunk) == scan->zero_key;
 }
 
-/* All from scan_needed() up to `end` is zeros. Cutting them gives the same chunk again and again, so it is
- * done once, and the cuts behind are where they would be. */
+/* All from scan_needed() up to `end` is zeros. Cutting zeros gives the same chunk again and again, so it is
+ * done once, and cut_offset is moved to where the cuts would have led. */
 static void scan_zeros(struct scan *scan, uint64_t end)
 {
     const struct chunk_table *table = scan->settings.table;
@@ -221,9 +223,8 @@ static void scan_zeros(struct scan *scan, uint64_t end)
     scan->expect = CHUNK_INDEX_NONE;
 }
 
-/* Where all that comes is a hole, jumps close to its end without reading it. Not where chunks in place have
- * to be proved: that is asked for after a verification failed, and then only what was read counts. Returns
- * whether it did. */
+/* If a long hole follows, jumps close to its end without reading it, and returns true. Never in a target
+ * whose chunks must be proved: a verification has failed before, so only what was really read counts. */
 static bool scan_skip_hole(struct scan *scan)
 {
     uint64_t size = scan->settings.size_bytes, needed = scan_needed(scan, scan_window_end(scan));
@@ -231,7 +232,7 @@ static bool scan_skip_hole(struct scan *scan)
     if (scan->settings.is_target && scan->settings.prove)
         return false;
     uint64_t end = device_find_data(scan->settings.device, needed, size);
-    /* So that the end that is left lies behind the window, whatever is in that. */
+    /* Long enough that what is left of the hole lies behind the window, whatever the window holds. */
     uint64_t least = 2 * (uint64_t)scan->buffer_size, most = least < SCAN_HOLE_MAX ? SCAN_HOLE_MAX : least;
     if (end - needed < least)
         return false;
@@ -251,7 +252,7 @@ static bool scan_skip_hole(struct scan *scan)
     return true;
 }
 
-/* Drops what nobody looks at any more and fills the rest of the buffer. */
+/* Drops what is no longer needed and fills the rest of the buffer. */
 static bool scan_read(struct scan *scan)
 {
     uint64_t needed = scan_needed(scan, scan_window_end(scan));
@@ -299,7 +300,7 @@ static void scan_run_slice(struct pool_job *job)
                 scan_pass_over(scan);
         }
     }
-    /* All that could not be read is told at the end, in one sentence. */
+    /* What could not be read is reported once, at the end. */
     if (scan->finished && device_is_damaged(scan->settings.device, &scan->error))
         scan->failed = true;
 }
@@ -339,7 +340,7 @@ struct scan *scan_start(struct pool *pool, const struct scan_settings *settings,
     scan->buffer = malloc(scan->buffer_size);
     scan->zeros_size = largest > SCAN_ZEROS_SIZE_MIN ? largest : SCAN_ZEROS_SIZE_MIN;
     scan->zeros = calloc(scan->zeros_size, 1);
-    /* The publisher chose the size: a machine without so much memory does without this source. */
+    /* The publisher chose the size of chunks: a machine without so much memory does without this source. */
     if (!scan->buffer || !scan->zeros) {
         error_set_errno(&scan->error, ENOMEM, "cannot look through %s, which takes %zu bytes of memory",
                         device_path(settings->device), scan->buffer_size + scan->zeros_size);

@@ -20,7 +20,7 @@ struct source {
     char *path;
     uint64_t scan_bytes;
     struct scan *scan;
-    bool known;         /* what it holds was taken from rows, all of them */
+    bool known;         /* what it holds was taken from rows and is complete: no scan is needed */
     bool may_hold_base; /* see sources_may_hold_base() */
     struct error error; /* why it cannot be used */
 };
@@ -39,7 +39,7 @@ struct sources {
     bool prove, hash;
     bool stopping;
     uint32_t scan_next, scans_under_way;
-    struct later *turn; /* begins the scan, and says `done` where there is nothing to scan */
+    struct later *turn; /* begins the scan, and calls `done` if there is nothing to scan */
 };
 
 static void sources_go_on(struct sources *sources);
@@ -94,8 +94,8 @@ struct sources *sources_free(struct sources *sources)
     return NULL;
 }
 
-/* How much of a source is worth reading: twice the image, for what an image left behind further out is rarely
- * worth it. A file's holes are not read and do not count. */
+/* How much of a source is worth reading: twice the size of the image, as what lies further out is rarely of
+ * use. Holes of a file are not read and do not count. */
 static bool source_measure(struct source *source, const struct device *device, uint64_t image_size)
 {
     uint64_t budget = image_size <= UINT64_MAX / 2 ? image_size * 2 : UINT64_MAX;
@@ -135,7 +135,7 @@ bool sources_open(struct sources *sources, const struct sources_open *open, stru
         struct device **device = &sources->devices[i];
         bool ok = device_open_source(seed->path, device, &seed->error) &&
                   source_measure(seed, *device, open->image_size);
-        /* The target is a source in any case; twice would be once too often. */
+        /* The target is a source already; do not read it twice. */
         if (!ok || (target && device_is_same(*device, target)))
             *device = device_close(*device);
     }
@@ -216,13 +216,13 @@ bool sources_match_base(struct sources *sources, const struct manifest_pack *pac
 {
     uint32_t best_right = 0, best_count = 1;
 
-    /* Seeds first: of two that are as good, bytes that nobody will overwrite are better. */
+    /* Seeds first: if a seed and the target are equally good, the seed is better, as nobody overwrites it. */
     for (uint32_t turn = 1; turn <= sources->count; turn++) {
         uint32_t number = turn % sources->count;
         for (uint32_t b = 0; sources->devices[number] && b < pack->base_count; b++) {
             const struct manifest_base *base = &pack->bases[b];
             uint32_t right = count_right(sources, number, base);
-            /* By share, without fractions. */
+            /* Compares the shares of right probes, without fractions. */
             if (right * best_count > best_right * base->probe_count) {
                 best_right = right;
                 best_count = base->probe_count;
@@ -264,8 +264,8 @@ void sources_expect(struct sources *sources, const struct chunk_table *table, co
         sources->places[i].source = PLAN_SOURCE_NONE;
 }
 
-/* A place in a seed is better than one in the target's old content, which ties the order of writing; a chunk
- * in place is best. */
+/* Notes where a class of chunks was found. A place in a seed is preferred to one in the target's old content,
+ * because copies within the target constrain the order of writing. */
 static void sources_add_place(struct sources *sources, uint32_t number, uint32_t chunk, uint64_t offset)
 {
     struct plan_place *place = &sources->places[chunk_index_first_alike(sources->index, chunk)];
@@ -286,8 +286,8 @@ void sources_add_rows(struct sources *sources, uint32_t number, const struct tab
         if (chunk != CHUNK_INDEX_NONE)
             sources_add_place(sources, number, chunk, rows->offsets[i]);
     }
-    /* Where some of it could not be read, a scan finds more than the cuts do, which are lost for a while
-     * behind each such place. */
+    /* If parts were unreadable a scan finds more: behind each such part it takes the cuts some chunks to be
+     * in step with the image again. */
     sources->items[number].known = !device_is_damaged(sources->devices[number], NULL);
 }
 

@@ -10,11 +10,11 @@
 #include "common/image/chunker.h"
 
 enum {
-    /* Small images may be cut as finely as they like: that is 3 MiB of table. */
+    /* So many chunks are always allowed: that is 3 MiB of table. */
     CHUNKS_ALWAYS = 65536,
-    /* What a chunk costs beside its row and its offset, where each is a run and a batch of its own: index 16,
-     * sources 9, clone 3, draft 11, runs 40 and twice that while they grow, batches 52, order 13, transfer
-     * 16, and room for what these become. */
+    /* Bytes that a chunk costs beside its row and its offset, if each chunk is a run and a batch of its own:
+     * index 16, sources 9, clone 3, draft 11, runs 40 and twice that while they grow, batches 52, order 13,
+     * transfer 16, and a reserve for when these grow. */
     CHUNK_BYTES = 288,
 };
 

@@ -21,7 +21,6 @@ void transfer_got_on(struct transfer *transfer)
     timer_start(transfer->give_up, transfer->settings.give_up_ms);
 }
 
-/* Ends everything that can be ended at once; the end itself comes when no job is under way any more. */
 void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, const struct error *error)
 {
     if (transfer->stopping)
@@ -39,12 +38,12 @@ void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, con
         if (lane->state == LANE_FETCHING || lane->state == LANE_BACKING_OFF || lane->state == LANE_READY)
             lane_enter(lane, LANE_FREE);
     }
-    /* Else the last job's completion sees to it. */
+    /* If jobs are under way, lane_job_done() does this for the last of them. */
     if (transfer_jobs(transfer) == 0)
         later_call(transfer->turn);
 }
 
-/* The loop's side of a stop, and of the beginning. */
+/* On the loop: begins the transfer, or reports its end after a stop. */
 static void transfer_on_turn(void *owner)
 {
     struct transfer *transfer = owner;
@@ -63,7 +62,7 @@ static void transfer_on_give_up(void *owner)
     struct error error;
 
     if (transfer->lanes_in[LANE_BACKING_OFF] && entity->refused_since_ms) {
-        /* The network is all right. */
+        /* The server does answer, so the network is not to blame. */
         transfer_stop(transfer, entity->refusal_outcome, &entity->refusal);
         return;
     }
@@ -85,7 +84,8 @@ static void queue_add(struct queue *queue, uint32_t number)
     queue->numbers[queue->tail++] = number;
 }
 
-/* Nothing blocks this run any more. */
+/* Nothing blocks this run any more: it can be copied, or fetched as soon as no run of its batch is
+ * blocked. */
 static void transfer_unblocked(struct transfer *transfer, uint32_t run)
 {
     if (transfer->runs[run].kind == PLAN_KIND_COPY)
@@ -94,7 +94,6 @@ static void transfer_unblocked(struct transfer *transfer, uint32_t run)
         queue_add(&transfer->ready_to_fetch, transfer->runs[run].batch);
 }
 
-/* All was done for the run that can be; what waits for it may start. */
 void transfer_run_done(struct transfer *transfer, uint32_t run)
 {
     uint32_t count;
@@ -106,7 +105,7 @@ void transfer_run_done(struct transfer *transfer, uint32_t run)
             transfer_unblocked(transfer, waiting[i]);
 }
 
-/* Whether the next batch may be asked for: lanes are kept until what they fetched is written, so a slow
+/* Whether the next batch may be requested. A lane stays taken until what it fetched is written, so a slow
  * medium holds requests back. */
 static bool transfer_may_fetch(const struct transfer *transfer)
 {
@@ -122,7 +121,6 @@ static bool transfer_may_fetch(const struct transfer *transfer)
                TRANSFER_IN_FLIGHT_MAX;
 }
 
-/* Starts whatever may start. */
 void transfer_fill(struct transfer *transfer)
 {
     struct queue *copies = &transfer->ready_to_copy, *batches = &transfer->ready_to_fetch;
@@ -184,7 +182,7 @@ static void transfer_init_entities(struct transfer *transfer)
     transfer->last_asked = &transfer->image;
 }
 
-/* Who waits for whom is the plan's; how many of them are left is counted here. */
+/* The plan says which run waits for which; here is counted how many each still waits for. */
 static void transfer_init_queues(struct transfer *transfer)
 {
     const struct plan *plan = transfer->settings.plan;

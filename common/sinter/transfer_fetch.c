@@ -11,7 +11,7 @@
 #include "common/io/retry.h"
 
 enum {
-    /* So many new bytes within give_up_ms count as getting on: a slow line is not a dead one. */
+    /* So many new bytes within give_up_ms count as progress: a slow line is not a dead one. */
     PROGRESS_MIN_BYTES = 16 * 1024,
 };
 
@@ -20,7 +20,7 @@ struct entity *lane_entity(const struct lane *lane)
     return lane_batch(lane)->from_pack ? &lane->transfer->pack : &lane->transfer->image;
 }
 
-/* It would be given up before the server wants to be asked again, so that waiting is no use. */
+/* The server wants to be left alone for longer than give_up_ms, so waiting is no use. */
 static void lane_give_up(struct transfer *transfer, const struct error *error, uint64_t retry_after_ms)
 {
     char wait[32];
@@ -55,10 +55,11 @@ static void lane_on_progress(void *owner, size_t bytes)
         transfer_got_on(transfer);
 }
 
-/* What came is no use. One address may be many machines: a redirector with a bad mirror, or a CDN in the
- * middle of a publication, where some have the file already and some have not, or still the one before. So it
- * is asked again before that ends the transfer, a little later each time, as long as one of them answers as
- * it should. */
+/* The answer is of no use. One address may be many machines: a redirector with a bad mirror, or a CDN in the
+ * middle of a publication, where some have the file, some have not, and some still have the one before. So
+ * where others may answer better the request is repeated, with growing waits; only after some time without
+ * one useful answer does the transfer end. That time is short (RETRY_RANGE_REFUSED_MAX_MS) where the file
+ * seems to have been replaced, or was never seen and nobody asked for patience. */
 static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const struct error *error,
                          const struct http_response *response)
 {
@@ -86,7 +87,8 @@ static void lane_refused(struct lane *lane, enum transfer_outcome outcome, const
     lane->backoff.max_ms = max_ms;
 }
 
-/* The first answer names the entity; all others must be of the same. False where they are not. */
+/* The first answer tells the entity's ETag; later answers must agree with it, and all with the size in the
+ * manifest. Returns false if this one does not. */
 static bool lane_check_entity(struct lane *lane, const struct http_response *response)
 {
     struct transfer *transfer = lane->transfer;
@@ -121,7 +123,7 @@ static void lane_on_response(void *owner, struct http_response *response)
     case HTTP_OUTCOME_OK:
         if (!lane_check_entity(lane, response))
             return;
-        /* It may be less than was asked for. */
+        /* The server may send less than was asked for. */
         lane->have += response->body_size;
         if (lane->have < lane->window_size) {
             lane_fetch(lane);
@@ -131,8 +133,8 @@ static void lane_on_response(void *owner, struct http_response *response)
         transfer_fill(transfer);
         return;
     case HTTP_OUTCOME_TRANSIENT:
-        /* What came of the range stays; only the rest is asked for again. Where the connection broke after
-         * the last byte there is none. */
+        /* The bytes that came are kept and only the rest is requested again. There is no rest if the
+         * connection broke after the last byte. */
         lane->have += response->body_size;
         if (lane->have == lane->window_size) {
             lane_write(lane);
@@ -148,7 +150,8 @@ static void lane_on_response(void *owner, struct http_response *response)
         return;
     case HTTP_OUTCOME_FAILED:
         if (response->if_range_unheard) {
-            /* Then the ETags of the answers are compared, as weak ones are. */
+            /* Without If-Range; lane_check_entity() compares the ETags of the answers, as it does with weak
+             * ones. */
             lane_entity(lane)->no_if_range = true;
             lane_fetch(lane);
             return;
@@ -172,7 +175,8 @@ void lane_fetch(struct lane *lane)
         .buffer = lane->buffer + lane->have,
         .etag = entity->etag,
         .no_if_range = entity->no_if_range,
-        /* Pinned by its size, too, for servers without ETags; but what never was there is no changed one. */
+        /* For servers without ETags the size must match, too. Not before the first good answer: until then a
+         * missing file is missing, not changed. */
         .total_size = entity->answered ? entity->size : 0,
         .progress = lane_on_progress,
     };

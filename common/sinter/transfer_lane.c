@@ -10,7 +10,6 @@
 #include "common/base/container.h"
 #include "common/io/retry.h"
 
-/* The only writer of lane::state. */
 void lane_enter(struct lane *lane, enum lane_state state)
 {
     lane->transfer->lanes_in[lane->state]--;
@@ -23,7 +22,6 @@ const struct plan_batch *lane_batch(const struct lane *lane)
     return &lane->transfer->batches[lane->number];
 }
 
-/* Run `i` of the lane's batch, and its number. */
 const struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number)
 {
     uint32_t number = plan_batch_runs(lane->transfer->settings.plan, lane_batch(lane))[i];
@@ -42,8 +40,8 @@ static void lane_run_copy(struct pool_job *job)
                                   lane->results, &lane->error);
 }
 
-/* One run of the batch. Of one that was asked for again only what was fetched badly is left to do: patches
- * are not tried twice. */
+/* Makes one run of the batch. When a batch is fetched again only its bad chunks are written: patches are not
+ * tried twice. */
 static bool lane_make_run(struct lane *lane, const struct plan_run *run, uint8_t *ret_results)
 {
     struct transfer *transfer = lane->transfer;
@@ -72,12 +70,12 @@ static void lane_run_write(struct pool_job *job)
     }
 }
 
-/* What became of a run. */
+/* How many chunks of a run were written, and how many were bad. */
 struct run_outcome {
     uint32_t written, bad; /* chunks */
 };
 
-/* Tells of the chunks of a run that were written. */
+/* Reports the chunks of a run that were written. */
 static struct run_outcome transfer_account(struct transfer *transfer, const struct plan_run *run,
                                            const uint8_t *results)
 {
@@ -111,7 +109,7 @@ void lane_release(struct lane *lane)
     lane->have = 0;
     lane->tries = 0;
     backoff_reset(&lane->backoff);
-    /* Few frames are larger than a run; their memory is not kept. */
+    /* Only a few large frames need more than a run; do not keep that memory. */
     if (lane->buffer_size > lane->transfer->settings.run_size_max) {
         free(lane->buffer);
         lane->buffer = NULL;
@@ -147,8 +145,8 @@ static uint32_t lane_narrow(struct lane *lane)
     return first_bad;
 }
 
-/* What came is not what the table says: once more, in case something between mangled it, then it is the
- * server's. */
+/* The fetched bytes do not match the table. They are fetched once more, in case something on the way damaged
+ * them; after that the server's file is taken to be wrong. */
 static void lane_fetched_badly(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
@@ -187,6 +185,9 @@ static void lane_copied(struct lane *lane)
         transfer_run_done(transfer, number);
 }
 
+/* Settles each run of the batch: bad bytes of a fetched chunk are fetched again, a patch that failed is
+ * reported and not tried again, the rest is done. After a second fetch most runs pass through here again;
+ * those with nothing newly written were settled before. */
 static void lane_written(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
@@ -202,7 +203,7 @@ static void lane_written(struct lane *lane)
             fetched_badly = true;
         else if (outcome.bad)
             transfer_run_failed(transfer, number);
-        else if (outcome.written) /* else it was done with the first try */
+        else if (outcome.written) /* if nothing: it was done at the first try */
             transfer_run_done(transfer, number);
     }
     if (fetched_badly && !transfer->stopping)
@@ -211,6 +212,7 @@ static void lane_written(struct lane *lane)
         lane_release(lane);
 }
 
+/* A job has ended. During a stop nothing new is begun, and the last job's end leads to `done`. */
 static void lane_job_done(struct pool_job *job)
 {
     struct lane *lane = container_of(job, struct lane, job);
@@ -236,7 +238,8 @@ static void lane_job_done(struct pool_job *job)
         later_call(transfer->turn);
 }
 
-/* What comes of the image needs no buffers but the lane's; what comes of the pack waits for its turn. */
+/* Bytes of the image need no buffer but the lane's; frames of the pack wait until the buffers for unpacking
+ * are free. */
 void lane_write(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
@@ -252,7 +255,8 @@ void lane_write(struct lane *lane)
     pool_submit(transfer->settings.pool, &lane->job);
 }
 
-/* A free lane with a buffer of `size` bytes and room for `chunks` results; NULL where there is no memory. */
+/* A free lane with a buffer of `size` bytes and room for `chunks` results; NULL, and the transfer is stopped,
+ * where there is no memory. */
 static struct lane *lane_take(struct transfer *transfer, uint32_t number, size_t size, uint32_t chunks)
 {
     struct lane *lane = transfer->lanes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a transfer: its lanes, and what they are fetched from. A part of common/sinter/transfer*.c,
- * and of no use to others. The loop's thread only, but for what a lane's job is given.
+ * The inside of a transfer: its lanes, and what they are fetched from. Only for common/sinter/transfer*.c.
+ * The loop's thread only, except for what a lane's job is given.
  */
 #pragma once
 
@@ -24,21 +24,22 @@ enum lane_state {
     LANE_COPYING,     /* a pool job reads, proves and writes */
     LANE_FETCHING,    /* a request fills the buffer */
     LANE_BACKING_OFF, /* a timer runs before the rest is asked for again */
-    LANE_READY,       /* all is there and waits for the buffers to unpack it with */
+    LANE_READY,       /* all is fetched; waits for the buffers for unpacking */
     LANE_WRITING,     /* a pool job unpacks, proves and writes what was fetched */
     LANE_STATE_COUNT,
 };
 
-/* Carries one copy or one batch at a time. During a pool job the lane is the job's, but for `state`. */
+/* Carries one copy or one batch at a time. During a pool job only the job uses the lane, except for
+ * `state`. */
 struct lane {
     struct transfer *transfer;
     enum lane_state state;
     uint32_t number; /* of the run that is copied, or of the batch */
     uint8_t *buffer;
     size_t buffer_size;
-    uint64_t window_offset; /* what is asked for: the whole batch, or what was bad of it */
+    uint64_t window_offset; /* what is asked for: the whole batch, or the part of it that was bad */
     size_t window_size;
-    size_t have; /* bytes of it in the buffer, fetched over one or more requests */
+    size_t have; /* bytes of the window in the buffer, from one or more requests */
     unsigned tries;
     struct http_request *request;
     struct timer *timer;
@@ -57,16 +58,17 @@ struct queue {
     uint32_t head, tail;
 };
 
-/* What ranges are asked of. */
+/* A file that ranges are fetched from: the image or the pack. */
 struct entity {
     const struct url *url;
-    uint64_t size;             /* bytes, as the manifest says */
-    char *etag;                /* once known */
-    bool answered;             /* the server has it, and of the right size */
-    bool no_if_range;          /* it answers with the whole to an If-Range that matches */
-    uint64_t refused_since_ms; /* of wall_clock_steady_ms(): the first answer of no use since the last that
-                                  was of some; 0 = none. Another place may know better */
-    struct error refusal;      /* the newest of those, and how it would end the transfer */
+    uint64_t size;    /* bytes, as the manifest says */
+    char *etag;       /* once known */
+    bool answered;    /* the server gave a range of it, and its size was right */
+    bool no_if_range; /* the server answers a matching If-Range with the whole file */
+    /* wall_clock_steady_ms() of the first useless answer since the last useful one; 0 = none. Another server
+     * behind the same address may still give a useful one. */
+    uint64_t refused_since_ms;
+    struct error refusal; /* the newest useless answer, and how it would end the transfer */
     enum transfer_outcome refusal_outcome;
 };
 
@@ -76,9 +78,9 @@ struct transfer {
     void *owner;
     const struct plan_run *runs;
     uint32_t run_count, runs_done;
-    uint32_t *blockers; /* of each run: others that must be written before it may start */
+    uint32_t *blockers; /* of each run: how many runs must still be written before it may start */
     const struct plan_batch *batches;
-    uint32_t *blocked; /* of each batch: those of its runs that have blockers */
+    uint32_t *blocked; /* of each batch: how many of its runs have blockers */
     struct queue ready_to_copy, ready_to_fetch;
     uint32_t lanes_in[LANE_STATE_COUNT]; /* how many lanes are in each state */
     uint64_t in_flight_bytes;            /* of all lanes that carry a batch */
@@ -88,7 +90,7 @@ struct transfer {
     struct assembly *assembly;
     bool unpacking; /* a job has the assembly's buffers */
     struct timer *give_up;
-    struct later *turn;  /* begins, and tells of the end */
+    struct later *turn;  /* begins the transfer, and later reports its end */
     uint64_t news_bytes; /* received since the give-up timer was last set back */
     struct error last_error;
     bool incomplete;
@@ -108,10 +110,10 @@ void transfer_stop(struct transfer *transfer, enum transfer_outcome outcome, con
 /* Pool jobs under way. */
 uint32_t transfer_jobs(const struct transfer *transfer);
 
-/* Something of note happened: it is not given up for as long again. */
+/* There was progress: give_up_ms begins anew. */
 void transfer_got_on(struct transfer *transfer);
 
-/* All was done for the run that can be; what waits for it may start. */
+/* Nothing more will be done for this run; runs that wait for it may start. */
 void transfer_run_done(struct transfer *transfer, uint32_t run);
 
 /* Starts whatever may start. */
@@ -124,16 +126,16 @@ void lane_enter(struct lane *lane, enum lane_state state);
 
 const struct plan_batch *lane_batch(const struct lane *lane);
 
-/* Run `i` of the lane's batch, and its number, which may be NULL. */
+/* Run `i` of the lane's batch; ret_number (may be NULL) gets its number in the plan. */
 const struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number);
 
-/* The lane is free for something else. */
+/* Makes the lane free for other work. */
 void lane_release(struct lane *lane);
 
-/* All of the batch is in the buffer: has it written, or waits for its turn. */
+/* All of the batch is in the buffer: has it written, now or when its turn to be unpacked comes. */
 void lane_write(struct lane *lane);
 
-/* Begins with a run, or a batch, in a free lane, which there must be. */
+/* Begin to copy a run, or to fetch a batch, in a free lane; the caller knows that there is one. */
 void lane_start_copy(struct transfer *transfer, uint32_t run);
 void lane_start_fetch(struct transfer *transfer, uint32_t batch);
 
@@ -145,8 +147,8 @@ struct entity *lane_entity(const struct lane *lane);
 /* Asks for what the lane's buffer lacks. */
 void lane_fetch(struct lane *lane);
 
-/* Does so in a while. */
+/* Calls lane_fetch() after a wait. */
 void lane_back_off(struct lane *lane, const struct error *error, uint64_t retry_after_ms);
 
-/* The timer's callback for that; `owner` is the lane. */
+/* The callback of that wait's timer; `owner` is the lane. */
 void lane_on_timer(void *owner);

@@ -122,7 +122,7 @@ bool trust_looks_at_signatures(const struct trust *trust)
     return trust->demanded || trust_keys_count(trust->keys) > 0;
 }
 
-/* Signed is not yet fit to be printed. */
+/* A signed comment may still contain bytes that must not reach a terminal: replaces them. */
 static void make_printable(char *text)
 {
     for (char *c = text; *c; c++)
@@ -134,7 +134,7 @@ static void make_printable(char *text)
                 *c = '?';
 }
 
-/* A good signature by one of the keys, or an error. */
+/* True if there is a good signature by one of the keys; else false with an error. */
 static bool verify_signature(const struct trust *trust, const struct trust_input *input,
                              struct trust_verdict *verdict, struct error *error)
 {
@@ -155,7 +155,7 @@ static bool verify_signature(const struct trust *trust, const struct trust_input
     return true;
 }
 
-/* What a signature is to prove must be there to be proved. */
+/* A signature proves the image only if the manifest names the image's SHA-256 and its table's. */
 static bool proves_all(const struct manifest *manifest, struct error *error)
 {
     if (manifest->has_sha256 && manifest->chunks.present)

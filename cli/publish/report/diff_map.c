@@ -20,7 +20,7 @@ struct map {
     unsigned rows;
 };
 
-/* A stretch of chunks with one fate. */
+/* A stretch of chunks with the same fate. */
 struct stretch {
     uint64_t begin, end; /* bytes */
     enum diff_fate fate;
@@ -33,7 +33,7 @@ static const char *const fate_meanings[DIFF_FATES] = {
     [DIFF_FATE_FETCH] = "fetched",
 };
 
-/* The stretch that begins with chunk *index, which is moved behind it. */
+/* Takes the stretch that begins with chunk *index, and moves *index behind it. */
 static struct stretch take_stretch(const struct diff_report *report, uint64_t *index)
 {
     const struct diff_chunk *first = &report->diff.chunk_list[*index], *chunk = first;
@@ -46,7 +46,7 @@ static struct stretch take_stretch(const struct diff_report *report, uint64_t *i
         .begin = first->offset, .end = chunk[-1].offset + chunk[-1].size, .fate = first->fate};
 }
 
-/* Draws the part of a stretch that each row has. Nothing is drawn too narrow to be seen. */
+/* Draws the part of a stretch in each row it touches, always wide enough to be seen. */
 static void draw_stretch(FILE *out, const struct map *map, const struct stretch *stretch)
 {
     for (uint64_t row = stretch->begin / map->row_bytes; row * map->row_bytes < stretch->end; row++) {
@@ -79,7 +79,7 @@ static void add_lines(struct json_object *lines, const struct map *map, enum dif
     json_add_string(values, "line", text);
 }
 
-/* Bytes by fate in each row. */
+/* Adds each row's bytes by fate. */
 static void add_rows(struct json_object *values, const struct map *map)
 {
     const struct diff_report *report = map->report;
@@ -112,7 +112,7 @@ void diff_map_add(struct json_object *values, const struct diff_report *report)
     page_values_add_size(values, "row_size", map.row_bytes);
     page_values_add_size(values, "found", bytes[DIFF_FATE_KEEP] + bytes[DIFF_FATE_COPY]);
     page_values_add_size(values, "missing", bytes[DIFF_FATE_PATCH] + bytes[DIFF_FATE_FETCH]);
-    /* What costs most is drawn last, above the rest. */
+    /* What costs most is drawn last, on top of the rest. */
     for (int fate = 0; fate < DIFF_FATES; fate++) {
         struct json_object *item = page_values_add_item(fates);
         json_add_string(item, "fate", diff_fate_name(fate));

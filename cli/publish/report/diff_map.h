@@ -8,5 +8,5 @@
 #include "common/base/json.h"
 #include "common/publish/report/diff_report.h"
 
-/* Adds what page.html shows of it: "fates", "lines", "rows", and what is said of them. */
+/* Adds the values that page.html uses for it: "fates", "lines", "rows", and the texts about them. */
 void diff_map_add(struct json_object *values, const struct diff_report *report);

@@ -13,7 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/file_status.h"
 
-enum { LINKS_MAX = 40 }; /* as the kernel has it */
+enum { LINKS_MAX = 40 }; /* the kernel's limit */
 
 static bool is_same(const struct stat *one, const struct stat *other)
 {
@@ -36,8 +36,8 @@ static bool check_images(const char *path, const char *const images[2], struct e
     return true;
 }
 
-/* The name that `path`'s last link leads to, which need not be there; allocated. The kernel refused already
- * to follow links that others have laid out in a shared folder. */
+/* The name that `path`'s last link leads to, which need not exist; owned by the caller. Links that others
+ * have put into a shared folder were refused by the kernel before. */
 static char *follow_links(const char *path, struct error *error)
 {
     char *name = alloc_string(path), target[PATH_MAX];
@@ -60,7 +60,7 @@ static char *follow_links(const char *path, struct error *error)
 static bool take_stream(struct diff_output *output, const char *path, struct error *error)
 {
     output->kind = DIFF_OUTPUT_STREAM;
-    /* A pipe waits here for whoever is to read it, as in a shell. */
+    /* For a named pipe this waits for its reader, as in a shell. */
     output->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
     if (output->fd < 0)
         return error_set_errno(error, errno, "cannot open %s for the report", path);
@@ -75,7 +75,7 @@ static bool take_file(struct diff_output *output, const char *path, const char *
     output->path = follow_links(path, error);
     if (!output->path)
         return false;
-    /* It is first written under another name, which could be an image's. */
+    /* The file is first written under another name, which must not be an image's either. */
     CLEANUP_FREE char *temporary = alloc_printf("%s.new", output->path);
     return check_images(output->path, images, error) && check_images(temporary, images, error);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a report goes. FILE is whatever its user names: a file, which is replaced when the report is whole; a
- * link, whose target is; a device or a pipe, into which is written; or standard output. Never one of the
- * images. Judged before the long work. The command's own thread, but for what says otherwise; may block as
- * the file may.
+ * Where a report goes: a file, which is replaced when the report is complete; a link, whose target is
+ * replaced then; a device or a pipe, into which it is written; or standard output. Never one of the images.
+ * This is checked before the long work. The command's own thread, except where a function says otherwise; may
+ * block on the file.
  */
 #pragma once
 
@@ -13,9 +13,9 @@
 #include "common/base/error.h"
 
 enum diff_output_kind {
-    DIFF_OUTPUT_FILE,   /* a regular file, or none yet */
-    DIFF_OUTPUT_STREAM, /* written into as it stands: a character device, a pipe */
-    DIFF_OUTPUT_STDOUT, /* so that the events have to stay away from there */
+    DIFF_OUTPUT_FILE,   /* a regular file, or one to be created */
+    DIFF_OUTPUT_STREAM, /* a character device or a pipe, which is written into */
+    DIFF_OUTPUT_STDOUT, /* so no events may be written there */
 };
 
 struct file_writer;
@@ -27,18 +27,18 @@ struct diff_output {
     struct file_writer *writer;
 };
 
-/* Finds out what `path` is ("-" is standard output) and opens it where it is a stream. Refuses what cannot
- * be, and the two images. diff_output_finish() follows in every case. */
+/* Finds out what `path` is ("-" is standard output) and opens it if it is a stream. Refuses what cannot be
+ * written, and the two images. diff_output_finish() must follow in every case. */
 bool diff_output_init(struct diff_output *output, const char *path, const char *const images[2],
                       struct error *error);
 
-/* Creates the temporary file where it is a file. */
+/* If the report goes to a file, creates the temporary file. */
 bool diff_output_begin(struct diff_output *output, struct error *error);
 
-/* Writes it; for DIFF_OUTPUT_FILE from any thread. */
+/* Writes the report and puts it in its place. For DIFF_OUTPUT_FILE any thread may call it. */
 bool diff_output_write(struct diff_output *output, const char *data, size_t size, struct error *error);
 
-/* Removes the temporary file; from any thread. */
+/* Removes the temporary file. Any thread may call it. */
 void diff_output_remove(struct diff_output *output);
 
 /* Closes and frees, and removes what was not written. */

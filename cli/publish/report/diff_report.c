@@ -10,7 +10,7 @@
 #include "cli/publish/report/template.h"
 #include "common/base/version.h"
 
-/* Longer than what every compiler of C17 has to take. */
+/* The string is longer than a C17 compiler must accept; ours do. */
 #pragma GCC diagnostic ignored "-Woverlength-strings"
 static const char page[] =
 #include "cli/publish/report/page_generated.h"
@@ -47,7 +47,7 @@ static void add_image(struct json_object *images, const char *role, const char *
         json_add_u64(values, "block_kib", superblock->block_size / 1024);
 }
 
-/* For the event and for the page. */
+/* Adds the costs of one way; used for the event and for the page. */
 static void add_way(struct json_object *values, const struct diff_report *report, enum diff_way way)
 {
     const struct diff_cost *cost = &report->costs[way];

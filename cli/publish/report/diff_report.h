@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A report on the way from one image to the next, for people: one HTML page that needs nothing but itself (no
- * script, no font, no address), with a map of the image, a table of costs and advice. And the same figures as
- * events for programs. Names and texts that come from files are shown without letting them be anything but
- * text.
+ * A report on the way from one image to the next: for people one HTML page that loads nothing (no script,
+ * font or address), with a map of the image, a table of costs, and advice; for programs the same figures as
+ * events. Names and texts from files can never act as HTML.
  */
 #pragma once
 
@@ -12,14 +11,14 @@
 #include "common/base/error.h"
 #include "common/publish/report/diff_report.h"
 
-/* What the page says beyond the report's figures. */
+/* What the page shows beside the report's figures. */
 struct diff_report_names {
     const char *new_path;
     const char *old_path;
     uint32_t chunk_size; /* bytes of the fixed chunks that were counted */
 };
 
-/* Makes the page, which the caller frees. Pure, but for memory that may be short. */
+/* Makes the page, which the caller frees. Pure; fails only if there is no memory. */
 bool diff_report_make_page(const struct diff_report *report, const struct diff_report_names *names,
                            char **ret_page, size_t *ret_size, struct error *error);
 

@@ -19,7 +19,8 @@ struct scratch {
     size_t page_size;
 };
 
-/* Whatever lies in it. Until the folder itself is gone the work can still add to it, so once may not do. */
+/* Removes the folder with all that is in it. The work may still add files until the folder itself is gone, so
+ * this may take several attempts. */
 static void remove_folder(const char *path)
 {
     for (bool removed = true; removed && rmdir(path) < 0;) {

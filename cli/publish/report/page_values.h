@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What stands in a page, put together for template.h. Pure.
+ * Helpers that collect the values of a page for template.h. Pure.
  */
 #pragma once
 
 #include "common/base/json.h"
 
-/* An empty list under `name`, and an empty object at the end of a list; both belong to what they are in. */
+/* Add an empty list under `name`, and an empty object to the end of a list; both belong to what they were
+ * added to. */
 struct json_object *page_values_add_list(struct json_object *values, const char *name);
 struct json_object *page_values_add_item(struct json_object *list);
 

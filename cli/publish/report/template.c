@@ -10,7 +10,7 @@
 
 enum { NAME_SIZE = 32 };
 
-/* The values that names are looked for in, the nearest first. */
+/* The values in which names are looked up, the innermost first. */
 struct scope {
     struct json_object *values;
     const struct scope *outer;
@@ -43,7 +43,8 @@ static void write_text(FILE *out, const char *text)
 static const char *write_section(FILE *out, const char *text, struct json_object *value, bool is_inverted,
                                  const struct scope *scope);
 
-/* Writes up to the end of the section that `text` is in, and returns what follows; no `out`: only looks. */
+/* Writes up to the end of the section that `text` is in, and returns what follows it. `out` NULL: writes
+ * nothing. */
 static const char *write_part(FILE *out, const char *text, const struct scope *scope)
 {
     for (const char *tag; (tag = strstr(text, "{{"));) {
