@@ -19,13 +19,13 @@
 #include "daemon/host/os_release.h"
 
 enum {
-    /* Two threads read and hash while one waits for the medium; more only help where there are more cores. */
+    /* With two threads one can hash while the other waits for the medium; more help only with more cores. */
     POOL_THREADS_MIN = 2,
     POOL_THREADS_MAX = 4,
-    NOTIFY_AGAIN_MS = 500, /* until a service manager that does not read is tried again */
-    /* A medium that hangs in the kernel is the only thing that keeps a stopping daemon; nothing is lost by
-     * leaving, as every state on the medium is one that a power cut may leave. */
-    STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that we end ourselves */
+    NOTIFY_AGAIN_MS = 500, /* pause before a service manager that does not read is tried again */
+    /* Only a medium that hangs in the kernel can keep the daemon from ending in time. Nothing is lost by
+     * leaving then: every state of the medium is one that a power cut could leave, too. */
+    STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that the daemon ends by itself */
 };
 
 uint64_t daemon_now_ms(void)
@@ -98,7 +98,7 @@ static void on_poll_due(void *owner)
     daemon_post(owner, &(struct update_event){.kind = UPDATE_EVENT_POLL_DUE}, NULL);
 }
 
-/* Certificates, expiry, rollouts and windows go by it. */
+/* Certificates, expiry dates, rollouts and windows depend on the clock. */
 static void on_clock_set(void *owner)
 {
     struct daemon *daemon = owner;
@@ -145,7 +145,7 @@ static void on_notify_timer(evutil_socket_t fd, short events, void *owner)
         daemon_arm_timer(daemon->notify_timer, NOTIFY_AGAIN_MS);
 }
 
-/* Once is enough: a timer that was put off again and again would never come. */
+/* A timer that is set already is left alone: if it were put off again and again, it would never fire. */
 static void on_notify_waiting(void *owner)
 {
     struct daemon *daemon = owner;
@@ -173,7 +173,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     if (!daemon->base)
         return error_set(error, ERROR_SYSTEM, "the event loop cannot be made");
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not get larger is an error like any other */
+    signal(SIGXFSZ, SIG_IGN); /* writing past a size limit is then an error like any other */
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
         daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].handle, daemon);
         event_add(daemon->signals[i], NULL);
@@ -247,8 +247,7 @@ static bool open_api(struct daemon *daemon, struct error *error)
     return false;
 }
 
-/* In the order in which one thing needs another. The API comes last: who reaches it finds everything there.
- */
+/* Each step needs the ones before it. The API comes last, so that a client always finds everything ready. */
 static bool open_all(struct daemon *daemon, struct error *error)
 {
     struct boot_prints prints = {0};
@@ -260,7 +259,8 @@ static bool open_all(struct daemon *daemon, struct error *error)
     if (!daemon_boot_init(daemon, error))
         return false;
     daemon_trial_read_boot_id(daemon);
-    /* The `file` backend's slots are not what this machine runs, whatever is in them. */
+    /* With the `file` backend the machine does not run from its slots, so its os-release says nothing of
+     * them. */
     if (daemon->fixed->backend != CONFIG_BACKEND_FILE)
         os_release_read_version("", daemon->os_version, sizeof(daemon->os_version));
     daemon_trust_log(daemon);
@@ -317,7 +317,8 @@ struct daemon *daemon_free(struct daemon *daemon)
     if (daemon->checker)
         checker_stop(daemon->checker);
     daemon->http = http_free(daemon->http);
-    /* Nothing is under way any more but where the start failed, and then nothing was submitted. */
+    /* No job is under way here: the daemon ends only when all are done, and a start that fails has submitted
+     * none. */
     daemon->pool = pool_free(daemon->pool);
     daemon->processes = processes_free(daemon->processes);
     daemon->installer = installer_free(daemon->installer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The target's boot state around an installation: given up before it, armed after it: see
+/* The target's boot state: given up before an installation and armed after it. See
  * daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
@@ -10,20 +10,20 @@
 
 /* --- giving up the target --- */
 
-/* What a rule of ours refused is held, and what is held says why. */
+/* An error by which the daemon itself refused something becomes the reason why the release is held. */
 static void note_refusal(struct daemon *daemon, const char *what, const struct error *error)
 {
     if (error->kind == ERROR_REFUSED)
         policy_hold(&daemon->install_verdict, what, error->message);
 }
 
-/* Whether the target is only not to boot any more; else it is about to be written. */
+/* Whether the target is only taken out of the boot selection; else it is about to be written. */
 static bool deselects(const struct daemon *daemon)
 {
     return daemon->update.errand == UPDATE_ERRAND_DISARM || daemon->update.errand == UPDATE_ERRAND_TAKE_BACK;
 }
 
-/* Only what is done is told in the history. */
+/* Called when the target is deselected for sure: the history tells only what was done. */
 static void note_disarmed(struct daemon *daemon)
 {
     struct record *record = daemon->record;
@@ -71,7 +71,8 @@ static void on_invalid_saved(void *owner, const struct error *error)
         boot_selection_submit(daemon->boot, BOOT_TASK_INVALIDATE, daemon->target.slot, NULL, on_invalidated);
 }
 
-/* What the target holds; of one that was given up before and is selected still, the trial tells. */
+/* Remembers which release is being deselected. If the slot was given up before but is still selected, the
+ * record of the slot does not tell any more, but that of the trial does. */
 static void remember_waiting(struct daemon *daemon)
 {
     const struct record *record = daemon->record;
@@ -83,7 +84,7 @@ static void remember_waiting(struct daemon *daemon)
         daemon->target.armed = kept->release;
     else if (record->trial.slot == daemon->target.slot)
         daemon->target.armed = record->trial.release;
-    /* What an operator said counts, also where it can be carried out later only. */
+    /* An operator's cancel counts even if deselecting fails now and succeeds only later. */
     bool known = *daemon->target.armed.sha256 || *daemon->target.armed.manifest_sha256;
     if (daemon->update.errand == UPDATE_ERRAND_DISARM && known)
         daemon->record->cancelled = daemon->target.armed;
@@ -106,7 +107,7 @@ static void on_slot_checked(void *owner, const struct error *error)
 
 void daemon_arm_invalidate(struct daemon *daemon)
 {
-    /* Deselecting writes no slot, so the slots' names need not be certain for it. */
+    /* Deselecting writes to no slot, so doubts about the slots' names do not matter. */
     boot_selection_submit(daemon->boot, deselects(daemon) ? BOOT_TASK_CHECK_RUNNING : BOOT_TASK_CHECK_SLOT,
                           SLOT_NONE, NULL, on_slot_checked);
 }
@@ -118,7 +119,7 @@ static void on_activated(void *owner, const struct error *error)
     struct daemon *daemon = owner;
 
     if (error) {
-        /* The target is not open any more, so nothing is known of what it holds. */
+        /* The target is not held open any more, so what it holds is no longer certain. */
         daemon_trial_note(daemon, TRIAL_EVENT_ARM_FAILED);
         daemon_install_remember(
             daemon, error->kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
@@ -133,7 +134,8 @@ static void on_activated(void *owner, const struct error *error)
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
 }
 
-/* The record could not be saved: lets go of the target, which only a thread may do, and says so. */
+/* The record could not be saved. The target was closed by a thread, since that may block; now the arming
+ * fails. */
 static void on_let_go(void *owner, const struct error *error)
 {
     struct error problem;
@@ -142,7 +144,7 @@ static void on_let_go(void *owner, const struct error *error)
     on_activated(owner, &problem);
 }
 
-/* The cancel came when everything was verified and only files were left to close; it was accepted, so it
+/* The cancel came after the target was verified, when only closing it was left. It was accepted, so it
  * counts. */
 static void on_let_go_cancelled(void *owner, const struct error *error)
 {
@@ -155,7 +157,7 @@ static void on_let_go_cancelled(void *owner, const struct error *error)
     on_activated(daemon, &problem);
 }
 
-/* Likewise, where it may not be armed. */
+/* The gate refused the arming; the target has been closed by a thread. */
 static void on_let_go_refused(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
@@ -164,6 +166,8 @@ static void on_let_go_refused(void *owner, const struct error *error)
     on_activated(daemon, &problem);
 }
 
+/* The record says ARMING on the medium. From here the target is armed, or only closed; the closing may block,
+ * so a look, which a thread does, takes it along. */
 static void on_arming_saved(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;

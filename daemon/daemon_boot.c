@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* When the slots and the boot selection are looked at, and what follows: see daemon/daemon_private.h. */
+/* When the slots and the boot selection are looked at, and what follows from it. See
+ * daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
 
-enum { ASKED_WAIT_MS = 5 * 1000 }; /* between two looks because of others' questions */
+enum { ASKED_WAIT_MS = 5 * 1000 }; /* between two looks made because clients ask */
 
-/* A slot holds something else than was known. A check that is under way judges by that anyway. */
+/* A slot holds something else than the record said. A check under way judges by that anyway when it ends. */
 static void judge_other(struct daemon *daemon)
 {
     record_store_save(daemon->record_store);
@@ -26,8 +27,8 @@ void daemon_boot_note_view(struct daemon *daemon)
 
     if (*daemon->view->look_why)
         return;
-    /* A slot that was not there at the start is held against the record when it comes, but not while a reboot
-     * into it may be under way, which nobody would call back. */
+    /* A slot that was missing at the start is compared with the record when it appears, but not during an
+     * errand: a reboot into it may be under way, and could not be called back. */
     bool is_other = !daemon->unclassified && update->errand == UPDATE_ERRAND_NONE &&
                     daemon_fit_judge(daemon, boot_selection_prints(daemon->boot));
     if (daemon->unclassified && running != SLOT_NONE) {
@@ -35,19 +36,19 @@ void daemon_boot_note_view(struct daemon *daemon)
                    daemon->view->slots->why);
         if (update->state != UPDATE_STATE_CHECKING)
             poller_note(daemon->poller, SCHEDULE_RESULT_STARTED, 0, ERROR_NONE);
-        /* As at a start in time: what is to boot next may be given up by that. */
+        /* As at a normal start: the slots are compared before the boot is classified. */
         daemon_fit_judge(daemon, boot_selection_prints(daemon->boot));
         daemon_trial_classify(daemon);
     } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
                running != SLOT_NONE && daemon->view->boot.next != slot_other(running)) {
-        /* While the running slot is not found, nothing is known of the other one. */
+        /* Only if the running slot is known, else it is not known which slot is the other one. */
         daemon_trial_note_disarmed(daemon);
     }
     if (is_other)
         judge_other(daemon);
 }
 
-/* Whether what may change, or come late, is looked at now and then. */
+/* Whether to look now and then: a device may appear late, or another program may change what boots next. */
 static bool needs_looks(const struct daemon *daemon)
 {
     return daemon->unclassified || daemon->update.state == UPDATE_STATE_REBOOT_PENDING;
@@ -65,7 +66,7 @@ void daemon_boot_look_again(struct daemon *daemon)
     bool resting =
         state == UPDATE_STATE_IDLE || state == UPDATE_STATE_HELD || state == UPDATE_STATE_REBOOT_PENDING;
 
-    /* A clone stands on the view as it is. */
+    /* An installation under way uses the view and must not have it replaced. */
     if (!boot_selection_is_busy(daemon->boot) && !installer_is_running(daemon->installer) && resting &&
         daemon->update.errand == UPDATE_ERRAND_NONE)
         boot_selection_look(daemon->boot);
@@ -139,7 +140,7 @@ const char *daemon_boot_argument(const struct daemon *daemon)
 {
     const struct boot_state *boot = &daemon->view->boot;
 
-    /* Not for a slot whose trial is over. */
+    /* A slot that boots next without a trial needs no argument. */
     return boot->trial != SLOT_NONE && boot->trial == boot->next
                ? boot_selection_abilities(daemon->boot)->reboot_argument
                : NULL;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A check: what the checker is asked, and what becomes of its answers: see daemon/daemon_private.h. */
+/* A check: what the checker is asked, and what becomes of its answers. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
 
-/* As if planned: nothing was judged that could be. What boots next is known all the same. */
+/* `planned`, because without a judged offer there is nothing to plan. What boots next is known all the
+ * same. */
 static void post_held(struct daemon *daemon, const char *why)
 {
     daemon_post(daemon,
@@ -15,7 +16,8 @@ static void post_held(struct daemon *daemon, const char *why)
                 why);
 }
 
-/* What fails for the clock's sake only is no fault of the server's, and waits for the clock. */
+/* A check that fails only because the clock is wrong is not the server's fault: it is held until the clock is
+ * set. */
 static bool hold_for_clock(struct daemon *daemon, const struct error *error)
 {
     char why[256];
@@ -29,8 +31,7 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
     return true;
 }
 
-/* Where others may write the keys, nothing that the server offers can be judged, and it is no fault of its.
- */
+/* If others may write the keys, no offer can be judged; that is not the server's fault either. */
 static bool hold_for_keys(struct daemon *daemon, const struct error *error, uint64_t retry_after_ms)
 {
     const char *why = daemon->config->keys_why;
@@ -80,7 +81,7 @@ static void on_identified(void *owner, bool holds_it, const struct slot_print *p
         log_notice("slot %s, of which nothing was recorded, holds what is offered",
                    slot_name(daemon->view->running));
         running->release = *checker_offered(daemon->checker);
-        /* Until it is judged. */
+        /* The serial counts only after the offer has been judged. */
         running->release.lent = true;
         running->print = *print;
     }
@@ -112,7 +113,7 @@ void daemon_check_init(struct daemon *daemon)
     daemon->checker = checker_new(daemon->pool, &events, daemon);
 }
 
-/* What cannot be seen now is told by a rule; that is no reason not to ask. */
+/* A failed look does not keep the server from being asked: a rule reports it and holds the release. */
 static void on_looked(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
@@ -130,7 +131,8 @@ static void on_looked(void *owner, const struct error *error)
     }
 }
 
-/* Names may lead elsewhere than at the start, and what was not there then may have come. */
+/* Looks first: a device name may lead elsewhere than at the start, and a device that was missing may be
+ * there. */
 void daemon_check_start(struct daemon *daemon)
 {
     daemon->check_look = DAEMON_CHECK_LOOK_UNDER_WAY;

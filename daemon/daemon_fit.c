@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether the slots still hold what the record says of them: see daemon/daemon_private.h. */
+/* Whether the slots still hold what the record says of them. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
 
-/* How long the image in a slot is; 0 = not known. A record of an older version has no prints, but the release
- * that was installed last is the one that is offered still, mostly. */
+/* How long the image in a slot is; 0 = not known. A record written by an older version has no fingerprints,
+ * but mostly the release installed last is still the one on offer, and its manifest has the size. */
 static uint64_t find_bytes(const struct daemon *daemon, const struct record_slot *kept)
 {
     const struct release *release = checker_release(daemon->checker);
@@ -30,7 +30,7 @@ static void forget(struct daemon *daemon, enum slot slot)
         slot_name(slot), daemon->view->slots->devices[slot].path);
     log_warning("%s", error.message);
     record_set_error(daemon->record, &error, daemon_now_s());
-    /* What boots next was verified, and is so no more. */
+    /* The slot that boots next was verified once; that does not count any more. */
     if (is_next)
         daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_GIVEN_UP, .slot = slot},
                           &outcome);
@@ -53,12 +53,12 @@ bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
         struct record_slot *kept = &daemon->record->slots[i];
         struct slot_print known = kept->print;
 
-        /* One that cannot be read speaks neither for nor against it, and is asked again at the next look. */
+        /* A slot that could not be read proves nothing and is read again at the next look. */
         daemon->compared[i] |=
             prints->is_taken[i] || (daemon->view->slots->devices[i].present && find_bytes(daemon, kept) == 0);
         if (!prints->is_taken[i])
             continue;
-        /* An image may give itself a UUID of its own when it boots for the first time. */
+        /* An image may give itself a new UUID at its first boot, so the identity does not count then. */
         if (kept->state == BOOT_HEALTH_TRIAL &&
             (i == (int)daemon->view->running || daemon->view->running == SLOT_NONE))
             known.identity = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the installer is given, and what becomes of how it ends: see daemon/daemon_private.h. */
+/* What the installer is given, and what follows from its end. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <string.h>
 
-/* Armed once more after somebody's plain reboot, each night maybe: the entry that is there says it all. */
+/* Whether the last entry says the same already: somebody may make a plain reboot each night, after which the
+ * same release is only armed again. */
 static bool is_told(const struct record *record, const struct record_entry *entry)
 {
     const struct record_entry *last =
@@ -74,7 +75,7 @@ static void install_failed(struct daemon *daemon, const struct installer_end *en
 
     if (error.kind == ERROR_CANCELLED && daemon->cancelled)
         error_set(&error, ERROR_CANCELLED, "cancelled by an operator");
-    /* Where the server has something newer, looking again is all it takes. */
+    /* If the server has something newer, the next check has to fetch the manifest whole. */
     if (end->overtaken)
         checker_note_overtaken(daemon->checker);
     if (error.kind == ERROR_CANCELLED)
@@ -89,7 +90,7 @@ static void install_failed(struct daemon *daemon, const struct installer_end *en
         policy_hold(&daemon->install_verdict, end->over_budget ? "max-bytes" : "target", error.message);
     if (error.kind == ERROR_CANCELLED)
         policy_hold_cancelled(&daemon->install_verdict);
-    /* A daemon that is told to end goes on after its next start; that is no outcome. */
+    /* A daemon that is told to end continues after its next start, so this is no outcome for the history. */
     if (daemon->update.state != UPDATE_STATE_STOPPING)
         daemon_install_remember(
             daemon, error.kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
@@ -123,7 +124,8 @@ void daemon_install_init(struct daemon *daemon)
         &events, daemon);
 }
 
-/* While the target was being given up, when there was no run that could have been cancelled. */
+/* The cancel came while the target was being given up, before there was a run to cancel: ends as if it had
+ * been one. */
 static void end_before_it_began(struct daemon *daemon)
 {
     struct error error;
@@ -144,7 +146,8 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         return;
     }
     if (target == SLOT_NONE) {
-        /* Nothing to plan for; installs do not come here, they were refused before. */
+        /* Without a target there is nothing to plan. Installations do not get here: they were refused
+         * before. */
         daemon_judge_offer(daemon, true);
         return;
     }

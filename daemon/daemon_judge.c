@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Judging what the server offers, by the rules and by what the slots hold: see daemon/daemon_private.h. */
+/* Judging what the server offers, by the rules and by what the slots hold. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ void daemon_judge_set_result(struct daemon *daemon, const char *result)
     snprintf(daemon->record->check_result, sizeof(daemon->record->check_result), "%s", result);
 }
 
-/* What is offered, as the rules that daemon and doctor share see it. */
+/* What is offered, in the form that the daemon and doctor share. */
 static struct offer offer_of(const struct daemon *daemon)
 {
     const struct release *release = checker_release(daemon->checker);
@@ -90,11 +90,11 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     }
 }
 
-/* Whether what waits for its boot is to be taken back, because the publisher offers something newer that is
- * not to be installed: what runs already, or what a rule holds. It may have been found to be harmful. What is
- * newer only serials tell, for an old manifest may be replayed; without them, whoever asks by hand says so.
- * And whatever is offered, a slot that was given up does not stay selected: taking it back failed once, say.
- */
+/* Whether the armed release is to be taken back, because the publisher now offers something newer that is not
+ * installed: it runs already, or a rule holds it. The publisher may have found the armed one to be harmful.
+ * Only serials prove that an offer is newer, as an old manifest can be replayed; without serials an operator
+ * who asks for the check decides. A slot that was given up (taking it back may have failed once) never stays
+ * selected, whatever is offered. */
 static bool takes_armed_back(const struct daemon *daemon, const struct policy_input *input,
                              const struct policy_verdict *verdict)
 {
@@ -110,7 +110,7 @@ static bool takes_armed_back(const struct daemon *daemon, const struct policy_in
     return daemon->update.purpose != UPDATE_PURPOSE_POLL;
 }
 
-/* A release that is not acceptable is an error, once; one that only has to wait is none. */
+/* A release that is not acceptable is recorded as an error, once; one that only has to wait is not. */
 static void remember_refusal(struct daemon *daemon)
 {
     const struct policy_verdict *verdict = &daemon->install_verdict;
@@ -145,9 +145,10 @@ static void post_held(struct daemon *daemon, enum update_event_kind kind, bool p
                 reason);
 }
 
-/* What is against an offer of what `holder` holds already, and worth telling: that nothing newer has come for
- * too long, which a server does that keeps devices where they are; and that what waits for its boot goes on
- * waiting. Else a device that runs what is offered is simply up to date. */
+/* Drops from the verdict what does not matter for a release that `holder` holds already: such a device is
+ * simply up to date. "expired" stays, since a server may keep devices back by never offering anything newer.
+ * Everything stays while the running slot holds the offer and another release waits for its boot, which then
+ * goes on waiting. */
 static void find_complaints(const struct daemon *daemon, enum slot holder, struct policy_verdict *verdict)
 {
     bool all = holder == daemon->view->running && find_armed(daemon);
@@ -164,7 +165,7 @@ static const char *holder_result(const struct daemon *daemon, enum slot holder)
     return holder == daemon->view->running ? "up-to-date" : "pending";
 }
 
-/* What is offered is here already. It may have been published anew since, under a higher serial, and what is
+/* What is offered is in a slot already. It may have been published again under a higher serial; anything
  * older than that is refused from then on. */
 static void judge_unchanged(struct daemon *daemon, enum slot holder, const struct policy_input *input)
 {
@@ -184,7 +185,7 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
     daemon->install_verdict = verdict;
     daemon_judge_set_result(daemon, holder_result(daemon, holder));
     if (verdict.count)
-        /* As if planned: there is nothing to plan. */
+        /* `planned` is true, as there is nothing to plan. */
         post_held(daemon, UPDATE_EVENT_CHECK_HELD, true, takes_back);
     else
         daemon_post(daemon,
@@ -194,21 +195,21 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
                     holder_result(daemon, holder));
 }
 
-/* Whether the running slot has to be read to know what it holds: of a machine that was installed by other
- * means nothing is recorded. */
+/* Whether the running slot has to be read to know what it holds: nothing is recorded on a machine that was
+ * installed by other means. */
 static bool must_identify(const struct daemon *daemon)
 {
     const struct release *release = checker_release(daemon->checker);
     enum slot running = daemon->view->running;
 
-    /* Every slot begins with an image of 0 bytes. */
+    /* An image of 0 bytes would match any slot. */
     if (running == SLOT_NONE || !release->manifest->has_sha256 || !release->manifest->file_size)
         return false;
     const struct record_release *known = &daemon->record->slots[running].release;
     return !*known->sha256 && !*known->manifest_sha256 && !checker_has_identified(daemon->checker);
 }
 
-/* Whether the last plan, for the same release and slots, was more than a poll may fetch. */
+/* Whether the last plan for the same release and slots exceeds what a poll may fetch. */
 static bool is_still_too_much(const struct daemon *daemon, const struct policy_input *input)
 {
     const struct installer_plan *plan = installer_plan(daemon->installer);
@@ -225,8 +226,8 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
     struct policy_verdict verdict;
     char reason[RECORD_TEXT_SIZE];
 
-    /* The verdict in use stays until there is another one: a check that fails or is cancelled before that
-     * goes back to HELD. */
+    /* The old verdict stays until there is a new one, because a check that fails or is cancelled goes back to
+     * HELD. */
     bool polled = daemon->update.purpose == UPDATE_PURPOSE_POLL;
     uint64_t wait_ms = polled ? checker_wait_ms(daemon->checker, daemon->config->interval_ms) : 0;
     if (!wait_ms && must_identify(daemon)) {
@@ -240,17 +241,17 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
         judge_unchanged(daemon, holder, &input);
         return;
     }
-    /* Rounded up, and one more: the clock may be a second behind. */
+    /* Rounded up, plus one second, as the clock may be a second behind. */
     if (wait_ms && !planned)
         input.unsteady_until_s = input.now_s + wait_ms / 1000 + 1;
-    /* Only this look's own plan counts: the slots may have changed since an older one. But what was too much
-     * for the budget is not scanned again at each poll; whoever asks for a check gets it measured anew. */
+    /* Only a plan made in this check counts, as the slots may have changed since. The exception: what was too
+     * much for the budget is not scanned again at each poll, only when an operator asks for a check. */
     input.planned = input.planned && (planned || is_still_too_much(daemon, &input));
     policy_judge_install(&input, &verdict);
     if (verdict.count) {
         daemon->install_verdict = verdict;
         daemon_judge_set_result(daemon, "update");
-        /* Nothing can be planned into a slot that is too small; whoever asks gets the same answer. */
+        /* Nothing can be planned for a slot that is too small, so no plan is asked for. */
         planned |= policy_verdict_has(&verdict, "slot-too-small");
         post_held(daemon, UPDATE_EVENT_CHECK_HELD, planned, takes_armed_back(daemon, &input, &verdict));
         return;
@@ -272,8 +273,8 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
                 reason);
 }
 
-/* The result is of what is known to be offered, and of the slot that runs now. That the last look failed
- * stays true. */
+/* The result as it is by what is offered and which slot runs now. If the last check failed, that stays
+ * true. */
 static void set_result_anew(struct daemon *daemon, const char *result)
 {
     if (*daemon->record->check_result && strcmp(daemon->record->check_result, "failed") != 0)
@@ -288,7 +289,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
     bool was_held = daemon->update.state == UPDATE_STATE_HELD;
     struct policy_input input;
 
-    /* Which slot runs is not known, and why is said already. */
+    /* The verdict already says why the running slot is not known; keep it. */
     if (!release && daemon->view->running == SLOT_NONE)
         return;
     daemon->install_verdict.count = 0;
@@ -298,7 +299,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
         return;
     }
     daemon_policy_input(daemon, &input);
-    /* Whoever asked last did not ask for this. */
+    /* The operator who asked for the last check did not ask for this one. */
     input.operator_asked = false;
     if (holder != SLOT_NONE) {
         policy_judge_release(&input, &daemon->install_verdict);
@@ -316,7 +317,7 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
         return;
     }
     daemon_post(daemon, &nothing_holds, "nothing holds the release any longer");
-    /* Where nothing held it before, it waits for its time: after a failure, say. */
+    /* If nothing held it before, it waits for another reason, such as a pause after a failure. */
     if (may_look && was_held)
         poller_look_at_once(daemon->poller);
 }
@@ -328,7 +329,8 @@ void daemon_judge_clock_was_set(struct daemon *daemon)
 
     if (!checker_release(daemon->checker) || (state != UPDATE_STATE_IDLE && state != UPDATE_STATE_HELD))
         return;
-    /* What no rule found was found by trying (a target in use, say), and ends likewise. */
+    /* A reason that no rule gave was found by trying (a target in use, say), and only trying again can end
+     * it. */
     for (size_t i = 0; i < verdict->count; i++)
         if (verdict->blocks[i].elsewhere)
             return;

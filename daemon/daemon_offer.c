@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is kept beyond a restart of the release that the server offers: see daemon/daemon_private.h. */
+/* The part of the server's offer that is kept over a restart. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <stdlib.h>
@@ -20,14 +20,13 @@ void daemon_offer_forget(struct daemon *daemon)
     checker_forget(daemon->checker);
     record_store_drop_manifest(daemon->record_store);
     memset(&daemon->record->manifest, 0, sizeof(daemon->record->manifest));
-    /* Nobody was asked for what is followed now. */
+    /* The server that is asked from now on has not been asked yet. */
     daemon->record->check_result[0] = 0;
     daemon->record->check_time_s = 0;
 }
 
-/* What a server says is kept only where it fits and can stand in the record as it is: anything but UTF-8
- * would make the whole record unreadable at the next start. Doing without it costs one larger answer at the
- * next check. */
+/* Keeps a server's text only if it fits and is stored unchanged: anything that is not UTF-8 would make the
+ * whole record unreadable at the next start. Without it the next answer is larger, nothing else. */
 static void keep_text(char *kept, size_t size, const char *text)
 {
     record_copy_text(kept, size, text);
@@ -70,7 +69,7 @@ void daemon_offer_keep(struct daemon *daemon)
     }
 }
 
-/* The kept files as a release, judged as one that was fetched; NULL with the reason. */
+/* Makes a release of the kept files, checked like one that was fetched; NULL with the reason. */
 static struct release *load_kept(struct daemon *daemon, struct error *error)
 {
     struct trust trust = daemon_trust(daemon);
@@ -110,7 +109,8 @@ void daemon_offer_load(struct daemon *daemon)
             checker_restore(daemon->checker, release);
             return;
         }
-        /* It is of another moment than the record: harmless, and one whole answer mends it. */
+        /* The files do not belong to this record (power was cut between the two, say): the next check fetches
+         * the manifest whole. */
         release_free(release);
     } else {
         log_warning("the manifest kept from before cannot be used and is fetched again: %s", error.message);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The daemon's inside, shared by the daemon_*.c files only: one owner struct. Work that may be under way is
- * in the parts of daemon/work. All of it is the loop's.
+ * The inside of the daemon, for the daemon_*.c files only: one struct that owns everything. Jobs that may
+ * be under way are kept by the parts in daemon/work. The loop's thread only.
  *
  *   daemon.c          the beginning and the end, signals, timers
  *   daemon_arm.c      giving the target up before an installation, and arming it after
@@ -52,25 +52,25 @@
 
 struct daemon;
 
-/* The slot that an update gives up, writes and arms, or that is only deselected. */
+/* The slot that an update writes and arms, or that is only taken out of the boot selection (deselected). */
 struct daemon_target {
     enum slot slot;
-    struct record_release armed; /* what is being deselected; all zeroes = nothing is known of it */
-    bool given_up;               /* ... its slot had been given up before, and was selected still */
-    struct error refusal;        /* why what is in it now is not armed */
+    struct record_release armed; /* the release that is being deselected; all zeroes = not known */
+    bool given_up;               /* deselecting: the slot had been given up before but was still selected */
+    struct error refusal;        /* why the release in it is not armed */
 };
 
-/* Before the server is asked, the slots and the boot selection are looked at. */
+/* The look at slots and boot selection that comes before the server is asked. */
 enum daemon_check_look {
     DAEMON_CHECK_LOOK_NONE,
     DAEMON_CHECK_LOOK_UNDER_WAY,
-    DAEMON_CHECK_LOOK_CANCELLED, /* it goes on, and the server is not asked */
+    DAEMON_CHECK_LOOK_CANCELLED, /* the look goes on, but the server is not asked after it */
 };
 
 enum {
     DAEMON_EVENTS_MAX = 16,
-    /* A medium, or a server, from which nothing comes for so long is worth a word in the status. A card that
-     * collects its garbage takes seconds. What becomes of a request is StallTimeout='s. */
+    /* The status says so when a medium or a server is silent for this long. An SD card that collects its
+     * garbage takes seconds. A request that stalls is ended by StallTimeout=, not by this. */
     DAEMON_SILENCE_MS = 15 * 1000,
 };
 
@@ -87,15 +87,15 @@ struct daemon {
     struct api_server *api;
     struct api_backend api_backend;
     struct settings *settings;
-    const struct config *config; /* those in use */
+    const struct config *config; /* in use now */
     const struct config
-        *fixed; /* those of the start: slots, boot selection, storage and socket take a restart */
+        *fixed; /* as of the start: changes to slots, boot selection, storage and socket need a restart */
     struct boot_selection *boot;
-    const struct boot_view *view; /* as it was seen last; of `boot` */
-    bool unclassified;            /* the running slot was not known at the start, nor since */
-    bool compared[SLOT_COUNT];    /* the slot was there at a look, and was held against the record */
+    const struct boot_view *view; /* what was seen last; owned by `boot` */
+    bool unclassified;            /* which slot runs was not known at the start and is still not known */
+    bool compared[SLOT_COUNT];    /* the slot has been present and was compared with the record */
     struct record_store *record_store;
-    struct record *record; /* the store's, to be looked at and changed */
+    struct record *record; /* owned by record_store; may be read and changed here */
 
     struct update update;
     struct daemon_event events[DAEMON_EVENTS_MAX]; /* posted and not yet stepped */
@@ -104,8 +104,8 @@ struct daemon {
     int exit_status;
 
     uint64_t started_s, since_s;            /* Unix time */
-    char os_version[MANIFEST_TEXT_MAX + 1]; /* what the running system says of itself; "" = nothing */
-    char boot_id[RECORD_BOOT_ID_SIZE];      /* "" = the kernel does not tell */
+    char os_version[MANIFEST_TEXT_MAX + 1]; /* from the running system's os-release; "" = it has none */
+    char boot_id[RECORD_BOOT_ID_SIZE];      /* "" = not known */
 
     /* timers and signals */
     struct poller *poller;
@@ -115,7 +115,7 @@ struct daemon {
     struct event *watchdog_timer, *notify_timer;
     struct event *stop_timer;
     struct event *settle_event;
-    struct event *stall_timer; /* a job of ours on the medium does not return */
+    struct event *stall_timer; /* fires when a job on the medium does not return */
     struct event *signals[3];
 
     /* checking */
@@ -126,9 +126,9 @@ struct daemon {
     /* planning, installing, arming */
     struct installer *installer;
     struct daemon_target target;
-    bool cancelled; /* by an operator, since the last check began */
+    bool cancelled; /* an operator cancelled since the last check began */
 
-    char stall_why[512]; /* a job of ours on the medium does not return: a sentence; "" = all do */
+    char stall_why[512]; /* a sentence when a job on the medium does not return; "" = all do */
     struct processes *processes;
 
     /* reporting */
@@ -138,21 +138,24 @@ struct daemon {
 
 /* daemon_step.c */
 
-/* Queues an event and, unless one is being stepped, steps all of them. `reason` is copied, NULL is fine. */
+/* Queues an event and steps everything queued, unless a step is under way, which then does it. `reason` is
+ * copied; NULL is fine. */
 void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason);
 
-/* Posts an event of this kind that carries an error: logs it, keeps it as last_error, and hands its kind on.
- */
+/* Posts a ..._FAILED event: logs the error, records it as last_error and puts its kind into the event. A
+ * cancellation is only logged. */
 void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, const struct error *error);
 
-/* Steps a request; false with the refusal in *ret_orders where it does not fit. */
+/* Steps a request of an operator at once; false, with the refusal in *ret_orders, if the state does not allow
+ * it. */
 bool daemon_request(struct daemon *daemon, const struct update_event *event,
                     struct update_orders *ret_orders);
 
-/* Work ended: soon, out of every callback, what waited for that is done: new settings, leaving. */
+/* Call when work ended: what waits for that (taking new settings, leaving) is done soon, outside of every
+ * callback. */
 void daemon_settle(struct daemon *daemon);
 
-/* The event that daemon_settle() makes active. */
+/* Callback of the event that daemon_settle() activates. */
 void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
 
 /* daemon.c */
@@ -163,10 +166,11 @@ uint64_t daemon_now_ms(void);
 /* Unix time in seconds. */
 uint64_t daemon_now_s(void);
 
-/* A job that only waits for the medium begins, or one ended: the status says so where it takes too long. */
+/* Call when a job on the medium began or ended: if one takes longer than DAEMON_SILENCE_MS, the status says
+ * so. */
 void daemon_watch_jobs(struct daemon *daemon);
 
-/* One-shot timers. */
+/* Starts a one-shot timer, or sets it anew. */
 void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
 
 /* NULL is fine. */
@@ -174,185 +178,198 @@ void daemon_free_event(struct event *event);
 
 /* daemon_trust.c */
 
-/* What is asked of a manifest by the settings and the record as they are. */
+/* What a manifest must have (keys, signature) by the present settings and record. */
 struct trust daemon_trust(const struct daemon *daemon);
 
-/* The same as a clause for people. */
+/* What daemon_trust() demands, as a clause for people. */
 void daemon_trust_describe(const struct daemon *daemon, char *ret_text, size_t size);
 void daemon_trust_log(const struct daemon *daemon);
 
-/* Unix time before which it cannot be: when this was built, or when the last release accepted was made. */
+/* The earliest Unix time that it can be now: when this program was built, or when the last accepted release
+ * was made. */
 uint64_t daemon_trust_floor_s(const struct daemon *daemon);
 
-/* Whether an error is due to a clock that cannot be right; then *ret_why is a sentence. */
+/* Whether an error comes from a clock that must be wrong; then ret_why is a sentence. */
 bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
                                 size_t size);
 
-/* The gate to the boot selection, and nobody else's way to it (tests/unit/test_includes.py): arms the target
- * that was just installed and read back, as the boot selection does it, or returns false and says why it may
- * not be; `held` is the caller's then. */
+/* The only way to arm a slot (tests/unit/test_includes.py sees to that): submits the arming of the target
+ * that was just installed and read back and takes `held`, or returns false and says why it may not be armed;
+ * then `held` stays the caller's. */
 bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection_done_fn then,
                       struct error *ret_refusal);
 
 /* daemon_settings.c */
 
-/* `config` is the daemon's from now on. */
+/* Takes `config`. */
 void daemon_settings_init(struct daemon *daemon, const struct config_request *request, struct config *config);
 
-/* Requests as `config` wants them. */
+/* Makes an HTTP client with the options of `config`. */
 bool daemon_settings_make_http(struct daemon *daemon, const struct config *config, struct http **ret_http,
                                struct error *error);
 
-/* SIGHUP: reads them; they are taken as soon as nothing stands on the old ones. */
+/* SIGHUP: reads the settings anew; they are taken as soon as no work uses the old ones. */
 void daemon_settings_reload(struct daemon *daemon);
+/* Puts the settings that were read into use. Only while no work uses the old ones. */
 void daemon_settings_take(struct daemon *daemon);
 
-/* Not from within a callback of a request. */
+/* Closes idle connections by replacing the client. Never from within a callback of a request. */
 void daemon_settings_close_connections(struct daemon *daemon);
 
 /* daemon_boot.c */
 
-/* Opens the boot selection, and looks. Blocks: before the loop runs. */
+/* Opens the boot selection and looks for the first time. Blocks, so only before the loop runs. */
 bool daemon_boot_init(struct daemon *daemon, struct error *error);
 
-/* Looks anew without being asked by the state machine: soon, by a thread, unless something is under way that
- * looks anyway or stands on what was seen. Others' tasks wait for it. */
+/* Looks again, on a thread, although the state machine did not ask. Does nothing while work is under way that
+ * looks anyway or relies on the last look. Tasks submitted meanwhile wait for it. */
 void daemon_boot_look_again(struct daemon *daemon);
 
-/* Likewise where somebody asks for the status of what waits for its boot, but not each time. */
+/* For a client that asks for the status while a release waits for its boot: looks again, at most every 5
+ * seconds. */
 void daemon_boot_look_if_asked(struct daemon *daemon);
 
-/* After a look: tells of what others changed, and where the running slot is known at last, what this boot is.
- */
+/* Call after a look: reports what other programs changed, and classifies the boot if the running slot has
+ * become known only now. */
 void daemon_boot_note_view(struct daemon *daemon);
 
-/* Plans the next look where one is needed and none is planned. */
+/* Plans the next look if one is needed and none is planned. */
 void daemon_boot_plan_look(struct daemon *daemon);
 
-/* What the firmware has to be told at the reboot that tries what is armed; NULL where a plain one does. */
+/* The reboot argument that makes the firmware try the armed slot; NULL if a plain reboot does. */
 const char *daemon_boot_argument(const struct daemon *daemon);
 
-/* Whether the next boot leads to the slot that does not run, as far as was seen; false where which one runs
- * is not known. */
+/* Whether the next boot takes the slot that does not run, by the last look; false if it is not known which
+ * one runs. */
 bool daemon_boot_other_is_next(const struct daemon *daemon);
 
-/* Health of a slot as the status shows it: the loader's word, else the record's. */
+/* Health of a slot as the status shows it, see record_slot_health(). */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
 
-/* daemon_arm.c: the orders of the same names. */
+/* daemon_arm.c: carry out the orders INVALIDATE and ACTIVATE. */
 void daemon_arm_invalidate(struct daemon *daemon);
 void daemon_arm_activate(struct daemon *daemon);
 
 /* daemon_trial.c */
 void daemon_trial_init(struct daemon *daemon);
 
-/* Begins the health checks of the slot that runs on trial; ends in an event VERDICT_.... */
+/* Begins the health checks of the slot on trial; ends in VERDICT_GOOD or VERDICT_BAD. */
 void daemon_trial_check(struct daemon *daemon);
 
-/* One event of a trial's rules, with the machine as it is: changes the record, and logs what was found out.
- */
+/* Gives one event to the rules of the trial, with the present state of the machine: changes the record and
+ * logs what was found. */
 void daemon_trial_step(struct daemon *daemon, const struct trial_event *event,
                        struct trial_outcome *ret_outcome);
 
-/* The same for an event of which nothing comes back; `slot` is the target. Saves where it is worth a save. */
+/* daemon_trial_step() for an event whose outcome does not matter here; the event's slot is the target. Saves
+ * the record if it changed. */
 void daemon_trial_note(struct daemon *daemon, enum trial_event_kind kind);
 
-/* After a start, or a boot in place: sets the record right by what the loader says, and posts BOOTED_.... */
+/* After a start or a boot in place: corrects the record by what the loader says and posts a BOOTED_...
+ * event. */
 void daemon_trial_classify(struct daemon *daemon);
 
-/* Which boot of the machine this is. Reads a file: before the loop runs. */
+/* Reads the kernel's boot ID from a file, so only before the loop runs. */
 void daemon_trial_read_boot_id(struct daemon *daemon);
 
-/* We are told to end: that start does not count against the slot on trial. */
+/* Call when told to end: this start of the daemon then does not count against the slot on trial. */
 void daemon_trial_note_end(struct daemon *daemon);
 
-/* What waits for its boot does not any more, because another program changed the boot selection: nothing is
- * held against the release, and it is not armed again by itself. */
+/* Another program changed the boot selection, so the armed slot is not booted: the release does not count as
+ * failed, and is not armed again by itself. */
 void daemon_trial_note_disarmed(struct daemon *daemon);
 
-/* The orders of the same names. */
+/* Carry out the orders MARK_GOOD and REJECT. */
 void daemon_trial_mark_good(struct daemon *daemon);
 void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* What is to be read of the slots to see whether they hold what the record says of them: of those that were
- * not there so far, and of all as long as it is not known which one runs. */
+/* How many bytes of each slot a look has to fingerprint (0 = none) to see whether it holds what the record
+ * says: of slots not compared so far, and of all of them while it is not known which one runs. */
 void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT]);
 
-/* Forgets what is recorded of a slot that holds something else, and returns whether there is one; what boots
- * next is given up. At a start, and when a slot comes late; before the start is classified. */
+/* Forgets what is recorded of a slot that holds something else, and gives it up if it is the one that boots
+ * next; returns whether there is such a slot. At a start, before it is classified, and when a slot appears
+ * later. */
 bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
 
 /* daemon_reboot.c */
 void daemon_reboot_init(struct daemon *daemon);
 
-/* Asks policy and then logind, and posts REBOOT_DUE where both agree, now or later. */
+/* Asks policy and then logind, and posts REBOOT_DUE when both agree, now or later. */
 void daemon_judge_reboot(struct daemon *daemon);
 
-/* The same where a reboot waits, and what holds it may have ended. */
+/* daemon_judge_reboot() if a reboot is pending; call when what holds it may have ended. One that waits for
+ * nothing is due at once. */
 void daemon_judge_reboot_again(struct daemon *daemon);
 
-/* The order REBOOT. */
+/* Carries out the order REBOOT. */
 void daemon_reboot(struct daemon *daemon);
 
-/* We are told to end, maybe for a reboot that somebody else asked for: remembers whether it tries what is
- * armed. */
+/* Call when told to end: if somebody else is rebooting the machine with the argument that tries the armed
+ * slot, the record remembers it. */
 void daemon_reboot_note_others(struct daemon *daemon);
 
 /* daemon_check.c */
 void daemon_check_init(struct daemon *daemon);
+/* Carry out the orders CHECK and, for a check, CANCEL. */
 void daemon_check_start(struct daemon *daemon);
 void daemon_check_cancel(struct daemon *daemon);
 
 /* daemon_judge.c */
 
-/* What became of the last check, as the status shows it. */
+/* Sets what became of the last check, as the status shows it. */
 void daemon_judge_set_result(struct daemon *daemon, const char *result);
 
-/* Judges what is offered now, and posts the CHECK_... event; `planned`: the plan for it is made. */
+/* Judges what the server offers now and posts a CHECK_... event, or first has the running slot read;
+ * `planned`: its plan has just been made. */
 void daemon_judge_offer(struct daemon *daemon, bool planned);
 
-/* Judges what was offered last once more, without asking the server, where what it is judged by changed:
- * settings, the running slot, what is remembered against it. Whatever was said of it before stands no more.
- * With `may_look` the server is asked at once where nothing holds it any longer. */
+/* Judges the last offer again without asking the server; call when something it is judged by changed:
+ * settings, the running slot, what is remembered against it. Replaces the verdict. With `may_look` the server
+ * is asked at once if a rule held the offer before and none does now. */
 void daemon_judge_anew(struct daemon *daemon, bool may_look);
 
-/* Another time of day: judges anew what goes by it. */
+/* Call when somebody set the clock: judges again, since some rules depend on the time. */
 void daemon_judge_clock_was_set(struct daemon *daemon);
 
-/* Whether a slot that is known to hold no whole image boots next, and the running one is good: it is to be
- * deselected, whatever is offered. False where the machine is falling back. */
+/* Whether the slot that boots next is known to hold no whole image while the running one is good: it has to
+ * be deselected, whatever is offered. False while falling back. */
 bool daemon_judge_next_is_given_up(const struct daemon *daemon);
 
-/* What policy looks at; `release` may be NULL. */
+/* Fills in what the rules look at; what it points at is the daemon's. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
 
 /* daemon_offer.c */
 
-/* What people call the release that is offered: its version, or "without a version". */
+/* The offered release as people call it: its version, or "without a version". */
 const char *daemon_offer_name(const struct daemon *daemon);
 
 /* Forgets what is known of the server's manifest. */
 void daemon_offer_forget(struct daemon *daemon);
 
-/* Keeps the release that the server just sent. */
+/* Keeps the release that the server just sent, for use after a restart. */
 void daemon_offer_keep(struct daemon *daemon);
 
-/* The manifest kept from before, where it belongs to Url=. Reads a file: before the loop runs. */
+/* Loads the manifest kept before the restart, if it belongs to Url=. Reads files, so only before the loop
+ * runs. */
 void daemon_offer_load(struct daemon *daemon);
 
 /* daemon_install.c */
 void daemon_install_init(struct daemon *daemon);
+/* Carries out the order INSTALL, or PLAN with `plan_only`. */
 void daemon_install_start(struct daemon *daemon, bool plan_only);
 
-/* An update ended: into the history. */
+/* Adds the end of an update to the history. */
 void daemon_install_remember(struct daemon *daemon, enum record_result result, const char *reason);
 
 /* daemon_report.c */
 void daemon_report_init(struct daemon *daemon);
+/* The status as GET /v1/status answers it; a new reference. */
 struct json_object *daemon_report_status(const struct daemon *daemon);
 
-/* The status changed; `state_changed` also sends STATUS= at once. */
+/* Call when the status changed: sends it to those who follow it, and STATUS= to the service manager at most
+ * once a second, but at once with `state_changed`. */
 void daemon_report_publish(struct daemon *daemon, bool state_changed);
 void daemon_report_send_status(struct daemon *daemon);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether the machine is to reboot now, and how: see daemon/daemon_private.h. */
+/* Whether the machine is to reboot now, and how. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <string.h>
@@ -42,12 +42,12 @@ void daemon_judge_reboot(struct daemon *daemon)
     struct policy_verdict verdict;
 
     daemon_policy_input(daemon, &input);
-    /* Who asked for the installation did not ask for the reboot. */
+    /* An operator who asked for the installation did not ask for the reboot. */
     input.operator_asked = false;
     policy_judge_reboot(&input, &verdict);
     bool wanted = policy_wants_reboot(&input),
          in_place = boot_selection_abilities(daemon->boot)->in_place_reboot;
-    /* Only logind knows whether an inhibitor that was there still is. */
+    /* Only logind knows about inhibitors, so the verdict is set when it answers. */
     if (wanted && verdict.count == 0 && !in_place && !input.falling_back) {
         rebooter_ask(daemon->rebooter);
         return;
@@ -110,14 +110,15 @@ static void on_started(void *owner, const struct error *error)
     daemon_trial_classify(daemon);
 }
 
-/* The record on the medium is the last thing before the machine goes down. */
+/* The record has been saved, the last thing before the machine goes down. */
 static void on_reboot_saved(void *owner, const struct error *save_error)
 {
     struct daemon *daemon = owner;
     struct error error;
 
     if (save_error && daemon->record->trial.reboot_asked) {
-        /* A slot that does not come up would never count as tried, and be tried for ever. */
+        /* Without the record a slot that does not come up would never count as tried, and would be tried for
+         * ever. */
         error_set(&error, ERROR_SYSTEM,
                   "the release is not tried, because the record cannot be saved: %.300s",
                   save_error->message);
@@ -127,7 +128,7 @@ static void on_reboot_saved(void *owner, const struct error *save_error)
     if (boot_selection_abilities(daemon->boot)->in_place_reboot)
         boot_selection_submit(daemon->boot, BOOT_TASK_START, SLOT_NONE, NULL, on_started);
     else
-        /* A slot that failed its trial is not fit to hold anything off. */
+        /* While falling back, inhibitors of the slot that failed its trial do not count. */
         rebooter_reboot(daemon->rebooter, daemon_boot_argument(daemon), !daemon->update.falling_back);
 }
 
@@ -142,8 +143,8 @@ void daemon_reboot(struct daemon *daemon)
         record_store_flush(daemon->record_store, on_reboot_saved);
 }
 
-/* systemctl and logind leave there what the kernel is to tell the firmware. A file in memory: reading it does
- * not block. */
+/* systemctl and logind write the argument for the firmware to this file. It lies in memory, so reading it
+ * does not block. */
 static bool is_parameter(const char *argument)
 {
     CLEANUP_FREE char *text = NULL;

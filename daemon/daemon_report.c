@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What others get to see of the daemon, and what they may ask of it: see daemon/daemon_private.h. */
+/* What API clients and the service manager see, and what clients may ask for. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <stdio.h>
@@ -14,8 +14,8 @@
 
 enum { STATUS_INTERVAL_MS = 1000 };
 
-/* Both verdicts may hold for one reason, what boots next cannot be read, say: told once, by the one that says
- * more. */
+/* Adds a block unless the verdict has that reason already: both verdicts may hold for the same one, such as a
+ * boot selection that cannot be read. */
 static void add_once(struct policy_verdict *verdict, const struct policy_block *block)
 {
     for (size_t i = 0; i < verdict->count; i++)
@@ -25,7 +25,7 @@ static void add_once(struct policy_verdict *verdict, const struct policy_block *
         verdict->blocks[verdict->count++] = *block;
 }
 
-/* What holds it back now, which depends on what it waits for. */
+/* What holds the update back now; which verdict counts depends on the state. */
 static void find_blocks(const struct daemon *daemon, struct policy_verdict *ret_verdict)
 {
     const struct policy_verdict *install = &daemon->install_verdict,
@@ -83,15 +83,16 @@ static void fill_progress(const struct daemon *daemon, struct status_progress *r
     };
 }
 
-/* What a snapshot points at. */
+/* Storage for texts that a snapshot points at. */
 struct report_texts {
     struct policy_verdict verdict;
     char trust[512];
     struct status_waiting waiting;
-    const char *shown_url; /* of Url=; NULL where it is not shown */
+    const char *shown_url; /* of Url=; NULL = not shown */
 };
 
-/* From the first boot on something is known of the slot that runs, if only by its own word. */
+/* If nothing is recorded of the running slot, as after the machine's first boot, its own os-release tells;
+ * else NULL. */
 static const char *find_os_version(const struct daemon *daemon, enum slot slot)
 {
     const struct record_release *known = &daemon->record->slots[slot].release;
@@ -102,7 +103,7 @@ static const char *find_os_version(const struct daemon *daemon, enum slot slot)
     return daemon->os_version;
 }
 
-/* `texts` is the caller's, and lives as long as the snapshot. */
+/* The snapshot points into `texts`, which has to live as long. */
 static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
                           struct report_texts *texts)
 {
@@ -160,7 +161,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
             .os_version = find_os_version(daemon, (enum slot)i),
         };
     fill_progress(daemon, &ret_snapshot->progress);
-    /* Of the release that was planned last, which is not always the one on offer. */
+    /* The installer tells of the release that was planned last, which is not always the one on offer. */
     if (release && record_release_is_same(&work->release, offered)) {
         ret_snapshot->table_skipped = *work->table_why ? work->table_why : NULL;
         ret_snapshot->pack_skipped = *work->pack_why ? work->pack_why : NULL;

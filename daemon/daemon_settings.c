@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What follows from new settings: see daemon/daemon_private.h. */
+/* What follows from new settings. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
@@ -14,15 +14,14 @@ bool daemon_settings_make_http(struct daemon *daemon, const struct config *confi
     return http_new(daemon->base, &settings, ret_http, error);
 }
 
-/* What follows from what is new, and nothing where nothing is: a reload every minute, as some tools do it,
- * must not put off the next look, nor forget what the server asked for. */
+/* Acts only on what changed: some tools reload every minute, which must neither put off the next check nor
+ * forget a wait that the server asked for. */
 static void take_changes(struct daemon *daemon, const struct config *old)
 {
     const struct config *new = daemon->config;
     bool asks_alike = config_asks_alike(old, new);
 
-    /* What is known of the server is of another one, or was judged by other keys: it has to come again,
-     * whole. */
+    /* The known offer is another server's, or was judged by other keys: it has to be fetched again, whole. */
     if (!url_is_equal(old->url, new->url) || !config_trusts_alike(old, new))
         daemon_offer_forget(daemon);
     if (!config_trusts_alike(old, new))
@@ -74,7 +73,7 @@ static void on_read(void *owner, bool loaded)
         notify_ready(NULL);
     } else if (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING ||
                trial_runner_is_checking(daemon->trial_runner)) {
-        /* That may take hours, and the manager waits a minute and a half. */
+        /* That may take hours, and the service manager waits only a minute and a half for the reload. */
         log_notice("the new settings are taken when the work under way is over");
         notify_ready(NULL);
     }
@@ -95,8 +94,8 @@ void daemon_settings_reload(struct daemon *daemon)
     settings_reload(daemon->settings);
 }
 
-/* Connections that nobody needs until the next check are closed: a server has better uses for them, and their
- * end would wake us. */
+/* Nobody needs the connections until the next check: they cost the server something, and their end would wake
+ * this device. */
 void daemon_settings_close_connections(struct daemon *daemon)
 {
     struct http *http;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Events into the state machine, its orders out: see daemon/daemon_private.h. */
+/* Feeds events to the state machine and carries out its orders. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <assert.h>
@@ -83,7 +83,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
     }
 }
 
-/* One event, and its orders where it was not refused. */
+/* Steps one event and carries out its orders; false if it was refused. */
 static bool step(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
 {
     enum update_state before = daemon->update.state;
@@ -96,7 +96,7 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
         daemon->since_s = daemon_now_s();
     if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
         daemon->cancelled = true;
-    /* Where it is an errand: one that was good already has no verdict to come. */
+    /* Only if it became an errand: a slot that was good already gets no verdict. */
     if (event->kind == UPDATE_EVENT_MARK_GOOD_REQUESTED && daemon->update.errand == UPDATE_ERRAND_MARK_GOOD)
         trial_runner_decide(daemon->trial_runner, NULL);
     if (event->kind == UPDATE_EVENT_MARK_BAD_REQUESTED)
@@ -109,7 +109,7 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
     return true;
 }
 
-/* Steps what is posted, and what stepping it posts. */
+/* Steps everything that is queued, including what the steps themselves queue. */
 static void drain(struct daemon *daemon)
 {
     struct update_orders orders;
@@ -129,7 +129,7 @@ static void drain(struct daemon *daemon)
 
 void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason)
 {
-    /* A step posts at most one event an order, so the queue cannot fill up. */
+    /* Each order posts at most one event, so the queue cannot fill up. */
     assert(daemon->event_count < DAEMON_EVENTS_MAX);
     struct daemon_event *posted =
         &daemon->events[(daemon->event_first + daemon->event_count++) % DAEMON_EVENTS_MAX];

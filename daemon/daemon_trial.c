@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the boot state says after a start, and what it is to become: see daemon/daemon_private.h. */
+/* What a boot was, and the verdict on it. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <stdio.h>
@@ -97,7 +97,7 @@ static void classify(struct daemon *daemon)
 void daemon_trial_classify(struct daemon *daemon)
 {
     classify(daemon);
-    /* What was offered before may run by now, or have failed. */
+    /* The release offered before may be running by now, or have failed. */
     daemon_judge_anew(daemon, false);
 }
 
@@ -132,7 +132,7 @@ static void post_verdict(void *owner)
         daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_VERDICT_BAD}, verdict->reason);
 }
 
-/* Each line of what the check printed, for whoever reads the log of the slot that failed. */
+/* Logs each line that the failed check printed. */
 static void log_output(const char *output)
 {
     for (const char *line = output; *line;) {
@@ -224,11 +224,11 @@ static void on_reject_saved(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
 
-    /* That the release failed is remembered as well as can be; falling back does not wait for it. */
+    /* Falling back goes on even if the record could not be saved. */
     boot_selection_submit(daemon->boot, BOOT_TASK_REJECT, daemon->view->running, NULL, on_rejected);
 }
 
-/* What failed and why is on the medium before the boot selection is, so that the other slot can tell. */
+/* Saves what failed and why before the boot selection is written, so that the other slot can report it. */
 void daemon_trial_reject(struct daemon *daemon)
 {
     const struct trial_verdict *verdict = trial_runner_verdict(daemon->trial_runner);

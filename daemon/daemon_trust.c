@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom this device believes, and since when: see daemon/daemon_private.h. */
+/* Which manifests this device trusts, and the gate to arming. See daemon/daemon_private.h. */
 #include "daemon/daemon_private.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include "common/base/timestamp.h"
 #include "daemon/decide/offer.h"
 
-/* A clock that is this far past what is known is wrong as well: longer than anything built today is in use.
- */
+/* A clock that is this far past the known floor is wrong as well: no device built today is in use that
+ * long. */
 #define LIFETIME_S (UINT64_C(40) * 365 * 24 * 3600)
 
 static bool is_demanded(const struct daemon *daemon)
@@ -82,9 +82,8 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
     return true;
 }
 
-/* Whatever way a target was filled (fetched, copied, kept from before a restart), it is armed only with the
- * SHA-256 that was just read back from it, and with a signature demanded only under a manifest that has one.
- */
+/* However the target was filled (fetched, copied, kept from before a restart): what was just read back must
+ * have the SHA-256 of the manifest, and where a signature is demanded, the manifest must be signed. */
 static bool allows_arming(const struct daemon *daemon, struct error *error)
 {
     const struct installer_view *installed = installer_view(daemon->installer);

@@ -36,7 +36,7 @@ static const char help[] =
 
 struct options {
     struct config_request request;
-    char *url; /* the request's, our own */
+    char *url; /* what request.url points at, to be freed */
     bool check_config;
     bool doctor;
     bool debug;
@@ -113,7 +113,7 @@ static bool load_config(const struct options *options, struct config **ret_confi
     return loaded;
 }
 
-/* What the daemon would hold every update for, or not begin with. */
+/* Whether the slots are such that the daemon would start and would not hold every update; logs why not. */
 static bool check_slots(const struct options *options, const struct config *config)
 {
     struct slots_request request = {
