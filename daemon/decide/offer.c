@@ -35,7 +35,7 @@ const struct record_release *offer_find_armed(const struct offer *offer)
     const struct record_trial *trial = &offer->record->trial;
     enum slot next = offer->boot->next;
 
-    /* Another slot that somebody else selected in the loader is his. */
+    /* A slot that somebody else selected in the loader was not armed by moonsinterd. */
     if (offer->running == SLOT_NONE || next != slot_other(offer->running) || trial->slot != next ||
         trial->stage != RECORD_STAGE_ARMED || offer->falling_back)
         return NULL;
@@ -47,14 +47,14 @@ enum slot offer_find_holder(const struct offer *offer)
     const struct record *record = offer->record;
     enum slot running = offer->running, other = slot_other(running);
 
-    /* A slot that was rejected is left; what it holds is not what this device is up to date with. And none
-     * holds an image of 0 bytes, whatever was recorded before that was known. */
+    /* A rejected slot is about to be left, so holding the release does not make this device up to date. No
+     * slot counts as holding an image of 0 bytes: older versions may have recorded one. */
     if (!offer->manifest || running == SLOT_NONE || health_of_running(offer) == BOOT_HEALTH_BAD ||
         !offer->manifest->file_size)
         return SLOT_NONE;
     if (record_release_is_same(&record->slots[running].release, offer->release))
         return running;
-    /* One that was armed before signatures were demanded is no better than any other. */
+    /* A release armed before signatures were demanded does not count, unless it is signed. */
     if (offer->boot->next == other && record_release_is_same(&record->slots[other].release, offer->release) &&
         (record->slots[other].release.is_signed || !offer_must_be_signed(offer->config, record)))
         return other;

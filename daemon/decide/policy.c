@@ -12,10 +12,11 @@
 #include "common/base/wall_clock.h"
 #include "common/image/rollout.h"
 
-/* One or two may be somebody's doing: another entry picked from the loader's menu, say. */
+/* One or two may be somebody's choice, such as another entry picked from the loader's menu. */
 enum { REBOOTS_IN_VAIN_MAX = 3 };
 
-/* A rule returns true for "no objection"; otherwise it has filled why (and until_s where it knows). */
+/* `judge` returns true for "no objection"; otherwise it has filled in `why`, and `until_s` if it knows when
+ * the objection ends. */
 struct policy_rule {
     const char *what;
     bool (*judge)(const struct policy_input *input, struct policy_block *block);
@@ -56,7 +57,8 @@ static bool judge_keys(const struct policy_input *input, struct policy_block *bl
     return !input->keys_why || object(block, "%s", input->keys_why);
 }
 
-/* An image that was never made, say by a build that failed. What the slot holds would boot under its name. */
+/* A build that failed may publish an empty image. "Installing" it would boot what the slot holds already
+ * under the new name. */
 static bool judge_empty_image(const struct policy_input *input, struct policy_block *block)
 {
     block->refuses = true;
@@ -65,10 +67,11 @@ static bool judge_empty_image(const struct policy_input *input, struct policy_bl
     return object(block, "the image is empty: it has 0 bytes; publish the release anew");
 }
 
-/* Before the download, which would be in vain. */
+/* Asked before the download, which would be wasted if the target could not be armed after it. */
 static bool judge_arming(const struct policy_input *input, struct policy_block *block)
 {
-    /* Where the running slot is not known or not good, that is told already, and arming is refused for it. */
+    /* If the running slot is not known or not good, other rules say so, and loader_why would only repeat
+     * it. */
     return !input->loader_why || (!input->look_why && !(input->running_known && input->running_good)) ||
            object(block, "%s", input->loader_why);
 }
@@ -114,7 +117,7 @@ static bool judge_serial(const struct policy_input *input, struct policy_block *
                       "serial %" PRIu64 " is older than %" PRIu64 ", which this device ran already; "
                       "AllowDowngrade=yes permits it",
                       input->serial, input->floor_serial);
-    /* Else whoever replays the last release but one would keep a fix from its boot. */
+    /* Otherwise somebody could replay the release before the armed one and so keep a fix from its boot. */
     if (input->has_armed_serial && (!input->has_serial || input->serial < input->armed_serial))
         return object(block,
                       "serial %" PRIu64 " waits for its boot and this release is older, or has no serial; "
@@ -140,7 +143,7 @@ static bool judge_expires(const struct policy_input *input, struct policy_block 
                   expires, timestamp_format(floor, input->floor_s));
 }
 
-/* Whoever asks this one device for the release knows better than a plan for all of them, a hold included. */
+/* An operator who asks for the release on this one device overrides the rollout, even one that is on hold. */
 static bool judge_rollout(const struct policy_input *input, struct policy_block *block)
 {
     const struct manifest_rollout *rollout = &input->rollout;
@@ -238,7 +241,7 @@ static bool judge_fall_back(const struct policy_input *input, struct policy_bloc
                   "this boot loader cannot fall back by itself; AllowNoFallback=yes lets Mode=reboot go on");
 }
 
-/* Until the next check deselects it, anybody's reboot goes there, so it is told in every mode. */
+/* Told in every mode, because any reboot goes to that slot until the next check deselects it. */
 static bool judge_next(const struct policy_input *input, struct policy_block *block)
 {
     if (!input->next_invalid || input->operator_asked || input->falling_back)
@@ -248,8 +251,8 @@ static bool judge_next(const struct policy_input *input, struct policy_block *bl
                "and until then a reboot goes there nevertheless");
 }
 
-/* Where the loader lacks our script, say, or reads another file than the one that is written. Rebooting on
- * and on would leave the machine good for nothing. */
+/* The loader ignores the boot selection: it may lack moonsinter's script, or read another file than the one
+ * that is written. A machine that reboots again and again would be of no use. */
 static bool judge_loader(const struct policy_input *input, struct policy_block *block)
 {
     if (!policy_wants_reboot(input) || input->reboots_in_vain < REBOOTS_IN_VAIN_MAX || input->operator_asked)
@@ -268,7 +271,7 @@ static bool judge_window(const struct policy_input *input, struct policy_block *
 
     if (!policy_wants_reboot(input) || !input->window_count || input->operator_asked || input->falling_back)
         return true;
-    /* A board without a battery begins in 1970, each time anew. */
+    /* The clock of a board without a battery begins in 1970 at each boot. */
     if (input->now_s < input->built_s)
         return object(block,
                       "the clock says %s, which cannot be, so no window is open until it is set "
@@ -283,7 +286,7 @@ static bool judge_window(const struct policy_input *input, struct policy_block *
     return object(block, "the machine reboots when its next window opens%s local time", opens);
 }
 
-/* Nobody here reboots, and whoever does has to know. */
+/* moonsinterd does not reboot in this mode, so whoever does has to know the argument. */
 static bool judge_argument(const struct policy_input *input, struct policy_block *block)
 {
     if (policy_wants_reboot(input) || !input->reboot_argument)
@@ -294,7 +297,7 @@ static bool judge_argument(const struct policy_input *input, struct policy_block
                   input->reboot_argument);
 }
 
-/* Where the machine would go is not known then. */
+/* Without the boot selection it is not known where a reboot would lead. */
 static bool judge_selection(const struct policy_input *input, struct policy_block *block)
 {
     if (!policy_wants_reboot(input) || !input->look_why || input->operator_asked || input->falling_back)
@@ -342,7 +345,7 @@ static void judge_all(const struct policy_rule *rules, size_t count, const struc
 }
 
 #define RULE_COUNT(rules) (sizeof(rules) / sizeof((rules)[0]))
-/* One place is left for what is found elsewhere. */
+/* At least one place is left for policy_add_block(). */
 _Static_assert(RULE_COUNT(install_rules) < POLICY_BLOCKS_MAX,
                "a verdict has room for every rule's objection");
 _Static_assert(RULE_COUNT(reboot_rules) < POLICY_BLOCKS_MAX, "a verdict has room for every rule's objection");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * May we install, may we reboot: one small rule each, all of them asked, every one that says no is reported.
- * Pure but for the time zone: whatever a rule needs (the time, what the record remembers, what the kernel
- * says of the slots) is in its input. Never blocks; the loop's thread only.
+ * The rules: may a release be installed, may the machine reboot. Each rule is one small function; all of
+ * them are asked, and each one that says no is reported. Pure, except for the time zone: whatever a rule
+ * needs (the time, what the record remembers, what the kernel says of the slots) is in its input. Never
+ * blocks; the loop's thread only.
  */
 #pragma once
 
@@ -15,34 +16,34 @@
 
 enum policy_mode {
     POLICY_MODE_CHECK,   /* look and report */
-    POLICY_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
-    POLICY_MODE_REBOOT,  /* and reboot into it */
+    POLICY_MODE_INSTALL, /* also install, and arm for the next boot, whoever makes it */
+    POLICY_MODE_REBOOT,  /* also reboot into it */
 };
 
-/* What the rules look at. Strings are the caller's and may be NULL where nothing is known or forbidden. */
+/* What the rules look at. Strings are the caller's; NULL = not known, or nothing is wrong. */
 struct policy_input {
     enum policy_mode mode;
     bool operator_asked; /* overrides the mode, the rollout, and what is remembered against the release */
     uint64_t now_s;      /* Unix time by this machine's clock */
-    uint64_t floor_s;    /* it is not before this, whatever the clock says */
-    uint64_t built_s;    /* nor before this program was made */
+    uint64_t floor_s;    /* the earliest time it can be, whatever the clock says */
+    uint64_t built_s;    /* when this program was built */
 
     /* this machine */
     bool running_known;
     const char *running_why; /* why it is not known */
     bool running_good;       /* not on trial, not rejected */
-    const char *keys_why;    /* why no signature can be believed, where one is demanded; NULL = they can */
-    const char *name_why;    /* why a slot's name cannot be relied on; NULL = both can */
-    const char *loader_why;  /* why the target could not be armed, or the boot selection not read; NULL = all
-                                is  well */
+    const char *keys_why; /* why the keys cannot be relied on, if a signature is demanded; NULL = they can */
+    const char *name_why; /* why a slot's name cannot be relied on; NULL = both can */
+    const char *
+        loader_why; /* why the target cannot be armed or the boot selection not be read; NULL = all is well */
     const char *look_why;    /* why the boot selection cannot be read now; NULL = it can */
     const char *storage_why; /* why the state folder does not outlive a change of slot; NULL = it does */
     uint64_t slot_bytes;     /* of the target, 0 = not known */
-    const char *compatible;  /* NULL or "" = whatever is offered */
+    const char *compatible;  /* NULL or "" = any release fits */
     bool allow_downgrade;
     bool has_floor;
     uint64_t floor_serial;
-    bool has_armed_serial; /* a release that has one waits for its boot */
+    bool has_armed_serial; /* a release with a serial waits for its boot */
     uint64_t armed_serial;
     uint64_t max_bytes; /* MaxBytesPerUpdate, 0 = no limit */
 
@@ -56,22 +57,23 @@ struct policy_input {
     uint64_t created_s; /* 0 = not given */
     struct manifest_rollout rollout;
     uint32_t rollout_position; /* this device's, see rollout_position() */
-    const char *rollout_why;   /* why it has none; NULL = it has */
-    const char *failed_why;    /* this very release failed here before: how */
-    uint64_t unsteady_until_s; /* Unix time before which no poll looks at it, see turns.h; 0 = none */
-    bool cancelled;            /* this very release was cancelled by an operator */
-    bool planned;              /* plan_bytes is known */
-    uint64_t plan_bytes;       /* to be downloaded */
+    const char *rollout_why;   /* why this device has no position; NULL = it has one */
+    const char *failed_why;    /* how this very release failed here before; NULL = it did not */
+    uint64_t
+        unsteady_until_s; /* Unix time before which no poll may look at this release, see turns.h; 0 = none */
+    bool cancelled;       /* this very release was cancelled by an operator */
+    bool planned;         /* plan_bytes is known */
+    uint64_t plan_bytes;  /* to be downloaded */
 
     /* the boot */
-    bool can_fall_back;     /* the boot loader gets back to the good slot by itself */
-    bool allow_no_fallback; /* AllowNoFallback=yes */
-    bool falling_back;      /* the reboot leads back to a good slot, so it may not wait for convenience */
-    bool next_invalid;      /* what boots next is recorded to hold no whole image */
-    unsigned
-        reboots_in_vain; /* boots that were ended for the slot that boots next, and this one runs still */
-    const char *reboot_argument; /* what the firmware has to be told to try what is armed; NULL = nothing */
-    const struct config_window *windows; /* in which the machine may reboot; none = at any time */
+    bool can_fall_back;       /* the boot loader goes back to the good slot by itself */
+    bool allow_no_fallback;   /* AllowNoFallback=yes */
+    bool falling_back;        /* the reboot leads back to a good slot, so it waits for nobody's convenience */
+    bool next_invalid;        /* what boots next is recorded to hold no whole image */
+    unsigned reboots_in_vain; /* how many reboots into the slot that boots next led back to this one */
+    const char *reboot_argument; /* the reboot argument without which the firmware does not try the armed
+                                    slot; NULL = none is needed */
+    const struct config_window *windows; /* when the machine may reboot; none = at any time */
     size_t window_count;
 };
 
@@ -79,8 +81,8 @@ struct policy_block {
     const char *what; /* static, kebab-case: "mode", "compatible", ... */
     bool refuses;     /* the release itself is not acceptable, and waiting does not change that */
     char why[480];    /* a sentence */
-    bool elsewhere;   /* not by a rule: policy_add_block() */
-    uint64_t until_s; /* Unix time when it ends by itself, 0 = not by time alone */
+    bool elsewhere;   /* added by policy_add_block() and not by a rule */
+    uint64_t until_s; /* Unix time when it ends by itself; 0 = time alone does not end it */
 };
 
 enum { POLICY_BLOCKS_MAX = 20 };
@@ -93,8 +95,8 @@ struct policy_verdict {
 /* May this release be installed now? */
 void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict);
 
-/* Is the release itself acceptable here, whoever asks, now or later? The rules of policy_judge_install()
- * whose blocks refuse. */
+/* Is the release itself acceptable here, whoever asks, now or later? Only those blocks of
+ * policy_judge_install() that refuse. */
 void policy_judge_release(const struct policy_input *input, struct policy_verdict *ret_verdict);
 
 /* Whether a block of a verdict refuses the release itself. */
@@ -103,29 +105,29 @@ bool policy_verdict_refuses(const struct policy_verdict *verdict);
 /* May the machine reboot now, into what is armed? */
 void policy_judge_reboot(const struct policy_input *input, struct policy_verdict *ret_verdict);
 
-/* Adds a reason that was found elsewhere (a target that is in use, say); one too many is dropped. */
+/* Adds a reason that was not found by a rule, such as a target in use. Dropped if the verdict is full. */
 void policy_add_block(struct policy_verdict *verdict, const char *what, const char *why);
 
-/* Makes that the only reason: it holds from now on, whatever held before. */
+/* Makes this the only reason of the verdict. */
 void policy_hold(struct policy_verdict *verdict, const char *what, const char *why);
 
-/* The same for a release that an operator just cancelled, with the words of the rule that holds it from then
- * on. */
+/* policy_hold() for a release that an operator just cancelled, in the words of the rule that will hold it
+ * from now on. */
 void policy_hold_cancelled(struct policy_verdict *verdict);
 
 /* Whether `what` is among the reasons. */
 bool policy_verdict_has(const struct policy_verdict *verdict, const char *what);
 
-/* Milliseconds until the first of the reasons ends by itself; UINT64_MAX / 2, which is never, where none
+/* Milliseconds until the first of the reasons ends by itself; UINT64_MAX / 2, which stands for never, if none
  * does. */
 uint64_t policy_verdict_wait_ms(const struct policy_verdict *verdict, uint64_t now_s);
 
-/* Whether both say the same to a reader. */
+/* Whether both read the same to people. */
 bool policy_verdict_is_same(const struct policy_verdict *a, const struct policy_verdict *b);
 
-/* Whether a limit can only be judged with the plan. */
+/* Whether there is a limit that can only be judged with the plan, which is not made yet. */
 bool policy_needs_plan(const struct policy_input *input);
 
-/* Whether anybody here makes the reboot at all; with the other modes it is others' to make, and nothing holds
+/* Whether moonsinterd makes the reboot itself; in the other modes somebody else makes it, and nothing holds
  * it. */
 bool policy_wants_reboot(const struct policy_input *input);

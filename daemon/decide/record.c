@@ -163,11 +163,12 @@ bool record_lend(struct record *record, enum slot slot, const struct record_rele
 
     if (known->is_signed && !offered->is_signed)
         return false;
-    /* A serial that nobody vouched for is nothing that a signed one would have to reach. */
+    /* A lent serial is vouched for by nobody, so a signed offer need not reach it. */
     bool is_bound = known->has_serial && !(known->lent && offered->is_signed);
     if (is_bound && (!offered->has_serial || offered->serial < known->serial))
         return false;
-    /* The same words again do not take the floor from what was installed under them. */
+    /* An unsigned offer with the same name must not turn the serial of an installed release into a lent
+     * one. */
     if (renamed || known->lent || offered->is_signed) {
         *known = *offered;
         known->lent = !offered->is_signed;
@@ -201,7 +202,7 @@ void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s)
     memset(kept, 0, sizeof(*kept));
     kept->state = BOOT_HEALTH_INVALID;
     kept->time_s = now_s;
-    /* How often its release was armed stays, for the case that the same one comes again. */
+    /* The number of times its release was armed stays, in case the same release is armed again. */
     if (record->trial.slot == slot)
         record->trial.stage = RECORD_STAGE_NONE;
 }
@@ -247,7 +248,7 @@ enum boot_health record_slot_health(const struct record *record, const struct bo
     enum boot_health loaders = boot->health[slot];
     bool runs = slot == running;
 
-    /* Recorded before the loader is told, and before the first write. */
+    /* The record comes first here: it is saved before the loader is told and before the slot is written. */
     if (recorded == BOOT_HEALTH_INVALID && !runs)
         return BOOT_HEALTH_INVALID;
     if (runs && boot->trial == slot)

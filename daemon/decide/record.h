@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What outlives a reboot, as one small file in StateDirectory=: the serial floor, what each slot was given,
- * the trial under way, releases that failed, the history, the last check and error, and which manifest is at
- * hand. The boot loader is believed before it. Pure: its file is read and saved by work/record_store.h, from
- * the text made here. Holds no pointers, so a record is copied by assignment. The loop's thread only.
+ * The record: what is remembered over a reboot, in one small file in StateDirectory=. It has the serial
+ * floor, what each slot holds, the trial under way, releases that failed, the history, the last check and
+ * error, and which manifest is kept. Where boot loader and record differ, the loader is believed. Pure:
+ * work/record_store.h reads and saves the file, with the text made here. Holds no pointers, so a record is
+ * copied by assignment. The loop's thread only.
  */
 #pragma once
 
@@ -21,41 +22,41 @@
 
 enum {
     RECORD_FORMAT = 1,
-    RECORD_SIZE_MAX = 1024 * 1024, /* of the file; what we write is far below */
+    RECORD_SIZE_MAX = 1024 * 1024, /* of the file; what is written is far below */
     RECORD_FAILED_MAX = 16,
     RECORD_HISTORY_MAX = 50,
     RECORD_TEXT_SIZE = 384,       /* of a reason, with its terminating zero */
-    RECORD_OUTPUT_SIZE = 1024,    /* of what a failed health check printed last, likewise */
+    RECORD_OUTPUT_SIZE = 1024,    /* of what a failed health check printed last, with its terminating zero */
     RECORD_BOOT_ID_SIZE = 40,     /* of /proc/sys/kernel/random/boot_id, a UUID */
     RECORD_VALIDATOR_SIZE = 1024, /* of an ETag or Last-Modified; a longer one is not kept */
 };
 
-/* Which release: its name for people, and what it is known by again. "" = not known. */
+/* A release: its name for people, and the digests by which it is recognised. "" = not known. */
 struct record_release {
     char version[MANIFEST_TEXT_MAX + 1];
     bool has_serial;
     uint64_t serial;
     char sha256[DIGEST_SHA256_HEX_SIZE];          /* of the image; an ancestor's manifest has none */
     char manifest_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the manifest's bytes */
-    bool is_signed;                               /* that manifest, by a key that was trusted then */
-    bool lent;          /* it was only offered under this serial, which therefore is no floor */
-    uint64_t created_s; /* Unix time as it says, 0 = it does not */
+    bool is_signed; /* whether that manifest was signed by a key trusted at the time */
+    bool lent;      /* it was only offered under this serial, not installed, so the serial sets no floor */
+    uint64_t created_s; /* Unix time, by the manifest; 0 = not given */
 };
 
 struct record_slot {
     enum boot_health state;
     struct record_release release;
     uint64_t time_s;         /* Unix time of the last change */
-    struct slot_print print; /* of what it held when `release` was last known to be in it */
+    struct slot_print print; /* fingerprint of the slot when it was last known to hold `release` */
 };
 
-/* How far the release that was armed last has come. */
+/* How far the trial of the release armed last has come. */
 enum record_stage {
-    RECORD_STAGE_NONE,     /* it has its verdict, or the loader fell back */
+    RECORD_STAGE_NONE,     /* no trial: it has its verdict, or the loader fell back */
     RECORD_STAGE_ARMING,   /* written down just before the boot selection is */
     RECORD_STAGE_ARMED,    /* the boot selection was written and read back */
     RECORD_STAGE_BOOTED,   /* it was seen running */
-    RECORD_STAGE_REJECTED, /* it has its verdict and is to be left by a reboot */
+    RECORD_STAGE_REJECTED, /* it failed, and the slot is to be left by a reboot */
     RECORD_STAGE_COUNT,
 };
 
@@ -64,17 +65,18 @@ struct record_trial {
     enum slot slot;
     struct record_release release;
     unsigned arms; /* how often this release was armed in a row without a verdict */
-    /* Where the firmware has to be told: somebody asked for the reboot that tries it, so that it counts. A
-     * member of its own, for older versions do not understand a record with another stage in it. */
+    /* If the firmware needs a reboot argument: somebody asked for the reboot with it, so what follows counts
+     * as a try. Not a stage of its own, because older versions cannot read a record with a new stage. */
     bool reboot_asked;
-    /* Boots in which we asked for a reboot since the slot that boots next last came up, and the last of them:
-     * more than a few, and the loader does not do what the boot selection says. */
+    /* In how many boots a reboot was asked for since the slot that boots next last came up, and the last of
+     * those boots. More than a few mean that the loader ignores the boot selection. */
     unsigned reboots;
     char reboot_boot_id[RECORD_BOOT_ID_SIZE];
-    /* In which boot, as the kernel tells them apart: armed for ARMING and ARMED, seen running for BOOTED,
-     * given up for REJECTED. */
+    /* The kernel's ID of the boot in which it was armed (ARMING, ARMED), seen running (BOOTED) or rejected
+     * (REJECTED). */
     char boot_id[RECORD_BOOT_ID_SIZE];
-    unsigned starts; /* BOOTED: of ours in that boot, but for those that were ended in order */
+    unsigned starts; /* BOOTED: starts of moonsinterd in that boot, except those that ended because they were
+                        told to */
 };
 
 struct record_failed {
@@ -88,7 +90,7 @@ enum record_result {
     RECORD_RESULT_FAILED,
     RECORD_RESULT_FELL_BACK,
     RECORD_RESULT_CANCELLED,
-    RECORD_RESULT_GOOD, /* a trial's good end; the others are an update's */
+    RECORD_RESULT_GOOD, /* a trial that ended well; the others tell how an update ended */
 };
 
 struct record_entry {
@@ -106,8 +108,7 @@ struct record_entry {
 
 /* The manifest kept beside the record. */
 struct record_manifest {
-    char url_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the address it was asked for by, in which a password may
-                                                stand; "" = none is kept */
+    char url_sha256[DIGEST_SHA256_HEX_SIZE]; /* of its URL, which may hold a password; "" = none is kept */
     char etag[RECORD_VALIDATOR_SIZE];
     char last_modified[RECORD_VALIDATOR_SIZE];
     char sha256[DIGEST_SHA256_HEX_SIZE];
@@ -116,42 +117,46 @@ struct record_manifest {
 struct record {
     bool has_floor;
     uint64_t floor_serial;
-    bool signed_accepted; /* a signed release was: signatures are demanded from then on; the record
-                             store keeps it beside the record, too */
-    uint64_t floor_s;     /* Unix time before which it cannot be: signed and accepted; 0 = not known */
+    bool signed_accepted; /* a signed release was accepted, so signatures are demanded from then on; the
+                             record store also keeps this beside the record */
+    uint64_t
+        floor_s; /* the earliest Unix time it can be, by the last signed release accepted; 0 = not known */
     struct record_slot slots[SLOT_COUNT];
     struct record_trial trial;
-    struct record_release cancelled; /* not installed again by itself; "" digests = none */
+    struct record_release cancelled; /* by an operator: not installed again by itself; empty digests = none */
     struct record_failed failed[RECORD_FAILED_MAX];
     size_t failed_count;
     struct record_entry history[RECORD_HISTORY_MAX]; /* oldest first */
     size_t history_count;
     uint64_t check_time_s; /* 0 = never */
-    char check_result[32]; /* "up-to-date", "update", "held", "failed" */
+    char check_result[32]; /* "up-to-date", "pending", "update", "failed"; "" = none */
     uint64_t error_time_s; /* 0 = none */
     enum error_kind error_kind;
     char error_message[RECORD_TEXT_SIZE];
     struct record_manifest manifest;
 };
 
-/* Nothing known. */
+/* Empties the record: nothing is known. */
 void record_init(struct record *record);
 
-/* The file's text, zero-terminated, freed by the caller. */
+/* Makes the text of the file, zero-terminated; the caller frees it. */
 char *record_format(const struct record *record);
 
-/* The reverse; *record is untouched on failure. Members that are missing keep their empty value. */
+/* Reads the text of the file; *record is untouched on failure. Members that are missing keep their empty
+ * value. */
 bool record_parse(const char *text, size_t size, struct record *record, struct error *error);
 
-/* What a manifest of `manifest_size` bytes says, as a release to remember; `is_signed` by a trusted key. */
+/* Fills in a release to remember from its manifest and the manifest's text of `manifest_size` bytes;
+ * `is_signed`: by a trusted key. */
 void record_release_from(struct record_release *release, const struct manifest *manifest,
                          const char *manifest_text, size_t manifest_size, bool is_signed);
 
-/* Whether a and b are the same image: by its SHA-256, or where one lacks it by the manifest's. False where
- * nothing is known of one. */
+/* Whether a and b are the same image: by the image's SHA-256, or by the manifest's if one of them lacks it.
+ * False if nothing is known of one. */
 bool record_release_is_same(const struct record_release *a, const struct record_release *b);
 
-/* Health of a slot: what is recorded against it, else the loader's word, else the record's. `running` may be
+/* Health of a slot: invalid if the record says so of a slot that does not run, else what the loader says,
+ * else what the record says; a running slot of which neither says anything is good. `running` may be
  * SLOT_NONE. */
 enum boot_health record_slot_health(const struct record *record, const struct boot_state *boot,
                                     enum slot running, enum slot slot);
@@ -159,55 +164,57 @@ enum boot_health record_slot_health(const struct record *record, const struct bo
 /* Why this release is not to be installed again, or NULL. */
 const char *record_find_failed(const struct record *record, const struct record_release *release);
 
-/* Remembers it; the oldest makes room. */
+/* Remembers that the release failed; the oldest such entry makes room. */
 void record_add_failed(struct record *record, const struct record_release *release, const char *reason,
                        uint64_t now_s);
 
-/* An operator, or a good trial, says otherwise. */
+/* Forgets that the release failed: an operator, or a trial that ended well, says otherwise. */
 void record_forget_failed(struct record *record, const struct record_release *release);
 
-/* Takes back the entry that was added last. */
+/* Removes the newest entry of the history. */
 void record_drop_history(struct record *record);
 
-/* The oldest makes room. */
+/* Adds an entry to the history; the oldest makes room. */
 void record_add_history(struct record *record, const struct record_entry *entry);
 
 /* Adds an entry to the history: `result` for `slot`, from version `from` to version `to`; `reason` may be
- * NULL, and what it holds beyond one line of text is replaced. The entry is the record's and lives until the
- * next one is added, so that the caller may complete it. */
+ * NULL; it is made one line of plain text. Returns the entry so that the caller may complete it; the record
+ * owns it, and it is valid until the next one is added. */
 struct record_entry *record_note(struct record *record, enum record_result result, enum slot slot,
                                  const char *from, const char *to, const char *reason, uint64_t time_s);
 
 /* The last entry that tells of an update, NULL if none does. */
 const struct record_entry *record_last_update(const struct record *record);
 
-/* A release is about to boot, or is found running by an offer that nothing is against. Where it is signed,
- * trust does not go back behind that, nor time, unless it says to be made after `latest_s`: UINT64_MAX for
- * what is installed, and now for a mere offer, which could else lead time to where every release has expired.
- */
+/* Call when a release is about to boot, or when an acceptable offer is found to be in a slot already. If it
+ * is signed, signatures are demanded from now on, and the earliest possible time rises to the one at which it
+ * was made, if that is not after `latest_s`. That is UINT64_MAX for a release that is armed, and the present
+ * time for a mere offer, which could otherwise move the time so far ahead that every release has expired. */
 void record_accept(struct record *record, const struct record_release *release, uint64_t latest_s);
 
-/* What slot `slot` holds is offered under another name, and nothing is against that offer: it is known by
- * that name from now on, unless that is the older one (a name that was only lent does not count against a
- * signed offer), or unsigned in place of a signed one. The floor rises
- * with it where the slot is good (`good`) and the offer is signed; else it is only lent, for a server that
- * nobody vouches for could name any serial. Returns whether the name changed. */
+/* The image in `slot` is offered, perhaps under another version and serial, and the offer is acceptable: the
+ * slot takes over what the offer says, unless the known release has a serial and the offer none or a lower
+ * one, or the known release is signed and the offer is not. A known serial that is only lent does not count
+ * against a signed offer. If the offer is signed, the floor rises with a good slot (`good`); else the serial
+ * is only lent, because an unsigned server could name any. Returns whether version or serial changed. */
 bool record_lend(struct record *record, enum slot slot, const struct record_release *offered, bool good);
 
-/* Slot `slot` is good: the floor rises to its serial, unless that is only lent, and its trial is over. */
+/* Slot `slot` is good: the floor rises to its serial, unless that is only lent, its release is no longer
+ * remembered as failed, and its trial is over. */
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 
 /* Slot `slot` holds no whole image from now on. */
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
 
-/* Slot `slot` does not hold what the record says of it: nothing is known of it any more. The floor stays, and
- * so does what is known of the trial of what it held. */
+/* Slot `slot` does not hold what the record says: forgets what is known of it. The floor and the trial
+ * stay. */
 void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s);
 
 /* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. */
 void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,
                        uint64_t now_s);
 
+/* Remembers the last error. */
 void record_set_error(struct record *record, const struct error *error, uint64_t now_s);
 
 /* The history as GET /v1/history answers it, newest first; a new reference. */
@@ -220,5 +227,5 @@ struct json_object *record_entry_json(const struct record_entry *entry);
  * blanks, what is no UTF-8 becomes '?', and it is cut between characters. NULL copies as "". */
 void record_copy_text(char *ret_text, size_t size, const char *text);
 
-/* The same for several lines: line feeds stay. */
+/* record_copy_text() for several lines: line feeds stay. */
 void record_copy_lines(char *ret_text, size_t size, const char *text);

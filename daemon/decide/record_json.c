@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The record as text and back: see daemon/decide/record.h. */
+/* Turns the record into JSON text and back. See daemon/decide/record.h. */
 #include "daemon/decide/record.h"
 
 #include <inttypes.h>
@@ -199,7 +199,8 @@ char *record_format(const struct record *record)
 
 /* --- reading it back --- */
 
-/* Remembers the first member that cannot be understood, so that the readers below stay straight. */
+/* Remembers the first member that cannot be understood, so that the read_...() functions need no error
+ * handling. */
 struct reader {
     const char *bad;
 };
@@ -353,7 +354,7 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
         reader->bad = "trial";
 }
 
-/* The array `name`; one of more than `max` entries is not ours. */
+/* The array `name`; moonsinterd never writes more than `max` entries, so more are an error. */
 static size_t read_array(struct reader *reader, struct json_object *root, const char *name, size_t max,
                          struct json_object **ret_array)
 {

@@ -7,10 +7,10 @@
 #include "common/io/retry.h"
 
 enum {
-    /* Devices behind one router get their route back together. */
+    /* Devices behind one router get their route back at the same moment. */
     WAKE_SPREAD_MS = 50 * 1000,
     WAKE_GAP_MS = 5 * 60 * 1000,
-    /* The first address comes before the name server does, and both before the proxy. */
+    /* A few in a row, because the address comes first, then the name server, then the proxy. */
     WAKE_BURST = 4,
 };
 
@@ -37,8 +37,8 @@ void schedule_set(struct schedule *schedule, uint64_t interval_ms, uint64_t rand
 {
     schedule->interval_ms = max_u64(interval_ms, 1);
     schedule->random_delay_ms = random_delay_ms;
-    /* Somebody who polls every second does not want to wait ten after a failure; somebody who polls daily
-     * waits no longer than a day. */
+    /* With an interval of a second nobody wants to wait ten after a failure; with one of a day the wait grows
+     * to no more than a day. */
     schedule->check.first_ms = min_u64(RETRY_CHECK_FIRST_MS, schedule->interval_ms);
     schedule->check.max_ms = max_u64(min_u64(schedule->interval_ms, UINT64_MAX / 2), RETRY_CHECK_MAX_MS);
     schedule->overtaken.first_ms = schedule->check.first_ms;
@@ -62,7 +62,8 @@ static void say_retry_after(struct schedule_next *next, uint64_t wait_ms)
              text_format_duration(wait, sizeof(wait), wait_ms));
 }
 
-/* `before` more of the kind have failed, counted elsewhere. */
+/* Plans the next try after a failure. `before` is the number of failures counted elsewhere, for the
+ * sentence. */
 static void back_off(struct backoff *backoff, uint64_t floor_ms, uint64_t now_ms, uint64_t retry_after_ms,
                      uint32_t random, const char *what, unsigned before, struct schedule_next *next)
 {
@@ -160,13 +161,14 @@ void schedule_plan(struct schedule *schedule, enum schedule_result result, uint6
         say_start(ret_next, wait_ms);
         return;
     case SCHEDULE_RESULT_SECOND_TRY:
-        /* No delay, for a fleet does not come back from its trials at once, and the answer is a small one. */
+        /* No delay: the devices of a fleet do not end their trials at the same moment, and the answer is
+         * small. */
         ret_next->at_ms = now_ms;
         ret_next->why = SCHEDULE_WHY_SECOND_TRY;
         snprintf(ret_next->sentence, sizeof(ret_next->sentence), "at once, for the second try");
         return;
     case SCHEDULE_RESULT_CHANGED:
-        /* Somebody sits there and wants to see whether it is right now, as after a restart. */
+        /* Somebody has just changed the settings and wants to see whether they work. */
         ret_next->at_ms = now_ms;
         ret_next->why = SCHEDULE_WHY_CHANGED;
         snprintf(ret_next->sentence, sizeof(ret_next->sentence), "at once, for the settings changed");

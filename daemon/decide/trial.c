@@ -6,14 +6,14 @@
 #include <string.h>
 
 enum {
-    /* Starts of moonsinterd within one boot that end without a verdict. A crash may be chance, and so may a
-       second. */
+    /* Starts of moonsinterd within one boot without a verdict. One crash may be chance, and so may a
+     * second. */
     STARTS_MAX = 3,
 };
 
 struct trial_step {
     struct record *record;
-    struct record_trial *trial; /* the record's */
+    struct record_trial *trial; /* points into the record */
     const struct trial_machine *machine;
     const struct trial_event *event;
     struct trial_outcome *outcome;
@@ -40,8 +40,7 @@ static bool is_of_running(const struct trial_step *step)
     return step->trial->slot == step->machine->running;
 }
 
-/* The slot runs still, so it was not left, whatever the record says already: what a rejection remembered
- * against it is taken back. */
+/* The running slot was rejected but not left: undoes what the rejection put into the record. */
 static void take_rejection_back(struct trial_step *step, enum boot_health state)
 {
     struct record_slot *kept = &step->record->slots[step->machine->running];
@@ -52,8 +51,8 @@ static void take_rejection_back(struct trial_step *step, enum boot_health state)
     step->trial->stage = state == BOOT_HEALTH_TRIAL ? RECORD_STAGE_BOOTED : RECORD_STAGE_NONE;
 }
 
-/* The slot that was armed is not what the machine was started into, and was not to be: nothing is known
- * against its release, which is verified and armed anew with as many tries as before. */
+/* The machine was never started into the armed slot, and this is not the release's fault: it loses no try,
+ * and is verified and armed again. */
 static void note_no_try(struct trial_step *step)
 {
     step->record->slots[step->trial->slot].state = BOOT_HEALTH_UNKNOWN;
@@ -61,9 +60,9 @@ static void note_no_try(struct trial_step *step)
     step->trial->stage = RECORD_STAGE_NONE;
 }
 
-/* The loader went back to the other slot, and nobody here had given a verdict. It may have been a power cut,
- * so a release has two chances: a loader that counts tries has made them by itself, and elsewhere the release
- * is armed once more. */
+/* The loader went back to the other slot without a verdict from here. That may have been a power cut, so a
+ * release has two chances: a loader that counts tries has given them by itself; with any other loader the
+ * release is armed once more. */
 static void note_fall_back(struct trial_step *step, const char *what)
 {
     struct record *record = step->record;
@@ -87,11 +86,11 @@ static void note_fall_back(struct trial_step *step, const char *what)
     trial->stage = RECORD_STAGE_NONE;
 }
 
-/* Where moonsinterd is ended by a signal or a watchdog again and again, there is no verdict ever, and no end.
- */
+/* Counts the starts within one boot: if a crash or a watchdog ended moonsinterd again and again, the trial
+ * would never end. */
 static void count_start(struct trial_step *step)
 {
-    /* Each start is a boot with the `file` backend, and a try. */
+    /* With the `file` backend each start is a boot, so a try of its own. */
     bool again =
         !step->machine->in_place_reboot && step->trial->stage == RECORD_STAGE_BOOTED && is_of_this_boot(step);
 
@@ -99,7 +98,7 @@ static void count_start(struct trial_step *step)
     note_boot(step);
 }
 
-/* Boots that we end count once each, however often the reboot is asked for. */
+/* Counts each boot once, however often a reboot is asked for in it. */
 static void count_switch(struct trial_step *step)
 {
     struct record_trial *trial = step->trial;
@@ -118,8 +117,8 @@ static void pass(struct trial_step *step)
 
 /* --- cells: a start --- */
 
-/* The trial may be one that the record knows nothing of: an operator's, or the record was lost. It is judged
- * like any other, and a loader with one try has one more. */
+/* The record may know nothing of the trial: an operator began it, or the record was lost. It is judged like
+ * any other, as one armed for the first time. */
 static void start_trial(struct trial_step *step)
 {
     struct record_trial *trial = step->trial;
@@ -141,7 +140,8 @@ static void start_trial(struct trial_step *step)
              "slot %s runs on trial, %u further starts left", slot_name(running), step->machine->tries_left);
 }
 
-/* The loader was not told of the rejection, or starts the slot all the same: it is judged anew. */
+/* The loader was not told of the rejection, or ignored it, and runs the slot on trial: the trial begins
+ * again. */
 static void start_rejected_trial(struct trial_step *step)
 {
     if (is_of_running(step))
@@ -151,7 +151,7 @@ static void start_rejected_trial(struct trial_step *step)
 
 static void start_to_leave(struct trial_step *step)
 {
-    /* Whatever reboot was asked for did not come to pass yet. */
+    /* The reboot that was asked for has not happened yet. */
     step->trial->reboot_asked = false;
     step->outcome->start = TRIAL_START_PENDING;
     step->outcome->falling_back = step->machine->running_bad;
@@ -159,9 +159,9 @@ static void start_to_leave(struct trial_step *step)
              slot_name(step->machine->running), slot_name(step->machine->next));
 }
 
-/* The reboot out of a rejected slot goes on at once until the machine goes down, however often we are started
- * anew meanwhile. Where the loader then starts that slot again, it is left at once one time more and not for
- * ever. */
+/* Until the machine goes down, each start of moonsinterd in this boot continues the reboot out of the
+ * rejected slot at once. If the loader starts that slot yet again, it is left at once one more time only, not
+ * for ever. */
 static void start_to_leave_rejected(struct trial_step *step)
 {
     start_to_leave(step);
@@ -170,7 +170,7 @@ static void start_to_leave_rejected(struct trial_step *step)
         step->trial->stage = RECORD_STAGE_NONE;
 }
 
-/* A trial's good end is told in the history; that a slot is good still is not. */
+/* Only the good end of a trial goes into the history, not that a good slot is still good. */
 static void mark_good(struct trial_step *step)
 {
     struct record *record = step->record;
@@ -211,8 +211,8 @@ static void start_rejected_selected(struct trial_step *step)
 
 /* --- cells: what a start shows of what came before it --- */
 
-/* The boot selection was written, and the end came before the record said so. How much was moved is not
- * known. */
+/* Power was cut after the boot selection was written and before the record said so. The entry lacks how many
+ * bytes were moved, which is not known any more. */
 static void found_armed(struct trial_step *step)
 {
     struct record *record = step->record;
@@ -224,14 +224,14 @@ static void found_armed(struct trial_step *step)
     trial->stage = RECORD_STAGE_ARMED;
 }
 
-/* The boot selection was never written. */
+/* Power was cut before the boot selection was written. */
 static void lost_arming(struct trial_step *step)
 {
     note_no_try(step);
 }
 
-/* Another program took the armed slot out of the boot selection. Whoever did it does not want the release,
- * which is not installed again by itself. */
+/* Another program took the armed slot out of the boot selection. Whoever did so does not want the release, so
+ * it is not installed again by itself. */
 static void take_back(struct trial_step *step, const char *reason)
 {
     struct record *record = step->record;
@@ -244,8 +244,9 @@ static void take_back(struct trial_step *step, const char *reason)
     note_no_try(step);
 }
 
-/* Without a boot since, no loader can have left it. Where the firmware has to be told, a reboot that nobody
- * asked for leads back here and is no try. */
+/* The armed slot neither runs nor boots next. If the machine has not booted since the arming, another program
+ * deselected it. If the firmware needs a reboot argument and nobody gave it, the reboot was no try. Else the
+ * slot failed to come up. */
 static void lost_armed(struct trial_step *step)
 {
     char *finding = step->outcome->finding;
@@ -272,7 +273,7 @@ static void lost_trial(struct trial_step *step)
     note_fall_back(step, "was started and ended without a verdict");
 }
 
-/* We left it ourselves, and said so then. */
+/* moonsinterd left the slot itself and recorded it then. */
 static void lost_rejected(struct trial_step *step)
 {
     step->trial->stage = RECORD_STAGE_NONE;
@@ -296,7 +297,7 @@ static void end_arming(struct trial_step *step)
     step->trial->stage = RECORD_STAGE_ARMED;
 }
 
-/* That it was not armed is no try of the release. */
+/* An arming that failed does not count as a try of the release. */
 static void fail_arming(struct trial_step *step)
 {
     step->trial->arms -= step->trial->arms > 0;
@@ -311,8 +312,8 @@ static void take_back_armed(struct trial_step *step)
 
 /* --- cells: reboots --- */
 
-/* Where the firmware has to be told, the slot that ran before is what any other reboot leads to. So only one
- * that was asked for is a try, whatever comes up after it. */
+/* If the firmware needs a reboot argument, any other reboot leads back to this slot. So only a reboot with
+ * the argument counts as a try, whichever slot comes up after it. */
 static void ask_for_try(struct trial_step *step)
 {
     const struct trial_machine *machine = step->machine;
@@ -358,15 +359,16 @@ static void reject(struct trial_step *step)
     trial->stage = step->event->leaves ? RECORD_STAGE_REJECTED : RECORD_STAGE_NONE;
 }
 
-/* The write of boot state is tried again; what there is to remember is remembered already. */
+/* Only the write of the boot selection is tried again; the record has the rejection already. */
 static void reject_again(struct trial_step *step)
 {
     if (!is_of_running(step))
         reject(step);
 }
 
-/* The verdict on a trial stands, and the loader leaves such a slot by itself. An operator who gave up a good
- * slot may ask again. */
+/* The boot selection could not be written. The verdict on a trial stands nevertheless, as the loader leaves
+ * such a slot by itself. A good slot that an operator gave up counts as good again; he may repeat his
+ * request. */
 static void reject_failed(struct trial_step *step)
 {
     if (step->machine->trial != step->machine->running)
@@ -418,7 +420,7 @@ static bool is_start(enum trial_event_kind kind)
     return kind <= TRIAL_EVENT_STARTED_SELECTED;
 }
 
-/* A start first settles what the record says of the trial before it, which may have gone on without us. */
+/* Before a start is classified: what happened to the recorded trial while moonsinterd did not run. */
 static void settle_before_start(struct trial_step *step)
 {
     const struct record_trial *trial = step->trial;
@@ -427,7 +429,8 @@ static void settle_before_start(struct trial_step *step)
 
     if (trial->stage == RECORD_STAGE_NONE)
         return;
-    /* A loader that counts tries still names a slot on trial whose tries are used up: it was armed, too. */
+    /* A loader that counts tries still names a slot on trial when its tries are used up; this too shows that
+     * it was armed. */
     if (is_of_running(step) || trial->slot == machine->next || trial->slot == machine->trial)
         run_cell(step, TRIAL_EVENT_FOUND_ARMED);
     if (!is_of_running(step) && trial->slot != machine->next)

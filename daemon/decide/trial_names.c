@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The words of daemon/decide/trial.h. */
+/* The names of the events of daemon/decide/trial.h. */
 #include "daemon/decide/trial.h"
 
 const char *trial_event_name(enum trial_event_kind kind)

@@ -2,9 +2,9 @@
 #include "daemon/decide/turns.h"
 
 enum {
-    /* A publisher may well take two releases back in a day; two nodes of a CDN may differ for some polls. */
+    /* A publisher may take back two releases in a day, and two nodes of a CDN may differ for some polls. */
     FREE_TURNS = 4,
-    /* A publisher without serials may publish this many anew for each of those. */
+    /* This many releases never seen before count as one turn, for a publisher without serials. */
     NEW_PER_TURN = 8,
     WAIT_MAX_MS = 6 * 60 * 60 * 1000,
     FORGET_MS = 24 * 60 * 60 * 1000,
@@ -16,7 +16,7 @@ static bool is_newest(const struct turns *turns, const struct record_release *of
            (!turns->has_serial || offered->serial > turns->serial_max);
 }
 
-/* Nothing was looked at yet, or the same. */
+/* Whether it is the release of the last look, or this is the first look. */
 static bool is_steady(const struct turns *turns, const struct record_release *offered)
 {
     bool any = *turns->last.sha256 || *turns->last.manifest_sha256;
@@ -32,7 +32,8 @@ static bool was_seen(const struct turns *turns, const struct record_release *off
     return false;
 }
 
-/* One that comes back is a turn; of those that were never there, only many make one. */
+/* Whether this counts as a turn: a release that comes back does, of releases never seen before only each
+ * eighth. */
 static bool is_turn(struct turns *turns, const struct record_release *offered)
 {
     return was_seen(turns, offered) || ++turns->new_count % NEW_PER_TURN == 0;
@@ -47,7 +48,7 @@ uint64_t turns_wait_ms(const struct turns *turns, const struct record_release *o
         return 0;
     for (unsigned i = FREE_TURNS; i < turns->count && wait_ms < WAIT_MAX_MS; i++)
         wait_ms *= 2;
-    /* Whoever looks less often than that anyway does not wait longer for it. */
+    /* The wait is at least the interval, even if that is longer than the limit. */
     if (wait_ms > WAIT_MAX_MS)
         wait_ms = WAIT_MAX_MS > interval_ms ? WAIT_MAX_MS : interval_ms;
     return passed_ms < wait_ms ? wait_ms - passed_ms : 0;

@@ -27,7 +27,7 @@ static void refuse(struct update_orders *orders, const char *sentence)
     orders->refusal = sentence;
 }
 
-/* The only writer of the state, and the only line that tells of its change. */
+/* The only writer of the state, and the only place that logs its change. */
 static void update_enter(struct update *update, enum update_state state, const struct update_event *event)
 {
     if (state == update->state)
@@ -39,7 +39,7 @@ static void update_enter(struct update *update, enum update_state state, const s
         update->falling_back = update->at_once = false;
 }
 
-/* Nothing to do: a completion that comes too late, or a timer that another order set anew meanwhile. */
+/* Nothing to do: an answer that comes too late, or a timer that another order has set anew. */
 static void pass(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
 }
@@ -89,8 +89,8 @@ static void boot_unknown(struct update *update, const struct update_event *event
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
-/* Which slot runs became known while the server is asked, or before it is: what waits is known, too, and
- * whatever is more urgent than a check ends it. */
+/* Which slot runs became known only during a check. A trial, or a fall back that is pending, is more urgent
+ * and ends the check; otherwise the check goes on, and this decides which state it leads to. */
 static void boot_late(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     if (event->kind == UPDATE_EVENT_BOOTED_TRIAL ||
@@ -123,8 +123,8 @@ static void begin_check(struct update *update, enum update_purpose purpose, cons
 
 static void poll(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
-    /* Every end of an errand arms the timer again, so a poll that falls into one is only late. Polls end when
-     * the machine is about to fall back: the other slot is all it has. */
+    /* A poll that comes during an errand is dropped: the end of the errand sets the timer again. No polls
+     * while falling back, because the other slot is the only good one. */
     if (update->errand == UPDATE_ERRAND_NONE && !update->falling_back)
         begin_check(update, UPDATE_PURPOSE_POLL, event, orders);
 }
@@ -144,8 +144,8 @@ static void request_check(struct update *update, const struct update_event *even
                     event, orders);
 }
 
-/* The check under way answers for this request too, provided it has not been judged for a weaker purpose yet;
- * judging happens when the answer is there, so raising the purpose is in time. */
+/* A request during a check: the check under way serves it too. It is judged only when the answer is there, so
+ * it is not too late to raise the purpose. */
 static void raise_purpose(struct update *update, const struct update_event *event,
                           struct update_orders *orders)
 {
@@ -159,11 +159,11 @@ static void raise_purpose(struct update *update, const struct update_event *even
 static void end_check(struct update *update, enum update_state state, const struct update_event *event,
                       struct update_orders *orders)
 {
-    /* The loader is believed: what was deselected may be selected again. */
+    /* The loader is believed: somebody may have selected the other slot again. */
     bool pending = update->rest == UPDATE_STATE_REBOOT_PENDING || event->other_selected;
 
-    /* What waits for its boot goes on waiting, whatever became of the look at the next release, unless that
-     * one takes its place. */
+    /* The armed release goes on waiting for its boot, however the check ended, unless it is to be taken
+     * back. */
     update_enter(update, pending ? UPDATE_STATE_REBOOT_PENDING : state, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     if (pending && event->takes_back) {
@@ -187,7 +187,7 @@ static void check_unchanged(struct update *update, const struct update_event *ev
 
 static void check_held(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
-    /* An operator who asks sees what the update would cost; a poll does not scan again and again for it. */
+    /* An operator who asks gets to see what the update would cost; a poll does not scan the slots for it. */
     if (update->purpose != UPDATE_PURPOSE_POLL && !event->planned)
         order(orders, UPDATE_ORDER_PLAN);
     else
@@ -212,7 +212,8 @@ static void check_failed(struct update *update, const struct update_event *event
     end_check(update, update->rest, event, orders);
 }
 
-/* The timer stays as it is, for nobody was asked; what is not saved is judged again after a start. */
+/* The timer stays as it is, since the server was not asked. Nothing is saved: after a start it is judged
+ * again. */
 static void judged_held(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     if (update->state == UPDATE_STATE_IDLE)
@@ -237,10 +238,10 @@ static void install(struct update *update, const struct update_event *event, str
 static void install_failed(struct update *update, const struct update_event *event,
                            struct update_orders *orders)
 {
-    /* What a rule of ours or the operator ended is held, with the reason to read; the rest is tried again. */
+    /* What the operator or a rule ended is held, with the reason shown; anything else is tried again. */
     bool held = event->error == ERROR_CANCELLED || event->error == ERROR_REFUSED;
 
-    /* Where the target could not be deselected, it boots next all the same, given up or not. */
+    /* If the target could not be deselected, it still boots next, even if it was given up. */
     update_enter(update,
                  event->other_selected ? UPDATE_STATE_REBOOT_PENDING
                  : held                ? UPDATE_STATE_HELD
@@ -303,7 +304,7 @@ static void disarmed(struct update *update, const struct update_event *event, st
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
-/* The loader is believed: what waited for its boot does not any more. */
+/* The loader is believed: the armed release does not wait for its boot any more. */
 static void disarmed_by_others(struct update *update, const struct update_event *event,
                                struct update_orders *orders)
 {
@@ -320,7 +321,7 @@ static void disarmed_by_others(struct update *update, const struct update_event 
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
-/* An errand failed: the state it was begun in goes on. */
+/* An errand failed: the state stays as it was. */
 static void errand_failed(struct update *update, const struct update_event *event,
                           struct update_orders *orders)
 {
@@ -330,7 +331,7 @@ static void errand_failed(struct update *update, const struct update_event *even
     order(orders, UPDATE_ORDER_PUBLISH);
     if (event->kind == UPDATE_EVENT_REBOOT_FAILED)
         order(orders, UPDATE_ORDER_RETRY_REBOOT);
-    /* What boots next may have been given up meanwhile, which holds the reboot. */
+    /* The slot that boots next may have been given up, and that holds the reboot. */
     if (event->kind == UPDATE_EVENT_INVALIDATE_FAILED)
         order(orders, UPDATE_ORDER_JUDGE_REBOOT);
 }
@@ -365,7 +366,7 @@ static void begin_mark_good(struct update *update, const struct update_event *ev
     order(orders, UPDATE_ORDER_MARK_GOOD);
 }
 
-/* Boot scripts mark every boot good; that is no error where there is nothing left to mark. */
+/* Some boot scripts mark every boot good, so it is no error if the slot is good already. */
 static void mark_good_again(struct update *update, const struct update_event *event,
                             struct update_orders *orders)
 {
@@ -376,7 +377,7 @@ static void mark_good_again(struct update *update, const struct update_event *ev
 static void mark_good_pending(struct update *update, const struct update_event *event,
                               struct update_orders *orders)
 {
-    /* Marking good selects the running slot, which would quietly undo the update that waits for its boot. */
+    /* Marking good selects the running slot, which would silently undo the update that waits for its boot. */
     if (update->falling_back)
         begin_mark_good(update, event, orders);
     else
@@ -408,7 +409,7 @@ static void begin_reject(struct update *update, const struct update_event *event
         refuse(orders, "the other slot is not known to be good, so there is nothing to fall back to");
         return;
     }
-    /* A trial that failed ends by rebooting: the machine is not fit for what it is there for. */
+    /* A trial that failed ends with a reboot, because the machine cannot do its work in this slot. */
     update->errand = event->kind != UPDATE_EVENT_MARK_BAD_REQUESTED || update->state == UPDATE_STATE_TRIAL
                          ? UPDATE_ERRAND_REJECT_AND_REBOOT
                          : UPDATE_ERRAND_REJECT;
@@ -431,7 +432,7 @@ static void rejected(struct update *update, const struct update_event *event, st
     order(orders, at_once ? UPDATE_ORDER_REBOOT : UPDATE_ORDER_JUDGE_REBOOT);
 }
 
-/* The boot state could not be written; the verdict stands and is carried out as soon as it can be. */
+/* The boot state could not be written: the verdict stands, and the write is tried again after a pause. */
 static void retry_trial(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     update->errand = UPDATE_ERRAND_NONE;
@@ -440,8 +441,8 @@ static void retry_trial(struct update *update, const struct update_event *event,
     order(orders, UPDATE_ORDER_RETRY_TRIAL);
 }
 
-/* The loader has to be told nothing to leave a slot on trial, so the reboot does what the write would have;
- * unless there is nothing good to go back to. */
+/* The loader leaves a slot on trial by itself, so a reboot does what the failed write should have done;
+ * unless the write was refused because there is no good slot to go back to. */
 static void reject_failed(struct update *update, const struct update_event *event,
                           struct update_orders *orders)
 {
@@ -465,7 +466,7 @@ static void stop(struct update *update, const struct update_event *event, struct
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
-/* Work that ended while stopping: what it changed is kept, nothing new is begun. */
+/* Work ended while stopping: what it changed is saved, and nothing new is begun. */
 static void keep(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     order(orders, UPDATE_ORDER_SAVE_RECORD);
@@ -522,8 +523,8 @@ static void refuse_stopping(struct update *update, const struct update_event *ev
     refuse(orders, "the daemon is stopping");
 }
 
-/* Every state answers every event. BOOTED_... comes once at the start, when which slot runs is
- * known at last, and at the end of a boot in place. */
+/* Every state answers every event. BOOTED_... comes at the start, when the running slot becomes known later,
+ * and at the end of a boot in place. */
 /* clang-format off */
 static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT] = {
 /*                                      idle                 checking       held                 installing      activating         reboot-pending     trial            stopping */

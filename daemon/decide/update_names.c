@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The state machine's words: see daemon/decide/update.h. */
+/* The names of states, events and orders of daemon/decide/update.h. */
 #include "daemon/decide/update.h"
 
 #include <assert.h>

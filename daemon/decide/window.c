@@ -9,8 +9,8 @@
 enum {
     MINUTE_S = 60,
     DAY_S = 24 * 60 * MINUTE_S,
-    /* A window of last week may still be open, for one leaped over in a zone that changes its day can be
-     * late; and one a week is the rarest there is. */
+    /* How many days around today to search. Back: a window may last into the next day, and one that is leaped
+     * over where a zone changes its date opens late. Ahead: the rarest window comes once a week. */
     DAYS_BACK = 2,
     DAYS_AHEAD = 8,
 };
@@ -19,7 +19,7 @@ struct span {
     int64_t begin_s, end_s; /* Unix time */
 };
 
-/* Seconds by which the wall clock is ahead of UTC at this moment. */
+/* Seconds by which the local clock is ahead of UTC at `time_s`. */
 static int64_t offset_at(int64_t time_s)
 {
     struct tm local;
@@ -27,14 +27,13 @@ static int64_t offset_at(int64_t time_s)
     return wall_clock_local(time_s, &local) ? local.tm_gmtoff : 0;
 }
 
-/* The moments at which the wall clock shows `wall_s`, counted as if it were UTC: the first and the last,
- * which differ where an hour is repeated. False where the clock leaps over it; both are the moment of the
- * leap then.
- */
+/* The first and the last moment at which the local clock shows `wall_s`, which is counted as if it were UTC;
+ * they differ in a repeated hour. False if the clock leaps over `wall_s`; then both are the moment of the
+ * leap. */
 static bool find_moments(int64_t wall_s, int64_t *ret_first_s, int64_t *ret_last_s)
 {
-    /* An offset from a day before and one from a day after are those on the two sides of a change that is
-     * near; where there is none they are the same. */
+    /* The offsets a day before and a day after are those on the two sides of a change that is near; without a
+     * change they are equal. */
     int64_t before = wall_s - offset_at(wall_s - DAY_S), after = wall_s - offset_at(wall_s + DAY_S);
     int64_t low = before < after ? before : after, high = before < after ? after : before;
     bool low_fits = low + offset_at(low) == wall_s, high_fits = high + offset_at(high) == wall_s;
@@ -55,7 +54,7 @@ static bool find_moments(int64_t wall_s, int64_t *ret_first_s, int64_t *ret_last
     return false;
 }
 
-/* The window as it is on the day that begins at `day_s`, counted as if the wall clock were UTC. */
+/* The window on the day that begins at `day_s`, which is counted as if the local clock were UTC. */
 static struct span find_span(const struct config_window *window, int64_t day_s)
 {
     bool next_day = window->end_min <= window->begin_min;
@@ -71,7 +70,7 @@ static struct span find_span(const struct config_window *window, int64_t day_s)
     return span;
 }
 
-/* Days since 1970-01-01, a Thursday, to config_window's Monday = 0. */
+/* From days since 1970-01-01, a Thursday, to a weekday with Monday = 0, as struct config_window counts. */
 static unsigned weekday_of(int64_t day)
 {
     return (unsigned)((day + 3) % 7);
