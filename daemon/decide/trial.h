@@ -20,7 +20,7 @@
 struct trial_machine {
     enum slot running;       /* SLOT_NONE only where the event is no start */
     enum slot next, trial;   /* as struct boot_state has them */
-    unsigned tries_left;     /* likewise */
+    unsigned tries_left;     /* as struct boot_state has it */
     bool running_bad;        /* the running slot was rejected, and the machine waits to leave it */
     bool loader_tries_again; /* the loader itself starts a slot without a verdict again, as often as Tries=
                                 says */

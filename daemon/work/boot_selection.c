@@ -14,19 +14,19 @@
 #include "daemon/decide/record.h"
 
 enum {
-    /* What comes late, a name of udev's say, comes within seconds, or by somebody's hand. */
+    /* What is late, such as a link by udev, mostly comes within seconds; else somebody has to bring it. */
     LATE_WAIT_MIN_MS = 1000,
     LATE_WAIT_MAX_MS = 64 * 1000,
     PENDING_WAIT_MS = 60 * 1000,
 };
 
-/* The pool's while `busy`. */
+/* Belongs to the pool while `busy`. */
 struct job {
     struct pool_job pool;
     struct boot_task task;
 };
 
-/* A task that waits until a look by itself is over. */
+/* A task that waits until the look under way is over. */
 struct waiting {
     bool waits;
     enum boot_task_kind kind;
@@ -43,11 +43,11 @@ struct boot_selection {
     struct boot *boot;
     struct boot_view view;
     struct job job;
-    bool busy;                   /* the job is the pool's */
-    boot_selection_done_fn then; /* NULL = a look by itself, which lets others wait */
+    bool busy;                   /* the job belongs to the pool */
+    boot_selection_done_fn then; /* NULL = a look by boot_selection_look(), for which tasks wait */
     struct waiting next;
     bool start_due;                 /* boot_start() failed so far */
-    uint64_t look_ms, look_wait_ms; /* the last look; until the next one by itself, where something is late */
+    uint64_t look_ms, look_wait_ms; /* when the last look was; the last pause while something was late */
     struct timer *timer;
 };
 
@@ -58,8 +58,8 @@ static void job_run(struct pool_job *pool_job)
     boot_task_run(&container_of(pool_job, struct job, pool)->task);
 }
 
-/* What was seen is what is shown from now on. Where nothing could be seen, that is. Returns whether why it
- * could not is another reason, or none, than before. */
+/* Puts what the job saw into the view, or, if its look failed, only the reason. Returns whether that reason
+ * is another one than before. */
 static bool take_view(struct boot_selection *selection)
 {
     struct boot_task *task = &selection->job.task;
@@ -103,7 +103,7 @@ static void job_done(struct pool_job *pool_job)
     selection->next.waits = false;
     selection->events->ended(selection->owner);
     bool changed = take_view(selection);
-    /* A task that waited looks again when it is done, so nothing is lost. */
+    /* `looked` is not sent if a task waits: that task looks again and reports its own end. */
     if (next.waits)
         begin(selection, &next);
     else if (then)
@@ -126,7 +126,7 @@ static void begin(struct boot_selection *selection, const struct waiting *task)
         .start = selection->start_due,
         .print_bytes = task->print_bytes,
     };
-    /* Only a look is waited for by nobody whose answer must not depend on whether a slot can be read. */
+    /* Only a look takes fingerprints: the result of a task must not depend on whether a slot can be read. */
     if (task->kind == BOOT_TASK_LOOK)
         selection->events->ask_prints(selection->owner, selection->job.task.prints.bytes);
     pool_submit(selection->deps.pool, &selection->job.pool);
@@ -233,8 +233,8 @@ static void log_failure(void *owner, enum boot_level level, const char *sentence
         log_warning("%s", sentence);
 }
 
-/* What a loader of the machine's own wants of a start can wait: that it cannot be written now must not keep a
- * slot from its verdict. */
+/* With a real loader boot_start() can wait: a boot state that cannot be written now must not keep a slot from
+ * its verdict. */
 static bool start(struct boot_selection *selection, struct error *error)
 {
     if (boot_start(selection->boot, error))
@@ -260,7 +260,7 @@ bool boot_selection_new(const struct boot_selection_deps *deps, const struct boo
         boot_selection_free(selection);
         return false;
     }
-    /* From within the service's sandbox, which doctor is not in, and before an update meets it. */
+    /* Probed here too, and not only by doctor, because doctor does not run in the service's sandbox. */
     boot_probe(selection->boot, log_failure, NULL);
     *ret_selection = selection;
     return true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking at the slots and at what boots next, and the one job that does every write of boot state. One job
- * at a time, and each looks again when it is done, so that what is shown is what the loader would read. Jobs
- * run on pool threads; only making the part blocks, before the loop runs. The loop's thread only.
+ * Looks at the slots and at what boots next, and does every write of boot state. One job at a time, on a
+ * pool thread; each job looks again when it is done, so that what is shown is what the loader would read.
+ * Only the functions that say so block, before the loop runs. The loop's thread only.
  */
 #pragma once
 
@@ -21,61 +21,63 @@
 struct event_base;
 struct boot_selection;
 
-/* What it stands on; all outlive it. */
+/* What it uses; all of it outlives the boot selection. */
 struct boot_selection_deps {
     struct event_base *base;
     struct pool *pool;
-    const struct config *config; /* that of the start */
+    const struct config *config; /* the settings of the start */
 };
 
 struct boot_selection_events {
-    void (*began)(void *owner); /* a job is the pool's, and waits for the medium */
-    void (*ended)(void *owner); /* it returned */
-    /* A job is about to begin: what it is to read of the slots. */
+    void (*began)(void *owner); /* a job was given to the pool and waits for the medium */
+    void (*ended)(void *owner); /* the job returned */
+    /* A look is about to begin: fill in how many bytes of each slot it has to fingerprint; 0 = none. */
     void (*ask_prints)(void *owner, uint64_t ret_bytes[SLOT_COUNT]);
-    void (*look_due)(void *owner); /* the moment that boot_selection_plan_look() set came */
-    /* A look by itself is over; `changed`: why it showed nothing is another reason, or none, than before. */
+    void (*look_due)(void *owner); /* the look planned by boot_selection_plan_look() is due */
+    /* The look begun by boot_selection_look() is over; `changed`: it failed for another reason than the last
+     * one, or only one of the two failed. */
     void (*looked)(void *owner, bool changed);
 };
 
-/* A task is over: `error` is NULL where it was done. The view is new in either case where it could be looked
- * at. */
+/* A task is over; `error` is NULL if it was done. The view is new in either case, unless the look failed. */
 typedef void (*boot_selection_done_fn)(void *owner, const struct error *error);
 
-/* Opens the boot selection that the settings name, does what it wants of a start, and looks. Blocks. What a
- * loader of the machine's own wants of a start and cannot be done now is logged and done with a later look.
- */
+/* Opens the boot selection that the settings name, runs boot_start() and looks. Blocks. If boot_start()
+ * fails, that is an error with boots in place (`file`); with a real loader it is logged and tried again with
+ * a later look. */
 bool boot_selection_new(const struct boot_selection_deps *deps, const struct boot_selection_events *events,
                         void *owner, struct boot_selection **ret_selection, struct error *error);
 
-/* The pool has to be freed before. NULL is fine. Returns NULL. */
+/* Free the pool first. NULL is fine. Returns NULL. */
 struct boot_selection *boot_selection_free(struct boot_selection *selection);
 
-/* As of the last look; the same struct throughout the part's life. Not replaced while no job is under way. */
+/* What the last look saw; the same struct as long as the boot selection lives. Its contents change only when
+ * a job ends. */
 const struct boot_view *boot_selection_view(const struct boot_selection *selection);
 
 const struct boot_abilities *boot_selection_abilities(const struct boot_selection *selection);
 
-/* Submits a task, or has it wait until a look by itself is over; nothing else may be under way. `held` is
- * closed after it, also where it fails. */
+/* Submits a task, which waits if a look by boot_selection_look() is under way; no other task may be. Takes
+ * `held` and closes it after the task, even if that fails. */
 void boot_selection_submit(struct boot_selection *selection, enum boot_task_kind kind, enum slot slot,
                            struct device *held, boot_selection_done_fn then);
 
-/* Likewise, and has `slot` boot next, where it still is what `held` has open: a device that holds an image of
- * `image_bytes`, read back and verified. Only the gate calls this (tests/unit/test_includes.py). */
+/* Submits, like boot_selection_submit(), the task that makes `slot` boot next, if it is still the device that
+ * `held` has open, which holds a verified image of `image_bytes`. Only daemon_trust_arm() calls this
+ * (tests/unit/test_includes.py). */
 void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct device *held,
                         uint64_t image_bytes, boot_selection_done_fn then);
 
 /* The fingerprint of what was armed last. */
 const struct slot_print *boot_selection_armed_print(const struct boot_selection *selection);
 
-/* What the job that ended last read of the slots; until the next one begins. */
+/* The fingerprints that the last job read; valid until the next one begins. */
 const struct boot_prints *boot_selection_prints(const struct boot_selection *selection);
 
-/* Reads what is to be read. Blocks: before the loop runs. */
+/* Reads the fingerprints that `prints` asks for by its `bytes`. Blocks, so only before the loop runs. */
 void boot_selection_take_prints(const struct boot_selection *selection, struct boot_prints *prints);
 
-/* Looks by itself, on a thread; what is submitted meanwhile waits. Nothing may be under way. */
+/* Looks, on a thread; ends in `looked`. A task submitted meanwhile waits. Nothing may be under way. */
 void boot_selection_look(struct boot_selection *selection);
 
 /* Whether a job is under way. */
@@ -84,6 +86,6 @@ bool boot_selection_is_busy(const struct boot_selection *selection);
 /* Milliseconds since the last look. */
 uint64_t boot_selection_look_age_ms(const struct boot_selection *selection);
 
-/* `look_due` comes, unless that is planned already: soon where something is late (`late`), and less often the
- * longer it is; else in a minute. */
+/* Plans a `look_due`, unless one is planned already: in a minute, or, while something is late (`late`), after
+ * a second, with the pause doubling up to 64 seconds. */
 void boot_selection_plan_look(struct boot_selection *selection, bool late);

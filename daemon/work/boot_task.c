@@ -17,7 +17,7 @@ void boot_view_finish(struct boot_view *view)
     memset(view, 0, sizeof(*view));
 }
 
-/* A partition's size limits the image; a file grows. Asking does not read the partition. */
+/* Only a partition limits the image, as a file grows. Asking for the size does not read the partition. */
 static uint64_t find_slot_bytes(const struct slots *slots)
 {
     enum slot target = slots_target(slots);
@@ -57,15 +57,15 @@ bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct 
     struct error why;
     if (target != SLOT_NONE && !boot_can_arm(boot, target, &why))
         seen.loader_why = alloc_string(why.message);
-    /* The `file` backend's slots are no file systems that this machine boots. */
+    /* With the `file` backend the machine does not boot from its slots. */
     if (config->backend != CONFIG_BACKEND_FILE)
         seen.storage_why = state_folder_find_objection(config->state_directory, seen.slots);
     *ret_view = seen;
     return true;
 }
 
-/* Names can lead elsewhere by now: what boots next has to be the very device or file that was written and
- * read back, and that is still open. */
+/* A slot's name may lead elsewhere by now. What is armed has to be the very device or file that was written
+ * and read back, which is still open. */
 static bool check_held(struct boot_task *task)
 {
     struct boot_view view;
@@ -85,7 +85,7 @@ static bool check_held(struct boot_task *task)
     return fits;
 }
 
-/* A kernel that an update does not bring has to find its modules in the release. */
+/* A kernel that does not come with the update has to find its modules in the new image. */
 static bool check_kernel(struct boot_task *task)
 {
     return boot_get_abilities(task->boot)->kernel != BOOT_KERNEL_SHARED ||
@@ -118,7 +118,7 @@ static bool run(struct boot_task *task)
     return false;
 }
 
-/* What was done has to be seen in what the loader would read. */
+/* Checks that what was done shows in what the loader would read. */
 static bool check(struct boot_task *task)
 {
     const struct boot_state *boot = &task->view.boot;
@@ -142,7 +142,8 @@ static bool check(struct boot_task *task)
         fits = boot->next == task->slot && boot->trial != task->slot;
         break;
     case BOOT_TASK_INVALIDATE:
-        /* What is written is the slot that does not run now, which has to be the one that was given up. */
+        /* The image will be written to the slot that does not run now; that has to be the one that was given
+         * up. */
         if (slots_target(task->view.slots) != task->slot)
             return error_set(&task->error, ERROR_SYSTEM,
                              "slot %s was given up, and now another slot runs than before: %s",

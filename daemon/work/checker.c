@@ -17,13 +17,14 @@ struct checker {
     const struct checker_events *events;
     void *owner;
     struct release *release;       /* what the server offered last; NULL = nothing is known */
-    struct record_release offered; /* of it */
+    struct record_release offered; /* the same release as the record keeps it */
     struct release_fetch *fetch;
     struct identify *identify;
     char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that a slot was compared with last */
-    struct turns turns; /* what polls have looked at, where the server offers one release and then another */
-    bool overtaken;     /* the image on the server was not the manifest's: read the manifest whole */
-    bool ignores_etag;  /* it was read again and is the same */
+    struct turns
+        turns;      /* what polls have looked at, for a server that offers now one release and now another */
+    bool overtaken; /* the image on the server does not belong to the manifest: fetch that whole */
+    bool ignores_etag; /* the manifest was fetched again and is the same */
 };
 
 /* --- asking the server --- */
@@ -40,7 +41,7 @@ static void take(struct checker *checker, struct release *release)
     else if (release->verdict.is_signed)
         log_info("the manifest is signed by key %s: %s", release->verdict.key_id, release->verdict.comment);
     bool same = strcmp(offered.manifest_sha256, checker->offered.manifest_sha256) == 0;
-    /* The image's ETag changed and the manifest did not: some servers make one of inode and time. */
+    /* The image's ETag changed and the manifest did not: some servers make the ETag of inode and time. */
     checker->ignores_etag = same && (checker->overtaken || checker->ignores_etag);
     checker->overtaken = false;
     release_inherit(release, checker->release);

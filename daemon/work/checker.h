@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the server offers: asks it, keeps the release it offered last for the next question and for whoever
- * installs it, and finds out whether a slot holds it already. Remembers what makes the next question another
- * one: that the image on the server was not the manifest's, and which releases came in turn. One thing at a
- * time. Judges nothing but the signature; knows neither rules nor record. The loop's thread only; nothing
- * blocks.
+ * What the server offers: asks the server, keeps the release that it offered last for the next question
+ * and for the installer, and finds out whether a slot holds that release already. Also remembers whether
+ * the image on the server did not belong to the manifest, and which releases were offered in turn. One
+ * thing at a time. Judges only the signature; knows neither rules nor record. Nothing blocks; the loop's
+ * thread only.
  */
 #pragma once
 
@@ -28,25 +28,26 @@ enum checker_state {
     CHECKER_IDENTIFYING, /* reading a slot */
 };
 
-/* Each ends what is under way; the next may be started from within. */
+/* Each says that what was under way is over; the next thing may be started from within the call. */
 struct checker_events {
-    /* The server answered. `is_new`: checker_release() is another one; else the server says that it is as it
-     * was. retry_after_ms as the server asked; 0 = it did not. */
+    /* The server answered. `is_new`: it sent a manifest, and checker_release() is a new one; else it says
+     * that nothing has changed. `retry_after_ms` is the wait that the server asked for; 0 = none. */
     void (*answered)(void *owner, bool is_new, uint64_t retry_after_ms);
-    /* No release was to be had; `error` is valid during the call. */
+    /* No release could be fetched; `error` is valid during the call. */
     void (*failed)(void *owner, const struct error *error, uint64_t retry_after_ms);
-    /* The slot was read: whether it holds what is offered; then `print`, valid during the call, is its
-     * fingerprint, of 0 bytes where there is none. */
+    /* The slot was read. If it holds the offered release, `print`, valid during the call, is its fingerprint,
+     * which has 0 bytes if it could not be taken. */
     void (*identified)(void *owner, bool holds_it, const struct slot_print *print);
-    /* checker_cancel() ended it; for a question this comes from within the call. */
+    /* checker_cancel() ended what was under way; if that was a question, this comes from within
+     * checker_cancel(). */
     void (*cancelled)(void *owner);
 };
 
-/* What is pointed at stays the caller's, and as it is until the end. */
+/* What it points at stays the caller's and must not change until the end. */
 struct checker_request {
     struct http *http;
     const struct url *url; /* of the image */
-    struct trust trust;    /* what is asked of its manifest */
+    struct trust trust;    /* what its manifest must have */
 };
 
 struct checker *checker_new(struct pool *pool, const struct checker_events *events, void *owner);
@@ -54,7 +55,7 @@ struct checker *checker_new(struct pool *pool, const struct checker_events *even
 /* Frees one that is idle or was stopped. NULL is fine. Returns NULL. */
 struct checker *checker_free(struct checker *checker);
 
-/* Ends a question without an event, before its client goes. */
+/* Ends a question without an event; call before its HTTP client is freed. */
 void checker_stop(struct checker *checker);
 
 enum checker_state checker_state(const struct checker *checker);
@@ -69,30 +70,33 @@ void checker_identify(struct checker *checker, const char *path);
 /* Ends what is under way, if anything. */
 void checker_cancel(struct checker *checker);
 
-/* What is known to be offered, valid until the next question or checker_forget(); NULL = nothing. Who
- * installs it leaves there what was fetched in order to plan. */
+/* The release known to be offered, valid until the next question or checker_forget(); NULL = none. The
+ * installer keeps in it what it fetched for the plan. */
 struct release *checker_release(const struct checker *checker);
 
-/* The same as the record has it; all zeroes where nothing is known. Valid as long as the checker. */
+/* The same release as the record keeps it; all zeroes if none is known. Valid as long as the checker. */
 const struct record_release *checker_offered(const struct checker *checker);
 
-/* Takes a release that was offered before a restart, where none is known. */
+/* Takes the release that was offered before a restart. Only while none is known. */
 void checker_restore(struct checker *checker, struct release *release);
 
-/* Forgets what is offered: it is another server's, or was judged by other keys. Only while CHECKER_IDLE. */
+/* Forgets the release, because it is another server's or was judged by other keys. Only while
+ * CHECKER_IDLE. */
 void checker_forget(struct checker *checker);
 
-/* The image on the server was not the manifest's: the next question asks for the manifest whole. */
+/* The image on the server does not belong to the known manifest: the next question asks for the whole
+ * manifest. */
 void checker_note_overtaken(struct checker *checker);
 
-/* Whether it was asked for whole and is the same, so that the image's ETag means nothing. */
+/* Whether the whole manifest was fetched again and is the same, so that a changed ETag of the image means
+ * nothing. */
 bool checker_ignores_etag(const struct checker *checker);
 
-/* Whether a slot was read already to see whether it holds what is offered. */
+/* Whether a slot has been compared with the offered release already. */
 bool checker_has_identified(const struct checker *checker);
 
-/* Milliseconds until a poll may look at what is offered, see turns.h; 0 = now. */
+/* Milliseconds until a poll may look at the offered release, see turns.h; 0 = now. */
 uint64_t checker_wait_ms(const struct checker *checker, uint64_t interval_ms);
 
-/* A poll looks at it. */
+/* Call when a poll looks at the offered release. */
 void checker_note_look(struct checker *checker);

@@ -16,18 +16,18 @@
 #include "common/sinter/release.h"
 
 /*
- * A program of ours would run in our sandbox: without capabilities, without a home, with a filter of system
- * calls that is made for an updater. So systemd-run asks the service manager to start it as a service of its
- * own, gives it our pipe for its output, waits, and hands on its exit status. That is D-Bus calls to
- * StartTransientUnit() and the signals of its end, done by the tool that is made for it, in a child like any
- * other check; without systemd the same code runs the program itself.
+ * A check started directly would run in moonsinterd's sandbox: without capabilities, without a home, with
+ * a filter of system calls made for an updater. So systemd-run has the service manager start it as a
+ * service of its own, passes on the pipe for its output, waits, and returns its exit status. The
+ * alternative, D-Bus calls to StartTransientUnit() and its signals, would be more code; here systemd-run
+ * is a child like any other check, and without systemd the same code runs the program itself.
  */
 
 enum {
-    POLL_MS = 1000, /* of units */
+    POLL_MS = 1000, /* pause between two looks at the units */
 };
 
-/* In this order; after the programs the units are looked at once more. */
+/* The steps in order; after the programs the units are checked again. */
 enum health_step {
     HEALTH_STEP_LIST,
     HEALTH_STEP_UNITS,
@@ -36,10 +36,10 @@ enum health_step {
     HEALTH_STEP_UNITS_AGAIN,
 };
 
-/* Reading the folder, on a thread; outlives its health where that is freed first. */
+/* The job that reads the folder; outlives struct health if that is freed first. */
 struct health_listing {
     struct pool_job job;
-    struct health *health; /* NULL = nobody waits for it any more */
+    struct health *health; /* NULL = nobody waits for the list any more */
     char *folder;
     bool optional;
     struct health_list list;
@@ -48,7 +48,7 @@ struct health_listing {
 };
 
 struct health {
-    struct health_options options; /* without its strings */
+    struct health_options options; /* folder, units and server_url are NULL here: their copies are below */
     char *folder;
     struct url *server_url; /* or NULL */
     char *units[HEALTH_UNITS_MAX + 1];
@@ -58,12 +58,12 @@ struct health {
     enum health_step step;
     struct health_listing *listing;
     struct health_list list;
-    size_t program; /* the next one, or the one that runs */
+    size_t program; /* index of the program that runs or comes next */
     struct process *process;
     struct release_fetch *fetch;
     struct timer *deadline;
-    uint64_t deadline_ms; /* of wall_clock_steady_ms() */
-    struct timer *again;  /* a pause is over */
+    uint64_t deadline_ms; /* by wall_clock_steady_ms() */
+    struct timer *again;  /* the pause before the same step is tried again */
     char waiting[HEALTH_REASON_SIZE];
 };
 
@@ -163,8 +163,8 @@ static void list_programs(struct health *health)
 
 /* --- the units --- */
 
-/* Judges what systemctl is-active printed, one word a unit: true where all are active. One that failed does
- * not come back by itself. */
+/* Judges what systemctl is-active printed, one word for each unit: true if all are active. *ret_failed: a
+ * unit failed, and there is no point in waiting for it. */
 static bool judge_units(struct health *health, const char *output, bool *ret_failed)
 {
     static const char *const states[] = {"activating", "deactivating", "failed", "inactive", "maintenance"};
@@ -178,7 +178,7 @@ static bool judge_units(struct health *health, const char *output, bool *ret_fai
                      "systemctl did not say whether %.200s is active", health->units[i]);
             return false;
         }
-        /* "refreshing" is systemd 257's. */
+        /* "refreshing" is new in systemd 257. */
         if (strcmp(word, "active") == 0 || strcmp(word, "reloading") == 0 || strcmp(word, "refreshing") == 0)
             continue;
         bool known = false;
@@ -275,7 +275,7 @@ static void run_program(struct health *health)
     char limit[64];
     struct error error;
 
-    /* We may be gone by then: the manager ends it in either case. */
+    /* moonsinterd may have ended by then, so the service manager gets the time limit. */
     uint64_t left_ms = health->deadline_ms > now_ms ? health->deadline_ms - now_ms : 0;
     snprintf(limit, sizeof(limit), "--property=RuntimeMaxSec=%" PRIu64, left_ms / 1000 + 1);
     const char *const as_unit[] = {"systemd-run",
@@ -298,14 +298,15 @@ static void run_program(struct health *health)
              health_program_name(path));
     if (process_start(health->options.processes, argv, on_program, health, &health->process, &error))
         return;
-    /* Short of memory or processes, as may be at a start: that is not the program's word. */
+    /* Too little memory or too many processes, as may be at a start, is no verdict on the program: try
+     * again. */
     snprintf(health->waiting, sizeof(health->waiting), "%.383s", error.message);
     timer_start(health->again, POLL_MS);
 }
 
 /* --- all of it --- */
 
-/* Begins what the current step has to do, or the next step's where that is nothing. */
+/* Begins the current step, or the next one if the current one has nothing to do. */
 static void go_on(struct health *health)
 {
     switch (health->step) {

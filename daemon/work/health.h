@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The health checks of a slot on trial, one after another within one deadline: the systemd units that must be
- * active, the image server where it must answer, the programs of a folder in order of their names, and the
- * units once more. All must pass. Waits for units and for the server, and for no program longer than the
- * deadline. Programs run as units of the service manager where we are one, see health.c. Nothing here blocks;
+ * The health checks of a slot on trial, one after another within one deadline: the systemd units that must
+ * be active, the image server where it must answer, the programs of a folder in order of their names, and
+ * the units once more. All must pass. Units and server may become good until the deadline; a program has
+ * one try. If moonsinterd is a systemd unit, the programs run as units too, see health.c. Nothing blocks;
  * the loop's thread only.
  */
 #pragma once
@@ -27,18 +27,18 @@ enum {
     HEALTH_REASON_SIZE = 384, /* as much as the record keeps */
 };
 
-/* Copied, but for what is pointed at by the first four. */
+/* Copied, except what the first four point at, which outlives the checks. */
 struct health_options {
     struct event_base *base;
     struct pool *pool;
     struct processes *processes;
     struct http *http;
     const char *folder;       /* of the programs */
-    bool folder_optional;     /* that it is not there is fine */
-    const char *const *units; /* each one unit or several with blanks between; ends with NULL */
+    bool folder_optional;     /* a missing folder is fine */
+    const char *const *units; /* each one unit, or several parted by blanks; ends with NULL */
     const struct url
-        *server_url;    /* of the image whose manifest must be had; NULL = the server is not asked */
-    struct trust trust; /* what is asked of that manifest */
+        *server_url;    /* of the image whose manifest must be fetched; NULL = do not ask the server */
+    struct trust trust; /* what that manifest must have */
     bool as_units;      /* the programs are started by systemd */
     uint64_t timeout_ms;
 };
@@ -49,13 +49,13 @@ struct health_verdict {
     char output[PROCESS_OUTPUT_SIZE]; /* the last lines of the program that failed; "" = none */
 };
 
-/* Called once; the checks are over, and freeing them here is right. */
+/* Called once when the checks are over; health_free() may be called from here. */
 typedef void (*health_done_fn)(void *owner, const struct health_verdict *verdict);
 
-/* Begins; `done` never comes from within. */
+/* Begins the checks; `done` is never called from within. */
 struct health *health_start(const struct health_options *options, health_done_fn done, void *owner);
 
-/* Ends what is under way, without a callback. NULL is fine. Returns NULL. */
+/* Ends the checks without a callback. NULL is fine. Returns NULL. */
 struct health *health_free(struct health *health);
 
 /* What is waited for now, as a clause: "app.service is not active yet". */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The programs of [Health] Checks=: the executable files of a folder, in order of their names, provided that
- * nobody but root (or who runs this) may change them. Reads the folder, so pool threads, or before the loop
- * runs.
+ * The programs of [Health] Checks=: the executable files of a folder, in order of their names, provided
+ * that nobody but root (or who runs this) may change them. Reading the folder blocks: pool threads, or
+ * before the loop runs.
  */
 #pragma once
 
@@ -18,12 +18,12 @@ enum {
 struct health_list {
     char *paths[HEALTH_PROGRAMS_MAX]; /* in order */
     size_t count;
-    char *not_executable; /* the path of a file that may not be executed, where there is one; else NULL */
+    char *not_executable; /* path of a file that may not be executed; NULL = none */
 };
 
-/* Names that begin with a dot, and what is no regular file or may not be executed, are passed over. What
- * others may write is an error, and so are too many programs and, but for `optional`, a folder that is not
- * there. Freed with health_list_finish(); untouched on failure. */
+/* Lists the programs. Names that begin with a dot, files that are not regular and files that may not be
+ * executed are passed over. A file that others may write is an error; so are too many programs and, unless
+ * `optional`, a missing folder. Freed with health_list_finish(); *ret_list is untouched on failure. */
 bool health_list_read(const char *folder, bool optional, struct health_list *ret_list, struct error *error);
 
 /* Frees what the list holds and empties it. */

@@ -15,7 +15,7 @@
 
 enum {
     PROGRESS_INTERVAL_MS = 250,
-    RATE_INTERVAL_MS = 200, /* what is shorter says nothing of a rate */
+    RATE_INTERVAL_MS = 200, /* a shorter interval is too short for a rate */
 };
 
 struct installer {
@@ -29,7 +29,7 @@ struct installer {
     bool has_plan;
     bool keep_verified_only; /* the last installation did not read back what it wrote */
 
-    /* of the run under way */
+    /* the run under way: */
     struct clone *clone;
     struct release *release;
     const struct slots *slots;
@@ -37,15 +37,15 @@ struct installer {
     uint64_t max_bytes;
     bool over_budget;
     uint64_t rate_bytes, rate_ms;
-    uint64_t moved, moved_ms; /* the last change of anything, for the stall */
+    uint64_t moved, moved_ms; /* what had moved at the last change, and when that was; to notice a stall */
     uint64_t waiting_moved;   /* what had moved when the waiting began */
 
-    struct device *verified; /* INSTALLER_VERIFIED */
+    struct device *verified; /* while INSTALLER_VERIFIED */
 };
 
 /* --- what the clone tells --- */
 
-/* The engine's phases as the status spells them. */
+/* The phases of the clone as the status spells them. */
 static const char *phase_name(enum clone_phase phase)
 {
     switch (phase) {
@@ -69,7 +69,7 @@ static void on_phase(void *owner, enum clone_phase phase)
     struct installer *installer = owner;
     const char *name = phase_name(phase);
 
-    /* What comes after the last one is told by how the run ends. */
+    /* The last phases have no name: the end of the run is reported by its event. */
     if (!name || name == installer->view.phase)
         return;
     installer->view.phase = name;
@@ -97,7 +97,7 @@ static void on_planned(void *owner, const struct plan *plan)
              text_format_bytes(fetched, sizeof(fetched), plan_download_bytes(totals)));
 }
 
-/* All that ever moves in a clone: what does not grow stands still. */
+/* The sum of everything that a clone moves: while it does not grow, the clone stands still. */
 static uint64_t count_moved(const struct clone_progress *progress)
 {
     return progress->scan_bytes + progress->bytes_kept + progress->bytes_copied + progress->bytes_received +
@@ -111,7 +111,7 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
     uint64_t now_s = wall_clock_now_s();
     char wait[32];
 
-    /* Others may wait already. The last answer says most, and the first to try again ends it. */
+    /* Other requests may be waiting too: show the newest reason and the earliest next try. */
     if (!waiting->kind)
         *waiting = (struct installer_waiting){.since_s = now_s, .until_s = UINT64_MAX};
     waiting->kind = error->kind;
@@ -150,7 +150,7 @@ static void on_read_back_cached(void *owner, const struct error *why)
     log_warning("%s", why->message);
 }
 
-/* On a pool thread. Slots and slot do not change while a run is under way. */
+/* Runs on a pool thread; `slots` and `slot` do not change while a run is under way. */
 static bool check_target(void *owner, int fd, struct error *error)
 {
     const struct installer *installer = owner;
@@ -181,7 +181,7 @@ static void hold_target(struct installer *installer)
     installer->state = INSTALLER_VERIFIED;
 }
 
-/* A cancel that was our own is told as what it is: the rule's word. */
+/* If the budget was the reason for cancelling, replaces the error by one that says so. */
 static bool explain_budget(const struct installer *installer, struct error *error)
 {
     char received[16], limit[16];
@@ -199,7 +199,7 @@ static void on_done(void *owner, const struct error *done_error)
     struct installer *installer = owner;
     bool planning = installer->state == INSTALLER_PLANNING;
     struct installer_end end = {
-        /* A file that is not to be had is no newer release: the next look will tell. */
+        /* A missing file does not prove a newer release; the next check will tell. */
         .overtaken = clone_was_overtaken(installer->clone) && !clone_lacks_file(installer->clone),
     };
     struct error error;
@@ -209,7 +209,7 @@ static void on_done(void *owner, const struct error *done_error)
     timer_stop(installer->progress_timer);
     installer->state = INSTALLER_IDLE;
     if (done_error) {
-        /* It is the clone's, which ends here. */
+        /* The error belongs to the clone, which is freed below. */
         error = *done_error;
         end.over_budget = explain_budget(installer, &error);
         end.error = &error;
@@ -249,7 +249,7 @@ static void update_rate(struct installer *installer, uint64_t now_ms)
     if (elapsed_ms < RATE_INTERVAL_MS)
         return;
     uint64_t rate = (view->progress.bytes_received - installer->rate_bytes) * 1000 / elapsed_ms;
-    /* A mean over the last seconds: a single interval jumps with every range that ends. */
+    /* A mean over the last seconds, because the rate of one interval jumps with each range that ends. */
     view->rate_bytes_per_s = (view->rate_bytes_per_s * 7 + rate) / 8;
     installer->rate_bytes = view->progress.bytes_received;
     installer->rate_ms = now_ms;
@@ -259,12 +259,12 @@ static void update_percent(struct installer_view *view)
 {
     double percent = clone_progress_percent(&view->progress);
 
-    /* What is left is found while it runs; a bar that goes back helps nobody. */
+    /* How much is left may turn out to be more while it runs, but the percentage never goes back. */
     if (percent > view->percent)
         view->percent = percent < 99.9 ? percent : 99.9;
 }
 
-/* The loop turns whatever the medium does; it has to say so when nothing comes back from there. */
+/* The loop goes on even if the medium hangs, so it has to notice when nothing moves any more. */
 static void watch_for_stall(struct installer *installer, uint64_t now_ms)
 {
     struct installer_view *view = &installer->view;
@@ -353,8 +353,7 @@ void installer_start(struct installer *installer, const struct installer_request
         .release = request->release,
         .target_path = devices[request->slot].path,
         .seed_paths = seeds,
-        /* A slot that is not there is a mistake, or a disk that is not there yet; a new file would hide it.
-         */
+        /* A missing slot is a mistake, or a disk that is not there yet; creating a file would hide that. */
         .create_target = false,
         .check_target = check_target,
         .plan_only = request->plan_only,

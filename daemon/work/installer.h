@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One clone from the server into the target slot, or only its plan: what it is about to move, how far it is
- * and how fast, whether it stands still, and when it has had too many bytes. After an installation the target
- * stays open and exclusive until it is taken, so that what was verified stays so until it is armed. One run
- * at a time. Knows the release and the slot it is given, and nothing of rules, record or boot selection. The
- * loop's thread only; nothing blocks.
+ * Clones a release from the server into the target slot, or only plans that: shows how much is to be
+ * moved, how far it is and how fast, whether it stands still, and ends it when it has received too many
+ * bytes. After an installation the target stays open and exclusive until it is taken, so that nobody
+ * changes what was verified before it is armed. One run at a time. Knows nothing of rules, record or boot
+ * selection. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -35,26 +35,26 @@ enum installer_state {
 struct installer_deps {
     struct event_base *base;
     struct pool *pool;
-    uint64_t silence_ms; /* nothing that moves for so long is worth a word */
+    uint64_t silence_ms; /* the view says so if nothing moves for this long */
 };
 
 /* How a run ended. */
 struct installer_end {
-    const struct error *error; /* NULL = as it should; valid during the call */
-    bool overtaken;            /* the server has something newer: looking again is all it takes */
+    const struct error *error; /* NULL = success; valid during the call */
+    bool overtaken;            /* the server has something newer: check again */
     bool over_budget;          /* max_bytes ended it, and the error is of kind refused */
 };
 
 struct installer_events {
-    /* Something of installer_view() is another one. */
+    /* Something in installer_view() changed. */
     void (*changed)(void *owner);
-    /* A run for the plan only is over. The next one may be started from within, as from the next. */
+    /* A run for the plan only is over. The next run may be started from within this call. */
     void (*planned)(void *owner, const struct installer_end *end);
     /* An installation is over; without an error the state is INSTALLER_VERIFIED. */
     void (*installed)(void *owner, const struct installer_end *end);
 };
 
-/* What is pointed at stays the caller's, and as it is until the run is over. */
+/* What it points at stays the caller's and must not change until the run is over. */
 struct installer_request {
     struct http *http;
     struct release *release;
@@ -64,34 +64,33 @@ struct installer_request {
     enum slot slot; /* the target, one of `slots` that may be written; the other one is the seed */
     bool plan_only;
     bool ignore_etag;     /* see struct clone_settings */
-    unsigned connections; /* likewise */
+    unsigned connections; /* see struct clone_settings */
     uint64_t max_bytes;   /* an installation that receives more ends; 0 = no limit */
 };
 
-/* Nothing arrives, and why; a request is tried again. */
+/* Nothing arrives because a request failed and is to be tried again. */
 struct installer_waiting {
-    uint64_t since_s, until_s; /* Unix time: since nothing arrived, and of the next try */
+    uint64_t since_s, until_s; /* Unix time: since when nothing arrives, and of the next try */
     enum error_kind kind;      /* ERROR_NONE = nothing is waited for */
     char why[RECORD_TEXT_SIZE];
 };
 
-/* What the run under way, or the last one, looks like; all zeroes before the first. */
+/* What is known of the run under way, or of the last one; all zeroes before the first. */
 struct installer_view {
     struct record_release release;
     const char *phase; /* as the status shows it; NULL = none is under way */
     struct clone_progress progress;
     double percent;
     uint64_t rate_bytes_per_s;              /* a mean over the last seconds; 0 = none is under way */
-    uint64_t begun_ms;                      /* of wall_clock_boot_ms() */
+    uint64_t begun_ms;                      /* by wall_clock_boot_ms() */
     char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from the target; "" = none */
-    char table_why[RECORD_TEXT_SIZE];       /* why it was planned without its table of chunks; "" = with it */
-    char
-        pack_why[RECORD_TEXT_SIZE]; /* ... without what its pack has for the releases at hand; "" = with it */
-    char stall_why[512];            /* nothing moves: a sentence; "" = all is well */
+    char table_why[RECORD_TEXT_SIZE];       /* why the plan does not use the table of chunks; "" = it does */
+    char pack_why[RECORD_TEXT_SIZE]; /* why the plan does not use the pack; "" = it does, or there is none */
+    char stall_why[512];             /* nothing moves: a sentence; "" = all is well */
     struct installer_waiting waiting;
 };
 
-/* A plan that was made, by a run for it or by an installation. */
+/* A plan made by a planning run or by an installation. */
 struct installer_plan {
     struct plan_totals totals;
     struct record_release release;
@@ -102,14 +101,14 @@ struct installer_plan {
 struct installer *installer_new(const struct installer_deps *deps, const struct installer_events *events,
                                 void *owner);
 
-/* Frees one with no run under way, and closes a target that was not taken. NULL is fine. Returns NULL. */
+/* No run may be under way. Closes a target that was not taken. NULL is fine. Returns NULL. */
 struct installer *installer_free(struct installer *installer);
 
-/* Begins a run; only while INSTALLER_IDLE. How it ends is told by an event, never from within. */
+/* Begins a run; only while INSTALLER_IDLE. It ends in an event, which never comes from within this call. */
 void installer_start(struct installer *installer, const struct installer_request *request);
 
-/* Forgets what the last run showed and has installer_view() tell of this release, of which nothing was moved:
- * it ended before a run could begin. */
+/* Resets installer_view() to this release with nothing moved, for an installation that ended before its run
+ * began. */
 void installer_reset(struct installer *installer, const struct record_release *release);
 
 /* Asks the run under way to stop, if any: it ends soon with an error of kind cancelled. */
@@ -117,7 +116,7 @@ void installer_cancel(struct installer *installer);
 
 enum installer_state installer_state(const struct installer *installer);
 
-/* Whether a run is under way: it stands on the slots, the release and the client it was given. */
+/* Whether a run is under way; it uses the slots, the release and the HTTP client of its request. */
 bool installer_is_running(const struct installer *installer);
 
 /* Valid as long as the installer; what it says changes with each event. */
@@ -126,5 +125,6 @@ const struct installer_view *installer_view(const struct installer *installer);
 /* The last plan that was made; NULL where there was none yet. */
 const struct installer_plan *installer_plan(const struct installer *installer);
 
-/* Only while INSTALLER_VERIFIED, which ends by it. The caller closes the target, on a pool thread. */
+/* Hands over the target; only while INSTALLER_VERIFIED, which this ends. The caller closes the target, on a
+ * pool thread, as that may block. */
 struct device *installer_take_target(struct installer *installer);

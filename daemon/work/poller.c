@@ -15,12 +15,12 @@
 #include "common/io/watch.h"
 #include "daemon/host/route_watch.h"
 
-/* A link that comes up brings a handful of addresses and routes, one after another. */
+/* A link that comes up brings several addresses and routes, one after another; wait for all of them. */
 enum { WAKE_DELAY_MS = 1000 };
 
-/* What became of a check. */
+/* What poller_note() was told. */
 struct outcome {
-    bool is_new; /* not planned by yet */
+    bool is_new; /* poller_plan() has not used it yet */
     enum schedule_result result;
     uint64_t retry_after_ms;
     enum error_kind failure;
@@ -32,13 +32,13 @@ struct poller {
     struct schedule schedule;
     struct outcome outcome;
     struct schedule_next next;
-    uint64_t next_s; /* Unix time of it; 0 = the timer is not set */
-    bool woken;      /* a route or the clock came since the last check began */
+    uint64_t next_s; /* Unix time of the next check; 0 = the timer is not set */
+    bool woken;      /* there was a new route, or the clock was set, since the last check began */
     int timer_fd;    /* timerfd of CLOCK_BOOTTIME: libevent's timers stand still while the machine sleeps */
     struct watch *timer_watch;
     int clock_fd; /* timerfd that tells when the clock is set */
     struct watch *clock_watch;
-    struct route_watch *routes; /* NULL where the kernel does not tell */
+    struct route_watch *routes; /* NULL = the kernel does not report routes */
     struct timer *wake_timer;
 };
 
@@ -55,7 +55,7 @@ static void set_timer(struct poller *poller, uint64_t at_ms)
         log_error("the timer of the next check cannot be set: %s", strerror(errno));
 }
 
-/* Sets the timer to what is planned, and says again when that is: the clock may be another one by now. */
+/* Sets the timer to the planned time, and computes its Unix time again, as the clock may have been set. */
 static void set_next(struct poller *poller, uint64_t now_ms)
 {
     const struct schedule_next *next = &poller->next;
@@ -75,7 +75,7 @@ static void on_timer(void *owner, int fd)
 
 /* --- the plan --- */
 
-/* Of all 32 bits. */
+/* A random number of 32 bits; a poor one if the kernel has none yet. */
 static uint32_t draw_random(uint64_t now_ms)
 {
     uint32_t random = 0;
@@ -104,7 +104,7 @@ static void plan(struct poller *poller, uint64_t now_ms, uint64_t hold_ms)
 
     schedule_plan(&poller->schedule, outcome->result, now_ms, outcome->retry_after_ms, draw_random(now_ms),
                   next);
-    /* An installation, too, may go as soon as there is a route again. */
+    /* An installation that failed for want of a network may also succeed as soon as there is a route. */
     next->may_wake |= next->why == SCHEDULE_WHY_BACKOFF && outcome->failure == ERROR_NETWORK;
     if (poller->woken)
         schedule_wake(&poller->schedule, next, now_ms, draw_random(now_ms));
@@ -117,8 +117,7 @@ void poller_plan(struct poller *poller, uint64_t hold_ms)
 {
     uint64_t now_ms = wall_clock_boot_ms();
 
-    /* Without anything new to go by, what was planned stands; where that has passed, it was not made use of.
-     */
+    /* Without a new note the old plan stands, unless its time has passed without a check. */
     if (poller->outcome.is_new || poller->next.at_ms <= now_ms)
         plan(poller, now_ms, hold_ms);
     set_next(poller, now_ms);
@@ -141,7 +140,7 @@ void poller_set_interval(struct poller *poller, uint64_t interval_ms, uint64_t r
     set_next(poller, now_ms);
 }
 
-/* What holds the release brings no check forward that is due at once. */
+/* A check that is due at once needs no hold time: UINT64_MAX / 2 = never. */
 static void note_change(struct poller *poller)
 {
     poller_note(poller, SCHEDULE_RESULT_CHANGED, 0, ERROR_NONE);
@@ -183,7 +182,7 @@ const char *poller_next_why(const struct poller *poller)
 
 /* --- a route or the clock came --- */
 
-/* What failed may go now. A check that is under way is told when it ends. */
+/* Brings a check after a failure forward. During a check it only notes that; the next plan uses it. */
 static void wake(struct poller *poller)
 {
     uint64_t now_ms = wall_clock_boot_ms();
@@ -200,7 +199,7 @@ static void on_wake_timer(void *owner)
     wake(owner);
 }
 
-/* Not put off by more of them, or a route that flaps would do that for ever. */
+/* More routes do not put the timer off, else a flapping route would do so for ever. */
 static void on_routes_came(void *owner)
 {
     struct poller *poller = owner;
@@ -209,7 +208,8 @@ static void on_routes_came(void *owner)
         timer_start(poller->wake_timer, WAKE_DELAY_MS);
 }
 
-/* A timer that is never due, and that is cancelled whenever somebody sets the clock: timerfd_create(2). */
+/* Sets a timer that never expires, only to be cancelled when somebody sets the clock, see
+ * timerfd_create(2). */
 static bool arm_clock(const struct poller *poller)
 {
     struct itimerspec never = {
@@ -218,7 +218,7 @@ static bool arm_clock(const struct poller *poller)
     return timerfd_settime(poller->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) == 0;
 }
 
-/* Certificates go by it, so what failed may go now. */
+/* A check may have failed because of a certificate's dates, so it may succeed now. */
 static void on_clock_set(void *owner, int fd)
 {
     struct poller *poller = owner;
@@ -257,7 +257,7 @@ bool poller_new(const struct poller_settings *settings, const struct poller_even
     watch_start(poller->timer_watch);
     watch_start(poller->clock_watch);
     poller->wake_timer = timer_new(settings->base, on_wake_timer, poller);
-    /* It only saves waiting. */
+    /* No error: the watch only saves some waiting. */
     if (!route_watch_new(settings->base, on_routes_came, poller, &poller->routes, &missing))
         log_warning("%s, so a look that failed waits for its time: see RestrictAddressFamilies= in the unit",
                     missing.message);

@@ -15,13 +15,15 @@
 #include "daemon/host/logind.h"
 
 enum {
-    /* How late a held reboot may come where the clock was set meanwhile, or an inhibitor ended. */
+    /* A held reboot is judged again at least this often, since the clock may be set or an inhibitor may
+     * end. */
     JUDGE_MS = 60 * 1000,
-    /* A machine that does not go down is told of; logind gives whoever asked for a delay some seconds. */
+    /* After this long the reboot has failed. logind itself delays it by some seconds for programs that ask
+     * for that. */
     DOWN_MS = 10 * 60 * 1000,
 };
 
-/* A reboot as it was ordered. */
+/* A reboot that was ordered. */
 struct order {
     const char *argument; /* NULL = none */
     bool heed_inhibitors;
@@ -36,11 +38,11 @@ struct rebooter {
     struct timer *judge_timer;
     struct timer *down_timer; /* the machine was told to reboot */
     struct order order;
-    bool waits; /* it was given while logind was asked who objects */
-    bool busy;  /* the job is the pool's */
+    bool waits; /* the order came while logind was being asked who objects */
+    bool busy;  /* the job belongs to the pool */
     struct pool_job job;
-    /* The job's own: */
-    bool only_ask; /* who objects; else reboot */
+    /* used by the job: */
+    bool only_ask; /* ask who objects; else reboot */
     struct order told;
     enum logind_answer answer;
     struct error error;
@@ -165,9 +167,9 @@ static void on_command(void *owner, const struct process_end *end)
     fail(owner, &error);
 }
 
-/* Without logind. systemctl turns to the service manager itself, but where there is a logind that does not
- * answer, only after a minute of waiting for it, if it is not told what to start. Any other init has its own
- * reboot command. */
+/* Reboots without logind. "systemctl reboot" asks the service manager if there is no logind, but would wait a
+ * minute for a logind that does not answer; "systemctl start reboot.target" does not ask logind at all. Any
+ * other init has its own reboot command. */
 static void run_command(struct rebooter *rebooter)
 {
     bool has_systemd = access("/run/systemd/system", F_OK) == 0;
@@ -200,7 +202,8 @@ static void run_command(struct rebooter *rebooter)
 static void reboot_done(struct pool_job *job)
 {
     struct rebooter *rebooter = end_job(job);
-    /* A slot that is not fit may be so for its logind, and has to be left all the same. */
+    /* logind may be the very thing that is broken in a slot that failed, and the slot has to be left all the
+     * same. */
     bool without = rebooter->answer == LOGIND_ANSWER_FAILED && !rebooter->told.heed_inhibitors;
 
     if (without) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way to a reboot: asks logind who holds it off, and to do it, one question at a time and on a pool
- * thread; asks the service manager or the init where there is no logind; says where the machine does not go
- * down. Keeps what holds the reboot off, and when that is to be judged again. Whether it may be made is not
- * decided here. Nothing blocks; the loop's thread only.
+ * Makes the reboot: asks logind who holds it off, and then to reboot, one call at a time on a pool thread;
+ * without logind it asks the service manager or the init. Reports a machine that does not go down. Keeps
+ * the verdict on what holds the reboot off, and when to judge again; the decision itself is made
+ * elsewhere. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -26,42 +26,43 @@ struct rebooter_settings {
 /* Called from the loop, never from within a function of the rebooter, which may be called here but not freed.
  */
 struct rebooter_events {
-    /* The answer to rebooter_ask(): who objects, as a sentence, or why that is not known; NULL = nobody. */
+    /* The answer to rebooter_ask(): a sentence that says who objects, or why that is not known; NULL = nobody
+     * objects. */
     void (*answered)(void *owner, const char *why);
-    /* What holds the reboot off may have ended: it is to be judged again. */
+    /* It is time to judge again whether the reboot is still held off. */
     void (*judge)(void *owner);
-    /* The reboot that was ordered does not come. */
+    /* The ordered reboot failed. */
     void (*failed)(void *owner, const struct error *error);
-    /* logind is not being asked any more; before what comes of the answer. */
+    /* The call to logind is over; comes before `answered` or `failed`. */
     void (*idle)(void *owner);
 };
 
-/* Of what is not freed before it. */
+/* What `settings` points at has to live longer than the rebooter. */
 struct rebooter *rebooter_new(const struct rebooter_settings *settings, const struct rebooter_events *events,
                               void *owner);
 
-/* After the pool and the programs, so that nothing of it is under way. NULL is fine. Returns NULL. */
+/* Free the pool and the processes first, so that nothing is under way. NULL is fine. Returns NULL. */
 struct rebooter *rebooter_free(struct rebooter *rebooter);
 
-/* Asks logind who holds off a shutdown, unless it is being asked already; ends in `answered`, or in a reboot
- * that was ordered meanwhile. */
+/* Asks logind who holds off a shutdown, unless it is being asked already. Ends in `answered`, or in the
+ * reboot if one was ordered meanwhile. */
 void rebooter_ask(struct rebooter *rebooter);
 
 /* Whether logind is being asked. */
 bool rebooter_is_busy(const struct rebooter *rebooter);
 
-/* What holds the reboot off from now on; an empty verdict where nothing does. Returns whether that is another
- * one than before. */
+/* Sets the verdict on what holds the reboot off; an empty one = nothing does. Returns whether it differs from
+ * the one before. */
 bool rebooter_hold(struct rebooter *rebooter, const struct policy_verdict *verdict);
 const struct policy_verdict *rebooter_verdict(const struct rebooter *rebooter);
 
-/* `judge` comes when the first of what holds the reboot off ends by itself, within a minute in any case. */
+/* Sends `judge` when the first reason of the verdict ends by itself, but within a minute in any case. */
 void rebooter_judge_later(struct rebooter *rebooter);
 
-/* `judge` comes in a minute. */
+/* Sends `judge` in a minute. */
 void rebooter_retry_later(struct rebooter *rebooter);
 
-/* Reboots the machine. `argument` is for its firmware, NULL = none, and stays until the rebooter is freed.
- * With `heed_inhibitors`, only where nobody holds it off; without, also where logind fails. The end is a
- * machine that goes down, or `failed`. */
+/* Reboots the machine. `argument` is for its firmware, NULL = none, and has to live until the rebooter is
+ * freed. With `heed_inhibitors` only if nobody holds it off; without, even if logind fails. Ends with the
+ * machine going down, or in `failed`. */
 void rebooter_reboot(struct rebooter *rebooter, const char *argument, bool heed_inhibitors);

@@ -19,11 +19,11 @@
 #include "common/image/minisign.h"
 #include "common/io/timer.h"
 
-/* One save; the pool's while `busy`. Its paths never change. */
+/* One save; belongs to the pool while `busy`. Its paths never change. */
 struct job {
     struct pool_job pool;
     char *record_path, *manifest_path, *signature_path;
-    char *demand_path; /* the file that says once more that signatures are demanded */
+    char *demand_path; /* a file whose existence says, beside the record, that signatures are demanded */
     char *record_text;
     struct record_store_manifest manifest; /* text NULL = unchanged */
     bool demands_signatures;
@@ -35,17 +35,17 @@ struct record_store {
     struct record_store_deps deps;
     const struct record_store_events *events;
     void *owner;
-    DIR *folder; /* locked: it is one daemon's */
+    DIR *folder; /* locked against a second daemon */
     struct record record;
     struct job job;
-    bool busy;                             /* the job is the pool's */
+    bool busy;                             /* the job belongs to the pool */
     bool dirty;                            /* the record changed since the job was submitted */
-    struct record_store_manifest manifest; /* to be written; text NULL = none is */
-    bool is_last;                          /* the job's manifest is: written again where the job fails */
-    bool complained;                       /* once in a row is enough */
+    struct record_store_manifest manifest; /* to be written with the next job; text NULL = none */
+    bool is_last;    /* the job's manifest is the newest one, so it is written again if the job fails */
+    bool complained; /* the last save failed and that was logged */
     record_store_flushed_fn then;
     bool then_covered;   /* the job under way holds what `then` waits for */
-    struct timer *timer; /* what waits goes on without the save */
+    struct timer *timer; /* when it fires, `then` is called without waiting for the save any longer */
 };
 
 static void free_manifest(struct record_store_manifest *manifest)
@@ -57,7 +57,8 @@ static void free_manifest(struct record_store_manifest *manifest)
 
 /* --- on a thread --- */
 
-/* A signature of another manifest would be as good as none, so which of the two comes first means nothing. */
+/* After a power cut between the two files the signature does not fit the manifest and counts as none, so
+ * their order does not matter. */
 static bool save_signature(struct job *job)
 {
     const struct record_store_manifest *manifest = &job->manifest;
@@ -70,8 +71,8 @@ static bool save_signature(struct job *job)
     return true;
 }
 
-/* That signatures are demanded from now on is told by the record, and once more beside it: whatever becomes
- * of one of the two, the other one is there, at the next start and at the one after. */
+/* That signatures are demanded is kept in the record and in a file beside it, so that the loss of one of them
+ * changes nothing. */
 static bool save_demand(struct job *job)
 {
     static const char text[] =
@@ -91,8 +92,9 @@ static bool save_manifest(struct job *job)
             save_signature(job));
 }
 
-/* The manifest first: a record that names a manifest which is not there only costs one more request, but it
- * would be asked for conditionally and never come. */
+/* The manifest is written before the record that names it. In the other order a power cut could leave a
+ * record with the ETag of a manifest that is missing: asked with that ETag, the server would never send the
+ * manifest again. */
 static void job_run(struct pool_job *pool_job)
 {
     struct job *job = container_of(pool_job, struct job, pool);
@@ -149,7 +151,7 @@ static void job_done(struct pool_job *pool_job)
     if (then)
         forget_waiter(store);
     store->events->ended(store->owner);
-    /* A failed save is not tried again by itself: the next change does. */
+    /* A failed save is not tried again by itself; the next change saves everything. */
     if (store->dirty && !store->busy)
         submit(store);
     if (then)
@@ -200,7 +202,7 @@ struct record *record_store_record(struct record_store *store)
 
 /* --- the manifest --- */
 
-/* Owned by the caller; NULL copies as NULL. */
+/* A copy with a zero behind it, freed by the caller; NULL for NULL. */
 static char *copy_bytes(const char *text, size_t size)
 {
     if (!text)
@@ -249,7 +251,7 @@ bool record_store_read_manifest(const struct record_store *store, bool with_sign
 
 /* --- at a start --- */
 
-/* Two daemons would each overwrite what the other one remembers. The lock ends with the process. */
+/* Two daemons would overwrite each other's record. The lock ends with the process. */
 static bool lock_folder(struct record_store *store, struct error *error)
 {
     const char *path = store->deps.folder;
@@ -268,13 +270,13 @@ static bool lock_folder(struct record_store *store, struct error *error)
     return error_set_errno(error, errno, "cannot lock StateDirectory=%s", path);
 }
 
-/* Whether it is there; one that cannot be looked at may be. */
+/* Whether the file is there, or cannot be looked at and so may be there. */
 static bool may_exist(const char *path)
 {
     return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
-/* A record that is lost is said, at every start until there is another one. */
+/* Reports a lost record, at each start until there is a new one. */
 static void note_loss(struct record_store *store, const char *complaint)
 {
     struct error loss;
@@ -284,8 +286,8 @@ static void note_loss(struct record_store *store, const char *complaint)
     record_set_error(&store->record, &loss, wall_clock_now_s());
 }
 
-/* A medium that cannot be read is no reason to forget what stands on it; a text that cannot be understood is
- * kept for whoever wants to look at it. */
+/* A record that cannot be read from the medium is an error, so that it is not overwritten. One that can be
+ * read but not understood is moved aside, for people to look at. */
 static bool load_record(struct record_store *store, struct error *error)
 {
     const char *path = store->job.record_path;
@@ -313,8 +315,9 @@ static bool load_record(struct record_store *store, struct error *error)
     return true;
 }
 
-/* Trust must not go with one file, whichever that is: what was kept signed was accepted by a key, too. Asked
- * at each start, for the one that set a broken record aside may have ended before it saved anything. */
+/* The loss of any one file must not end the demand for signatures; a kept signature also proves that a signed
+ * release was accepted. Looked for at each start, because the daemon that moved a broken record aside may
+ * have ended before it saved a new one. */
 static void load_demand(struct record_store *store, bool had_record)
 {
     const struct job *job = &store->job;

@@ -9,7 +9,7 @@
 #include "common/base/container.h"
 #include "common/base/log.h"
 
-/* The pool's while `busy`. */
+/* Belongs to the pool while `busy`. */
 struct job {
     struct pool_job pool;
     const struct config_request *request;
@@ -26,14 +26,14 @@ struct settings {
     struct config *fixed; /* may be `current` */
     struct config *next;  /* read, and not taken yet */
     struct job job;
-    bool busy;  /* the job is the pool's */
-    bool again; /* asked for once more meanwhile */
+    bool busy;  /* the job belongs to the pool */
+    bool again; /* read once more after the job under way */
     bool ends;  /* nothing more is read */
 };
 
 /* --- reading --- */
 
-/* On a thread. */
+/* Runs on a pool thread. */
 static void job_run(struct pool_job *pool_job)
 {
     struct job *job = container_of(pool_job, struct job, pool);
@@ -108,7 +108,7 @@ void settings_drop(struct settings *settings)
     settings->next = NULL;
 }
 
-/* A line of what takes a restart, for it is what the running daemon stands on. */
+/* Prints a setting that needs a restart, because the running daemon was built on it. */
 static void put_fixed(void *owner, const struct config_setting *setting)
 {
     static const char *const sections[] = {"Slots", "Boot", "Api", "Storage"};
@@ -118,7 +118,7 @@ static void put_fixed(void *owner, const struct config_setting *setting)
             fprintf(owner, "%s=%s\n", setting->key, setting->value);
 }
 
-/* Freed by the caller. */
+/* All settings that need a restart, as text; freed by the caller. */
 static char *list_fixed(const struct config *config)
 {
     char *text = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The settings in use, those of the start, and new ones that were read and wait to be taken. Reading them is
- * a job on a pool thread, for the files may lie on a medium that hangs; nothing here blocks. The loop's
+ * The settings in use, those of the start, and new ones that were read and wait to be taken. They are read
+ * on a pool thread, because the files may lie on a medium that hangs; nothing here blocks. The loop's
  * thread only.
  */
 #pragma once
@@ -13,47 +13,47 @@
 
 struct settings;
 
-/* What it stands on; all outlive it. */
+/* What it uses; all of it outlives the settings. */
 struct settings_deps {
     struct pool *pool;
     const struct config_request *request; /* which files, and what goes before them */
 };
 
 struct settings_events {
-    /* They were read, and what is wrong with them is logged; `loaded`: they wait to be taken. */
+    /* The settings were read, and what is wrong with them was logged; `loaded`: they now wait to be taken. */
     void (*read)(void *owner, bool loaded);
 };
 
-/* `config` is the part's from now on: in use, and those of the start. */
+/* Takes `config`, which is in use from now on and counts as the settings of the start. */
 struct settings *settings_new(const struct settings_deps *deps, const struct settings_events *events,
                               void *owner, struct config *config);
 
-/* The pool has to be freed before. NULL is fine. Returns NULL. */
+/* Free the pool first. NULL is fine. Returns NULL. */
 struct settings *settings_free(struct settings *settings);
 
-/* Those in use, until the next ones are taken. */
+/* The settings in use; valid until the next ones are taken. */
 const struct config *settings_current(const struct settings *settings);
 
-/* Those of the start, for what takes a restart. */
+/* The settings of the start, for what needs a restart to change. */
 const struct config *settings_fixed(const struct settings *settings);
 
-/* Those that wait to be taken; NULL = none do. */
+/* The settings that wait to be taken; NULL = none. */
 const struct config *settings_next(const struct settings *settings);
 
-/* Whether some of those that wait take a restart. */
+/* Whether some of the waiting settings need a restart. */
 bool settings_next_needs_restart(const struct settings *settings);
 
-/* Reads them anew; once more where that is under way already. */
+/* Reads the settings anew; if that is under way already, reads them once more after it. */
 void settings_reload(struct settings *settings);
 
-/* What is being read is the last: we are to end. */
+/* Call when told to end: the settings are not read again after what is under way. */
 void settings_stop(struct settings *settings);
 
-/* Those that wait are in use from now on, and those that were are freed, except the start's. */
+/* Puts the waiting settings into use and frees the old ones, unless they are those of the start. */
 void settings_take(struct settings *settings);
 
-/* Those that wait are not taken. */
+/* Frees the waiting settings without taking them. */
 void settings_drop(struct settings *settings);
 
-/* Whether they are being read. */
+/* Whether settings are being read. */
 bool settings_is_busy(const struct settings *settings);

@@ -7,7 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/io/timer.h"
 
-/* The medium, or the boot loader's file, may be there again by then. */
+/* By then the medium or the boot loader's file may be there again. */
 enum { RETRY_MS = 30 * 1000 };
 
 struct trial_runner {
@@ -30,8 +30,8 @@ static void on_checked(void *owner, const struct health_verdict *verdict)
     runner->events->judged(runner->owner);
 }
 
-/* Whether systemd started this very process: then checks are its units, too, and not ours to run in a sandbox
- * made for us. Its user's manager, or a shell under it, is somebody else. */
+/* Whether the system's service manager started this very process; then the checks run as its units, outside
+ * of moonsinterd's sandbox. A user's manager, or a shell, does not count. */
 static bool is_system_service(void)
 {
     return getppid() == 1 && access("/run/systemd/system", F_OK) == 0;
