@@ -18,7 +18,7 @@ static const struct boot_backend *const backends[] = {
     [CONFIG_BACKEND_CUSTOM] = &boot_backend_custom,
 };
 
-/* Anew each time, for the names of slots may come late. */
+/* Looked up before each call, because a slot's device may appear late. */
 static void note_running(struct boot *boot)
 {
     const struct slots_request request = {
@@ -70,7 +70,7 @@ const struct boot_abilities *boot_get_abilities(const struct boot *boot)
     return &boot->backend->abilities;
 }
 
-/* An error of a backend gets its name in front. */
+/* Puts the backend's name in front of its error. */
 static bool finish_call(const struct boot *boot, bool success, struct error *error)
 {
     return success || error_prefix(error, "boot selection (%s)", boot->backend->name);

@@ -57,7 +57,7 @@ static int spawn(const char *const *arguments, int output, int complaint, pid_t 
     return -result;
 }
 
-/* Reads what is there now. */
+/* Reads what is there, without waiting. */
 static void drain(struct stream *stream)
 {
     char rest[256];
@@ -81,7 +81,7 @@ static void drain(struct stream *stream)
     }
 }
 
-/* Collects output until the program has ended; false where that takes too long. */
+/* Collects output until the program has ended; false if that takes too long. */
 static bool wait_for_end(int pidfd, struct stream *output, struct stream *complaint, unsigned timeout_ms)
 {
     uint64_t end_ms = wall_clock_steady_ms() + timeout_ms;
@@ -128,7 +128,7 @@ bool child_run(const char *const *arguments, unsigned timeout_ms, struct child_r
         return error_set_errno(error, result, "cannot run %s", arguments[0]);
     CLEANUP_FD int pidfd = pidfd_open(pid, 0);
     bool ended = pidfd >= 0 && wait_for_end(pidfd, &out, &complaints, timeout_ms);
-    /* Whatever it started and left behind goes with it. */
+    /* Also ends what the program started and left behind. */
     kill(-pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;

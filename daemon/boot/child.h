@@ -2,9 +2,9 @@
 /*
  * A program run to its end, bounded in time and output. The caller waits: pool threads, or before the loop
  * runs. The program gets nothing to read, and is in a process group of its own, which is killed with it.
- * Programs beside the loop are daemon/host/process.h's: those must not be waited for, not even until they are
- * loaded, so that they cannot be started by posix_spawn() as these are, which knows at once whether a program
- * can be executed.
+ * Programs that run beside the loop are in daemon/host/process.h: nothing may wait for those, not even for
+ * their loading, so they cannot be started by posix_spawn(), which is used here and tells at once whether
+ * a program can be executed.
  */
 #pragma once
 
@@ -17,10 +17,10 @@ enum { CHILD_OUTPUT_SIZE = 4096 }; /* bytes of either stream, with a zero behind
 struct child_result {
     int status;                        /* exit status, or 128 and the signal's number */
     char output[CHILD_OUTPUT_SIZE];    /* what it wrote; more than fits is an error */
-    char complaint[CHILD_OUTPUT_SIZE]; /* to standard error; the end of it is lost where it is long */
+    char complaint[CHILD_OUTPUT_SIZE]; /* what it wrote to standard error; the end is cut if it is too long */
 };
 
-/* Runs arguments[0] (a path) with `arguments`, NULL-terminated. False where it cannot be started, takes
- * longer than `timeout_ms` or writes too much; any exit status is a result. */
+/* Runs arguments[0] (a path) with `arguments`, NULL-terminated. False if it cannot be started, takes longer
+ * than `timeout_ms` or writes too much; any exit status counts as success. */
 bool child_run(const char *const *arguments, unsigned timeout_ms, struct child_result *ret_result,
                struct error *error);

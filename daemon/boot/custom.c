@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `custom` backend: a program of the user's that knows the loader, with the verbs of RAUC's custom
- * backend: get-primary, set-primary NAME, get-state NAME, set-state NAME good|bad, get-current. Those verbs
- * do not tell a trial from a good slot, so the slot that is on trial is kept in a file of ours in the state
- * folder, which both slots share: written before the program is told of the trial, and cleared after it was
- * told of the end. That a change is one durable write, and that a slot which is not marked good is left
- * again, is the program's and the loader's duty.
+ * The `custom` backend: a program by the user that knows the loader, with the verbs of RAUC's custom
+ * backend: get-primary, set-primary NAME, get-state NAME, set-state NAME good|bad, get-current. Those
+ * verbs cannot tell a trial from a good slot, so the slot on trial is kept in a file in the state folder,
+ * which both slots share: written before the program is told of the trial, and cleared after it is told of
+ * the end. Program and loader have to see to it that a change is one durable write, and that a slot which
+ * is not marked good is left again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +131,7 @@ static bool custom_read(struct boot *boot, struct boot_state *ret_state, struct 
         .running = SLOT_NONE,
         .next = primary,
         .trial = trial,
-        .tries_left = trial != SLOT_NONE && trial == primary, /* at least; the loader may have more */
+        .tries_left = trial != SLOT_NONE && trial == primary, /* at least one; the loader may have more */
     };
     for (int i = SLOT_A; i <= SLOT_B; i++)
         ret_state->health[i] = (enum slot)i == trial
@@ -167,7 +167,7 @@ static void custom_close(struct boot *boot)
     free(backend);
 }
 
-/* Whether the other one would do. */
+/* Whether the other slot could run instead. */
 static bool check_other(const struct custom_backend *backend, enum slot slot, struct error *error)
 {
     enum slot trial, other = slot_other(slot);
@@ -181,7 +181,8 @@ static bool check_other(const struct custom_backend *backend, enum slot slot, st
                      backend->program, slot_name(slot));
 }
 
-/* `slot` is out, the other one runs next. After each step what boots is either as before or as asked. */
+/* Makes the other slot run next instead of `slot`. After each step, what boots is either as before or as
+ * asked. */
 static bool custom_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct custom_backend *backend = boot->private;
@@ -219,7 +220,7 @@ static bool custom_arm(struct boot *boot, enum slot slot, struct error *error)
 
     if (!custom_read(boot, &state, error))
         return false;
-    /* After the running one was rejected, this one is known to be good. */
+    /* If the other slot was rejected, this one is selected already and is known to be good. */
     if (state.next == slot && state.trial == SLOT_NONE && state.health[slot] == BOOT_HEALTH_GOOD)
         return true;
     return trial_file_write(backend->trial_file, slot, error) && set_primary(backend, slot, error);
@@ -230,7 +231,7 @@ static bool custom_good(struct boot *boot, enum slot slot, struct error *error)
     const struct custom_backend *backend = boot->private;
     enum slot current;
 
-    /* Scripts from before RAUC asked for it do not know this verb. */
+    /* Older scripts do not know this verb. */
     if (get_slot(backend, "get-current", &current, NULL) && current != slot)
         return error_set(error, ERROR_REFUSED, "%s says that slot %s runs, so slot %s cannot be marked good",
                          backend->program, slot_name(current), slot_name(slot));

@@ -27,7 +27,7 @@ static bool refuse_access(const char *path, int code, struct error *error)
     return error_set_errno(error, code, "cannot change %s", path);
 }
 
-/* One read, for efivarfs gives the value of one moment to one read. */
+/* A single read, because only within one read does efivarfs give a consistent value. */
 static int read_value(const char *path, unsigned char *ret_value, size_t size)
 {
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -50,7 +50,7 @@ bool efi_variable_read(const char *path, char *ret_text, struct error *error)
         return error_set_errno(error, size, "cannot read %s", path);
     for (int i = 0; i < EFI_VARIABLE_TEXT_SIZE - 1; i++) {
         int at = ATTRIBUTES_SIZE + 2 * i;
-        /* A value without its zero ends where it ends. */
+        /* A value without a zero at its end is accepted. */
         unsigned character = at + 1 < size ? value[at] | (unsigned)value[at + 1] << 8 : 0;
         ret_text[i] = (char)(character == 0 || (character >= ' ' && character <= '~') ? character : '?');
         if (character == 0)
@@ -60,8 +60,8 @@ bool efi_variable_read(const char *path, char *ret_text, struct error *error)
     return true;
 }
 
-/* Returns 0 or -errno; a file system without such flags has nothing to take away. *ret_flags is what to put
- * back, 0 = nothing. */
+/* Takes the immutable flag away, if the file system has such flags. Returns 0 or -errno. *ret_flags is what
+ * to put back, 0 = nothing. */
 static int make_mutable(const char *path, int *ret_flags)
 {
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -77,7 +77,7 @@ static int make_mutable(const char *path, int *ret_flags)
     return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
 }
 
-/* The flag only guards against accidents, so it is no failure where it cannot be put back. */
+/* The flag only guards against accidents, so failing to put it back is no error. */
 static void put_flags_back(const char *path, int flags)
 {
     CLEANUP_FD int fd = flags ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
@@ -101,7 +101,7 @@ static int write_value(const char *path, const char *text)
     ssize_t put = write(fd, value, size);
     if (put < 0)
         return -errno;
-    /* efivarfs knows no fsync(); the firmware has stored it. */
+    /* efivarfs has no fsync(); the firmware has stored the value already. */
     if (fsync(fd) < 0 && errno != EINVAL)
         return -errno;
     return put == (ssize_t)size ? 0 : -EIO;

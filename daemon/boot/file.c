@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `file` backend: a boot loader in one small JSON file, for slots that nothing boots by itself. It does
- * what a loader with trial and tries does, when boot_start() is called; the file is replaced atomically and
- * read back.
+ * The `file` backend: plays a boot loader, with its state in one small JSON file, for slots that no real
+ * loader boots. boot_start() does what a loader with trials and tries does at a start. The file is
+ * replaced atomically and read back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,20 +16,20 @@
 
 enum {
     SELECTION_FORMAT = 1,
-    SELECTION_FILE_MAX = 4096, /* bytes; ours have some 150 */
+    SELECTION_FILE_MAX = 4096, /* bytes; what is written here has some 150 */
     TRIES_MAX = 9,             /* as the settings allow */
 };
 
 struct file_backend {
     char *path;
     unsigned tries; /* of a new trial */
-    bool doubtful;  /* a write failed: what is read may not be on the medium */
+    bool doubtful;  /* a write failed, so what is read may be in the page cache only */
 };
 
 /* What the file says. */
 struct selection {
     enum slot running;
-    enum slot selected; /* runs where there is no trial, or no try left */
+    enum slot selected; /* runs if there is no trial, or no try left */
     enum slot trial;
     unsigned tries_left;
     enum boot_health health[SLOT_COUNT];
@@ -115,7 +115,7 @@ static bool selection_read(const struct file_backend *backend, struct selection 
     if (!file_read(backend->path, SELECTION_FILE_MAX, &text, &size, &cause)) {
         if (cause.code != ENOENT)
             return error_set(error, cause.kind, "%s", cause.message);
-        /* Nothing recorded: slot A runs, and there is no reason to think ill of it. */
+        /* Without a file slot A runs and is not known to be bad. */
         *ret_selection = (struct selection){.running = SLOT_A,
                                             .selected = SLOT_A,
                                             .trial = SLOT_NONE,
@@ -171,7 +171,7 @@ static bool selection_equal(const struct selection *a, const struct selection *b
            a->health[SLOT_B] == b->health[SLOT_B];
 }
 
-/* Writes only what is a change, so that idempotent calls do not wear the medium. */
+/* Writes only if something changes, so that repeated calls do not wear the medium. */
 static bool selection_change(struct file_backend *backend, const struct selection *old, bool recorded,
                              const struct selection *selection, struct error *error)
 {
@@ -181,7 +181,7 @@ static bool selection_change(struct file_backend *backend, const struct selectio
     return !backend->doubtful;
 }
 
-/* Whether a slot must not be the one that is left to run. */
+/* Whether a slot must not be the only one left to run. */
 static bool is_unfit(enum boot_health health)
 {
     return health == BOOT_HEALTH_BAD || health == BOOT_HEALTH_INVALID;
@@ -267,7 +267,8 @@ static bool file_arm(struct boot *boot, enum slot slot, struct error *error)
     selection = old;
     if (slot == selection.running)
         return error_set(error, ERROR_REFUSED, "slot %s is running already", slot_name(slot));
-    if (selection.selected == slot) /* after the running one was rejected: this one is known to be good */
+    if (selection.selected ==
+        slot) /* selected already, since the other slot was rejected: known to be good */
         return selection_change(backend, &old, recorded, &selection, error);
     selection.selected = slot_other(slot);
     selection.trial = slot;

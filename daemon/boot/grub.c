@@ -20,7 +20,7 @@
 #include "daemon/boot/in_place.h"
 
 enum {
-    BLOCK_SIZE = 1024, /* GRUB's own; another size is an invalid block to it */
+    BLOCK_SIZE = 1024, /* as GRUB has it; it takes another size for an invalid block */
     VARIABLES_TEXT_MAX = 160,
 };
 
@@ -30,7 +30,7 @@ enum variable { ORDER, A_OK, A_LEFT, B_OK, B_LEFT, VARIABLE_COUNT };
 
 static const struct {
     const char *name;
-    size_t length; /* of its value */
+    size_t length; /* length of its value */
 } variables[VARIABLE_COUNT] = {
     [ORDER] = {"moonsinter_order", 3},   [A_OK] = {"moonsinter_A_ok", 1},
     [A_LEFT] = {"moonsinter_A_left", 1}, [B_OK] = {"moonsinter_B_ok", 1},
@@ -54,16 +54,17 @@ struct grub_state {
 
 /* The block taken apart. */
 struct block {
-    bool is_empty; /* the file is: what grub-editenv leaves at a power cut; to GRUB the same as a fresh one */
-    bool has_variables; /* a fresh block has none; they are then what they are to grub.cfg: A, both good */
+    bool is_empty;      /* the file is empty, as grub-editenv leaves it at a power cut; for GRUB that equals a
+                           fresh block */
+    bool has_variables; /* a fresh block has none; grub.cfg then takes the order as A, B and both as good */
     size_t values[VARIABLE_COUNT];
-    size_t begin;      /* where a first line of ours would stand: before the first variable */
+    size_t begin;      /* where the first moonsinter_ line would stand: before the first variable */
     size_t end;        /* where the padding begins */
-    bool padding_ends; /* what should be the padding ends in a line feed, which makes it a comment */
+    bool padding_ends; /* the padding ends in a line feed, which makes it a comment for GRUB */
     struct grub_state state;
 };
 
-/* The line behind the one at `at`; a backslash keeps the character after it from ending one. */
+/* Where the next line after `at` begins; a line feed after a backslash does not end a line. */
 static size_t next_line(const char *data, size_t at)
 {
     while (at < BLOCK_SIZE) {
@@ -76,7 +77,7 @@ static size_t next_line(const char *data, size_t at)
     return BLOCK_SIZE;
 }
 
-/* Notes where the value of a line of ours is; other lines are nobody's business here. */
+/* If the line is one of the five variables, notes where its value is. */
 static bool note_line(struct block *block, const struct in_place *file, size_t at, size_t end,
                       unsigned *found, struct error *error)
 {
@@ -113,7 +114,7 @@ static bool find_variables(struct block *block, const struct in_place *file, str
     for (size_t at = strlen(signature), end; at < BLOCK_SIZE; at = end) {
         end = next_line(file->data, at);
         if (file->data[end - 1] != '\n') {
-            /* The padding, which GRUB and we may write over. */
+            /* The padding, which may be overwritten. */
             if (strspn(file->data + at, "#") != BLOCK_SIZE - at)
                 return error_set(error, ERROR_FORMAT,
                                  "%s is no environment block of GRUB's: its last line does not end; make it "
@@ -204,12 +205,12 @@ static size_t print_variables(const struct grub_state *state, char *ret_text)
                             variables[B_OK].name, b->ok, variables[B_LEFT].name, b->left % 10);
 }
 
-/* Into a block that has none: in front of all others, so that what those do to their lengths moves nothing of
- * ours. */
+/* Puts the variables into a block that has none, in front of all others: if those change in length, these do
+ * not move. */
 static bool insert_variables(const struct block *block, const char *path, const char *text, size_t size,
                              char *data, struct error *error)
 {
-    /* As an editor leaves it that ends each file in a line feed; grub-editenv refuses it as well. */
+    /* Some editors end each file in a line feed; grub-editenv refuses such a block as well. */
     if (BLOCK_SIZE - block->end < size && (block->padding_ends || block->begin == block->end))
         return error_set(error, ERROR_REFUSED,
                          "%s lacks the padding at its end, so nothing can be set in it; make it anew with "
@@ -316,9 +317,8 @@ static bool grub_read(struct boot *boot, struct boot_state *ret_state, struct er
 
 enum change { INVALIDATE, ARM, GOOD, REJECT };
 
-/* What the change makes of the state; refused where it would leave nothing to fall back to. A fresh block
- * says that both are good, and means that nothing is known: who changes it knows that the slot is which runs.
- */
+/* Applies a change to the state; refused if it would leave nothing to fall back to. A fresh block counts both
+ * slots as good, which only means that nothing is known. */
 static bool change_state(const struct grub_backend *backend, enum change change, enum slot slot, bool fresh,
                          struct grub_state *state, struct error *error)
 {
@@ -339,7 +339,7 @@ static bool change_state(const struct grub_backend *backend, enum change change,
                          "slot %s is not marked good in %s, so slot %s may be needed to fall back to",
                          slot_name(other), backend->path, slot_name(slot));
     if (change == ARM && state->first == slot && state->slots[slot].ok)
-        return true; /* after the running one was rejected: this one is known to be good */
+        return true; /* selected already, since the other slot was rejected: known to be good */
     state->first = change == ARM ? slot : other;
     state->slots[slot] = (struct grub_slot){.left = change == ARM ? backend->tries : 0};
     return true;

@@ -14,7 +14,7 @@
 #include "common/base/file_status.h"
 #include "daemon/boot/read_only.h"
 
-/* As much as any logical block O_DIRECT may ask for. */
+/* At least the alignment that O_DIRECT asks for on any medium. */
 enum { READBACK_ALIGN = 4096 };
 _Static_assert((int)IN_PLACE_SIZE_MAX <= (int)READBACK_ALIGN, "one read gets the whole file");
 
@@ -63,7 +63,7 @@ void in_place_close(struct in_place *file)
     file->fd = -1;
 }
 
-/* Reads the file past the page cache where the file system can, and compares. */
+/* Reads the file past the page cache, if the file system can do that, and compares. */
 static bool read_back(const struct in_place *file, struct error *error)
 {
     posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -84,7 +84,7 @@ static bool read_back(const struct in_place *file, struct error *error)
     return true;
 }
 
-/* Writes file->data from `begin` to `end`, and makes sure of it. */
+/* Writes file->data from `begin` to `end`, syncs and reads back. */
 static bool write_range(const struct in_place *file, size_t begin, size_t end, struct error *error)
 {
     int result = file_pwrite_full(file->fd, file->data + begin, end - begin, begin);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small file that a boot loader reads, changed by overwriting one sector of it in place at the same length:
- * no truncation, no rename, no second file, so neither the FAT nor a folder is touched and a power cut leaves
- * the old bytes or the new ones. (Replacing such a file by rename lost it in a quarter of all crash states on
- * Linux's vfat; cutting it to nothing first leaves an empty file to the loader.) What was written is read
- * back past the page cache. May block on the medium: pool threads, or before the loop runs.
+ * A small file that a boot loader reads, changed by overwriting one sector of it in place at the same
+ * length: no truncation, no rename, no second file, so neither the FAT nor a folder is touched and a power
+ * cut leaves the old bytes or the new ones. (On Linux's vfat, replacing such a file by rename lost it in a
+ * quarter of all crash states, and truncating it first can leave an empty file to the loader.) What was
+ * written is read back past the page cache. May block on the medium: pool threads, or before the loop
+ * runs.
  */
 #pragma once
 
@@ -22,7 +23,7 @@ struct in_place {
     const char *path; /* the caller's */
     int fd;
     size_t size;
-    char data[IN_PLACE_SIZE_MAX + 1]; /* the file as it is, zero-terminated; without zero bytes of its own */
+    char data[IN_PLACE_SIZE_MAX + 1]; /* the file's text, zero-terminated; holds no other zero bytes */
 };
 
 #define CLEANUP_IN_PLACE __attribute__((cleanup(in_place_close)))
@@ -42,11 +43,12 @@ bool in_place_open(struct in_place *file, const char *path, size_t size_max, con
 void in_place_close(struct in_place *file);
 
 /* Makes the file hold `data` (of file->size bytes): writes the one sector that differs, syncs, reads back.
- * Refused where more than one sector differs, because that could be torn. Where none differs, it is made sure
- * that the medium holds it, too: an earlier write may have failed and left it in the page cache only. */
+ * Refused if more than one sector differs, because a power cut could leave half of that. If none differs,
+ * syncs and reads back all the same: an earlier write may have failed and left the data in the page cache
+ * only. */
 bool in_place_write(struct in_place *file, const char *data, struct error *error);
 
-/* Makes the file longer, up to one sector, or more where it is empty: `data` (of `size` bytes) has to mean
- * the same to the loader as what is there, also where it is cut anywhere behind the old length, for that is
- * what a power cut may leave. */
+/* Makes the file longer, up to one sector, or to more if it is empty. `data` (of `size` bytes) has to mean
+ * the same to the loader as the old text, even if cut anywhere behind the old length, as a power cut may
+ * leave it. */
 bool in_place_grow(struct in_place *file, const char *data, size_t size, struct error *error);

@@ -13,13 +13,13 @@
 #include "daemon/boot/child.h"
 
 enum {
-    LOOK_TIMEOUT_MS = 20 * 1000, /* a few blocks of a slow card */
+    LOOK_TIMEOUT_MS = 20 * 1000, /* the tool reads a few blocks of a slow card */
     RELEASE_LENGTH_MAX = 64,
 };
 
 enum presence { PRESENCE_UNKNOWN, PRESENCE_FOUND, PRESENCE_ABSENT };
 
-/* A look for one absolute path in the file system on `device`. */
+/* Looks for one absolute path in the file system on `device`. */
 typedef enum presence (*look_fn)(const char *program, const char *device, const char *path,
                                  struct child_result *result);
 
@@ -33,7 +33,7 @@ static enum presence look_ext(const char *program, const char *device, const cha
         return PRESENCE_UNKNOWN;
     if (strstr(result->output, "Inode:"))
         return PRESENCE_FOUND;
-    /* It exits with 0 in either case. */
+    /* debugfs exits with 0 in either case. */
     return strstr(result->complaint, "File not found") ? PRESENCE_ABSENT : PRESENCE_UNKNOWN;
 }
 
@@ -100,7 +100,7 @@ static const char *find_program(const struct reader *reader)
     return NULL;
 }
 
-/* What may stand in a command of debugfs's. */
+/* Whether the text can stand in a command for debugfs. */
 static bool is_plain(const char *release)
 {
     size_t length = strlen(release);
@@ -111,10 +111,10 @@ static bool is_plain(const char *release)
 
 bool kernel_modules_check_release(const char *root, const char *release, int fd, struct error *error)
 {
-    /* Where /lib is a link to usr/lib, not every tool follows it. */
+    /* Both, because not every tool follows /lib if that is a link to usr/lib. */
     static const char *const folders[] = {"/usr/lib/modules", "/lib/modules"};
     CLEANUP_FREE char *here = alloc_printf("%s/lib/modules/%s", root, release);
-    /* The very descriptor that was written and read back, though opened anew and not exclusively. */
+    /* The very device that was written and read back, but opened anew and not exclusively. */
     CLEANUP_FREE char *device = alloc_printf("/proc/%ld/fd/%d", (long)getpid(), fd);
     const struct reader *reader = find_reader(fd);
     const char *program = reader ? find_program(reader) : NULL;

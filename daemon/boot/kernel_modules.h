@@ -11,10 +11,10 @@
 
 #include "common/base/error.h"
 
-/* False (refused) where the running system has modules for its kernel and the file system that begins at `fd`
- * certainly has none. Where that cannot be found out (another file system, no tool) it is no objection.
- * `root` is put before the running system's paths. */
+/* False (refused) if the running system has modules for its kernel and the file system that begins at `fd`
+ * certainly has none. If that cannot be found out (another file system, no tool), true. `root` is put before
+ * the running system's paths. */
 bool kernel_modules_check(const char *root, int fd, struct error *error);
 
-/* Likewise for a kernel's release named by the caller. */
+/* kernel_modules_check() for a kernel release named by the caller. */
 bool kernel_modules_check_release(const char *root, const char *release, int fd, struct error *error);

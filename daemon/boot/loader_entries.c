@@ -11,7 +11,7 @@
 
 enum { DIRECTORY_ENTRIES_MAX = 1000, PLACES_MAX = 3 };
 
-/* On either partition. */
+/* Folders of entries, on either partition. */
 static const char *const entry_folders[] = {"loader/entries", "EFI/Linux"};
 enum { FOLDER_COUNT = sizeof(entry_folders) / sizeof(entry_folders[0]) };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * systemd-boot's entries of the slots: one file each on the EFI system partition or on XBOOTLDR, of the name
- * in the settings, perhaps with the counters of boot counting in it (NAME+LEFT-DONE.conf). They are looked
- * for and never written. May block on the medium.
+ * The slots' entries for systemd-boot: one file for each slot, on the EFI system partition or on XBOOTLDR,
+ * with the name from the settings, perhaps with the counters of boot counting in it (NAME+LEFT-DONE.conf).
+ * They are looked for and never written. May block on the medium.
  */
 #pragma once
 
@@ -18,35 +18,36 @@ struct loader_entries {
     char *esp;               /* Esp=; NULL = the usual places */
 };
 
-/* How an entry is called there. */
+/* The name of an entry's file. */
 struct loader_entry_file {
     bool counted;
-    bool exhausted; /* counted down to zero, which is bad to the loader */
-    bool twice;     /* with counters and without: the one without is what counts, here and to the loader */
+    bool exhausted; /* counted down to zero, so the loader takes it for bad */
+    bool twice;     /* there is one file with counters and one without; the loader, and this code, use the one
+                       without */
 };
 
-/* Takes what is asked for from the settings. The partitions' mount points are looked for at each call below,
- * for they may be mounted late. `root` is put in front. */
+/* Copies what is needed from the settings. The mount points are looked for at each call below, because the
+ * partitions may be mounted late. `root` is put before every path. */
 void loader_entries_init(struct loader_entries *entries, const char *root, const struct config *config);
 
 void loader_entries_finish(struct loader_entries *entries);
 
-/* Whether the partitions are mounted where they are looked for. */
+/* Whether the partitions are mounted at Esp= or at one of the usual places. */
 bool loader_entries_are_there(const struct loader_entries *entries);
 
-/* Whose entry a variable of the loader's names, with or without counters or by the pattern for both;
- * SLOT_NONE = another one. */
+/* The slot whose entry a variable of the loader names: with counters, without, or by a pattern for both.
+ * SLOT_NONE = neither's. */
 enum slot loader_entries_slot(const struct loader_entries *entries, const char *name);
 
-/* False where there is none, or the partitions are not to be found. */
+/* Finds the entry of a slot; false if there is none, or the partitions are not found. */
 bool loader_entries_find(const struct loader_entries *entries, enum slot slot,
                          struct loader_entry_file *ret_file);
 
-/* False (refused) where `slot` certainly has no entry: the other one's is there, or Esp= is not. The loader
- * passes by what is not, so the slot would look like one that does not start. */
+/* False (refused) if `slot` certainly has no entry: the other slot's is there, or Esp= is missing. The loader
+ * skips a missing entry, so it would look as if the slot did not start. */
 bool loader_entries_check(const struct loader_entries *entries, enum slot slot, struct error *error);
 
-/* Sets the error that says that `slot` has none, and where it was looked for. False. */
+/* Sets the error that `slot` has no entry, and where it was looked for. Returns false. */
 bool loader_entries_refuse(const struct loader_entries *entries, enum slot slot, struct error *error);
 
 /* What to write into a variable for a slot, the caller's to free: its entry's name, or the pattern that fits

@@ -16,7 +16,7 @@
 
 enum { MOUNTINFO_MAX = 4 * 1024 * 1024 };
 
-/* Whether one of the options, which commas part, is "ro". */
+/* Whether one of the options, separated by commas, is "ro". */
 static bool has_ro(const char *options)
 {
     return text_has_prefix(options, "ro") && (options[2] == 0 || options[2] == ',');
@@ -96,7 +96,7 @@ bool read_only_check(const char *path, struct error *error)
     int code = access(path, W_OK) < 0 ? errno : 0;
 
     if (!code && is_block_device(path)) {
-        /* libubootenv takes the protection of eMMC's boot partitions off for itself, where it may. */
+        /* libubootenv itself takes the write protection of eMMC boot partitions off, if it may. */
         if (is_set(path, "force_ro", &forced))
             code = access(forced, W_OK) < 0 ? EACCES : 0;
         else if (is_set(path, "ro", &set))

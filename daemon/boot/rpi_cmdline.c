@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `rpi-cmdline` backend, the ancestor's: one FAT partition, one kernel, and root= in cmdline.txt decides.
- * No trial and no way back but by hand. The file is overwritten in place at the same length, padded with
- * blanks: that is one sector and touches neither the FAT nor the folder, so a power cut leaves the old line
- * or the new one. Replacing it by rename lost the file in a quarter of all crash states on Linux's vfat.
+ * The `rpi-cmdline` backend, as moonsinter's ancestor had it: one FAT partition, one kernel, and root= in
+ * cmdline.txt decides. No trial, and no way back except by hand. The file is overwritten in place at the
+ * same length, padded with blanks: that is one sector and touches neither the FAT nor the folder, so a
+ * power cut leaves the old line or the new one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ struct cmdline {
     size_t length;                  /* of the value */
 };
 
-/* Finds root= among the parameters, which blanks part unless quoted. */
+/* Finds root= among the parameters, which are separated by blanks outside of quotes. */
 static bool cmdline_find_root(struct cmdline *cmdline, const char *path, struct error *error)
 {
     static const char key[] = "root=";
@@ -84,7 +84,7 @@ static bool cmdline_open(const struct rpi_backend *backend, bool writable, struc
            cmdline_parse(file, ret_cmdline, error);
 }
 
-/* Which slot the line names: by the very text, or because both names lead to the same device. */
+/* Which slot the line names: by the same text, or because both names lead to the same device. */
 static enum slot cmdline_slot(const struct boot *boot, const struct cmdline *cmdline)
 {
     const struct rpi_backend *backend = boot->private;
@@ -185,7 +185,7 @@ static void pad(const char *line, bool line_feed, char *ret_sector, size_t size)
         ret_sector[size - 1] = '\n';
 }
 
-/* Room for either name, so that the length need not change a second time. */
+/* Room for either name, so that the file's length changes at most once. */
 static size_t longest_name(const struct rpi_backend *backend)
 {
     size_t a = strlen(backend->names[SLOT_A]), b = strlen(backend->names[SLOT_B]);
@@ -243,13 +243,14 @@ static bool rpi_select(struct boot *boot, enum slot slot, struct error *error)
 
     if (!cmdline_open(boot->private, true, &file, &cmdline, error))
         return false;
-    if (cmdline_slot(boot, &cmdline) == slot) /* perhaps only in the page cache, after a write that failed */
+    if (cmdline_slot(boot, &cmdline) ==
+        slot) /* named already, but after a failed write perhaps only in the page cache */
         return in_place_write(&file, file.data, error);
     if (!make_line(boot, &file, &cmdline, slot, &line, &size, error))
         return false;
     if (size > file.size) {
-        /* A longer file means more than one write, so first the old line with more blanks: whatever a power
-         * cut leaves of that names the old slot. */
+        /* Making the file longer takes a write of its own, so first the old line gets more blanks: whatever a
+         * power cut leaves of that still names the old slot. */
         pad(cmdline.text, cmdline.line_feed, sector, size);
         if (!in_place_grow(&file, sector, size, error))
             return false;

@@ -13,12 +13,13 @@
 /* Of `capabilities`, as Raspberry Pi documents it: tryboot_a_b= in autoboot.txt. */
 enum { RPI_FIRMWARE_TRYBOOT_A_B = 1 << 2 };
 
-/* Older firmware does not tell everything. */
+/* Older firmware does not report everything. */
 struct rpi_firmware {
     bool has_capabilities, has_partition, has_tryboot;
     uint32_t capabilities;
-    uint32_t partition; /* number of the one that the firmware started from; the disk is not told */
-    bool tryboot;       /* the flag was set, so this start is a trial */
+    uint32_t
+        partition; /* number of the partition that the firmware started from; on which disk is not known */
+    bool tryboot;  /* the flag was set, so this start is a trial */
 };
 
 /* `root` is put in front. */

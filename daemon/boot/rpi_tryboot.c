@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `rpi-tryboot` backend: autoboot.txt on a Raspberry Pi's first partition says which boot partition the
- * firmware starts from ([all]) and which one after a reboot with the argument "0 tryboot" ([tryboot]). That
- * flag is the firmware's and gone when it was used once, so a trial is one start, and whatever ends it leads
- * back to [all]. Both the same: nothing is armed. Different, and a comment that holds the start of this
- * boot's id: armed, and the next reboot of ours tries it; with another boot's id that trial is over, or is
- * what runs now. The file is at most one sector and overwritten in place.
+ * The `rpi-tryboot` backend: autoboot.txt on a Raspberry Pi's first partition says which boot partition
+ * the firmware starts from ([all]) and which one after a reboot with the argument "0 tryboot" ([tryboot]).
+ * The firmware drops that flag when it has used it once, so a trial is one start, and any end of it leads
+ * back to [all]. If both name the same partition, nothing is armed. If they differ, and a comment holds
+ * the beginning of this boot's ID, the slot is armed, and the next reboot with the argument tries it; with
+ * another boot's ID, that trial is over or running now. The file is at most one sector and overwritten in
+ * place.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ enum { MARK_LENGTH = 8 };
 
 static const char mark_line[] = "# moonsinter: armed in boot ";
 static const char no_mark[] = "00000000";
-/* Behind what a file of the user's own says; cut anywhere, it selects what [all] does. */
+/* Put behind the user's own lines; cut anywhere by a power cut, it selects what [all] does. */
 static const char tryboot_section[] = "[tryboot]\nboot_partition=";
 
 struct tryboot_backend {
@@ -35,7 +36,7 @@ struct tryboot_backend {
 
 enum section { SECTION_ALL, SECTION_TRYBOOT, SECTION_NONE };
 
-/* The file taken apart; a place of 0 is not there. */
+/* The file taken apart; a position of 0 = not in the file. */
 struct autoboot {
     size_t usual; /* where the digit of [all]'s boot_partition stands */
     size_t tried; /* of [tryboot]'s */
@@ -73,7 +74,7 @@ static bool note_partition(struct autoboot *autoboot, size_t value, size_t end)
     return true;
 }
 
-/* One line without blanks around it; false where the file cannot be meant that way. */
+/* Notes what one line says; false if the file is one that this backend cannot change. */
 static bool note_line(struct autoboot *autoboot, const struct in_place *file, size_t begin, size_t end)
 {
     static const char partition[] = "boot_partition=", a_b[] = "tryboot_a_b=";
@@ -153,7 +154,7 @@ static bool autoboot_open(const struct tryboot_backend *backend, bool writable, 
     return true;
 }
 
-/* This boot's id, of which the first digits are enough to tell it from the last. */
+/* Reads this boot's ID, whose first digits are enough to tell boots apart. */
 static bool read_boot_id(struct tryboot_backend *backend, const char *root, struct error *error)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/proc/sys/kernel/random/boot_id", root);
@@ -218,8 +219,8 @@ static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct
     return true;
 }
 
-/* The file with the lines that are not there yet, behind all others and without changing what is selected;
- * `ret_data` has room for two sectors. */
+/* The file with the missing lines put behind all others, without changing what is selected; `ret_data` has
+ * room for two sectors. */
 static bool print_complete(const struct in_place *file, const struct autoboot *autoboot, char *ret_data,
                            size_t *ret_size, struct error *error)
 {
@@ -262,8 +263,8 @@ static bool tryboot_write(const struct tryboot_backend *backend, struct in_place
     return in_place_write(file, data, error);
 }
 
-/* Where a usual start began on the other slot's boot partition, all that is written would lead to the wrong
- * slot. Of a trial some firmware tells the wrong number. */
+/* If a usual start began on the other slot's boot partition, everything written would lead to the wrong slot.
+ * Not checked in a trial, for which some firmware reports the wrong number. */
 static bool check_started(const struct tryboot_backend *backend, struct error *error)
 {
     const struct rpi_firmware *firmware = &backend->firmware;
@@ -278,7 +279,7 @@ static bool check_started(const struct tryboot_backend *backend, struct error *e
                      slot_name(running), backend->partitions[other], 'A' + other);
 }
 
-/* Before a change. */
+/* Reads the file and checks what has to hold before any change. */
 static bool begin_change(const struct tryboot_backend *backend, struct in_place *file,
                          struct autoboot *ret_autoboot, struct tryboot_state *ret_state, struct error *error)
 {
@@ -286,7 +287,7 @@ static bool begin_change(const struct tryboot_backend *backend, struct in_place 
            autoboot_open(backend, true, file, ret_autoboot, ret_state, error);
 }
 
-/* What is on trial may not be all there is. */
+/* A slot on trial must not be the only one left. */
 static bool check_other(const struct tryboot_backend *backend, const struct tryboot_state *state,
                         enum slot slot, struct error *error)
 {
@@ -310,7 +311,7 @@ static bool tryboot_can_arm(struct boot *boot, enum slot slot, struct error *err
            check_other(backend, &state, slot, error) && print_complete(&file, &autoboot, data, &size, error);
 }
 
-/* `slot` is out, the other one runs next and is not tried. */
+/* Makes the other slot run next, for good, instead of `slot`. */
 static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct tryboot_backend *backend = boot->private;
@@ -333,7 +334,7 @@ static bool tryboot_arm(struct boot *boot, enum slot slot, struct error *error)
 
     if (!begin_change(backend, &file, &autoboot, &state, error))
         return false;
-    /* One that is selected already was good before the running one was rejected. */
+    /* A slot that is selected already was good before the other one was rejected. */
     return tryboot_write(backend, &file, &autoboot, state.usual, slot, error);
 }
 

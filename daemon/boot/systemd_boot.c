@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `systemd-boot` backend: one entry of the loader's for each slot, and two EFI variables. The loader
- * starts LoaderEntryDefault; LoaderEntryOneShot, which it removes before it uses it, comes first, so a trial
- * is one start and whatever ends it leads back. To keep a slot is to write its entry into LoaderEntryDefault.
- * Nothing on the EFI system partition is changed: a rename there, as boot counting by file names does it, is
- * no safe write on Linux's vfat. Entries that are counted all the same (NAME+LEFT-DONE.conf) are understood,
- * and written as a pattern that fits them whatever their counters are.
+ * The `systemd-boot` backend: one loader entry for each slot, and two EFI variables. The loader starts
+ * LoaderEntryDefault; LoaderEntryOneShot, which it removes before it uses it, comes first, so a trial is
+ * one start and whatever ends it leads back. To keep a slot is to write its entry into LoaderEntryDefault.
+ * Nothing on the EFI system partition is changed, because a rename, as boot counting by file names needs
+ * it, is not safe on Linux's vfat. Entries with counters (NAME+LEFT-DONE.conf) are understood all the
+ * same, and are written as a pattern that fits whatever their counters are.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,9 +34,9 @@ struct systemd_backend {
 
 struct systemd_state {
     enum slot selected; /* what the loader started last; SLOT_NONE = not known, or neither */
-    enum slot usual;    /* LoaderEntryDefault; SLOT_NONE likewise */
+    enum slot usual;    /* LoaderEntryDefault; SLOT_NONE = not known, or neither */
     enum slot one_shot;
-    enum slot marked; /* on trial as far as the trial's file goes */
+    enum slot marked; /* on trial, by the trial file */
     bool has_default, has_one_shot;
 };
 
@@ -59,7 +59,7 @@ static bool state_read(const struct systemd_backend *backend, struct systemd_sta
         .has_default = *usual,
         .has_one_shot = *one_shot,
     };
-    /* Without a default the loader goes by its own order, which gave the slot that it started. */
+    /* Without a default the loader uses its own order, which led to the slot that it started. */
     if (!*usual)
         ret_state->usual = ret_state->selected;
     return true;
@@ -148,7 +148,8 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
     return true;
 }
 
-/* Where the entry that was started is the other slot's, all that is written would lead to the wrong slot. */
+/* If the running slot was started by the other one's entry, everything written would lead to the wrong
+ * slot. */
 static bool check_started(const struct systemd_backend *backend, const struct systemd_state *state,
                           struct error *error)
 {
@@ -162,7 +163,7 @@ static bool check_started(const struct systemd_backend *backend, const struct sy
                      slot_name(running), backend->entries.names[selected], 'A' + selected);
 }
 
-/* Before a change. */
+/* Reads the state and checks what has to hold before any change. */
 static bool begin_change(const struct systemd_backend *backend, struct systemd_state *ret_state,
                          struct error *error)
 {
@@ -176,7 +177,7 @@ static bool set_default(const struct systemd_backend *backend, enum slot slot, s
     return efi_variable_write(backend->default_path, value, error);
 }
 
-/* What is on trial may not be all there is. */
+/* A slot on trial must not be the only one left. */
 static bool check_other(const struct systemd_state *state, enum slot slot, struct error *error)
 {
     enum slot other = slot_other(slot);
@@ -197,7 +198,8 @@ static bool refuse_folder(const char *folder, int code, struct error *error)
         folder);
 }
 
-/* `slot` is out, the other one runs next. Where that takes two changes, the first alone is as before. */
+/* Makes the other slot run next instead of `slot`. If that takes two changes, the first alone does not change
+ * what boots. */
 static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct systemd_backend *backend = boot->private;
@@ -223,7 +225,7 @@ static bool systemd_arm(struct boot *boot, enum slot slot, struct error *error)
 
     if (!begin_change(backend, &state, error) || !loader_entries_check(&backend->entries, slot, error))
         return false;
-    /* After the running one was rejected, this one is known to be good. */
+    /* If the other slot was rejected, this one is selected already and is known to be good. */
     if (state.has_default && state.usual == slot && !state.has_one_shot)
         return true;
     if (!state.has_default || state.usual != slot_other(slot))

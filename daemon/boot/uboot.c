@@ -37,7 +37,7 @@ struct uboot_backend {
     bool doubtful;           /* a store failed: what is read may not be on the medium */
 };
 
-/* All of a change. */
+/* Everything that one change needs. */
 struct uboot_change {
     struct uboot_variables variables;
     struct uboot_state state;
@@ -93,7 +93,7 @@ static bool state_write(struct uboot_backend *backend, struct uboot_change *chan
     return !backend->doubtful;
 }
 
-/* "all" is a word of moonsinter_trial's. */
+/* "all" has a meaning in moonsinter_trial, so no slot may have that name. */
 static bool check_names(char *const *names, struct error *error)
 {
     if (strcmp(names[SLOT_A], names[SLOT_B]) == 0)
@@ -202,8 +202,8 @@ static bool uboot_read(struct boot *boot, struct boot_state *ret_state, struct e
     return true;
 }
 
-/* Reads, for a change that leaves `slot` out or for a trial: the other one has to do then, so it must not
- * have been found out to be bad, nor be what is being found out about. */
+/* Reads the state for a change after which `slot` is not started, or is on trial. The other slot has to be
+ * able to run then, so it must neither be known to be bad nor be on trial itself. */
 static bool begin_change(const struct uboot_backend *backend, enum slot slot, struct uboot_change *ret_change,
                          struct error *error)
 {
@@ -219,7 +219,7 @@ static bool begin_change(const struct uboot_backend *backend, enum slot slot, st
                              slot_name(other), backend->config, slot_name(slot));
 }
 
-/* `slot` is out, the other one runs next. */
+/* Makes the other slot run next instead of `slot`. */
 static bool give_up(struct boot *boot, enum slot slot, bool rejected, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
@@ -234,7 +234,7 @@ static bool give_up(struct boot *boot, enum slot slot, bool rejected, struct err
                          "rejected",
                          slot_name(slot_other(slot)), backend->config, slot_name(slot));
     state->left[slot] = 0;
-    /* Of the other one nothing is known either: it stays on trial, and where it fails the script begins anew
+    /* Nothing is known of the other slot either: it stays on trial, and if it fails the script begins anew
      * with both. */
     if (!state->all_on_trial) {
         state->order[0] = slot_other(slot);
@@ -263,7 +263,7 @@ static bool uboot_arm(struct boot *boot, enum slot slot, struct error *error)
     if (!begin_change(backend, slot, &change, error))
         return false;
     bool selected = state->order[0] == slot && (backend->scheme.mender || state->left[slot]);
-    /* After the running one was rejected, a selected one is known to be good. */
+    /* If the other slot was rejected, a selected one is known to be good. */
     if (state->trial != SLOT_NONE || !selected) {
         state->order[0] = slot;
         state->order[1] = backend->scheme.mender ? SLOT_NONE : slot_other(slot);
@@ -283,7 +283,7 @@ static bool uboot_good(struct boot *boot, enum slot slot, struct error *error)
 
     if (!state_read(backend, &change, error))
         return false;
-    /* Where all were on trial, nobody knows whether the other one holds a whole image. */
+    /* If all slots were on trial, it is not known whether the other one holds a whole image. */
     bool keep_other = !backend->scheme.mender && !state->all_on_trial && uboot_state_can_start(state, other);
     state->order[0] = slot;
     state->order[1] = keep_other ? other : SLOT_NONE;

@@ -28,7 +28,7 @@ enum {
     COPIES_MAX = 2,
     LOCK_TIMEOUT_MS = 5000, /* a store takes a second or two on flash that has to be erased first */
     ASK_TIMEOUT_MS = 2000,  /* whether it can be had at all */
-    READ_TIMEOUT_MS = 300,  /* to read goes without it, and is done again where that met a store */
+    READ_TIMEOUT_MS = 300,  /* reading goes on without the lock, and is repeated if it met a store */
     LOCK_RETRY_MS = 20,
     READS_MAX = 8, /* without the lock, of what is just being written */
     READ_PAUSE_MS = 250,
@@ -112,9 +112,9 @@ bool uboot_env_await_lock(struct error *error)
 
 /* --- reading without the lock --- */
 
-/* Whoever may open the lock's file may keep it for ever; that must not keep a machine from knowing what it
- * boots. libubootenv goes on without the lock where flock() fails, so a signal to this very thread ends the
- * wait. */
+/* Anybody who may open the lock file can hold the lock for ever; that must not keep this machine from knowing
+ * what it boots. libubootenv goes on without the lock where flock() fails, so a signal to this very thread
+ * ends the wait. */
 struct interrupter {
     timer_t timer;
     bool armed;
@@ -148,7 +148,8 @@ static void interrupter_start(struct interrupter *interrupter)
     timer_settime(interrupter->timer, 0, &times, NULL);
 }
 
-/* In this order, so that none that is still on its way finds the default action, which ends the process. */
+/* The timer goes before the handler: a signal still on its way would otherwise meet the default action, which
+ * ends the process. */
 static void interrupter_stop(struct interrupter *interrupter)
 {
     if (!interrupter->armed)
@@ -180,7 +181,7 @@ static int open_without_lock(struct environment *environment)
 
 /* --- */
 
-/* `write`: the lock has to be had. */
+/* `write`: the lock is required. */
 static bool environment_open(const char *config, bool write, struct environment *ret_environment,
                              struct error *error)
 {
@@ -267,7 +268,7 @@ static bool store(const char *config, const struct uboot_env_variable *variables
     bool equal = false;
     int result = 0;
 
-    /* Two programs that write at the same time leave an environment that is neither's. */
+    /* Two programs that write at the same time would leave a mixed environment. */
     if (!uboot_env_can_lock(error) || !environment_open(config, true, &environment, error))
         return false;
     bool done = compare(&environment, config, variables, count, &equal, error);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * U-Boot's environment by way of libubootenv, the only file that meets it: read some variables, and change
- * several of them in one store. With two copies on the medium (two lines in fw_env.config) a store writes the
- * other one and a power cut leaves one of them whole; a single copy can be torn, and then reads as unreadable
- * here and to U-Boot. A store takes fw_printenv's lock and waits for that some seconds; to read goes without
- * where somebody keeps it. It may block on the medium: pool threads, or before the loop runs. Reading without
- * the lock uses SIGALRM, whose action is left to be none.
+ * several of them in one store. With two copies on the medium (two lines in fw_env.config) a store writes
+ * the other one and a power cut leaves one of them whole; a single copy can be torn, and then reads as
+ * unreadable here and to U-Boot. A store takes fw_printenv's lock, for which it waits some seconds;
+ * reading goes on without the lock if somebody holds it too long. It may block on the medium: pool
+ * threads, or before the loop runs. Reading without the lock uses SIGALRM, whose action is left to be
+ * none.
  */
 #pragma once
 
@@ -15,8 +16,7 @@
 #include "common/base/error.h"
 
 enum {
-    UBOOT_ENV_VALUE_SIZE =
-        128, /* bytes with the zero, for two names of slots; a longer value is none of ours */
+    UBOOT_ENV_VALUE_SIZE = 128, /* bytes with the zero, enough for two names of slots */
     UBOOT_ENV_VARIABLES_MAX = 8,
 };
 
@@ -34,10 +34,10 @@ bool uboot_env_read(const char *config, struct uboot_env_variable *variables, si
 bool uboot_env_write(const char *config, const struct uboot_env_variable *variables, size_t count,
                      bool always, struct error *error);
 
-/* Whether there is a lock to be taken. Without it nothing is written, but read. */
+/* Whether the lock can be taken at all. If not, the environment is read but never written. */
 bool uboot_env_can_lock(struct error *error);
 
-/* Waits some seconds for the lock, and lets it go again; false where somebody keeps it. */
+/* Waits some seconds for the lock and releases it again; false if somebody holds it all the time. */
 bool uboot_env_await_lock(struct error *error);
 
 /* Whether what holds the environment may be written, as far as that can be told without doing so. */

@@ -8,8 +8,8 @@
 #include "common/base/text.h"
 
 enum {
-    RAUC_LEFT_DEFAULT = 3,    /* as the scripts have it where the variable is missing */
-    MENDER_LIMIT_DEFAULT = 1, /* likewise */
+    RAUC_LEFT_DEFAULT = 3,    /* the scripts' value if the variable is missing */
+    MENDER_LIMIT_DEFAULT = 1, /* the scripts' value if the variable is missing */
 };
 
 enum rauc_variable { ORDER, A_LEFT, B_LEFT, TRIAL, RAUC_COUNT };

@@ -14,7 +14,7 @@
 
 enum { UBOOT_VARIABLES_MAX = 5 };
 
-/* Which set, and what it is read by. */
+/* Which of the two sets is used, and what is needed to read it. */
 struct uboot_scheme {
     bool mender;                     /* else RAUC's */
     unsigned partitions[SLOT_COUNT]; /* mender: their numbers on the disk */
@@ -27,7 +27,7 @@ struct uboot_variables {
     size_t count;
 };
 
-/* Either set of variables, as far as it goes. */
+/* The state that either set of variables describes. */
 struct uboot_state {
     enum slot order[SLOT_COUNT]; /* rauc: the slots that may be started, then SLOT_NONE; mender: the one */
     unsigned left[SLOT_COUNT];   /* starts; mender: of a trial only */
@@ -40,16 +40,17 @@ struct uboot_state {
 /* Whether BOOT_ORDER names `slot`, for RAUC's variables. */
 bool uboot_state_has(const struct uboot_state *state, enum slot slot);
 
-/* Whether the boot script would start it, likewise. */
+/* Whether the boot script would start `slot`, for RAUC's variables. */
 bool uboot_state_can_start(const struct uboot_state *state, enum slot slot);
 
-/* The first slot of the order that it would start; SLOT_NONE = none. Likewise. */
+/* The first slot of the order that the boot script would start, for RAUC's variables; SLOT_NONE = none. */
 enum slot uboot_state_first(const struct uboot_state *state);
 
 /* The scheme's variables by name, without values. */
 void uboot_variables_name(const struct uboot_scheme *scheme, struct uboot_variables *ret_variables);
 
-/* What the values say; missing ones are what they are to the scripts. An error names the variable. */
+/* Reads the state from the values; missing ones count as the scripts count them. An error names the
+ * variable. */
 bool uboot_variables_parse(const struct uboot_scheme *scheme, const struct uboot_variables *variables,
                            struct uboot_state *ret_state, struct error *error);
 
