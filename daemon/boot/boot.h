@@ -98,8 +98,8 @@ const struct boot_abilities *boot_get_abilities(const struct boot *boot);
 
 /* What is to be done at a start. With the `file` backend it plays the loader: takes one try of an armed
  * trial, falls back if none is left, and makes the chosen slot the running one. A real loader has done that
- * already; a few backends only tidy up after it here. Call it once at the daemon's start and at each reboot
- * in place. */
+ * already; only `uboot` then gives a good slot back the start that the loader's script took. Call it once at
+ * the daemon's start and at each reboot in place. */
 bool boot_start(struct boot *boot, struct error *error);
 
 /* Looks at everything that an update and a fall back need of the loader, and calls `found` for each finding.

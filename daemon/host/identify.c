@@ -41,7 +41,7 @@ static bool hash_image(struct identify *identify, const struct device *device, u
     return memcmp(digest, identify->sha256, sizeof(digest)) == 0;
 }
 
-/* On a thread. */
+/* Runs on a pool thread. */
 static void identify_run(struct pool_job *job)
 {
     struct identify *identify = container_of(job, struct identify, job);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether a slot holds a certain image: its first bytes hashed and compared, on a pool thread. For a machine
- * that was installed by other means and has nothing recorded of the slot it runs, so that what runs is not
- * installed again. Reads the slot whole, so it is done once and remembered. The loop's thread only.
+ * Whether a slot holds a certain image: hashes as many bytes of the slot as the image has, on a pool
+ * thread, and compares. For a machine that was installed by other means, so nothing is recorded of its
+ * running slot, and the running release must not be installed again. Reads the whole image, so the caller
+ * does it once and remembers the result. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -15,13 +16,14 @@
 
 struct identify;
 
-/* `equal`: it holds the image, and `print` (valid during the call) is its fingerprint, of 0 bytes where there
- * is none. A slot that cannot be read, is too small, or a cancelled run is not equal. */
+/* `equal`: the slot holds the image, and `print` (valid during the call) is its fingerprint, which has 0
+ * bytes if it could not be taken. Not equal if the slot cannot be read or is too small, or if the run was
+ * cancelled. */
 typedef void (*identify_done_fn)(void *owner, bool equal, bool cancelled, const struct slot_print *print);
 
-/* Reads `path`; `done` is called once, never from within, and the structure ends with it. */
+/* Reads `path`. `done` is called once, never from within, and the struct is freed after it. */
 struct identify *identify_start(struct pool *pool, const char *path, uint64_t image_bytes,
                                 const uint8_t sha256[DIGEST_SHA256_SIZE], identify_done_fn done, void *owner);
 
-/* Asks it to end soon; `done` comes all the same. NULL is fine. */
+/* Asks the run to end soon; `done` is still called. NULL is fine. */
 void identify_cancel(struct identify *identify);

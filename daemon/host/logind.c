@@ -18,7 +18,7 @@ static const char name[] = "org.freedesktop.login1";
 static const char path[] = "/org/freedesktop/login1";
 static const char manager[] = "org.freedesktop.login1.Manager";
 
-/* An answer of the bus's own that there is nobody of that name, or nobody that can be started. */
+/* Whether the bus itself answered that there is no such service, or that it cannot be started. */
 static bool is_absent(const sd_bus_error *problem)
 {
     static const char *const names[] = {SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER,
@@ -64,7 +64,7 @@ static bool is_in_list(const char *list, const char *what)
     return false;
 }
 
-/* The first that objects, of a list of (what, who, why, mode, uid, pid). */
+/* Finds the first inhibitor that objects, in a list of (what, who, why, mode, uid, pid). */
 static int read_inhibitors(sd_bus_message *reply, bool *ret_found, struct error *error)
 {
     const char *what, *who, *why, *mode;
@@ -76,7 +76,7 @@ static int read_inhibitors(sd_bus_message *reply, bool *ret_found, struct error 
         result = sd_bus_message_read(reply, "(ssssuu)", &what, &who, &why, &mode, &uid, &pid);
         if (result <= 0)
             break;
-        /* "block-weak" of newer versions holds off users, not the system's own services. */
+        /* "block-weak", in newer versions, holds off users but not the system's services. */
         *ret_found = strcmp(mode, "block") == 0 && is_in_list(what, "shutdown");
         if (*ret_found)
             error_set(error, ERROR_REFUSED,
@@ -112,8 +112,8 @@ enum logind_answer logind_find_inhibitor(struct error *error)
     return answer;
 }
 
-/* Root is asked to respect inhibitors by older versions and does so by default in newer ones. One that does
- * not know a flag, or none at all, refuses it, and then Reboot() is what is left. */
+/* Older versions of logind heed inhibitors for root only with a flag, newer ones by default. One that does
+ * not know the flag, or no flags at all, refuses the call; then Reboot() is what is left. */
 static enum logind_answer ask_reboot(sd_bus *bus, bool heed_inhibitors, struct error *error)
 {
     sd_bus_error problem = SD_BUS_ERROR_NULL;
@@ -143,7 +143,8 @@ enum logind_answer logind_reboot(const char *argument, bool heed_inhibitors, str
     sd_bus *bus = NULL;
     enum logind_answer answer = connect_bus(&bus, error);
 
-    /* Asked first, so that who objects is named; logind itself only says that somebody does. */
+    /* The list is asked for first, to name who objects; from RebootWithFlags() logind only says that somebody
+     * does. */
     if (answer == LOGIND_ANSWER_YES && heed_inhibitors)
         answer = find_inhibitor(bus, error);
     if (answer == LOGIND_ANSWER_YES && argument)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * systemd-logind, asked over the D-Bus system bus: who holds off a shutdown, and to reboot. The only user of
- * sd-bus; each call opens a connection of its own and waits some seconds at most for an answer, so pool
- * threads. Built without libsystemd, it says that there is none.
+ * Asks systemd-logind over the D-Bus system bus who holds off a shutdown, and to reboot. The only user of
+ * sd-bus. Each call opens a connection of its own and waits up to some seconds for an answer, so pool
+ * threads only. Built without libsystemd, it answers that there is no logind.
  */
 #pragma once
 
@@ -12,15 +12,15 @@
 #include "common/base/error.h"
 
 enum logind_answer {
-    LOGIND_ANSWER_YES,       /* nobody objects; or the reboot is on its way */
-    LOGIND_ANSWER_INHIBITED, /* somebody holds off shutdowns, and is named in the error (refused) */
+    LOGIND_ANSWER_YES,       /* nobody objects, or the reboot is on its way */
+    LOGIND_ANSWER_INHIBITED, /* somebody holds off shutdowns; the error (refused) names him */
     LOGIND_ANSWER_ABSENT,    /* there is no logind to ask */
-    LOGIND_ANSWER_FAILED,    /* it did not do as it was asked, see the error */
+    LOGIND_ANSWER_FAILED,    /* logind did not do what it was asked, see the error */
 };
 
 /* Whether anybody holds off shutdowns, as systemd-inhibit --what=shutdown --mode=block does. */
 enum logind_answer logind_find_inhibitor(struct error *error);
 
-/* Reboots the machine; `argument` is for its firmware, NULL = none. With `heed_inhibitors`, only where nobody
- * holds it off. Who only asked for a delay gets it from logind in either case. */
+/* Reboots the machine; `argument` is for its firmware, NULL = none. With `heed_inhibitors` only if nobody
+ * holds it off. A program that only asked for a delay gets it from logind in either case. */
 enum logind_answer logind_reboot(const char *argument, bool heed_inhibitors, struct error *error);

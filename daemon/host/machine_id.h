@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which machine this is, by /etc/machine-id: decides its place in a rollout, and is never sent or shown.
+ * This machine's ID, from /etc/machine-id: decides its place in a rollout, and is never sent or shown.
  * Reads a small file, which may block on the medium.
  */
 #pragma once
@@ -10,5 +10,6 @@
 
 #include "common/image/rollout.h"
 
-/* Reads it; false with half a sentence in ret_why where there is none, which a first boot may still mend. */
+/* Reads the ID; false, with half a sentence in ret_why, if there is none. During a first boot it may still
+ * come. */
 bool machine_id_read(char ret_id[ROLLOUT_MACHINE_ID_SIZE + 1], char *ret_why, size_t why_size);

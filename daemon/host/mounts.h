@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What /proc/self/mountinfo says, taken apart. Pure; any thread.
+ * Parses /proc/self/mountinfo. Pure; any thread.
  */
 #pragma once
 
@@ -25,8 +25,8 @@ struct mounts {
 /* Cuts `text` into mounts that point into it; it stays the caller's. */
 struct mounts mounts_parse(char *text);
 
-/* The mount that `path` is on: the longest mount point that leads to it, the last one mounted there. NULL
- * where none does. */
+/* The mount that `path` is on: the one with the longest mount point above it, the last one mounted there.
+ * NULL = none. */
 const struct mount *mounts_find(const struct mounts *mounts, const char *path);
 
 /* Frees what it holds, but not the text. */

@@ -10,7 +10,7 @@
 #include "daemon/decide/record.h"
 
 enum {
-    FILE_SIZE_MAX = 64 * 1024, /* usual ones have some hundred bytes */
+    FILE_SIZE_MAX = 64 * 1024, /* usual files have some hundred bytes */
     VALUE_SIZE_MAX = 1024,
 };
 
@@ -78,7 +78,7 @@ char *os_release_read_version(const char *root, char *ret_version, size_t size)
         struct stat status;
         struct error error;
         size_t text_size;
-        /* A pipe would keep us for ever. */
+        /* Only a regular file: reading a pipe could hang for ever. */
         if (file_status(path, &status) == 0 && S_ISREG(status.st_mode) &&
             file_read(path, FILE_SIZE_MAX, &text, &text_size, &error))
             os_release_find_version(text, ret_version, size);

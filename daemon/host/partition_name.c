@@ -43,7 +43,7 @@ static void partition_finish(struct partition *partition)
     free(partition->disk);
 }
 
-/* What stands behind `key` in a text of lines; owned by the caller, NULL where no line has it. */
+/* The rest of the line that begins with `key`; freed by the caller, NULL if there is none. */
 static char *find_line(const char *text, const char *key)
 {
     size_t length = strlen(key);
@@ -54,7 +54,7 @@ static char *find_line(const char *text, const char *key)
     return NULL;
 }
 
-/* False for what is no partition of a disk of its own. */
+/* False if `name` is no partition, or not one of a disk by itself. */
 static bool partition_open(const char *root, const char *name, struct partition *ret_partition)
 {
     CLEANUP_FREE char *folder = alloc_printf("%s/sys/class/block/%s", root, name);
@@ -140,7 +140,7 @@ static void print_gpt_name(const unsigned char *name, char *ret_text)
     *out = 0;
 }
 
-/* From GPT's entry of that number. */
+/* Reads the name from GPT's entry number `number`. */
 static bool read_gpt(int fd, size_t sector, unsigned number, enum partition_name_kind kind, char *ret_text)
 {
     unsigned char header[92], entry[GPT_ENTRY_SIZE];
@@ -159,7 +159,7 @@ static bool read_gpt(int fd, size_t sector, unsigned number, enum partition_name
     return true;
 }
 
-/* From the table of the partition's disk. */
+/* Reads the name from the partition table of the disk. */
 static char *read_table(const struct partition *partition, enum partition_name_kind kind)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/dev/%s", partition->root, strrchr(partition->disk, '/') + 1);
@@ -192,7 +192,8 @@ static bool is_ascii(const char *text)
     return true;
 }
 
-/* What the partition is called; NULL where nothing tells. The kernel spoils letters beyond ASCII. */
+/* The partition's name; NULL if not known. The kernel's own text is no use for letters beyond ASCII, which it
+ * spoils. */
 static char *find_name(const struct partition *partition, enum partition_name_kind kind, bool ask_kernel)
 {
     CLEANUP_FREE char *uevent = ask_kernel ? file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/uevent",
@@ -209,7 +210,7 @@ static char *find_name(const struct partition *partition, enum partition_name_ki
         storage_decode_name(name);
         return name;
     }
-    /* Where udev looked at the table already, there is no need to wake the disk. */
+    /* If udev has read the table already, the disk need not be woken. */
     CLEANUP_FREE char *scheme = find_line(udev, "E:ID_PART_ENTRY_SCHEME=");
     return scheme ? NULL : read_table(partition, kind);
 }

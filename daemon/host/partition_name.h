@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which partitions carry a name: what the kernel says of each (uevent), else udev's database, else the
- * partition table on the disk itself. A link under /dev/disk leads to one of them, whichever udev saw last;
- * an installer's stick or a cloned disk carries the same names. Reads /sys, /run/udev and, where neither
+ * Which partitions carry a name: by what the kernel says of each (uevent), else by udev's database, else
+ * by the partition table on the disk. An installer's stick or a cloned disk carries the same names, and a
+ * link under /dev/disk leads to whichever of them udev saw last. Reads /sys, /run/udev and, where neither
  * tells, some sectors of each disk, so it may block on media: pool threads, or before the loop runs.
  */
 #pragma once
@@ -17,6 +17,6 @@ enum partition_name_kind {
 };
 
 /* Adds the partitions that carry `value` to `set`. Those of a disk that is part of another device (multipath,
- * RAID) are that device's and do not count. `root` is put before every path ("" but in tests). */
+ * RAID) are that device's and do not count. `root` is put before every path ("" except in tests). */
 void partition_name_find(const char *root, enum partition_name_kind kind, const char *value,
                          struct storage_set *set);

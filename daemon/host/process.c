@@ -17,12 +17,13 @@
 
 enum {
     READ_SIZE = 16 * 1024,
-    /* A program that floods us is read at some 3 MB/s; the pipe holds it back, and the loop has time left. */
+    /* A program that prints without end is read at some 3 MB/s; the full pipe slows it down, and the loop has
+     * time left. */
     PAUSE_MS = 5,
-    /* What is read of it after its end: more than a pipe holds by default. */
+    /* How many reads after its end: together more than a pipe holds by default. */
     REST_READS = 8,
     KIND_MS = 2000,
-    EXIT_NOT_STARTED = 127, /* as shells say it */
+    EXIT_NOT_STARTED = 127, /* as in a shell */
 };
 
 extern char **environ;
@@ -37,7 +38,7 @@ struct process {
     struct timer *kill_timer;
     char kept[PROCESS_OUTPUT_SIZE]; /* the last bytes, zero-terminated */
     size_t kept_size;
-    bool cut;             /* more came before */
+    bool cut;             /* earlier output was dropped */
     process_done_fn done; /* NULL = abandoned */
     void *owner;
 };
@@ -105,7 +106,7 @@ const char *process_get_output(struct process *process)
 
     for (int i = 0; i < REST_READS && read_once(process, &size); i++)
         continue;
-    /* Half a line says little, unless it is all there is. */
+    /* Drops the first, cut line, unless it is all there is. */
     char *line_end = process->cut ? strchr(process->kept, '\n') : NULL;
     return line_end && line_end[1] ? line_end + 1 : process->kept;
 }
@@ -134,7 +135,8 @@ static void on_kill_timer(void *owner)
     kill(-process->pid, SIGKILL);
 }
 
-/* Whether it ended. What it started and left behind goes with it, while its number is still its own. */
+/* Whether the program ended. Before its number can be used again, kills its group: what it started and left
+ * behind. */
 static bool reap(struct process *process, int *ret_status)
 {
     siginfo_t info = {0};
@@ -160,7 +162,8 @@ static void on_child(void *owner, int signal_number)
             .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
             .output = process_get_output(process),
         };
-        /* The callback may start others, which come in front, and abandon some, which stay in the list. */
+        /* The callback may start programs, which are put in front, and abandon some, which stay in the list;
+         * so the loop stays valid. */
         if (process->done)
             process->done(process->owner, &end);
         process_free(process);
@@ -179,7 +182,7 @@ struct process *process_abandon(struct process *process)
 
 /* --- its beginning --- */
 
-/* In the child of a program with threads: nothing here allocates or locks. Everything else we have open is
+/* In the child of a program with threads: nothing here allocates or locks. All other open descriptors are
  * closed by exec. */
 __attribute__((noreturn)) static void become(char *const *argv, char *const *environment, int fd)
 {
@@ -201,8 +204,8 @@ __attribute__((noreturn)) static void become(char *const *argv, char *const *env
     _exit(EXIT_NOT_STARTED);
 }
 
-/* fork() and not posix_spawn(): that one would wait until the program is loaded, from a medium that may hang.
- */
+/* fork() and not posix_spawn(), which would wait until the program is loaded, perhaps from a medium that
+ * hangs. */
 static bool fork_program(struct process *process, const char *const *argv, struct error *error)
 {
     int fds[2];
@@ -216,7 +219,7 @@ static bool fork_program(struct process *process, const char *const *argv, struc
     CLEANUP_FREE char **environment = environment_for_programs();
     /* execve() wants them without const and does not change them. */
     memcpy(arguments, argv, count * sizeof(*arguments));
-    /* No handler of ours may run in the child: it would tell our loop of a signal that was not ours. */
+    /* No signal handler may run in the child: it would report the child's signal to the daemon's loop. */
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -232,7 +235,7 @@ static bool fork_program(struct process *process, const char *const *argv, struc
         close(fds[0]);
         return error_set_errno(error, result, "%s cannot be started", argv[0]);
     }
-    /* Both sides, so that it is done whoever comes first. */
+    /* Parent and child both set the group, so that it is set whichever runs first. */
     setpgid(pid, pid);
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     process->pid = pid;

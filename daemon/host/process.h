@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs run beside the loop: started, watched, bounded in time by whoever owns them, with the last lines
- * of what they print kept. Nothing here waits: a program that cannot even be killed, because the kernel holds
- * it, is left to itself and forgotten when it ends. The loop's thread only.
+ * Programs run beside the loop: started and watched, with the last lines of their output kept; their owner
+ * limits their time. Nothing blocks: a program that cannot even be killed, because the kernel holds it, is
+ * left alone and forgotten when it ends. The loop's thread only.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ enum {
 /* How a program ended. */
 struct process_end {
     int status;         /* its exit status, 127 where it could not be started; -1 = a signal ended it */
-    int signal;         /* which */
+    int signal;         /* the signal's number */
     const char *output; /* what it printed last, stdout and stderr alike, of whole lines where there are any;
                            valid during the call */
 };
@@ -37,14 +37,14 @@ struct processes *processes_new(struct event_base *base, struct error *error);
 struct processes *processes_free(struct processes *processes);
 
 /* Starts argv[0], looked up in $PATH where it has no slash, with nothing to read, in a process group of its
- * own and without what the service manager told us in the environment. That it cannot be executed is told by
- * its end. Fails, *ret_process untouched, where not even a process can be had. The arguments are copied. */
+ * own, with environment_for_programs(). If it cannot be executed, it ends with status 127. Fails, with
+ * *ret_process untouched, only if no process can be made. The arguments are copied. */
 bool process_start(struct processes *processes, const char *const *argv, process_done_fn done, void *owner,
                    struct process **ret_process, struct error *error);
 
-/* What it has printed last until now, as in struct process_end; valid until the loop turns on. */
+/* What it has printed last so far, as in struct process_end; valid until the next turn of the loop. */
 const char *process_get_output(struct process *process);
 
-/* Ends it and all of its group, first kindly and two seconds later not; there is no callback any more. NULL
- * is fine. Returns NULL. */
+/* Ends the program and its group, with SIGTERM and two seconds later with SIGKILL; there is no callback any
+ * more. NULL is fine. Returns NULL. */
 struct process *process_abandon(struct process *process);

@@ -15,7 +15,7 @@
 enum {
     CMDLINE_MAX = 64 * 1024,
     MOUNTINFO_MAX = 4 * 1024 * 1024,
-    OVERLAY_DEPTH_MAX = 4, /* overlays on overlays; the kernel allows two */
+    OVERLAY_DEPTH_MAX = 4, /* overlays on overlays; the kernel allows a depth of two */
 };
 
 /* Cuts the next parameter off *text, in place; NULL at the end, or at "--", after which init's begin. */
@@ -63,7 +63,7 @@ static void device_missing(struct root_device *device, const char *format, ...)
 
 void root_device_by_cmdline(const char *root, struct root_device *ret_device)
 {
-    /* Values that name no storage, or that only the kernel or an initramfs knows the meaning of. */
+    /* Values that name no storage, or that only the kernel or an initramfs understands. */
     static const char *const elsewhere[] = {"/dev/root", "/dev/nfs", "/dev/ram"};
     CLEANUP_FREE char *text = read_cmdline(root);
     struct root_device device = {0};
@@ -119,8 +119,8 @@ enum slot root_device_slot_hint(const char *root)
 static void add_mount(struct root_device *device, const char *root, const struct mounts *mounts,
                       const struct mount *mount, int depth);
 
-/* Looks for the device under each lower layer. Layers are parted by ":", options by ","; both may be escaped.
- */
+/* Looks for the device under each lower layer. Layers are separated by ":", options by ","; both may be
+ * escaped. */
 static void add_lower_layers(struct root_device *device, const char *root, const struct mounts *mounts,
                              const struct mount *overlay, int depth)
 {
@@ -172,7 +172,7 @@ static void add_mount(struct root_device *device, const char *root, const struct
     if (major(mount->number) != 0)
         found = storage_find_number(root, mount->number, &storage);
     else if (text_has_prefix(mount->source, "/dev/") && strcmp(mount->source, "/dev/root") != 0)
-        /* btrfs and its like have a number of their own, which names no device; the source does. */
+        /* btrfs and the like have device numbers that name no device; the mount's source names it. */
         found = storage_find(root, mount->source, &storage, NULL);
     if (!found)
         return;

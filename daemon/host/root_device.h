@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the running system's root file system stands on, found in two ways that know nothing of each other:
- * root= on the kernel's command line, and what /proc/self/mountinfo says of "/". Knows no slots. Reads /proc,
+ * The device that holds the running system's root file system, found in two independent ways: by root= on
+ * the kernel's command line, and by what /proc/self/mountinfo says of "/". Knows no slots. Reads /proc,
  * /sys and /dev; see daemon/host/storage.h for whether that blocks.
  */
 #pragma once
@@ -13,20 +13,20 @@
 
 struct root_device {
     bool found;
-    char what[200]; /* the device and how it was found; or why it was not: a half sentence either way */
+    char what[200]; /* half a sentence: the device and how it was found, or why it was not */
     struct storage_set
-        below; /* all that it stands on, itself included: members, a loop device's file, the disk */
-    struct storage_set on; /* itself alone; several under an overlay */
+        below; /* everything below the device, itself included: members, a loop device's file, the disk */
+    struct storage_set on; /* the device alone; several under an overlay */
 };
 
-/* By root= (the last one counts). */
+/* Finds it by root=, of which the last one counts. */
 void root_device_by_cmdline(const char *root, struct root_device *ret_device);
 
-/* By what is mounted on "/", through an overlay's lower layers. */
+/* Finds it by what is mounted on "/", also through an overlay's lower layers. */
 void root_device_by_mounts(const char *root, struct root_device *ret_device);
 
-/* moonsinter.slot= or rauc.slot= with "a" or "b" on the kernel's command line; SLOT_NONE where there is none,
- * or where they disagree. */
+/* moonsinter.slot= or rauc.slot= with "a" or "b" on the kernel's command line; SLOT_NONE if there is none, or
+ * if they disagree. */
 enum slot root_device_slot_hint(const char *root);
 
 /* Frees what it holds. */

@@ -14,7 +14,7 @@
 
 enum {
     MESSAGES_SIZE = 8192, /* what the kernel puts into one datagram at most, unless more is asked for */
-    /* Of one turn of the loop. What is left makes the socket readable still. */
+    /* Read at most in one turn of the loop; the socket stays readable for the rest. */
     DATAGRAMS_MAX = 32,
 };
 
@@ -25,8 +25,8 @@ struct route_watch {
     void *owner;
 };
 
-/* Message by message, without the kernel's NLMSG_OK and NLMSG_NEXT: these take const away, and compare
- * numbers with and without a sign. */
+/* Walks the messages without the kernel's NLMSG_OK and NLMSG_NEXT, which cast const away and compare signed
+ * with unsigned numbers. */
 static bool tells_of_new(const char *data, size_t size)
 {
     struct nlmsghdr message;
@@ -54,7 +54,7 @@ static void on_readable(void *owner, int fd)
         struct sockaddr_nl from = {.nl_pid = 0};
         socklen_t from_size = sizeof(from);
         ssize_t size = recvfrom(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from, &from_size);
-        /* So many that the kernel dropped some. */
+        /* There were so many messages that the kernel dropped some. */
         if (size < 0 && errno == ENOBUFS)
             found = true;
         else if (size < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether this machine has a new way to others: the kernel tells of each address and route that comes, over a
- * netlink socket. Owns the socket. Never blocks; the loop's thread only.
+ * Reports that this machine may have a new way to others: over a netlink socket the kernel tells of each
+ * new address and route. Owns the socket. Never blocks; the loop's thread only.
  */
 #pragma once
 
@@ -10,11 +10,11 @@
 struct event_base;
 struct route_watch;
 
-/* Addresses or routes came; how many does not matter, and what they lead to is not known. Not when one goes.
- */
+/* Called when addresses or routes were added, no matter how many or where they lead. Not when one is
+ * removed. */
 typedef void (*route_watch_fn)(void *owner);
 
-/* Listens from now on. Fails where the kernel, or a sandbox, has no such socket. */
+/* Listens from now on. Fails if the kernel has no such socket, or a sandbox forbids it. */
 bool route_watch_new(struct event_base *base, route_watch_fn came, void *owner,
                      struct route_watch **ret_watch, struct error *error);
 

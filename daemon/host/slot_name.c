@@ -14,7 +14,7 @@ enum { BEARERS_TEXT_SIZE = 160 };
 
 enum name_kind { NAME_LABEL, NAME_PARTUUID, NAME_CONTENT };
 
-/* As in the settings, and as udev's links. */
+/* The names in the settings, and the folders of udev's links for them. */
 static const struct {
     const char *tag, *folder;
     enum name_kind kind;
@@ -25,7 +25,7 @@ static const struct {
     {"UUID=", "/dev/disk/by-uuid/", NAME_CONTENT},
 };
 
-/* All that carry the name, and what it leads to now. */
+/* Objects unless exactly one partition carries the name, and the name leads to that one. */
 static char *find_bearers_objection(const char *root, const char *name, enum partition_name_kind kind,
                                     const char *value)
 {
@@ -55,7 +55,7 @@ static char *find_bearers_objection(const char *root, const char *name, enum par
                         name, text);
 }
 
-/* One name as it stands, and not what a link leads to. */
+/* Judges one name as it is, without following a link. */
 static char *find_objection(const char *root, const char *name, bool by_content)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -73,7 +73,7 @@ static char *find_objection(const char *root, const char *name, bool by_content)
                                     name);
         if (kinds[i].kind == NAME_LABEL)
             return find_bearers_objection(root, name, PARTITION_NAME_LABEL, value);
-        /* Where it is another partition that is counted from, that one has to be certain. */
+        /* With PARTNROFF= the partition that is counted from has to be certain as well. */
         CLEANUP_FREE char *from = alloc_string(name);
         char *offset = strstr(from, "/PARTNROFF=");
         if (by_tag && offset) {

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* NULL where it can, else half a sentence that says what is wrong and what to do; owned by the caller.
- * `by_content`: LABEL= and UUID= will do (the `file` backend's slots are what the user says). `root` is put
- * before every path ("" but in tests). */
+/* NULL if the name can be relied on, else half a sentence that says what is wrong and what to do; freed by
+ * the caller. `by_content`: LABEL= and UUID= are accepted (for the `file` backend, whose slots are what the
+ * user says). `root` is put before every path ("" except in tests). */
 char *slot_name_find_objection(const char *root, const char *name, bool by_content);

@@ -5,10 +5,11 @@
 
 #include "common/base/digest.h"
 
-/* Of fewer blocks with something in them, mounting read-write may change most. */
+/* With fewer blocks that are not empty, mounting read-write may change most of them. */
 enum { COUNTED_MIN = 8 };
 
-/* Where their superblocks lie, and what they begin with; little endian, as everything that is in use. */
+/* Where the superblocks of read-only file systems lie, and what they begin with; little endian, as all that
+ * are in use. */
 static const struct {
     size_t offset;
     uint8_t magic[4];
@@ -38,7 +39,7 @@ static uint64_t hash_block(const uint8_t *block, size_t size)
     return hash;
 }
 
-/* Of ext4's UUID, which mounting leaves as it is; 0 where there is none. */
+/* A hash of ext4's UUID, which mounting does not change; 0 = none. */
 static uint64_t find_identity(const uint8_t *block, size_t size)
 {
     enum { SUPERBLOCK = 1024, MAGIC = SUPERBLOCK + 0x38, UUID = SUPERBLOCK + 0x68, UUID_SIZE = 16 };
@@ -64,7 +65,7 @@ bool slot_print_take(const struct device *device, uint64_t bytes, struct slot_pr
             last / (SLOT_PRINT_BLOCKS - 1) * i + last % (SLOT_PRINT_BLOCKS - 1) * i / (SLOT_PRINT_BLOCKS - 1);
         uint64_t offset = number * SLOT_PRINT_BLOCK_SIZE, left = bytes - offset;
         size_t size = left < sizeof(block) ? (size_t)left : sizeof(block);
-        /* What is not there differs from all that could be. */
+        /* A block beyond the device's end differs from any block. */
         if (offset + size > device_bytes)
             continue;
         if (!device_read(device, block, size, offset, &error))

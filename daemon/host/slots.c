@@ -78,7 +78,7 @@ static const char *verdict_text(enum verdict verdict)
     return "unknown";
 }
 
-/* Weighs the two ways and the hint on the command line against each other; nothing is guessed. */
+/* Decides by the two ways and the hint on the command line; if they disagree, nothing is guessed. */
 static enum slot decide(const struct root_device *cmdline, enum verdict by_cmdline,
                         const struct root_device *mounts, enum verdict by_mounts, enum slot hint,
                         char *ret_why, size_t size)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which slot runs and which may be written. A slot is named in the settings (a path, PARTUUID=, PARTLABEL=;
- * LABEL= and UUID= are understood and not relied on, see daemon/host/slot_name.h) and is known here by what
- * the kernel calls it: a device number, or a file's device and inode. The running one is read from what the
- * kernel says, two ways (root= on its command line; what "/" is mounted from, see daemon/host/root_device.h),
- * never from what was last asked for; where the two disagree nothing is known, and nothing is installed.
- * Reads /proc, /sys and /dev only, but a slot that is a file is looked at on its own medium: pool threads, or
- * before the loop runs.
+ * Which slot runs and which may be written. A slot is named in the settings (a path, PARTUUID=,
+ * PARTLABEL=; LABEL= and UUID= are understood and not relied on, see daemon/host/slot_name.h) and is
+ * identified by what the kernel calls it: a device number, or a file's device and inode. Which one runs is
+ * found by what the kernel says, in two ways (root= on its command line, and what "/" is mounted from, see
+ * daemon/host/root_device.h), never by what was last written to the boot selection; if the two disagree,
+ * it is not known, and nothing is installed. Reads /proc, /sys and /dev only, but a slot that is a file is
+ * looked at on its own medium: pool threads, or before the loop runs.
  */
 #pragma once
 
@@ -37,14 +37,14 @@ enum slot slot_other(enum slot slot);
 int slot_parse(const char *text, enum slot *ret_slot);
 
 struct slots_request {
-    const char *root; /* put before /proc, /sys, /dev and the slots' paths; NULL or "" but in tests */
+    const char *root; /* put before /proc, /sys, /dev and the slots' paths; NULL or "" except in tests */
     const char *names[SLOT_COUNT]; /* as configured */
-    /* With the `file` backend, the slot its selection runs; SLOT_NONE = ask the kernel. */
+    /* With the `file` backend the slot that runs by its own data; SLOT_NONE = ask the kernel. */
     enum slot selected;
-    /* Find out whether the names can be relied on, which may take a look at every disk; else only what they
-     * lead to now. Must be set by whoever is going to write. */
+    /* Also find out whether the names can be relied on, which may take a look at every disk. Must be set if
+     * anything is to be written. */
     bool judge_names;
-    bool names_by_content; /* LABEL= and UUID= will do: with the `file` backend */
+    bool names_by_content; /* LABEL= and UUID= are accepted: with the `file` backend */
 };
 
 struct slots {
@@ -57,20 +57,21 @@ struct slots {
     bool is_root[SLOT_COUNT]; /* the machine's own root file system stands on it, whatever the backend says */
 };
 
-/* Looks. Fails only where the settings cannot be right (A and B the same device or file, a folder, a name of
- * no known form); an absent slot or an unknown running one is told in the result. Freed by slots_free(). */
+/* Finds the slots. Fails only if the settings cannot be right (A and B the same device or file, a folder, a
+ * name of no known form); a missing slot or an unknown running one is part of the result. Freed by
+ * slots_free(). */
 bool slots_find(const struct slots_request *request, struct slots **ret_slots, struct error *error);
 
 /* NULL is fine. Returns NULL. */
 struct slots *slots_free(struct slots *slots);
 
-/* The slot an update would be written to: the one that does not run; SLOT_NONE where that is not known. */
+/* The slot an update would be written to: the one that does not run; SLOT_NONE if that is not known. */
 enum slot slots_target(const struct slots *slots);
 
 /* Whether `target` may be written as far as slots go: the names are certain, the running slot is known and
  * another one, the machine's root is not on it, and a partition is there (a file may be created). Mounts and
- * other holders are found by device_open_target(). An error is of kind refused. Looks at nothing but `slots`:
- * find them anew before an install. */
+ * other holders are found by device_open_target(). An error is of kind refused. Looks only at `slots`, so
+ * find them anew before an installation. */
 bool slots_target_check(const struct slots *slots, enum slot target, struct error *error);
 
 /* After opening the target: whether the opened descriptor's file (its fstat's st_dev, st_ino, st_rdev) is

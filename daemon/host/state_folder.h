@@ -8,6 +8,6 @@
 
 #include "daemon/host/slots.h"
 
-/* Why the folder `path` does not outlive a change of slot, as a clause, freed by the caller; NULL where
- * nothing speaks against it. */
+/* Why the folder `path` does not outlive a change of slot, as a clause, freed by the caller; NULL = it does,
+ * as far as is known. */
 char *state_folder_find_objection(const char *path, const struct slots *slots);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a name for a partition, a disk or a file stands for, by what the kernel calls it: a device number, or
- * a file's device and inode. And what lies below it: device-mapper's and RAID's members, a loop device's
- * file, a partition's disk. Reads /dev and /sys (sysfs serves where a device node is missing, as in a
- * sandbox), and a file's own folder. May block on the medium a file lies on: pool threads, or before the loop
- * runs.
+ * What a name for a partition, a disk or a file stands for, by what the kernel calls it: a device number,
+ * or a file's device and inode. Also what lies below it: the members of device-mapper and RAID, a loop
+ * device's file, a partition's disk. Reads /dev and /sys (sysfs serves where a device node is missing, as
+ * in a sandbox), and a file's own folder. May block on the medium a file lies on: pool threads, or before
+ * the loop runs.
  */
 #pragma once
 
@@ -31,15 +31,15 @@ struct storage_set {
 };
 
 /* Finds what `name` stands for: an absolute path, PARTUUID=, PARTUUID=.../PARTNROFF=, PARTLABEL=, LABEL=,
- * UUID=, or MAJOR:MINOR. `root` is put before every path looked at ("" but in tests). What is not there is a
- * result (present = false), not an error; an error is a folder, a character device, or a name of no known
+ * UUID=, or MAJOR:MINOR. `root` is put before every path looked at ("" except in tests). What is not there is
+ * a result (present = false), not an error; an error is a folder, a character device, or a name of no known
  * form. */
 bool storage_find(const char *root, const char *name, struct storage *ret_storage, struct error *error);
 
-/* What the kernel calls number; false where it knows no such block device. */
+/* The block device with this number; false if the kernel knows none. */
 bool storage_find_number(const char *root, dev_t number, struct storage *ret_storage);
 
-/* The disk that a partition is on, by its path; NULL for what is no partition. Owned by the caller. */
+/* Path of the disk that a partition is on; NULL if it is no partition. Freed by the caller. */
 char *storage_find_disk(const char *root, const struct storage *storage);
 
 /* What an open descriptor is; the path stays NULL. Returns 0 or -errno. */
@@ -65,11 +65,11 @@ void storage_set_add_only(struct storage_set *set, const struct storage *storage
 
 bool storage_set_has(const struct storage_set *set, const struct storage *storage);
 
-/* Whether they end in the same bytes of a disk or a file, so that what is written to one changes the other:
- * two loop devices over one file, a partition and a loop device over its part of the disk. Looks through
- * partitions, loop devices, and below a RAID, dm-crypt, dm-verity and multipath that is meant as a whole.
- * What may share what lies below it with others (LVM, an array of a motherboard's RAID, a cache) is taken at
- * its word, and so is a part of a RAID. */
+/* Whether both use the same bytes of a disk or a file, so that writing to one changes the other: two loop
+ * devices over one file, a partition and a loop device over its part of the disk. Looks through partitions,
+ * loop devices, and below a RAID, dm-crypt, dm-verity and multipath that is meant as a whole. LVM, an array
+ * of a motherboard's RAID, a cache and a part of a RAID may share what is below them with others; for those,
+ * only the device itself is compared. */
 bool storage_overlaps(const char *root, const struct storage *storage, const struct storage *other);
 
 /* Frees what it holds and empties it. */

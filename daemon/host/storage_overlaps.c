@@ -24,7 +24,7 @@ enum {
     SECTOR = 512,                  /* sysfs counts in these, whatever the device's own are */
 };
 
-/* Some bytes of what nothing is known to lie below, or of what is made of whole members. */
+/* A range of bytes of a device below which nothing is known, or which has its members for itself. */
 struct extent {
     struct storage storage; /* without a path */
     uint64_t begin, end;
@@ -71,7 +71,7 @@ static bool ask_loop(const char *root, const struct storage *loop, struct storag
     *ret_file = (struct storage){
         .present = true,
         .is_block = info.lo_rdevice != 0,
-        /* As the kernel packs them for 32 bits. */
+        /* The way the kernel packs device numbers into 32 bits. */
         .number = makedev((unsigned)(number >> 8) & 0xfff,
                           (unsigned)(number & 0xff) | ((unsigned)(number >> 12) & 0xfff00)),
         .inode = (ino_t)info.lo_inode,

@@ -14,7 +14,7 @@
 
 enum {
     SET_MAX = 64,  /* devices below one */
-    DEPTH_MAX = 8, /* of stacked devices; deeper ones are not made in earnest */
+    DEPTH_MAX = 8, /* of stacked devices; nobody really stacks deeper */
 };
 
 bool storage_set_has(const struct storage_set *set, const struct storage *storage)
