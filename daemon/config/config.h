@@ -19,7 +19,7 @@
 enum config_mode {
     CONFIG_MODE_CHECK,   /* look and report, write nothing */
     CONFIG_MODE_INSTALL, /* install and arm for the next boot, whoever makes it */
-    CONFIG_MODE_REBOOT,  /* and reboot */
+    CONFIG_MODE_REBOOT,  /* also reboot into it */
 };
 
 enum config_backend {
@@ -60,7 +60,7 @@ struct config {
     /* [Update] */
     struct url *url; /* of the image; the manifest is at url + ".json" */
     uint64_t interval_ms;
-    uint64_t randomized_delay_ms; /* a tenth of the interval where not set */
+    uint64_t randomized_delay_ms; /* a tenth of the interval if not set */
     enum config_mode mode;
     char *compatible; /* or NULL */
     bool allow_downgrade;
@@ -70,10 +70,10 @@ struct config {
     enum config_backend backend;
     unsigned tries;
     bool allow_no_fallback;
-    char *selection_file;        /* file: in the state folder where not set */
-    char *cmdline_file;          /* rpi-cmdline: the one that exists where not set */
-    char *grubenv_file;          /* grub: likewise */
-    char *autoboot_file;         /* rpi-tryboot: likewise */
+    char *selection_file;        /* file: in the state folder if not set */
+    char *cmdline_file;          /* rpi-cmdline: the usual file that exists, if not set */
+    char *grubenv_file;          /* grub: the usual file that exists, if not set */
+    char *autoboot_file;         /* rpi-tryboot: the usual file that exists, if not set */
     unsigned boot_partitions[2]; /* rpi-tryboot: their numbers */
     char *fw_env_config;         /* uboot */
     char *uboot_variables;       /* uboot: "rauc" or "mender" */
@@ -81,7 +81,7 @@ struct config {
     char *esp;                   /* systemd-boot: where the EFI system partition is mounted, or NULL */
     char *efi_variables;         /* systemd-boot */
     char *boot_program;          /* custom */
-    char *boot_names[2];         /* custom: the slots' to the program */
+    char *boot_names[2];         /* custom: the names by which the program knows the slots */
     /* [Transfer] */
     unsigned connections;
     uint64_t rate_limit_bytes_s;
@@ -94,12 +94,13 @@ struct config {
     char *pinned_public_key;
     char *headers[CONFIG_LIST_MAX + 1];                /* "Name: value" or "@FILE", NULL-terminated */
     char *header_lines[HTTP_SETTINGS_HEADERS_MAX + 1]; /* "Name: value", with those of the files */
-    char tls_files_sha256[DIGEST_SHA256_HEX_SIZE];     /* of what stands in the files that are named above */
+    char tls_files_sha256[DIGEST_SHA256_HEX_SIZE];     /* of the contents of the files named above */
     /* [Trust] */
     enum config_demand require_signature;
     char *keys_folder;
-    struct trust_keys *keys; /* read from there; none where keys_why says why */
-    char *keys_why;          /* others may write the folder or a key, so that no signature proves anything */
+    struct trust_keys *keys; /* the keys in that folder; none if keys_why is set */
+    char *keys_why; /* why no signature proves anything: others may write the folder or a key; NULL = they may
+                       not */
     /* [Health] */
     char *health_checks;
     bool health_checks_optional;             /* nobody named the folder, so it need not be there */
@@ -120,11 +121,11 @@ struct config {
 
 /* Where to read. Strings stay the caller's. */
 struct config_request {
-    const char *root; /* put before every path that is read or looked for; NULL or "" but in tests */
+    const char *root; /* put before every path that is read or looked for; NULL or "" except in tests */
     const char *file; /* --config: this file and the drop-ins in FILE.d instead of the system's; NULL = the
                          system's */
-    /* The ancestor's own form: url, a and b all set or all NULL. They win over files, and set
-     * Backend=rpi-cmdline and Mode=install. */
+    /* The command line of moonsinter's ancestor: url, slot_a and slot_b are all set or all NULL. They
+     * override the files, and set Backend=rpi-cmdline and Mode=install. */
     const char *url;
     const char *slot_a;
     const char *slot_b;
@@ -143,18 +144,18 @@ struct config_problems {
     size_t errors;
 };
 
-/* Reads, merges and checks, and hands out what there is in any case: a key whose value could not be used has
- * its default or what an earlier file said, and may be NULL where it has none. For looking at the rest of it;
- * nothing may be run by such settings. Returns false where there is at least one error. */
+/* Reads, merges and checks, and hands out the settings even if there are errors: a key whose value cannot be
+ * used then has what an earlier file said, or its default, which may be NULL. Such settings are for looking
+ * at only. Returns false if there is at least one error. */
 bool config_read(const struct config_request *request, struct config **ret_config,
                  struct config_problems *problems);
 
 /* Whether the backend has the file or the program that it needs. */
 bool config_has_boot_file(const struct config *config);
 
-/* Reads, merges and checks. Returns false where there is at least one error; *ret_config is then untouched.
- * `problems` (initialized with zeroes) takes errors and warnings in either case; config_problems_finish() it.
- */
+/* Reads, merges and checks. Returns false if there is at least one error; *ret_config is then untouched.
+ * `problems` (initialized with zeroes) takes errors and warnings in either case; config_problems_finish()
+ * it. */
 bool config_load(const struct config_request *request, struct config **ret_config,
                  struct config_problems *problems);
 
@@ -165,10 +166,10 @@ struct config *config_free(struct config *config);
 void config_get_http(const struct config *config, struct http_settings *ret_settings);
 
 /* Whether both ask the same server in the same way, so that the answer would be the same: address, proxy,
- * headers, certificates (the contents of their files included), whom to believe. */
+ * headers, certificates (also the contents of their files), and which publishers are trusted. */
 bool config_asks_alike(const struct config *a, const struct config *b);
 
-/* Whether both believe the same publishers. */
+/* Whether both trust the same publishers. */
 bool config_trusts_alike(const struct config *a, const struct config *b);
 
 /* Whether both let the same releases in, as far as settings decide that. */

@@ -170,7 +170,7 @@ static size_t count_units(const struct config *config)
     return count;
 }
 
-/* What no single key can be judged by. */
+/* Checks that need more than one key. */
 static void check_together(const struct config *config, const char *root, struct config_problems *problems)
 {
     static const char *const slot_keys[] = {"A", "B"};
@@ -189,7 +189,7 @@ static void check_together(const struct config *config, const char *root, struct
     check_file(problems, root, "ClientCertificate", config->client_certificate);
     check_file(problems, root, "ClientKey", config->client_key);
     CLEANUP_FREE char *key_path = config->client_key ? alloc_printf("%s%s", root, config->client_key) : NULL;
-    /* Such a key still works, so it is worth a word and no more. */
+    /* Such a key still works, so this is only a warning. */
     if (key_path && config_secret_is_open(key_path))
         config_problems_add(problems, false,
                             "ClientKey=%s: can be read by every user of this machine; chmod 600 %s",
@@ -216,8 +216,9 @@ static void report_ignored(void *owner, const char *path)
     config_problems_add(owner, false, "%s: is not looked at, for its name does not end in .pub", path);
 }
 
-/* The publishers that are trusted. A key that cannot be read might be the one that all depends on. One that
- * others may write is nobody's, and no reason to end: the device would be cut off. It holds all updates. */
+/* Reads the keys of the trusted publishers. A key that cannot be read is an error, as it might be the one in
+ * use. One that others may write proves nothing; that holds all updates but is no error, because a daemon
+ * that did not start would cut the device off. */
 static void read_keys(struct config *config, const char *root, struct config_problems *problems)
 {
     CLEANUP_FREE char *folder = alloc_printf("%s%s", root, config->keys_folder);

@@ -26,7 +26,7 @@ static bool are_same(char *const *a, char *const *b)
     return !*a && !*b;
 }
 
-/* One that cannot be read counts as empty: curl says it once more, with the reason. */
+/* A file that cannot be read counts as empty: curl reports it later, with the reason. */
 static void add_file(struct digest_stream *stream, const char *root, const char *file)
 {
     CLEANUP_FREE char *path = file ? alloc_printf("%s%s", root, file) : NULL;

@@ -113,7 +113,7 @@ static bool reading_take_line(struct reading *reading, char *line, size_t size, 
     return true;
 }
 
-/* What inih would misread or pass over in silence: NULL where the line is fine. */
+/* What inih would misread or silently ignore in the line; NULL = the line is fine. */
 static const char *line_problem(const char *line)
 {
     size_t length = strlen(line);

@@ -16,9 +16,9 @@ bool config_secret_is_one(const struct config_key *key, const char *text);
 /* Whether every user of the machine may read the file at `path`; false where there is none. */
 bool config_secret_is_open(const char *path);
 
-/* The value as it may be shown to whoever may read the status: in place of a secret stands (hidden). Owned by
- * the caller. */
+/* The value as it may be shown to anybody who may read the status: a secret reads (hidden). Freed by the
+ * caller. */
 char *config_secret_show(const struct config_key *key, const char *text);
 
-/* Likewise for a value that was refused, of which nothing is certain. */
+/* config_secret_show() for a value that was refused, whose form is not certain. */
 char *config_secret_show_bad(const struct config_key *key, const char *text);

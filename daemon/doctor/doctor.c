@@ -45,7 +45,7 @@ void doctor_tell(struct doctor *doctor, const char *check, enum boot_level level
     print_json(doctor, object);
 }
 
-/* What is wrong with one key is told, and the rest looked at by what the others say. */
+/* Reports keys that are wrong; the rest of doctor goes on with the other keys. */
 static void look_at_settings(struct doctor *doctor, const struct config_request *request)
 {
     struct config_problems problems = {0};
@@ -80,7 +80,7 @@ static void look(struct doctor *doctor)
     if (geteuid() != 0)
         doctor_tell(doctor, "privileges", BOOT_LEVEL_WARNING,
                     "you are not root, so not everything can be looked at; run it as root");
-    /* Where these are not named, the settings' findings say so. */
+    /* If the slots are not named, the findings on the settings say so. */
     bool slots_named = config->slot_names[SLOT_A] && config->slot_names[SLOT_B];
     if (slots_named && config_has_boot_file(config))
         doctor_look_at_boot(doctor);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `moonsinterd --doctor`: whether this machine can be updated and can get back, before it has to. Looks at
+ * `moonsinterd --doctor`: tells in advance whether this machine can be updated and can fall back. Looks at
  * the settings, the boot loader, the slots and who holds them, the server, the clock, memory, the state
- * folder and the health checks, also where the daemon never ran; changes nothing. Blocks while it asks, the
- * server for as long as StallTimeout= says; a program of its own, not part of the daemon's loop.
+ * folder and the health checks, even if the daemon never ran; changes nothing. Blocks, on the server for
+ * as long as StallTimeout= says; runs instead of the daemon, not on its loop.
  */
 #pragma once
 
@@ -13,5 +13,5 @@
 #include "daemon/config/config.h"
 
 /* Prints a line for each finding, as sentences for people or as JSON, and a last one that counts them.
- * Returns the exit status: 0 where nothing failed (warnings may be there), else 1. */
+ * Returns the exit status: 0 if nothing failed (there may be warnings), else 1. */
 int doctor_run(const struct config_request *request, bool for_people, FILE *stream);

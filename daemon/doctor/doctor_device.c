@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Boot loader, slots, state folder: see daemon/doctor/doctor_private.h. */
+/* Looks at boot loader, slots and state folder. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
 #include <errno.h>
@@ -64,7 +64,7 @@ static void look_at_slot(struct doctor *doctor, enum slot slot)
     device_close(opened);
 }
 
-/* Opened as an update would open it, and nothing is written. */
+/* Opens the target as an update would, but writes nothing. */
 static void look_at_holders(struct doctor *doctor, enum slot target)
 {
     const char *path = doctor->slots->devices[target].path;
@@ -135,7 +135,7 @@ void doctor_look_at_slots(struct doctor *doctor)
                 doctor->slots->why);
     if (doctor->slots->devices[target].present)
         look_at_holders(doctor, target);
-    /* During a trial nothing is armed, and that passes. */
+    /* During a trial nothing can be armed, which passes by itself. */
     if (doctor->boot && boot->trial == SLOT_NONE && !boot_can_arm(doctor->boot, target, &error))
         doctor_tell(doctor, "boot-loader", BOOT_LEVEL_FAILURE, "an update would be held: %s", error.message);
 }

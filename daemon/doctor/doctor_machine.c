@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Clock, memory, health checks, reboot and watchdog: see daemon/doctor/doctor_private.h. */
+/* Looks at clock, memory, health checks, reboot and watchdog. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@
 #include "daemon/host/logind.h"
 #include "daemon/work/health.h"
 
-/* What an update may take is 24 MiB, see tests/integration/test_limits.py; the system wants to go on beside
- * it. */
+/* An update may take 24 MiB, see tests/integration/test_limits.py; the rest of the system needs some as
+ * well. */
 #define MEMORY_BYTES_MIN (UINT64_C(32) * 1024 * 1024)
 
 enum {
@@ -29,8 +29,8 @@ enum {
     SMALL_FILE_MAX = 64 * 1024,
 };
 
-/* Where the release is younger than now, the clock is behind: certificates would not be valid yet, and what
- * expires would not. */
+/* If the release was made after now, the clock is behind: certificates would not be valid yet, and releases
+ * would not expire. */
 void doctor_look_at_clock(struct doctor *doctor)
 {
     uint64_t now_s = wall_clock_now_s();
@@ -126,7 +126,7 @@ static void look_for_circle(struct doctor *doctor)
             "for the verdict: no trial can pass; disable that service or take the target out of Units=");
 }
 
-/* The units as a trial would judge them, and nothing else of it: programs may do things. */
+/* Judges the units as a trial would, but runs no health check programs, since those may change things. */
 static void ask_units(struct doctor *doctor)
 {
     const struct health_options options = {
@@ -183,7 +183,7 @@ void doctor_look_at_health_checks(struct doctor *doctor)
 
 /* --- reboot --- */
 
-/* As the kernel tells, where it was built to. */
+/* By what the kernel says, if it was built to tell. */
 static void look_at_watchdog(struct doctor *doctor)
 {
     CLEANUP_FREE char *state = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the server offers, judged by the rules that would hold it: see daemon/doctor/doctor_private.h. */
+/* Judges what the server offers by the rules that might hold it. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
 #include <string.h>
@@ -26,7 +26,7 @@ void doctor_read_record(struct doctor *doctor)
     struct error error;
     size_t size;
 
-    /* Not as the record store does at a start, which puts a broken one aside. */
+    /* Does not use the record store, which would move a broken record aside. */
     record_init(&doctor->record);
     if (access(path, F_OK) == 0 && (!file_read(path, RECORD_SIZE_MAX, &text, &size, &error) ||
                                     !record_parse(text, size, &doctor->record, &error)))
@@ -82,7 +82,8 @@ static struct offer offer_of(const struct doctor *doctor, const struct record_re
     };
 }
 
-/* What says nothing of the release (which slot runs, the state folder, the sizes) is told by itself. */
+/* What does not concern the release (which slot runs, the state folder, the sizes) is reported by other
+ * findings. */
 static void fill_input(const struct offer *offer, struct policy_input *ret_input)
 {
     offer_fill_input(offer, ret_input);
@@ -90,7 +91,7 @@ static void fill_input(const struct offer *offer, struct policy_input *ret_input
         ret_input->running_known = ret_input->running_good = true;
 }
 
-/* What only has to wait, or for somebody to say so, is no failure of this device's. */
+/* Whether a reason ends by time or by an operator's word, so it is no failure of this device. */
 static bool passes_by_itself(const struct policy_block *block)
 {
     static const char *const waits[] = {"mode", "rollout", "cancelled", "running-slot-not-good"};
@@ -143,7 +144,7 @@ static void on_plan_done(void *owner, const struct error *error)
     loop_end(planning->doctor->base);
 }
 
-/* As for an update, and nothing is written. Reads both slots. */
+/* Makes the plan as for an update; writes nothing. Reads both slots. */
 static bool make_plan(struct doctor *doctor, struct http *http, struct policy_input *input)
 {
     static const struct clone_events events = {.planned = on_planned, .done = on_plan_done};
@@ -172,7 +173,7 @@ static bool make_plan(struct doctor *doctor, struct http *http, struct policy_in
 
 /* --- all of it --- */
 
-/* Where it is here already; false where it would have to be installed. */
+/* Reports a release that is in a slot already; false if it would have to be installed. */
 static bool tell_holder(struct doctor *doctor, const struct offer *offer)
 {
     enum slot holder = offer_find_holder(offer);
@@ -202,7 +203,7 @@ void doctor_judge_offer(struct doctor *doctor, struct http *http)
     bool held_here = tell_holder(doctor, &offer);
     policy_judge_install(&input, &verdict);
     if (held_here) {
-        /* A server that has offered the same for too long keeps devices where they are. */
+        /* A server that has offered the same release for too long may be keeping devices back. */
         for (size_t i = 0; i < verdict.count; i++)
             if (strcmp(verdict.blocks[i].what, "expired") == 0)
                 doctor_tell(doctor, "offer", BOOT_LEVEL_FAILURE, "%s (expired)", verdict.blocks[i].why);

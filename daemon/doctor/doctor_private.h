@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The doctor's inside, shared by the doctor_*.c files only. See daemon/doctor/doctor.h. */
+/* The inside of doctor, for the doctor_*.c files only. See daemon/doctor/doctor.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@ struct doctor {
     bool for_people;
     unsigned counts[BOOT_LEVEL_FAILURE + 1];
     struct config *config;
-    struct event_base *base; /* turned for one question at a time */
+    struct event_base *base; /* run for one request at a time */
     struct pool *pool;
     struct processes *processes;
     struct boot *boot;   /* NULL = not usable */
@@ -34,11 +34,12 @@ struct doctor {
     char machine_id[ROLLOUT_MACHINE_ID_SIZE + 1];
     char machine_id_why[256];
     struct release *release;    /* what the server offers; NULL = not known */
-    uint64_t image_bytes;       /* of it; 0 = not known */
+    uint64_t image_bytes;       /* size of its image; 0 = not known */
     uint64_t release_created_s; /* Unix time; 0 = not known */
 };
 
-/* One finding: `check` in kebab-case; the sentence says what is there and, where it is not well, the mend. */
+/* Reports one finding: `check` in kebab-case; the sentence says what is there and, if that is wrong, what to
+ * do. */
 void doctor_tell(struct doctor *doctor, const char *check, enum boot_level level, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -52,7 +53,7 @@ void doctor_look_at_state_folder(struct doctor *doctor);
 /* Reads what the daemon remembers, and leaves it as it is. */
 void doctor_read_record(struct doctor *doctor);
 
-/* What is asked of a manifest here. */
+/* What a manifest must have on this device. */
 struct trust doctor_trust(const struct doctor *doctor);
 void doctor_look_at_trust(struct doctor *doctor);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The image server: see daemon/doctor/doctor_private.h. */
+/* Asks the image server. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@ struct server {
     struct http *http;
 };
 
-/* Turns the loop until the callback of the request ends it. */
+/* Runs the loop until the callback of the request ends it. */
 static void wait_for_answer(struct server *server)
 {
     loop_run(server->doctor->base);
@@ -89,7 +89,7 @@ void doctor_ask_server(struct doctor *doctor)
     if (config->keys_why)
         doctor_tell(doctor, "keys", BOOT_LEVEL_FAILURE, "%s", config->keys_why);
     config_get_http(config, &settings);
-    /* Somebody waits for the answer, which is small. */
+    /* No rate limit: somebody waits for the answer, which is small. */
     settings.rate_limit_bytes_s = 0;
     if (!http_new(doctor->base, &settings, &server.http, &error)) {
         doctor_tell(doctor, "server", BOOT_LEVEL_FAILURE, "%s", error.message);

@@ -76,7 +76,7 @@ const char *api_action_name(enum api_action action)
     return "unknown";
 }
 
-/* Takes `object` over. What travels is one line, so that streams and replies read alike. */
+/* Takes `object`. A JSON body is one line, so that streams and replies can be read alike. */
 static void reply_json(struct api_reply *reply, unsigned http_status, struct json_object *object)
 {
     size_t size;
@@ -108,7 +108,8 @@ void api_reply_finish(struct api_reply *reply)
     *reply = (struct api_reply){0};
 }
 
-/* A callback that has nothing to give is our bug, but a client's error, not the daemon's end. */
+/* A callback that returns NULL is a bug in the daemon, but the client gets an error and the daemon goes
+ * on. */
 static void reply_object(struct api_reply *reply, struct json_object *object)
 {
     if (object)
@@ -126,7 +127,7 @@ struct route {
     const char *method;
     const char *path;
     bool needs_authority;
-    enum api_action action; /* of answer_action() only */
+    enum api_action action; /* for answer_action() only */
     route_fn answer;
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The HTTP API as a table: method and path in, status and body out. Owns which request needs what authority
- * and how errors are spelled; knows no socket (that is daemon/face/api_server.h) and nothing of the daemon
- * but the callbacks in `struct api_backend`, which daemon_report.c fills. Never blocks provided the callbacks
- * do not, and they must not: they run on the loop while an update does. The loop's thread only.
+ * The HTTP API as a table: method and path in, status and body out. Decides which request needs what
+ * authority and how errors are worded. Knows no sockets (those are in daemon/face/api_server.h), and of
+ * the daemon only the callbacks in `struct api_backend`, which daemon_report.c fills in. Never blocks, and
+ * the callbacks must not block either: they run on the loop during an update. The loop's thread only.
  */
 #pragma once
 
@@ -30,7 +30,7 @@ struct api_error {
     char message[512];    /* one sentence, for people */
 };
 
-/* Fills `error` and returns false, so that `return api_error_set(...)` reads well. */
+/* Fills in `error` and returns false, for `return api_error_set(...)`. */
 bool api_error_set(struct api_error *error, unsigned http_status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -40,16 +40,15 @@ bool api_error_set(struct api_error *error, unsigned http_status, const char *co
 struct api_backend {
     void *owner;
     struct json_object *(*status)(void *owner);  /* the object of GET /v1/status */
-    struct json_object *(*plan)(void *owner);    /* the plan as last computed, or NULL: 409 no-plan */
+    struct json_object *(*plan)(void *owner);    /* the plan made last; NULL = none, answered 409 no-plan */
     struct json_object *(*history)(void *owner); /* the last updates and trials */
     struct json_object *(*config)(void *owner);  /* effective settings, secrets masked */
     char *(*metrics)(void *owner);               /* Prometheus text */
-    /* Takes the order: true means it was accepted (202 with the new status), false that `ret_error` says why
-     * it was not. */
+    /* True: the request was accepted, answered 202 with the new status. False: `ret_error` says why not. */
     bool (*request)(void *owner, enum api_action action, struct api_error *ret_error);
 };
 
-/* A request as far as the API looks at it. */
+/* The parts of a request that the API looks at. */
 struct api_request {
     const char *method; /* "GET" */
     const char *path;   /* "/v1/status", no query */
@@ -68,12 +67,12 @@ struct api_reply {
     bool is_stream; /* GET /v1/events: the body is the first line, more follow until the client leaves */
 };
 
-/* Answers one request; always yields a reply. */
+/* Answers one request; always fills in a reply. */
 void api_answer(const struct api_backend *backend, const struct api_request *request,
                 struct api_reply *ret_reply);
 
-/* An error reply, for what the server refuses before there is a request (400, 413, 503). `message` is one
- * sentence. */
+/* Fills in an error reply, for what the server refuses before there is a whole request (400, 413, 503).
+ * `message` is one sentence. */
 void api_reply_error(struct api_reply *ret_reply, unsigned http_status, const char *code,
                      const char *message);
 

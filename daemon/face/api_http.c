@@ -10,7 +10,7 @@ struct span {
     size_t size;
 };
 
-/* Headers that may stand once only, since two of them would mean two things. */
+/* Headers that may occur only once, since two of them could contradict each other. */
 enum {
     SEEN_HOST = 1 << 0,
     SEEN_CONTENT_LENGTH = 1 << 1,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The head of an HTTP/1.1 request, read strictly: what is ambiguous is refused rather than guessed. Pure, no
- * I/O: bytes in, a struct or a refusal out. Called by daemon/face/api_server.c only. Never blocks; any
- * thread.
+ * Parses the head of an HTTP/1.1 request strictly: what is ambiguous is refused, not guessed. Pure: bytes
+ * in, a struct or a refusal out. Never blocks; any thread.
  */
 #pragma once
 
@@ -12,7 +11,8 @@
 
 enum {
     API_HTTP_METHOD_SIZE = 16,
-    API_HTTP_PATH_SIZE = 128, /* a longer path is cut: it is none of ours either way, and answered 404 */
+    API_HTTP_PATH_SIZE =
+        128, /* a longer path is cut; the API has none of that length, so the answer is 404 anyway */
 };
 
 /* What the server needs to know of a head. */
@@ -26,8 +26,8 @@ struct api_http_head {
     bool expects_continue;
 };
 
-/* Why the bytes are no request we serve. The connection cannot go on: nobody knows where the next one begins.
- */
+/* Why the bytes are refused as a request. The connection has to end, as it is not known where the next
+ * request begins. */
 struct api_http_refusal {
     unsigned http_status;
     const char *code;

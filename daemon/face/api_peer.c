@@ -24,8 +24,8 @@ bool api_peer_judge(const struct api_peer *peer, uid_t own_uid, const struct api
     return false;
 }
 
-/* The kernel answers ERANGE and the size it needs where the room does not suffice; a process has at most
- * 65536 supplementary groups (NGROUPS_MAX), which bounds the second attempt. */
+/* If the buffer is too small, the kernel answers ERANGE and the size it needs; a process has at most 65536
+ * supplementary groups (NGROUPS_MAX), which limits the second attempt. */
 static bool read_groups(int fd, gid_t **ret_groups, size_t *ret_count)
 {
     socklen_t size = 64 * sizeof(gid_t);
@@ -82,7 +82,7 @@ bool api_peer_find_group(const char *name, struct api_peer_group *ret_group, str
         return true;
     }
     int code = errno;
-    /* The largest number is chown()'s "leave it as it is". */
+    /* The largest number means "leave it as it is" to chown(). */
     if (text_parse_u64(name, &number) == 0 && number < (gid_t)-1) {
         *ret_group = (struct api_peer_group){.is_set = true, .gid = (gid_t)number};
         return true;

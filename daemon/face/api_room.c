@@ -50,7 +50,7 @@ static struct api_client *find(const struct api_client_set *set, uid_t newcomer,
         bool may_take = client->uid == newcomer ? !among_streams : newcomer == 0 || count > own;
         if (candidacy == CANDIDACY_NONE || !may_take)
             continue;
-        /* The list is in the order of time, so of equals the first one stays. */
+        /* The list is in order of time, so of equal clients the first one found is the oldest. */
         if (!best || count > most || (count == most && candidacy > candidacy_of(best, among_streams))) {
             best = client;
             most = count;

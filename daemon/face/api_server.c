@@ -17,9 +17,10 @@
 #include "daemon/face/api_socket.h"
 
 enum {
-    /* Connections taken a turn of the loop: who connects in a tight circle does not keep the loop. */
+    /* Connections accepted in one turn of the loop, so that a client that connects again and again does not
+     * occupy the loop. */
     ACCEPT_BURST = 8,
-    /* Without a free descriptor accept() fails at once and for ever; look again after this. */
+    /* Without a free descriptor accept() would fail in an endless loop; try again after this. */
     ACCEPT_PAUSE_MS = 500,
 };
 
@@ -77,7 +78,7 @@ static void set_finish(struct api_client_set *set)
     later_free(set->reap);
 }
 
-/* Makes room for a client of this user; false where nobody has to go for him. */
+/* Makes room for a client of this user; false if nobody has to go for him. */
 static bool evict(struct api_client_set *set, uid_t newcomer)
 {
     struct api_client *victim = api_room_find(set, newcomer);
@@ -87,7 +88,7 @@ static bool evict(struct api_client_set *set, uid_t newcomer)
     return victim != NULL;
 }
 
-/* One attempt, and the client is gone whatever becomes of it. */
+/* Makes one attempt to send 503; the connection is closed either way. */
 static void refuse_connection(int fd)
 {
     struct api_reply reply;
@@ -142,8 +143,7 @@ static void on_connections(void *owner, int listen_fd)
             evict(&server->clients, 0);
             pause_accepting(server);
         }
-        /* EAGAIN is the end of the queue; whatever else befell one connection, the next turn takes the next.
-         */
+        /* EAGAIN: the queue is empty. After any other error the next turn takes the next connection. */
         return;
     }
 }
@@ -168,7 +168,7 @@ bool api_server_new(const struct api_server_options *options, struct api_server 
     server->pause = timer_new(options->base, on_pause_over, server);
     if (!watch_start(server->readable))
         abort();
-    /* libevent writes with writev(), where a client that has left would end the daemon. */
+    /* libevent writes with writev(), so without this a client that has left would end the daemon. */
     signal(SIGPIPE, SIG_IGN);
     *ret_server = server;
     return true;

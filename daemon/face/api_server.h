@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The API's HTTP/1.1 server on a Unix stream socket: owns the listening socket, the clients and the event
- * streams. Every client is bounded: their number, the size of a request's head and body, the time a request
- * may take to arrive, the time a reply may take to leave, and the output a client leaves unread; who exceeds
- * a bound is answered 4xx or 503 where an answer can still be read, and dropped. Nothing blocks (creating the
- * server looks up the group and may); the loop's thread only.
+ * streams. Every client is bounded: their number, the size of a request's head and body, the time a
+ * request may take to arrive, the time a reply may take to leave, and the output a client leaves unread;
+ * one that exceeds a limit is answered 4xx or 503, if it can still read that, and dropped. Nothing blocks
+ * (creating the server looks up the group and may); the loop's thread only.
  *
- * It stands on bufferevents and not on evhttp: libevent 2.1's evhttp has no limit on connections, its timeout
- * is restarted by every byte (so one byte a few seconds holds a connection for ever), its own error replies
+ * Uses bufferevents and not evhttp: libevent 2.1's evhttp has no limit on connections, its timeout is
+ * restarted by every byte (so one byte a few seconds holds a connection for ever), its own error replies
  * are HTML that cannot be replaced, and its connections are not reachable before a whole request is there.
  */
 #pragma once
@@ -22,7 +22,7 @@
 struct event_base;
 struct api_server;
 
-/* Zero takes the default in brackets. */
+/* Zero means the default in brackets. */
 struct api_server_limits {
     unsigned max_clients;  /* [32] connections at a time, half of them event streams. One more takes the place
                               of  another (daemon/face/api_room.h), or is answered 503 */
@@ -35,7 +35,7 @@ struct api_server_limits {
 
 struct api_server_options {
     struct event_base *base;
-    const struct api_backend *backend; /* outlives the server */
+    const struct api_backend *backend; /* has to outlive the server */
     const char *socket_path;           /* where to listen; also named in errors */
     const char *group;                 /* name or number of [Api] Group=; NULL or "" for none */
     int listen_fd;                     /* a listening socket from socket activation, taken over on success and
@@ -43,16 +43,17 @@ struct api_server_options {
     struct api_server_limits limits;
 };
 
-/* Listens: creates the socket's folder if missing, replaces a stale socket, refuses one that a live daemon
- * answers on and a path that is no socket. The socket is mode 0660, its group the one given. */
+/* Listens: creates the socket's folder if missing and replaces a stale socket; refuses one on which a live
+ * daemon answers, and a path that is no socket. The socket has mode 0660 and the group given. */
 bool api_server_new(const struct api_server_options *options, struct api_server **ret_server,
                     struct error *error);
 
-/* Sends what the clients can still take at once, closes them, and unlinks the socket if it is still ours.
- * NULL is fine. Returns NULL. */
+/* Sends what the clients can still take at once, closes them, and unlinks the socket if nobody has replaced
+ * it. NULL is fine. Returns NULL. */
 struct api_server *api_server_free(struct api_server *server);
 
-/* Sends `object` as one line to every event stream; not kept. A stream with too much unread is dropped. */
+/* Sends `object` as one line to every event stream; stays the caller's. A stream with too much unread is
+ * dropped. */
 void api_server_publish(struct api_server *server, struct json_object *object);
 
 /* Clients on GET /v1/events; with 0 there is no need to build an object for api_server_publish(). */

@@ -16,8 +16,8 @@
 #include "daemon/face/api_room.h"
 
 enum {
-    /* After a refusal: how long, and for how many bytes, we listen to what the client still says, so that it
-     * is not cut off (EPIPE) before it reads why. */
+    /* After a refusal: for how long, and how many bytes, the rest of the request is still read, so that the
+     * client reads the refusal before its writing fails (EPIPE). */
     LINGER_MS = 1000,
     LINGER_MAX_BYTES = 1 << 20,
 };
@@ -98,7 +98,6 @@ static void client_write_head(struct api_client *client, const struct api_reply 
     evbuffer_add(output, "\r\n", 2);
 }
 
-/* One line of the stream; a client that left too much unread is dropped instead. */
 void api_client_write_line(struct api_client *client, const char *line, size_t size)
 {
     struct evbuffer *output = bufferevent_get_output(client->bufferevent);
@@ -141,7 +140,7 @@ static void client_start_stream(struct api_client *client, const struct api_repl
     client->set->stream_count++;
     client->discarded_bytes = 0;
     timer_stop(client->deadline);
-    /* Reading goes on so that the end of the connection is seen. */
+    /* Reading goes on, to notice the end of the connection. */
     client_discard_input(client);
     if (client->state == API_CLIENT_STREAMING)
         api_client_write_line(client, reply->body, reply->body_size);
@@ -328,7 +327,7 @@ void api_client_start(struct api_client_set *set, int fd, uid_t uid, bool may_ch
         abort();
     TAILQ_INSERT_TAIL(&set->open, client, link);
     set->open_count++;
-    /* No more is read ahead than the largest request has. */
+    /* Never reads further ahead than the size of the largest request. */
     bufferevent_setwatermark(client->bufferevent, EV_READ, 0,
                              set->limits.max_head_bytes + set->limits.max_body_bytes);
     bufferevent_setcb(client->bufferevent, client_on_readable, client_on_written, client_on_event, client);

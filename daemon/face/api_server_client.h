@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One connection of the API's server, from its first byte to its last. A client sends a request, gets its
- * reply, and sends the next: one at a time, one a turn of the loop, so that nobody who pipelines keeps others
- * waiting. The set of the clients is daemon/face/api_server.c's, the only caller; what they share is in
- * `struct api_client_set`. Never blocks; the loop's thread only.
+ * reply, and sends the next: one at a time and one in each turn of the loop, so that a client that
+ * pipelines does not keep others waiting. Called by daemon/face/api_server.c only, which owns the set of
+ * clients. Never blocks; the loop's thread only.
  */
 #pragma once
 
@@ -33,12 +33,12 @@ struct api_client {
     struct bufferevent *bufferevent;
     struct timer *deadline;
     enum api_client_state state;
-    uid_t uid; /* of whoever connected */
+    uid_t uid; /* of the user who connected */
     bool may_change;
     bool keep_alive;
     bool is_http_1_0;
     bool is_half_closed;   /* the peer sends no more, but may still read */
-    bool is_continue_sent; /* 100 Continue, for this request */
+    bool is_continue_sent; /* 100 Continue was sent for this request */
     size_t discarded_bytes;
 };
 
@@ -47,10 +47,10 @@ TAILQ_HEAD(api_client_list, api_client);
 struct api_client_set {
     struct event_base *base;
     const struct api_backend *backend;
-    struct api_server_limits limits; /* each is set */
-    struct api_client_list open;     /* who began first to wait, or to be answered, stands first */
+    struct api_server_limits limits; /* no zeroes: defaults are filled in */
+    struct api_client_list open;     /* in the order in which they began to wait, or to be answered */
     struct api_client_list closed;
-    struct later *reap; /* frees the closed, since a client may be closed in the middle of its own callback */
+    struct later *reap; /* frees closed clients later, since one may be closed within its own callback */
     unsigned open_count;
     unsigned stream_count;
 };
@@ -64,7 +64,7 @@ void api_client_write_line(struct api_client *client, const char *line, size_t s
 /* Ends the connection and moves the client to set->closed, which the loop empties with api_client_free(). */
 void api_client_close(struct api_client *client);
 
-/* For the end of the server: ends a stream in due form, sends what the socket takes at once, and closes. */
+/* At the end of the server: ends a stream properly, sends what the socket takes at once, and closes. */
 void api_client_flush_and_close(struct api_client *client);
 
 /* Frees a closed client, which is on no list any more. */

@@ -14,8 +14,8 @@
 #include "common/base/file.h"
 #include "common/base/file_status.h"
 
-/* Connections that wait for accept(). Many more than the clients we serve: a client that finds the queue full
- * gets EAGAIN or hangs in connect(), while in the queue it is our turn to choose who is served. */
+/* Connections that wait for accept(). Many more than the clients that are served: with a full queue a client
+ * gets EAGAIN or hangs in connect(), while from the queue the server can choose whom it serves. */
 enum { BACKLOG = 512 };
 
 static bool make_address(const char *path, struct sockaddr_un *ret_address, struct error *error)
@@ -66,7 +66,7 @@ static bool clear_path(const char *path, const struct sockaddr_un *address, stru
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_set_errno(error, errno, "cannot create a Unix socket");
-    /* EAGAIN is a living listener with a full backlog. */
+    /* EAGAIN means a live listener with a full queue. */
     if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
         return error_set(error, ERROR_REFUSED,
                          "another moonsinterd listens at %s: stop it or choose another [Api] Socket=", path);

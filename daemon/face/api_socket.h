@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The listening Unix socket as a file: made where nothing, or only a dead daemon's socket, stands in the way,
- * given its owner and mode before anybody can connect, and removed at the end only while it is still the same
- * file. Touches the file system of the socket's folder (a tmpfs on real systems); at start and at exit only.
+ * The listening Unix socket as a file: made if the path is free or holds a dead daemon's socket, given its
+ * owner and mode before anybody can connect, and removed at the end only if it is still the same file.
+ * Touches the file system of the socket's folder (a tmpfs on real systems); at start and at exit only.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 
 struct api_socket {
     int fd;      /* listening, non-blocking, close-on-exec */
-    char *path;  /* NULL: not ours to unlink */
+    char *path;  /* to unlink at the end; NULL = do not */
     int file_fd; /* the socket's file (O_PATH), so that its inode number is not given to another one; or -1 */
 };
 
@@ -21,7 +21,7 @@ struct api_socket {
 bool api_socket_open(struct api_socket *ret_socket, const char *path, const struct api_peer_group *group,
                      struct error *error);
 
-/* Takes over a listening socket from socket activation, after a look at what it is. */
+/* Takes over a listening socket from socket activation, after checking what it is. */
 bool api_socket_adopt(struct api_socket *ret_socket, int fd, struct error *error);
 
 /* Closes the socket, and unlinks the file if it was made by api_socket_open() and nobody replaced it. */

@@ -20,12 +20,12 @@
 #include "common/base/log.h"
 #include "common/base/wall_clock.h"
 
-/* What the manager has not been told yet. It is asked for nothing, so of each kind the newest is all that it
- * needs; only a start, a reload and its end are three things, in this order. */
+/* What the manager has not been told yet. Only the newest message of each kind matters; but a start, a reload
+ * and the end of the reload are three messages, in this order. */
 static struct {
-    bool ready;         /* of the start */
-    char reloading[64]; /* with its clock; "" = not to be told */
-    bool reloaded;      /* READY=1 that ends it */
+    bool ready;         /* READY=1 of the start */
+    char reloading[64]; /* RELOADING=1 with its time stamp; "" = nothing to send */
+    bool reloaded;      /* READY=1 that ends the reload */
     bool stopping;
     char *status;
     bool watchdog;
@@ -34,7 +34,7 @@ static struct {
     bool complained;
 } untold;
 
-/* A sentence as one line: a line feed in it would begin a second variable. */
+/* Makes one line of a sentence: a line feed would begin a second variable. */
 static char *one_line(const char *text)
 {
     char *line = alloc_string(text);
@@ -45,8 +45,8 @@ static char *one_line(const char *text)
     return line;
 }
 
-/* Returns 0 or -errno; -EAGAIN where the manager's queue is full. sd_notify() would wait there, and with it
- * the loop, for as long as the manager does not read. */
+/* Returns 0 or -errno; -EAGAIN if the manager's queue is full. sd_notify() is not used, because it would
+ * block the loop until the manager reads. */
 static int send_datagram(const char *text)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -59,7 +59,7 @@ static int send_datagram(const char *text)
         return -EAFNOSUPPORT;
     memcpy(address.sun_path, path, length);
     if (path[0] == '@')
-        address.sun_path[0] = '\0'; /* of the abstract name space */
+        address.sun_path[0] = '\0'; /* a name in the abstract name space */
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -70,7 +70,7 @@ static int send_datagram(const char *text)
     return 0;
 }
 
-/* What a manager that is not there is not told is no reason to stop updating. */
+/* A manager that cannot be reached is logged, and is no reason to stop updating. */
 static void complain_once(int result)
 {
     if (!untold.complained)
@@ -79,7 +79,7 @@ static void complain_once(int result)
     untold.complained = true;
 }
 
-/* The state that is to be told first, as a line; "" for none. */
+/* The state message to be sent first, as a line; "" = none. */
 static const char *first_state(void)
 {
     return untold.ready        ? "READY=1\n"
@@ -155,7 +155,7 @@ void notify_status(const char *status)
 
 void notify_reloading(void)
 {
-    /* Where an earlier one waits with its end, this one stands for both. */
+    /* If an earlier reload and its end still wait, this one replaces both. */
     snprintf(untold.reloading, sizeof(untold.reloading), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
              wall_clock_steady_ns() / 1000);
     untold.reloaded = false;

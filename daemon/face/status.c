@@ -18,7 +18,7 @@ static void add_time(struct json_object *object, const char *name, uint64_t time
     json_add_string(object, name, time_s ? timestamp_format(text, time_s) : NULL);
 }
 
-/* What stands in a sentence of ours may come from a server or a file name; "" is null. */
+/* Adds a text that may hold parts from a server or a file name; "" becomes null. */
 static void add_text(struct json_object *object, const char *name, const char *text)
 {
     char clean[2048];

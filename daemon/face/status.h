@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon says of itself: one snapshot, shown as the contract's JSON object, as Prometheus text, and
- * as the sentence for the service manager. Pure; a snapshot points at the caller's strings and is made anew
- * for each showing. Never blocks; the loop's thread only.
+ * The status of the daemon: one snapshot, printed as the JSON object of the API, as Prometheus text, or as
+ * the sentence for the service manager. Pure; a snapshot points at the caller's strings and is made anew
+ * each time. Never blocks; the loop's thread only.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct status_slot {
     bool active;
     enum boot_health state;
     const struct record_release *release;
-    const char *os_version; /* what the system in it says of itself, where nothing is recorded of it; NULL =
-                               nothing */
+    const char *os_version; /* version by the system's own os-release, if nothing is recorded of the slot;
+                               NULL = none */
 };
 
 /* All zero while nothing is under way. */
@@ -40,9 +40,9 @@ struct status_progress {
     uint64_t retries;
 };
 
-/* Nothing arrives, and why; a request is tried again. */
+/* Nothing arrives because a request failed and is to be tried again. */
 struct status_waiting {
-    uint64_t since_s, until_s; /* Unix time: since nothing arrived, and of the next try */
+    uint64_t since_s, until_s; /* Unix time: since when nothing arrives, and of the next try */
     enum error_kind kind;      /* ERROR_NONE = nothing is waited for */
     const char *why;
 };
@@ -60,14 +60,14 @@ struct status_snapshot {
     enum slot boot_next;
     bool boot_trial;
     unsigned boot_tries_left;
-    const char *boot_note;               /* a clause on what is not as it should be there; NULL = nothing */
+    const char *boot_note;               /* a clause on what is wrong with the boot state; NULL = nothing */
     const char *shown_url;               /* without user and password */
-    const struct record_release *update; /* what is offered; NULL = nothing known */
+    const struct record_release *update; /* the offered release; NULL = none known */
     uint64_t update_size_bytes;
     struct status_progress progress;
     const char
         *table_skipped; /* why its table of chunks was not used, so that more is downloaded; NULL = it was */
-    const char *pack_skipped;             /* likewise what its pack has for releases at hand */
+    const char *pack_skipped;             /* why its pack was not used; NULL = it was, or there is none */
     const struct status_waiting *waiting; /* NULL = nothing is waited for */
     uint64_t next_check_s;                /* Unix time, 0 = not set */
     const char *next_check_why;
@@ -75,7 +75,7 @@ struct status_snapshot {
     size_t key_count;
     const char *trust_why;       /* a sentence without a stop */
     const char *key_id;          /* whose signature the offered manifest has; NULL = none */
-    const char *trusted_comment; /* in it */
+    const char *trusted_comment; /* the signature's trusted comment */
     const struct record *record; /* last check, error and update */
     const char *stall_why;       /* the medium does not answer: a sentence; NULL = all is well */
 };
