@@ -69,6 +69,8 @@ static void on_planned(void *owner, const struct installer_end *end)
     daemon_settle(daemon);
 }
 
+/* Passes the failure on to all whom it concerns: the checker and the poller (what to ask next, and when), the
+ * verdict (a release that was cancelled or refused is held), the history, and the state machine. */
 static void install_failed(struct daemon *daemon, const struct installer_end *end)
 {
     struct error error = *end->error;

@@ -219,6 +219,9 @@ static bool is_still_too_much(const struct daemon *daemon, const struct policy_i
            input->plan_bytes > input->max_bytes;
 }
 
+/* In this order: if it is not known what the running slot holds, that is read first. A release that a slot
+ * holds already is only reported. One to which a rule objects is held. Any other is to be installed, or
+ * planned first if a rule needs the plan. */
 void daemon_judge_offer(struct daemon *daemon, bool planned)
 {
     enum slot holder = find_holder(daemon);

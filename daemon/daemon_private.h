@@ -88,8 +88,7 @@ struct daemon {
     struct api_backend api_backend;
     struct settings *settings;
     const struct config *config; /* in use now */
-    const struct config
-        *fixed; /* as of the start: changes to slots, boot selection, storage and socket need a restart */
+    const struct config *fixed;  /* of the start: slots, boot selection, storage and socket need a restart */
     struct boot_selection *boot;
     const struct boot_view *view; /* what was seen last; owned by `boot` */
     bool unclassified;            /* which slot runs was not known at the start and is still not known */

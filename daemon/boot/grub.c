@@ -5,8 +5,8 @@
  * change is that one sector, overwritten in place; grub-editenv empties the file first and is not used.
  *
  *     moonsinter_order=B A     which slot is started first
- *     moonsinter_A_ok=1        it was marked good
- *     moonsinter_A_left=0      starts it has left while it is not; each one takes one
+ *     moonsinter_A_ok=1        slot A was marked good
+ *     moonsinter_A_left=0      starts left while it is not good; each start takes one
  *     moonsinter_B_ok=0
  *     moonsinter_B_left=3
  */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `uboot` backend: variables in U-Boot's environment, all of a change set in one store. Two sets of them
- * are in use among boards; UbootVariables= names the one that the board's script goes by.
+ * The `uboot` backend: variables in U-Boot's environment, all of a change set in one store. Two sets of
+ * them are in use among boards; UbootVariables= names the one that the board's script goes by.
  *
  * rauc: BOOT_ORDER names the slots (by BootNameA= and BootNameB=) that may be started, BOOT_x_LEFT
  * (hexadecimal to some and decimal to others, so never over 9) how often. RAUC's script takes one at every
- * start; ours (conf/uboot-boot.cmd) only in a trial, which moonsinter_trial names, or "all" where the script
- * had to make the environment anew. To the other scripts that variable is nothing; it tells us a trial from a
- * good slot that was merely started.
+ * start; moonsinter's own (conf/uboot-boot.cmd) only in a trial. moonsinter_trial names the slot on trial,
+ * or is "all" if the script had to make the environment anew. Other scripts ignore that variable; by it
+ * this backend tells a trial from a good slot that was merely started.
  *
  * mender: mender_boot_part and mender_boot_part_hex name the partition, upgrade_available=1 makes U-Boot
  * count starts in bootcount, and past bootlimit it runs altbootcmd, which goes back.
@@ -24,8 +24,8 @@
 #include "daemon/boot/uboot_variables.h"
 #include "daemon/host/storage.h"
 
-/* What RAUC's script gives a slot that it knows nothing of. With fewer than two, a good slot would be left
- * after one start that did not come up as far as this daemon. */
+/* The number of starts that RAUC's script gives an unknown slot. With fewer than two, a good slot would be
+ * left after a single start that did not get as far as this daemon. */
 enum { GOOD_LEFT_MIN = 3 };
 
 struct uboot_backend {
@@ -75,7 +75,7 @@ static bool state_read(const struct uboot_backend *backend, struct uboot_change 
     if (!uboot_env_read(backend->config, variables->list, variables->count, error) ||
         !uboot_variables_parse(&backend->scheme, variables, state, error))
         return false;
-    /* The script may have passed by the first one, because it found no kernel there. */
+    /* The script may have skipped the first slot, because it found no kernel there. */
     if (state->all_on_trial && backend->boot->running != SLOT_NONE &&
         uboot_state_has(state, backend->boot->running))
         state->trial = backend->boot->running;
@@ -140,9 +140,9 @@ static void uboot_close(struct boot *boot)
     free(backend);
 }
 
-/* RAUC's script takes a start from good slots, too, and expects them back from whoever marks the slot good:
- * here at each start. The one that runs gets them back even where this was the last one it had; another one
- * without any did not come up, and is left alone. */
+/* RAUC's script takes a start from good slots, too, and expects the running system to give them back: here at
+ * each start. The running slot gets them back even if this was its last one; the other slot, if it has none
+ * left, did not come up and gets none. */
 static bool uboot_start(struct boot *boot, struct error *error)
 {
     struct uboot_backend *backend = boot->private;

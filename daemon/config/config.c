@@ -79,7 +79,7 @@ const struct config_origin *config_find_origin(const struct config *config, cons
     return &config->origins->keys[config_find_key(section, key, &section_known)];
 }
 
-/* The section a key is known in, for whoever put it into the wrong one; NULL = in none. */
+/* The section that the key belongs to, for a message about a key in the wrong one; NULL = none. */
 static const char *section_of(const char *key)
 {
     for (size_t i = 0; i < config_key_count; i++)
@@ -235,7 +235,7 @@ void config_get_http(const struct config *config, struct http_settings *ret_sett
     };
 }
 
-/* What is in effect where nobody set the key; owned by the caller. */
+/* What is in effect if the key is not set; freed by the caller. */
 static char *default_value(const struct config *config, const struct config_key *key)
 {
     if (key->default_text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where each setting came from, which nobody outside the files of daemon/config needs to know key by key.
+ * Where each setting came from; only the files of daemon/config need that for each key.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 /* How one key was set: nothing where it has its default. */
 struct config_origin {
     size_t count; /* more than 1 only for lists */
-    bool refused; /* a value could not be used, so that the key is not missing as well */
+    bool refused; /* a value was set but could not be used, so the key must not be reported as missing, too */
     char *texts[CONFIG_LIST_MAX];
     char *places[CONFIG_LIST_MAX]; /* "FILE:LINE" */
 };

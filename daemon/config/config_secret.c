@@ -21,7 +21,7 @@ static const char *find_authority(const char *address)
     return separator ? separator + strlen("://") : address;
 }
 
-/* The host, after them. */
+/* Where the host begins, after user and password. */
 static const char *find_host(const char *address)
 {
     const char *authority = find_authority(address);

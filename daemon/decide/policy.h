@@ -59,11 +59,10 @@ struct policy_input {
     uint32_t rollout_position; /* this device's, see rollout_position() */
     const char *rollout_why;   /* why this device has no position; NULL = it has one */
     const char *failed_why;    /* how this very release failed here before; NULL = it did not */
-    uint64_t
-        unsteady_until_s; /* Unix time before which no poll may look at this release, see turns.h; 0 = none */
-    bool cancelled;       /* this very release was cancelled by an operator */
-    bool planned;         /* plan_bytes is known */
-    uint64_t plan_bytes;  /* to be downloaded */
+    uint64_t unsteady_until_s; /* Unix time before which no poll may look at it, see turns.h; 0 = none */
+    bool cancelled;            /* this very release was cancelled by an operator */
+    bool planned;              /* plan_bytes is known */
+    uint64_t plan_bytes;       /* to be downloaded */
 
     /* the boot */
     bool can_fall_back;       /* the boot loader goes back to the good slot by itself */

@@ -113,7 +113,7 @@ void api_client_write_line(struct api_client *client, const char *line, size_t s
         evbuffer_add(output, "\r\n", 2);
 }
 
-/* From now on nothing is read until the output has left (client_on_written). */
+/* Reads nothing until all output has been sent; then client_on_written() goes on. */
 static void client_expect_reply_sent(struct api_client *client)
 {
     if (client->state == API_CLIENT_STREAMING)
@@ -176,7 +176,7 @@ static void client_reply(struct api_client *client, struct api_reply *reply, boo
     api_reply_finish(reply);
 }
 
-/* Refuses what is no request; the connection ends with it. */
+/* Refuses what is not a request, and ends the connection. */
 static void client_refuse(struct api_client *client, unsigned http_status, const char *code,
                           const char *message)
 {

@@ -192,8 +192,8 @@ static bool is_ascii(const char *text)
     return true;
 }
 
-/* The partition's name; NULL if not known. The kernel's own text is no use for letters beyond ASCII, which it
- * spoils. */
+/* The partition's name; NULL if not known. Without `ask_kernel` the kernel's text is passed over, as it
+ * spoils letters beyond ASCII. */
 static char *find_name(const struct partition *partition, enum partition_name_kind kind, bool ask_kernel)
 {
     CLEANUP_FREE char *uevent = ask_kernel ? file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/uevent",

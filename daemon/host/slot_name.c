@@ -25,7 +25,7 @@ static const struct {
     {"UUID=", "/dev/disk/by-uuid/", NAME_CONTENT},
 };
 
-/* Objects unless exactly one partition carries the name, and the name leads to that one. */
+/* Objects if several partitions carry the name, or if the name leads to one that does not. */
 static char *find_bearers_objection(const char *root, const char *name, enum partition_name_kind kind,
                                     const char *value)
 {

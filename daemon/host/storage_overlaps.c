@@ -57,7 +57,8 @@ static void add_part(struct extents *extents, const char *root, const struct sto
                 depth);
 }
 
-/* What the kernel itself has open: a path may lead elsewhere by now, or in another mount namespace. */
+/* Asks the kernel which file it has open: the file's path may lead elsewhere by now, or in another mount
+ * namespace. */
 static bool ask_loop(const char *root, const struct storage *loop, struct storage *ret_file,
                      uint64_t *ret_offset, uint64_t *ret_size)
 {
@@ -130,8 +131,8 @@ static bool add_disk(struct extents *extents, const char *root, const char *devi
     return found;
 }
 
-/* Whether nobody else has any of what the device's members hold: not so below LVM, the disks that several
- * arrays of a motherboard's RAID share, or a cache. */
+/* Whether the device has its members for itself. Not so with LVM, with disks that several arrays of a
+ * motherboard's RAID share, and with a cache. */
 static bool has_members_alone(const char *device)
 {
     CLEANUP_FREE char *uuid = file_read_text(ATTRIBUTE_MAX, "%s/dm/uuid", device);
@@ -142,8 +143,8 @@ static bool has_members_alone(const char *device)
     return metadata && !text_has_prefix(metadata, "external:");
 }
 
-/* Where in a member a byte is need not be known while the whole device is meant: no other device has any of
- * it. A part of the device is known only as such. */
+/* Adds the members of a device, if the whole of it is meant: then it does not matter where in a member a byte
+ * lies. A part of the device is not followed into its members. */
 static void add_members(struct extents *extents, const char *root, const char *device, uint64_t begin,
                         uint64_t end, int depth)
 {

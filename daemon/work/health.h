@@ -33,13 +33,12 @@ struct health_options {
     struct pool *pool;
     struct processes *processes;
     struct http *http;
-    const char *folder;       /* of the programs */
-    bool folder_optional;     /* a missing folder is fine */
-    const char *const *units; /* each one unit, or several parted by blanks; ends with NULL */
-    const struct url
-        *server_url;    /* of the image whose manifest must be fetched; NULL = do not ask the server */
-    struct trust trust; /* what that manifest must have */
-    bool as_units;      /* the programs are started by systemd */
+    const char *folder;           /* of the programs */
+    bool folder_optional;         /* a missing folder is fine */
+    const char *const *units;     /* each one unit, or several with blanks between; ends with NULL */
+    const struct url *server_url; /* of the image whose manifest must come; NULL = do not ask */
+    struct trust trust;           /* what that manifest must have */
+    bool as_units;                /* the programs are started by systemd */
     uint64_t timeout_ms;
 };
 

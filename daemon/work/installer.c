@@ -194,6 +194,8 @@ static bool explain_budget(const struct installer *installer, struct error *erro
     return true;
 }
 
+/* Ends a run. What was fetched for the plan stays with the release, for the next run, until an installation
+ * has succeeded. After a mismatch the next run trusts no chunk in place by its XXH3 alone. */
 static void on_done(void *owner, const struct error *done_error)
 {
     struct installer *installer = owner;
