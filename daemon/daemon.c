@@ -14,6 +14,10 @@
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
+#include "common/io/later.h"
+#include "common/io/loop.h"
+#include "common/io/timer.h"
+#include "common/io/watch.h"
 #include "daemon/daemon_private.h"
 #include "daemon/face/notify.h"
 #include "daemon/host/os_release.h"
@@ -28,55 +32,31 @@ enum {
     STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that the daemon ends by itself */
 };
 
-uint64_t daemon_now_ms(void)
-{
-    return wall_clock_boot_ms();
-}
-
-uint64_t daemon_now_s(void)
-{
-    return wall_clock_now_s();
-}
-
 void daemon_watch_jobs(struct daemon *daemon)
 {
     daemon->stall_why[0] = 0;
     if (record_store_is_busy(daemon->record_store) || boot_selection_is_busy(daemon->boot))
-        daemon_arm_timer(daemon->stall_timer, DAEMON_SILENCE_MS);
+        timer_start(daemon->stall_timer, DAEMON_SILENCE_MS);
     else
-        event_del(daemon->stall_timer);
-}
-
-void daemon_arm_timer(struct event *timer, uint64_t delay_ms)
-{
-    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
-                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
-
-    event_add(timer, &delay);
-}
-
-void daemon_free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
+        timer_stop(daemon->stall_timer);
 }
 
 /* --- signals and timers --- */
 
-static void on_stop_timer(evutil_socket_t fd, short events, void *owner)
+static void on_stop_timer(void *owner)
 {
     log_error("leaving although a job on the medium does not return");
     _exit(1);
 }
 
-static void on_signal_stop(evutil_socket_t signal_number, short events, void *owner)
+static void on_signal_stop(void *owner, int signal_number)
 {
     struct daemon *daemon = owner;
 
     if (daemon->update.state == UPDATE_STATE_STOPPING)
         return;
     notify_stopping(NULL);
-    daemon_arm_timer(daemon->stop_timer, STOP_TIMEOUT_MS);
+    timer_start(daemon->stop_timer, STOP_TIMEOUT_MS);
     settings_stop(daemon->settings);
     daemon_reboot_note_others(daemon);
     daemon_trial_note_end(daemon);
@@ -85,7 +65,7 @@ static void on_signal_stop(evutil_socket_t signal_number, short events, void *ow
     daemon_settle(daemon);
 }
 
-static void on_signal_reload(evutil_socket_t signal_number, short events, void *owner)
+static void on_signal_reload(void *owner, int signal_number)
 {
     struct daemon *daemon = owner;
 
@@ -109,7 +89,7 @@ static void on_clock_set(void *owner)
     daemon_report_publish(daemon, false);
 }
 
-static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
+static void on_stall_timer(void *owner)
 {
     struct daemon *daemon = owner;
     char waited[32];
@@ -124,25 +104,25 @@ static void on_stall_timer(evutil_socket_t fd, short events, void *owner)
     daemon_report_publish(daemon, true);
 }
 
-static void on_status_timer(evutil_socket_t fd, short events, void *owner)
+static void on_status_timer(void *owner)
 {
     daemon_report_send_status(owner);
 }
 
-static void on_watchdog_timer(evutil_socket_t fd, short events, void *owner)
+static void on_watchdog_timer(void *owner)
 {
     struct daemon *daemon = owner;
 
     notify_watchdog();
-    daemon_arm_timer(daemon->watchdog_timer, notify_watchdog_interval_ms() / 2);
+    timer_start(daemon->watchdog_timer, notify_watchdog_interval_ms() / 2);
 }
 
-static void on_notify_timer(evutil_socket_t fd, short events, void *owner)
+static void on_notify_timer(void *owner)
 {
     struct daemon *daemon = owner;
 
     if (!notify_flush())
-        daemon_arm_timer(daemon->notify_timer, NOTIFY_AGAIN_MS);
+        timer_start(daemon->notify_timer, NOTIFY_AGAIN_MS);
 }
 
 /* A timer that is set already is left alone: if it were put off again and again, it would never fire. */
@@ -150,8 +130,8 @@ static void on_notify_waiting(void *owner)
 {
     struct daemon *daemon = owner;
 
-    if (!event_pending(daemon->notify_timer, EV_TIMEOUT, NULL))
-        daemon_arm_timer(daemon->notify_timer, NOTIFY_AGAIN_MS);
+    if (!timer_is_running(daemon->notify_timer))
+        timer_start(daemon->notify_timer, NOTIFY_AGAIN_MS);
 }
 
 /* --- life --- */
@@ -160,7 +140,7 @@ static bool open_loop(struct daemon *daemon, struct error *error)
 {
     static const struct {
         int number;
-        event_callback_fn handle;
+        watch_fn handle;
     } signals[] = {
         {SIGTERM, on_signal_stop},
         {SIGINT, on_signal_stop},
@@ -169,14 +149,14 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     static const struct poller_events poller_events = {.due = on_poll_due, .clock_set = on_clock_set};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-    daemon->base = event_base_new();
-    if (!daemon->base)
-        return error_set(error, ERROR_SYSTEM, "the event loop cannot be made");
+    if (!loop_new(&daemon->base, error))
+        return false;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* writing past a size limit is then an error like any other */
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].handle, daemon);
-        event_add(daemon->signals[i], NULL);
+        daemon->signals[i] =
+            watch_new(daemon->base, WATCH_SIGNAL, signals[i].number, signals[i].handle, daemon);
+        watch_start(daemon->signals[i]);
     }
     struct poller_settings poller_settings = {
         .base = daemon->base,
@@ -185,13 +165,13 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     };
     if (!poller_new(&poller_settings, &poller_events, daemon, &daemon->poller, error))
         return false;
-    daemon->status_timer = evtimer_new(daemon->base, on_status_timer, daemon);
-    daemon->watchdog_timer = evtimer_new(daemon->base, on_watchdog_timer, daemon);
-    daemon->notify_timer = evtimer_new(daemon->base, on_notify_timer, daemon);
+    daemon->status_timer = timer_new(daemon->base, on_status_timer, daemon);
+    daemon->watchdog_timer = timer_new(daemon->base, on_watchdog_timer, daemon);
+    daemon->notify_timer = timer_new(daemon->base, on_notify_timer, daemon);
     notify_on_waiting(on_notify_waiting, daemon);
-    daemon->stop_timer = evtimer_new(daemon->base, on_stop_timer, daemon);
-    daemon->stall_timer = evtimer_new(daemon->base, on_stall_timer, daemon);
-    daemon->settle_event = event_new(daemon->base, -1, 0, daemon_on_settle, daemon);
+    daemon->stop_timer = timer_new(daemon->base, on_stop_timer, daemon);
+    daemon->stall_timer = timer_new(daemon->base, on_stall_timer, daemon);
+    daemon->settling = later_new(daemon->base, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
     if (!daemon->processes || !pool_new(daemon->base,
                                         cores < POOL_THREADS_MIN   ? POOL_THREADS_MIN
@@ -277,7 +257,7 @@ bool daemon_new(const struct config_request *request, struct config *config, str
     struct daemon *daemon = alloc_zeroed(sizeof(*daemon));
 
     daemon->config = daemon->fixed = config;
-    daemon->started_s = daemon->since_s = daemon_now_s();
+    daemon->started_s = daemon->since_s = wall_clock_now_s();
     daemon->target.slot = SLOT_NONE;
     update_init(&daemon->update);
     bool has_loop = open_loop(daemon, error);
@@ -300,11 +280,8 @@ int daemon_run(struct daemon *daemon)
     notify_ready(NULL);
     daemon_report_send_status(daemon);
     if (notify_watchdog_interval_ms())
-        on_watchdog_timer(-1, 0, daemon);
-    if (event_base_dispatch(daemon->base) < 0) {
-        log_error("the event loop failed");
-        daemon->exit_status = 1;
-    }
+        on_watchdog_timer(daemon);
+    loop_run(daemon->base);
     return daemon->exit_status;
 }
 
@@ -326,18 +303,17 @@ struct daemon *daemon_free(struct daemon *daemon)
     boot_selection_free(daemon->boot);
     record_store_free(daemon->record_store);
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
-        daemon_free_event(daemon->signals[i]);
+        watch_free(daemon->signals[i]);
     daemon->poller = poller_free(daemon->poller);
     daemon->rebooter = rebooter_free(daemon->rebooter);
-    daemon_free_event(daemon->status_timer);
-    daemon_free_event(daemon->watchdog_timer);
+    timer_free(daemon->status_timer);
+    timer_free(daemon->watchdog_timer);
     notify_on_waiting(NULL, NULL);
-    daemon_free_event(daemon->notify_timer);
-    daemon_free_event(daemon->stop_timer);
-    daemon_free_event(daemon->stall_timer);
-    daemon_free_event(daemon->settle_event);
-    if (daemon->base)
-        event_base_free(daemon->base);
+    timer_free(daemon->notify_timer);
+    timer_free(daemon->stop_timer);
+    timer_free(daemon->stall_timer);
+    later_free(daemon->settling);
+    loop_free(daemon->base);
     settings_free(daemon->settings);
     free(daemon);
     return NULL;

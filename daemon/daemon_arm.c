@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 
 /* --- giving up the target --- */
 
@@ -43,7 +44,7 @@ static void note_disarmed(struct daemon *daemon)
         log_notice("release %s is %s", *version ? version : "without a version", reason);
     record_note(record, RECORD_RESULT_CANCELLED, daemon->target.slot,
                 record->slots[slot_other(daemon->target.slot)].release.version, version, reason,
-                daemon_now_s());
+                wall_clock_now_s());
 }
 
 static void on_invalidated(void *owner, const struct error *error)

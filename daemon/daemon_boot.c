@@ -60,7 +60,9 @@ void daemon_boot_plan_look(struct daemon *daemon)
         boot_selection_plan_look(daemon->boot, daemon->unclassified);
 }
 
-void daemon_boot_look_again(struct daemon *daemon)
+/* Looks again, on a thread, although the state machine did not ask. Does nothing while work is under way that
+ * looks anyway or relies on the last look. Tasks submitted meanwhile wait for it. */
+static void look_again(struct daemon *daemon)
 {
     enum update_state state = daemon->update.state;
     bool resting =
@@ -76,7 +78,7 @@ void daemon_boot_look_if_asked(struct daemon *daemon)
 {
     if (daemon->update.state == UPDATE_STATE_REBOOT_PENDING &&
         boot_selection_look_age_ms(daemon->boot) >= ASKED_WAIT_MS)
-        daemon_boot_look_again(daemon);
+        look_again(daemon);
 }
 
 /* --- what the boot selection tells --- */
@@ -101,7 +103,7 @@ static void on_look_due(void *owner)
 {
     struct daemon *daemon = owner;
 
-    daemon_boot_look_again(daemon);
+    look_again(daemon);
     if (!boot_selection_is_busy(daemon->boot))
         daemon_boot_plan_look(daemon);
 }

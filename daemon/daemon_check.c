@@ -3,6 +3,7 @@
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 
 /* `planned`, because without a judged offer there is nothing to plan. What boots next is known all the
  * same. */
@@ -25,7 +26,7 @@ static bool hold_for_clock(struct daemon *daemon, const struct error *error)
     if (!daemon_trust_explain_clock(daemon, error, why, sizeof(why)))
         return false;
     log_error("%s: %s", why, error->message);
-    record_set_error(daemon->record, error, daemon_now_s());
+    record_set_error(daemon->record, error, wall_clock_now_s());
     policy_hold(&daemon->install_verdict, "clock", why);
     post_held(daemon, why);
     return true;
@@ -39,7 +40,7 @@ static bool hold_for_keys(struct daemon *daemon, const struct error *error, uint
     if (!why || error->kind != ERROR_REFUSED || !daemon_trust(daemon).demanded)
         return false;
     log_error("nothing is installed: %s", why);
-    record_set_error(daemon->record, error, daemon_now_s());
+    record_set_error(daemon->record, error, wall_clock_now_s());
     poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, retry_after_ms, ERROR_NONE);
     policy_hold(&daemon->install_verdict, "unsafe-keys", why);
     post_held(daemon, why);
@@ -52,7 +53,7 @@ static void on_answered(void *owner, bool is_new, uint64_t retry_after_ms)
 {
     struct daemon *daemon = owner;
 
-    daemon->record->check_time_s = daemon_now_s();
+    daemon->record->check_time_s = wall_clock_now_s();
     poller_note(daemon->poller, SCHEDULE_RESULT_ANSWERED, retry_after_ms, ERROR_NONE);
     if (is_new)
         daemon_offer_keep(daemon);
@@ -64,7 +65,7 @@ static void on_failed(void *owner, const struct error *error, uint64_t retry_aft
 {
     struct daemon *daemon = owner;
 
-    daemon->record->check_time_s = daemon_now_s();
+    daemon->record->check_time_s = wall_clock_now_s();
     poller_note(daemon->poller, SCHEDULE_RESULT_CHECK_FAILED, retry_after_ms, error->kind);
     daemon_judge_set_result(daemon, "failed");
     if (!hold_for_clock(daemon, error) && !hold_for_keys(daemon, error, retry_after_ms))

@@ -3,6 +3,7 @@
 #include "daemon/daemon_private.h"
 
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 
 /* How long the image in a slot is; 0 = not known. A record written by an older version has no fingerprints,
  * but mostly the release installed last is still the one on offer, and its manifest has the size. */
@@ -29,13 +30,13 @@ static void forget(struct daemon *daemon, enum slot slot)
         "StateDirectory= is another device's or a backup; what was recorded is forgotten",
         slot_name(slot), daemon->view->slots->devices[slot].path);
     log_warning("%s", error.message);
-    record_set_error(daemon->record, &error, daemon_now_s());
+    record_set_error(daemon->record, &error, wall_clock_now_s());
     /* The slot that boots next was verified once; that does not count any more. */
     if (is_next)
         daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_GIVEN_UP, .slot = slot},
                           &outcome);
     else
-        record_forget_slot(daemon->record, slot, daemon_now_s());
+        record_forget_slot(daemon->record, slot, wall_clock_now_s());
 }
 
 void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT])

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/base/wall_clock.h"
+
 /* Whether the last entry says the same already: somebody may make a plain reboot each night, after which the
  * same release is only armed again. */
 static bool is_told(const struct record *record, const struct record_entry *entry)
@@ -21,11 +23,11 @@ void daemon_install_remember(struct daemon *daemon, enum record_result result, c
     const struct installer_view *view = installer_view(daemon->installer);
     struct record_entry entry = {
         .result = result,
-        .time_s = daemon_now_s(),
+        .time_s = wall_clock_now_s(),
         .slot = daemon->target.slot,
         .bytes_downloaded = view->progress.bytes_received,
         .bytes_written = view->progress.bytes_written,
-        .seconds = (daemon_now_ms() - view->begun_ms) / 1000,
+        .seconds = (wall_clock_boot_ms() - view->begun_ms) / 1000,
     };
 
     record_copy_text(entry.reason, sizeof(entry.reason), reason);

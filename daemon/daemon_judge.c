@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 #include "daemon/decide/offer.h"
 
 void daemon_judge_set_result(struct daemon *daemon, const char *result)
@@ -24,7 +25,7 @@ static struct offer offer_of(const struct daemon *daemon)
         .boot = &daemon->view->boot,
         .running = daemon->view->running,
         .falling_back = daemon->update.falling_back,
-        .now_s = daemon_now_s(),
+        .now_s = wall_clock_now_s(),
         .machine_id = daemon->view->machine_id,
         .machine_id_why = daemon->view->machine_id_why,
         .manifest = release ? release->manifest : NULL,
@@ -123,7 +124,7 @@ static void remember_refusal(struct daemon *daemon)
         error_set(&error, ERROR_REFUSED, "%s", verdict->blocks[i].why);
         if (record->error_kind != ERROR_REFUSED || strcmp(record->error_message, error.message) != 0) {
             log_error("the release is refused: %s", error.message);
-            record_set_error(daemon->record, &error, daemon_now_s());
+            record_set_error(daemon->record, &error, wall_clock_now_s());
         }
         return;
     }
@@ -312,7 +313,8 @@ void daemon_judge_anew(struct daemon *daemon, bool may_look)
     }
     if (daemon->install_verdict.count) {
         post_held(daemon, UPDATE_EVENT_JUDGED_HELD, false, false);
-        poller_follow_hold(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, daemon_now_s()));
+        poller_follow_hold(daemon->poller,
+                           policy_verdict_wait_ms(&daemon->install_verdict, wall_clock_now_s()));
         return;
     }
     if (holder != SLOT_NONE) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The inside of the daemon, for the daemon_*.c files only: one struct that owns everything. Jobs that may
- * be under way are kept by the parts in daemon/work. The loop's thread only.
+ * be under way are kept by the parts in daemon/parts. The loop's thread only.
  *
  *   daemon.c          the beginning and the end, signals, timers
  *   daemon_arm.c      giving the target up before an installation, and arming it after
@@ -24,8 +24,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <event2/event.h>
-
 #include "common/image/rollout.h"
 #include "common/io/device.h"
 #include "common/io/http.h"
@@ -41,14 +39,14 @@
 #include "daemon/face/status.h"
 #include "daemon/host/process.h"
 #include "daemon/host/slots.h"
-#include "daemon/work/boot_selection.h"
-#include "daemon/work/checker.h"
-#include "daemon/work/installer.h"
-#include "daemon/work/poller.h"
-#include "daemon/work/rebooter.h"
-#include "daemon/work/record_store.h"
-#include "daemon/work/settings.h"
-#include "daemon/work/trial_runner.h"
+#include "daemon/parts/boot_selection.h"
+#include "daemon/parts/checker.h"
+#include "daemon/parts/installer.h"
+#include "daemon/parts/poller.h"
+#include "daemon/parts/rebooter.h"
+#include "daemon/parts/record_store.h"
+#include "daemon/parts/settings.h"
+#include "daemon/parts/trial_runner.h"
 
 struct daemon;
 
@@ -110,12 +108,12 @@ struct daemon {
     struct poller *poller;
     struct rebooter *rebooter;
     struct trial_runner *trial_runner;
-    struct event *status_timer;
-    struct event *watchdog_timer, *notify_timer;
-    struct event *stop_timer;
-    struct event *settle_event;
-    struct event *stall_timer; /* fires when a job on the medium does not return */
-    struct event *signals[3];
+    struct timer *status_timer;
+    struct timer *watchdog_timer, *notify_timer;
+    struct timer *stop_timer;
+    struct later *settling;
+    struct timer *stall_timer; /* fires when a job on the medium does not return */
+    struct watch *signals[3];
 
     /* checking */
     struct checker *checker;
@@ -154,26 +152,14 @@ bool daemon_request(struct daemon *daemon, const struct update_event *event,
  * callback. */
 void daemon_settle(struct daemon *daemon);
 
-/* Callback of the event that daemon_settle() activates. */
-void daemon_on_settle(evutil_socket_t fd, short events, void *owner);
+/* Does it: called by `settling`, see daemon_settle(). */
+void daemon_on_settle(void *owner);
 
 /* daemon.c */
-
-/* CLOCK_BOOTTIME in milliseconds. */
-uint64_t daemon_now_ms(void);
-
-/* Unix time in seconds. */
-uint64_t daemon_now_s(void);
 
 /* Call when a job on the medium began or ended: if one takes longer than DAEMON_SILENCE_MS, the status says
  * so. */
 void daemon_watch_jobs(struct daemon *daemon);
-
-/* Starts a one-shot timer, or sets it anew. */
-void daemon_arm_timer(struct event *timer, uint64_t delay_ms);
-
-/* NULL is fine. */
-void daemon_free_event(struct event *event);
 
 /* daemon_trust.c */
 
@@ -183,10 +169,6 @@ struct trust daemon_trust(const struct daemon *daemon);
 /* What daemon_trust() demands, as a clause for people. */
 void daemon_trust_describe(const struct daemon *daemon, char *ret_text, size_t size);
 void daemon_trust_log(const struct daemon *daemon);
-
-/* The earliest Unix time that it can be now: when this program was built, or when the last accepted release
- * was made. */
-uint64_t daemon_trust_floor_s(const struct daemon *daemon);
 
 /* Whether an error comes from a clock that must be wrong; then ret_why is a sentence. */
 bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
@@ -219,10 +201,6 @@ void daemon_settings_close_connections(struct daemon *daemon);
 
 /* Opens the boot selection and looks for the first time. Blocks, so only before the loop runs. */
 bool daemon_boot_init(struct daemon *daemon, struct error *error);
-
-/* Looks again, on a thread, although the state machine did not ask. Does nothing while work is under way that
- * looks anyway or relies on the last look. Tasks submitted meanwhile wait for it. */
-void daemon_boot_look_again(struct daemon *daemon);
 
 /* For a client that asks for the status while a release waits for its boot: looks again, at most every 5
  * seconds. */

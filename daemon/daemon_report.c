@@ -10,6 +10,8 @@
 #include "common/base/alloc.h"
 #include "common/base/timestamp.h"
 #include "common/base/version.h"
+#include "common/base/wall_clock.h"
+#include "common/io/timer.h"
 #include "daemon/face/notify.h"
 
 enum { STATUS_INTERVAL_MS = 1000 };
@@ -187,7 +189,7 @@ void daemon_report_send_status(struct daemon *daemon)
 
     fill_snapshot(daemon, &snapshot, &texts);
     notify_status(status_sentence(sentence, sizeof(sentence), &snapshot));
-    daemon->status_ms = daemon_now_ms();
+    daemon->status_ms = wall_clock_boot_ms();
     daemon->status_pending = false;
 }
 
@@ -199,12 +201,12 @@ void daemon_report_publish(struct daemon *daemon, bool state_changed)
         json_object_put(status);
     }
 
-    uint64_t elapsed_ms = daemon_now_ms() - daemon->status_ms;
+    uint64_t elapsed_ms = wall_clock_boot_ms() - daemon->status_ms;
     if (state_changed || elapsed_ms >= STATUS_INTERVAL_MS) {
         daemon_report_send_status(daemon);
     } else if (!daemon->status_pending) {
         daemon->status_pending = true;
-        daemon_arm_timer(daemon->status_timer, STATUS_INTERVAL_MS - elapsed_ms);
+        timer_start(daemon->status_timer, STATUS_INTERVAL_MS - elapsed_ms);
     }
 }
 

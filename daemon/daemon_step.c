@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
+#include "common/io/later.h"
+#include "common/io/loop.h"
 
 /* --- orders --- */
 
@@ -66,7 +69,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_trial_reject(daemon);
         return;
     case UPDATE_ORDER_ARM_TIMER:
-        poller_plan(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, daemon_now_s()));
+        poller_plan(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, wall_clock_now_s()));
         return;
     case UPDATE_ORDER_DISARM_TIMER:
         poller_stop(daemon->poller);
@@ -78,7 +81,7 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         daemon_report_publish(daemon, state_changed);
         return;
     case UPDATE_ORDER_EXIT:
-        event_base_loopbreak(daemon->base);
+        loop_end(daemon->base);
         return;
     }
 }
@@ -93,7 +96,7 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
         return false;
     bool changed = daemon->update.state != before;
     if (changed)
-        daemon->since_s = daemon_now_s();
+        daemon->since_s = wall_clock_now_s();
     if (event->kind == UPDATE_EVENT_CANCEL_REQUESTED)
         daemon->cancelled = true;
     /* Only if it became an errand: a slot that was good already gets no verdict. */
@@ -144,7 +147,7 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
         log_notice("%s", error->message);
     } else {
         log_error("%s: %s", update_event_name(kind), error->message);
-        record_set_error(daemon->record, error, daemon_now_s());
+        record_set_error(daemon->record, error, wall_clock_now_s());
     }
     daemon_post(daemon,
                 &(struct update_event){.kind = kind,
@@ -174,7 +177,7 @@ static bool is_working(const struct daemon *daemon)
            settings_is_busy(daemon->settings) || rebooter_is_busy(daemon->rebooter);
 }
 
-void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
+void daemon_on_settle(void *owner)
 {
     struct daemon *daemon = owner;
     enum update_state state = daemon->update.state;
@@ -195,5 +198,5 @@ void daemon_on_settle(evutil_socket_t fd, short events, void *owner)
 
 void daemon_settle(struct daemon *daemon)
 {
-    event_active(daemon->settle_event, EV_TIMEOUT, 0);
+    later_call(daemon->settling);
 }

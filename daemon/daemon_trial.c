@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/wall_clock.h"
 
 void daemon_trial_read_boot_id(struct daemon *daemon)
 {
@@ -41,7 +42,7 @@ static struct trial_machine describe_machine(const struct daemon *daemon)
         .in_place_reboot = abilities->in_place_reboot,
         .reboot_argument = abilities->reboot_argument,
         .boot_id = daemon->boot_id,
-        .now_s = daemon_now_s(),
+        .now_s = wall_clock_now_s(),
     };
 }
 

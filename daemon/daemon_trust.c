@@ -8,6 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/base/timestamp.h"
+#include "common/base/wall_clock.h"
 #include "daemon/decide/offer.h"
 
 /* A clock that is this far past the known floor is wrong as well: no device built today is in use that
@@ -59,15 +60,10 @@ void daemon_trust_log(const struct daemon *daemon)
         log_warning("%s", text);
 }
 
-uint64_t daemon_trust_floor_s(const struct daemon *daemon)
-{
-    return offer_floor_s(daemon->record);
-}
-
 bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error *error, char *ret_why,
                                 size_t size)
 {
-    uint64_t now_s = daemon_now_s(), floor_s = daemon_trust_floor_s(daemon);
+    uint64_t now_s = wall_clock_now_s(), floor_s = offer_floor_s(daemon->record);
     char now[TIMESTAMP_TEXT_SIZE], floor[TIMESTAMP_TEXT_SIZE];
 
     if (error->code != EKEYEXPIRED || (now_s >= floor_s && now_s - floor_s < LIFETIME_S))

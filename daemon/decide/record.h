@@ -3,7 +3,7 @@
  * The record: what is remembered over a reboot, in one small file in StateDirectory=. It has the serial
  * floor, what each slot holds, the trial under way, releases that failed, the history, the last check and
  * error, and which manifest is kept. Where boot loader and record differ, the loader is believed. Pure:
- * work/record_store.h reads and saves the file, with the text made here. Holds no pointers, so a record is
+ * parts/record_store.h reads and saves the file, with the text made here. Holds no pointers, so a record is
  * copied by assignment. The loop's thread only.
  */
 #pragma once

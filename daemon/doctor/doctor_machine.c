@@ -18,7 +18,7 @@
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "daemon/host/logind.h"
-#include "daemon/work/health.h"
+#include "daemon/parts/health.h"
 
 /* An update may take 24 MiB, see tests/integration/test_limits.py; the rest of the system needs some as
  * well. */

@@ -69,7 +69,7 @@ def test_an_updater_without_a_sync_is_caught(make_device, folder):
     pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
 def test_an_updater_that_selects_before_it_writes_is_caught(make_device, folder, installed, kind):
     """The real one, but that it arms the slot where it should give it up."""
-    broken = broken_updater.build(folder / "broken", "daemon/work/boot_task.c",
+    broken = broken_updater.build(folder / "broken", "daemon/parts/boot_task.c",
                                   "return boot_invalidate(task->boot, task->slot, error);",
                                   "task->kind = BOOT_TASK_ARM;\n        return boot_arm(task->boot, task->slot, error);")
     program = next(installed.rglob("sbin/moonsinterd")).relative_to(installed)

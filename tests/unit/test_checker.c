@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The checker alone: what the server's answers make of what is known, and each way a question ends. */
-#include "daemon/work/checker.h"
+#include "daemon/parts/checker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

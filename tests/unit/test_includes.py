@@ -36,7 +36,7 @@ FOREIGN = {
     r"ini\.h": {"daemon/config/config"},
     r"libuboot\.h": {"daemon/boot/uboot_env"},
     r"event2/.*": {"common/io/http", "common/io/later", "common/io/loop", "common/io/timer", "common/io/watch",
-                   "daemon/daemon", "daemon/face/api_server_client"},
+                   "daemon/face/api_server_client"},
 }
 
 
@@ -122,13 +122,13 @@ def test_manifests_are_parsed_in_one_place_only():
 
 def test_slots_are_armed_in_one_place_only():
     """Behind the gate of daemon_trust_arm(); the backends are asked by the task that this orders."""
-    own = {f"daemon/work/boot_{name}" for name in ("selection.c", "selection.h", "task.c", "task.h")}
+    own = {f"daemon/parts/boot_{name}" for name in ("selection.c", "selection.h", "task.c", "task.h")}
     orders = [path.relative_to(ROOT).as_posix() for path in sources()
               if re.search(r"\bboot_selection_arm\(|BOOT_TASK_ARM", path.read_text())]
     calls = [path.relative_to(ROOT).as_posix() for path in sources()
              if path.suffix == ".c" and re.search(r"\bboot_arm\(", path.read_text())]
     assert set(orders) == own | {"daemon/daemon_trust.c"}
-    assert sorted(calls) == ["daemon/boot/boot.c", "daemon/work/boot_task.c"]
+    assert sorted(calls) == ["daemon/boot/boot.c", "daemon/parts/boot_task.c"]
 
 
 def test_files_are_looked_at_by_one_helper():
@@ -254,20 +254,20 @@ def test_what_decides_does_nothing():
 
 
 # What is plainly a piece of another part.
-PIECES = {"daemon/work/boot_selection.h": "daemon/work/boot_task.h", "daemon/work/health.h": "daemon/work/health_list.h", "daemon/work/trial_runner.h": "daemon/work/health.h"}
+PIECES = {"daemon/parts/boot_selection.h": "daemon/parts/boot_task.h", "daemon/parts/health.h": "daemon/parts/health_list.h", "daemon/parts/trial_runner.h": "daemon/parts/health.h"}
 
 
 # What works beside the loop: opaque parts that send events; only the daemon knows more than one of them.
 def test_parts_know_neither_each_other_nor_the_daemon():
     wrong = []
-    found = sorted((ROOT / "daemon" / "work").glob("*.[ch]"))
+    found = sorted((ROOT / "daemon" / "parts").glob("*.[ch]"))
     assert found
     for path in found:
         name = path.relative_to(ROOT).as_posix()
         header = name.removesuffix(path.suffix) + ".h"
         for _, included in includes(path):
             own = included == header or PIECES.get(header) == included
-            if re.match(r"daemon/(daemon|face/|doctor/)", included) or (included.startswith("daemon/work/") and not own):
+            if re.match(r"daemon/(daemon|face/|doctor/)", included) or (included.startswith("daemon/parts/") and not own):
                 wrong.append(f"{name} includes {included}")
     assert not wrong
 

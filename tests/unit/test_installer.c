@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The installer alone: how a run begins, what it shows meanwhile, and each way it ends. */
-#include "daemon/work/installer.h"
+#include "daemon/parts/installer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

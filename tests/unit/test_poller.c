@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/work/poller on a real loop. That a route wakes it is tests/integration/test_wake.py. */
-#include "daemon/work/poller.h"
+/* daemon/parts/poller on a real loop. That a route wakes it is tests/integration/test_wake.py. */
+#include "daemon/parts/poller.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/work/rebooter with programs of the test's own in the place of systemctl and reboot, and no bus on
+/* daemon/parts/rebooter with programs of the test's own in the place of systemctl and reboot, and no bus on
  * which a logind could be asked: nothing here can reach the machine's own. logind's answers are
  * test_logind.c. */
-#include "daemon/work/rebooter.h"
+#include "daemon/parts/rebooter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

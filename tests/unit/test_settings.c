@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/settings.h"
+#include "daemon/parts/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/work/trial_runner; what the checks themselves are is test_health.c. */
-#include "daemon/work/trial_runner.h"
+/* daemon/parts/trial_runner; what the checks themselves are is test_health.c. */
+#include "daemon/parts/trial_runner.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

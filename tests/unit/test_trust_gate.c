@@ -32,11 +32,6 @@ const struct installer_view *installer_view(const struct installer *installer)
     return &installed;
 }
 
-uint64_t daemon_now_s(void)
-{
-    return 1000;
-}
-
 struct scene {
     enum config_demand demand;
     bool key, accepted, is_signed;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/health_list.h"
+#include "daemon/parts/health_list.h"
 
 #include <dirent.h>
 #include <errno.h>

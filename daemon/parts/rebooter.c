@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/rebooter.h"
+#include "daemon/parts/rebooter.h"
 
 #include <assert.h>
 #include <stdio.h>

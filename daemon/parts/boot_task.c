@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/boot_task.h"
+#include "daemon/parts/boot_task.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/checker.h"
+#include "daemon/parts/checker.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
 #include "daemon/host/slots.h"
-#include "daemon/work/boot_task.h"
+#include "daemon/parts/boot_task.h"
 
 struct event_base;
 struct boot_selection;

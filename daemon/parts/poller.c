@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/poller.h"
+#include "daemon/parts/poller.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "daemon/decide/record.h"
-#include "daemon/work/health.h"
+#include "daemon/parts/health.h"
 
 struct trial_runner;
 

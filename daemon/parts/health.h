@@ -17,7 +17,7 @@
 #include "common/sinter/trust.h"
 #include "daemon/config/config.h"
 #include "daemon/host/process.h"
-#include "daemon/work/health_list.h"
+#include "daemon/parts/health_list.h"
 
 struct event_base;
 struct health;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/record_store.h"
+#include "daemon/parts/record_store.h"
 
 #include <assert.h>
 #include <dirent.h>

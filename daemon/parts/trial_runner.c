@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/trial_runner.h"
+#include "daemon/parts/trial_runner.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/health.h"
+#include "daemon/parts/health.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/installer.h"
+#include "daemon/parts/installer.h"
 
 #include <assert.h>
 #include <stdio.h>

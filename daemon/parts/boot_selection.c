@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/work/boot_selection.h"
+#include "daemon/parts/boot_selection.h"
 
 #include <assert.h>
 #include <stdio.h>
