@@ -2,6 +2,7 @@
 #include "common/base/json.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,10 +90,9 @@ static size_t json_find_string_end(const char *text, size_t size, size_t start, 
     return i < size ? i : size;
 }
 
-/* json-c ends names at a zero byte, so that "file_size\u0000" would count as "file_size". In *text_copy such
- * names get U+FFFD in that byte's place: they are others, and none of ours. *text_copy is made, and the
- * caller's, only where there is one. False where there is no memory for it. */
-static bool json_rename_nuls(const char *text, size_t size, char **text_copy)
+/* json-c ends names at a zero byte, so that "file_size\u0000" would count as "file_size". Such names get
+ * U+FFFD in that byte's place: they are others, and none of ours. */
+static void json_rename_nuls(char *text, size_t size)
 {
     bool has_nul;
 
@@ -106,17 +106,74 @@ static bool json_rename_nuls(const char *text, size_t size, char **text_copy)
             next++;
         if (!has_nul || next == size || text[next] != ':')
             continue;
-        if (!*text_copy) {
-            *text_copy = malloc(size);
-            if (!*text_copy)
-                return false;
-            memcpy(*text_copy, text, size);
-        }
         for (size_t at = i + 1; at < end; at += text[at] == '\\' ? 2 : 1)
             if (is_nul_escape(text + at, end - at))
-                memcpy(*text_copy + at, "\\ufffd", NUL_ESCAPE_SIZE);
+                memcpy(text + at, "\\ufffd", NUL_ESCAPE_SIZE);
     }
-    return true;
+}
+
+enum {
+    /* A code point past U+FFFF, of four bytes in UTF-8, is a pair of escapes. */
+    ESCAPE_SIZE = 6,
+    ESCAPES_SIZE_MAX = 2 * ESCAPE_SIZE,
+    /* How many times the size a text in UTF-8 can have as ASCII: two bytes, or four, become six, or twelve.
+     */
+    PLAIN_GROWTH_MAX = 3,
+};
+
+/* Writes one character, which is not ASCII, as JSON's escapes; returns their size. */
+static size_t json_write_escapes(int32_t point, char escapes[ESCAPES_SIZE_MAX + 1])
+{
+    if (point <= 0xffff)
+        return (size_t)snprintf(escapes, ESCAPES_SIZE_MAX + 1, "\\u%04x", (unsigned)point);
+    unsigned high = 0xd800 + ((unsigned)(point - 0x10000) >> 10);
+    unsigned low = 0xdc00 + ((unsigned)(point - 0x10000) & 0x3ff);
+    return (size_t)snprintf(escapes, ESCAPES_SIZE_MAX + 1, "\\u%04x\\u%04x", high, low);
+}
+
+/* Writes into `copy`, where it is given, what `text`, well-formed UTF-8, is in ASCII, at most `limit` bytes,
+ * and their count into *ret_size. Returns how many bytes of `text` these are.
+ *
+ * json-c 0.18, where it is strict, takes each byte of a character that is not ASCII for a control character,
+ * and refuses the text; escapes are the same to every version. What stands behind a backslash stays as it is:
+ * it is no JSON, and an escape in its place would make JSON of it. */
+static size_t json_write_ascii(const char *text, size_t size, size_t limit, char *copy, size_t *ret_size)
+{
+    size_t at = 0, written = 0;
+    bool escaped = false;
+
+    while (at < size) {
+        char escapes[ESCAPES_SIZE_MAX + 1];
+        const char *end = text + at, *ascii = text + at;
+        int32_t point = utf8_take(&end);
+        size_t taken = (size_t)(end - text) - at, ascii_size = taken;
+        if (point >= 0x80 && !escaped) {
+            ascii_size = json_write_escapes(point, escapes);
+            ascii = escapes;
+        }
+        if (ascii_size > limit - written)
+            break;
+        if (copy)
+            memcpy(copy + written, ascii, ascii_size);
+        escaped = !escaped && point == '\\';
+        at += taken;
+        written += ascii_size;
+    }
+    *ret_size = written;
+    return at;
+}
+
+/* The text as json-c is to read it: in ASCII, and without names that end at a zero byte. The caller's; NULL
+ * where there is no memory for it. */
+static char *json_make_plain(const char *text, size_t size, size_t *ret_size)
+{
+    json_write_ascii(text, size, SIZE_MAX, NULL, ret_size);
+    char *plain = malloc(*ret_size ? *ret_size : 1);
+    if (plain) {
+        json_write_ascii(text, size, SIZE_MAX, plain, ret_size);
+        json_rename_nuls(plain, *ret_size);
+    }
+    return plain;
 }
 
 /* What a text is instead, by how it begins; NULL where that says nothing. A parser would only tell of a byte.
@@ -147,7 +204,7 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
 {
     const char *other = json_name_other(text, size);
 
-    if (size > INT32_MAX)
+    if (size > INT32_MAX / PLAIN_GROWTH_MAX)
         return error_set(error, ERROR_FORMAT, "%s is too large to be JSON of ours", what);
     if (other)
         return error_set(error, ERROR_FORMAT, "%s is not JSON: %s", what, other);
@@ -158,15 +215,19 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
         return error_set(error, ERROR_FORMAT, "%s has more than the %d values allowed", what,
                          JSON_VALUES_MAX);
 
-    CLEANUP_FREE char *renamed = NULL;
-    struct json_tokener *tokener =
-        json_rename_nuls(text, size, &renamed) ? json_tokener_new_ex(JSON_DEPTH_MAX) : NULL;
+    size_t invalid = utf8_find_invalid(text, size);
+    if (invalid < size)
+        return error_set(error, ERROR_FORMAT, "%s is not JSON: invalid UTF-8 at byte %zu", what, invalid);
+
+    size_t plain_size, consumed_size;
+    CLEANUP_FREE char *plain = json_make_plain(text, size, &plain_size);
+    struct json_tokener *tokener = plain ? json_tokener_new_ex(JSON_DEPTH_MAX) : NULL;
     if (!tokener)
         return error_set_errno(error, ENOMEM, "cannot parse %s", what);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *object = json_tokener_parse_ex(tokener, renamed ? renamed : text, (int)size);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *object = json_tokener_parse_ex(tokener, plain, (int)plain_size);
     enum json_tokener_error status = json_tokener_get_error(tokener);
-    size_t end = json_tokener_get_parse_end(tokener);
+    size_t end = json_write_ascii(text, size, json_tokener_get_parse_end(tokener), NULL, &consumed_size);
     json_tokener_free(tokener);
 
     if (status == json_tokener_continue)

@@ -6,8 +6,7 @@
 
 #include "common/base/alloc.h"
 
-/* Takes one code point off *text; returns it, or -1 for what is no UTF-8. */
-static int32_t take_code_point(const char **text)
+int32_t utf8_take(const char **text)
 {
     static const int32_t smallest[] = {0, 0x80, 0x800, 0x10000};
     const unsigned char *c = (const unsigned char *)*text;
@@ -39,7 +38,7 @@ bool utf8_is_printable(const char *text, size_t max_size)
     if (size == 0 || size > max_size)
         return false;
     while (*text) {
-        int32_t point = take_code_point(&text);
+        int32_t point = utf8_take(&text);
         if (point < 0x20 || (point >= 0x7f && point < 0xa0))
             return false;
         if ((point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069))
@@ -54,7 +53,7 @@ char *utf8_replace_invalid(const char *text)
 
     for (char *c = valid; *c;) {
         const char *end = c;
-        if (take_code_point(&end) < 0)
+        if (utf8_take(&end) < 0)
             *c++ = '?';
         else
             c += end - c;
@@ -66,5 +65,21 @@ size_t utf8_length(const char *text)
 {
     const char *end = text;
 
-    return *text && take_code_point(&end) >= 0 ? (size_t)(end - text) : 0;
+    return *text && utf8_take(&end) >= 0 ? (size_t)(end - text) : 0;
+}
+
+size_t utf8_find_invalid(const char *text, size_t size)
+{
+    size_t at = 0;
+
+    while (at < size) {
+        /* A copy with a zero behind it, so that a character that is cut off is not read past the end. */
+        char next[5] = {0};
+        memcpy(next, text + at, size - at < 4 ? size - at : 4);
+        const char *end = next;
+        if (utf8_take(&end) < 0)
+            return at;
+        at += (size_t)(end - next);
+    }
+    return size;
 }

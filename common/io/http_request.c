@@ -252,8 +252,9 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
     }
     if (request->enough && request->body_size == request->fit)
         code = CURLE_OK;
-    /* curl reports a single header line of more than 100 KB in the same way. */
-    bool too_long_line = code == CURLE_OUT_OF_MEMORY && answer->status && !answer->complete;
+    /* A single header line of more than 100 KB is CURLE_TOO_LARGE since curl 8.6, a code that older headers
+     * do not name, and before it was told as want of memory. */
+    bool too_long_line = (code == CURLE_OUT_OF_MEMORY || code == 100) && answer->status && !answer->complete;
     if (request->too_long || too_long_line) {
         /* A range that is too long is a wrong answer; the other limits are our own. */
         bool range = answer->complete && question->range;

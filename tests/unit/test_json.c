@@ -102,6 +102,46 @@ static void test_one_object(void **state)
     assert_refused("{\"a\":\"\x80\"}", 9, "not JSON");
 }
 
+/* Characters that are not ASCII, of every length, in values and in names. */
+static void test_other_scripts(void **state)
+{
+    static const char text[] =
+        "{\"g\xc3\xb6\xc3\x9f"
+        "e\":7, \"text\":\"\xe2\x82\xac \xf0\x9f\x8c\x99\\n\xef\xbf\xbf\xf4\x8f\xbf\xbf\x7f\"}";
+    const char *value;
+    uint64_t number;
+
+    CLEANUP_JSON struct json_object *object = must_parse(text);
+    assert_int_equal(json_get_string(object, "text", &value), JSON_MEMBER_OK);
+    assert_string_equal(value, "\xe2\x82\xac \xf0\x9f\x8c\x99\n\xef\xbf\xbf\xf4\x8f\xbf\xbf\x7f");
+    assert_int_equal(json_get_u64(object,
+                                  "g\xc3\xb6\xc3\x9f"
+                                  "e",
+                                  10, &number),
+                     JSON_MEMBER_OK);
+    assert_int_equal(number, 7);
+
+    /* Not well-formed: cut off, a lone byte, longer than need be, half of a pair, past the last. The byte is
+     * the text's. */
+    static const struct {
+        const char *text, *words;
+    } bad[] = {
+        {"{\"a\":\"\xe2\x82\"}", "invalid UTF-8 at byte 6"},
+        {"{\"a\":\"\xf0\x9f\x8c\x99\x80\"}", "invalid UTF-8 at byte 10"},
+        {"{\"a\":\"\xc0\x80\"}", "invalid UTF-8 at byte 6"},
+        {"{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8 at byte 6"},
+        {"{\"a\":\"\xf4\x90\x80\x80\"}", "invalid UTF-8 at byte 6"},
+        {"{\"a\":1}\xe2", "invalid UTF-8 at byte 7"},
+        /* No escape of JSON, and not to become one. */
+        {"{\"a\":\"\\\xc3\xb6\"}", "at byte 7"},
+        {"{\"\xc3\xb6\":\"\xf0\x9f\x8c\x99\" 1}", "at byte 13"},
+        {"{\"a\":\xc3\xb6}", "at byte 5"},
+        {"{\"\xc3\xb6\":1} 2", "at byte 9"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_refused(bad[i].text, strlen(bad[i].text), bad[i].words);
+}
+
 static void test_bounds(void **state)
 {
     char deep[100], *many = malloc(3 * JSON_VALUES_MAX + 100);
@@ -198,9 +238,13 @@ static void test_output(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_object),  cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_names_twice), cmocka_unit_test(test_a_name_with_a_zero_byte_is_another),
-        cmocka_unit_test(test_u64),         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_one_object),
+        cmocka_unit_test(test_other_scripts),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_names_twice),
+        cmocka_unit_test(test_a_name_with_a_zero_byte_is_another),
+        cmocka_unit_test(test_u64),
+        cmocka_unit_test(test_others),
         cmocka_unit_test(test_output),
     };
 
