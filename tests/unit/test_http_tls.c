@@ -34,7 +34,7 @@ static void make_certificates(void)
         "echo subjectAltName=IP:127.0.0.1 >names\n"
         "sign='openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names'\n"
         "$sign -days 2 -out server.pem\n"
-        "$sign -days -1 -out expired.pem\n"
+        "$sign -days 0 -out expired.pem\n"
         "openssl req $new -keyout other.key -out server.csr -subj /CN=127.0.0.1\n"
         "$sign -days 2 -out other.pem\n"
         "openssl ec -aes128 -passout pass:hunter2 -in other.key -out locked.key\n"

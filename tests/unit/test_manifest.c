@@ -219,7 +219,7 @@ static void test_missing_and_mistyped(void **state)
     static const char *const names[] = {"chunk_hashes", "chunk_size", "last_chunk_size", "file_hash",
                                         "file_size"};
     static const char *const values[] = {"-1",   "1.0", "1e2", "\"1\"",
-                                         "true", "[1]", "{}",  "99999999999999999999"};
+                                         "true", "[1]", "{}",  "18446744073709551615"};
 
     for (size_t i = 0; i < 5; i++) {
         CLEANUP_FREE char *without = alloc_string(ancestor);
@@ -264,14 +264,17 @@ static void test_sizes_that_disagree(void **state)
 static void test_large_numbers(void **state)
 {
     static const char *const sizes[] = {
-        "2147483648",           "4294967296",           "4294967306",
-        "4611686018427387904",  "9223372036854775807",  "9223372036854775808",
-        "18446744073709551615", "18446744073709551616", "18446744073709551626"};
+        "2147483648",           "4294967296",          "4294967306",           "4611686018427387904",
+        "9223372036854775807",  "9223372036854775808", "18446744073709551615", "18446744073709551616",
+        "18446744073709551626", "99999999999999999999"};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        /* json-c since 0.18 does not take a number of more than 64 bits for one, and then no member is named.
+         */
+        bool fits = i < 7;
         assert_numbers_refused("\"1\"", "10", "10", "1", sizes[i], "");
-        assert_numbers_refused("\"1\"", sizes[i], "10", "1", "10", "chunk_size");
-        assert_numbers_refused("\"1\"", "10", sizes[i], "1", "10", "last_chunk_size");
+        assert_numbers_refused("\"1\"", sizes[i], "10", "1", "10", fits ? "chunk_size" : "");
+        assert_numbers_refused("\"1\"", "10", sizes[i], "1", "10", fits ? "last_chunk_size" : "");
     }
     struct manifest *manifest =
         manifest_text_must_parse("{\"chunk_hashes\":\"1,2,3,4,5\",\"chunk_size\":1073741824,"
