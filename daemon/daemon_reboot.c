@@ -93,10 +93,9 @@ void daemon_reboot_init(struct daemon *daemon)
 {
     static const struct rebooter_events events = {
         .answered = on_answered, .judge = on_judge, .failed = on_failed, .idle = on_idle};
-    struct rebooter_settings settings = {
-        .base = daemon->base, .pool = daemon->pool, .processes = daemon->processes};
+    struct rebooter_deps deps = {.base = daemon->base, .pool = daemon->pool, .processes = daemon->processes};
 
-    daemon->rebooter = rebooter_new(&settings, &events, daemon);
+    daemon->rebooter = rebooter_new(&deps, &events, daemon);
 }
 
 static void on_started(void *owner, const struct error *error)

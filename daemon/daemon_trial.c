@@ -159,10 +159,10 @@ static void on_judged(void *owner)
 void daemon_trial_init(struct daemon *daemon)
 {
     static const struct trial_runner_events events = {.judged = on_judged, .again = post_verdict};
-    struct trial_runner_settings settings = {
+    struct trial_runner_deps deps = {
         .base = daemon->base, .pool = daemon->pool, .processes = daemon->processes};
 
-    daemon->trial_runner = trial_runner_new(&settings, &events, daemon);
+    daemon->trial_runner = trial_runner_new(&deps, &events, daemon);
 }
 
 void daemon_trial_check(struct daemon *daemon)

@@ -229,17 +229,17 @@ void rebooter_reboot(struct rebooter *rebooter, const char *argument, bool heed_
 
 /* --- life --- */
 
-struct rebooter *rebooter_new(const struct rebooter_settings *settings, const struct rebooter_events *events,
+struct rebooter *rebooter_new(const struct rebooter_deps *deps, const struct rebooter_events *events,
                               void *owner)
 {
     struct rebooter *rebooter = alloc_zeroed(sizeof(*rebooter));
 
     rebooter->events = events;
     rebooter->owner = owner;
-    rebooter->pool = settings->pool;
-    rebooter->processes = settings->processes;
-    rebooter->judge_timer = timer_new(settings->base, on_judge_timer, rebooter);
-    rebooter->down_timer = timer_new(settings->base, on_down_timer, rebooter);
+    rebooter->pool = deps->pool;
+    rebooter->processes = deps->processes;
+    rebooter->judge_timer = timer_new(deps->base, on_judge_timer, rebooter);
+    rebooter->down_timer = timer_new(deps->base, on_down_timer, rebooter);
     return rebooter;
 }
 

@@ -17,7 +17,7 @@
 struct event_base;
 struct rebooter;
 
-struct rebooter_settings {
+struct rebooter_deps {
     struct event_base *base;
     struct pool *pool;
     struct processes *processes;
@@ -37,8 +37,8 @@ struct rebooter_events {
     void (*idle)(void *owner);
 };
 
-/* What `settings` points at has to live longer than the rebooter. */
-struct rebooter *rebooter_new(const struct rebooter_settings *settings, const struct rebooter_events *events,
+/* What `deps` points at has to live longer than the rebooter. */
+struct rebooter *rebooter_new(const struct rebooter_deps *deps, const struct rebooter_events *events,
                               void *owner);
 
 /* Free the pool and the processes first, so that nothing is under way. NULL is fine. Returns NULL. */

@@ -11,7 +11,7 @@
 enum { RETRY_MS = 30 * 1000 };
 
 struct trial_runner {
-    struct trial_runner_settings settings;
+    struct trial_runner_deps deps;
     const struct trial_runner_events *events;
     void *owner;
     struct health *health; /* the checks under way */
@@ -42,9 +42,9 @@ void trial_runner_check(struct trial_runner *runner, const struct health_options
     struct health_options own = *options;
 
     trial_runner_cancel(runner);
-    own.base = runner->settings.base;
-    own.pool = runner->settings.pool;
-    own.processes = runner->settings.processes;
+    own.base = runner->deps.base;
+    own.pool = runner->deps.pool;
+    own.processes = runner->deps.processes;
     own.as_units = is_system_service();
     runner->health = health_start(&own, on_checked, runner);
 }
@@ -87,15 +87,15 @@ const struct trial_verdict *trial_runner_verdict(const struct trial_runner *runn
     return &runner->verdict;
 }
 
-struct trial_runner *trial_runner_new(const struct trial_runner_settings *settings,
+struct trial_runner *trial_runner_new(const struct trial_runner_deps *deps,
                                       const struct trial_runner_events *events, void *owner)
 {
     struct trial_runner *runner = alloc_zeroed(sizeof(*runner));
 
-    runner->settings = *settings;
+    runner->deps = *deps;
     runner->events = events;
     runner->owner = owner;
-    runner->retry_timer = timer_new(settings->base, on_retry_timer, runner);
+    runner->retry_timer = timer_new(deps->base, on_retry_timer, runner);
     return runner;
 }
 

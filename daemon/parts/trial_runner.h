@@ -13,7 +13,7 @@
 
 struct trial_runner;
 
-struct trial_runner_settings {
+struct trial_runner_deps {
     struct event_base *base;
     struct pool *pool;
     struct processes *processes;
@@ -34,8 +34,8 @@ struct trial_verdict {
     char output[RECORD_OUTPUT_SIZE]; /* what the check that failed printed last; "" = nothing */
 };
 
-/* What `settings` points at has to live longer than the runner. */
-struct trial_runner *trial_runner_new(const struct trial_runner_settings *settings,
+/* What `deps` points at has to live longer than the runner. */
+struct trial_runner *trial_runner_new(const struct trial_runner_deps *deps,
                                       const struct trial_runner_events *events, void *owner);
 
 /* Ends the checks under way. NULL is fine. Returns NULL. */

@@ -87,7 +87,7 @@ static void write_programs(const struct scene *scene, int status)
 static int scene_setup(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
-    struct rebooter_settings settings;
+    struct rebooter_deps deps;
     struct error error;
 
     snprintf(scene->folder, sizeof(scene->folder), "/tmp/test_rebooter.XXXXXX");
@@ -97,9 +97,8 @@ static int scene_setup(void **state)
     scene->base = event_base_new();
     assert_true(pool_new(scene->base, 1, &scene->pool, &error));
     scene->processes = processes_new(scene->base, &error);
-    settings =
-        (struct rebooter_settings){.base = scene->base, .pool = scene->pool, .processes = scene->processes};
-    scene->rebooter = rebooter_new(&settings, &rebooter_events, scene);
+    deps = (struct rebooter_deps){.base = scene->base, .pool = scene->pool, .processes = scene->processes};
+    scene->rebooter = rebooter_new(&deps, &rebooter_events, scene);
     *state = scene;
     return 0;
 }

@@ -52,9 +52,8 @@ static int scene_setup(void **state)
     scene->base = event_base_new();
     assert_true(pool_new(scene->base, 1, &scene->pool, &error));
     scene->processes = processes_new(scene->base, &error);
-    struct trial_runner_settings settings = {
-        .base = scene->base, .pool = scene->pool, .processes = scene->processes};
-    scene->runner = trial_runner_new(&settings, &runner_events, scene);
+    struct trial_runner_deps deps = {.base = scene->base, .pool = scene->pool, .processes = scene->processes};
+    scene->runner = trial_runner_new(&deps, &runner_events, scene);
     *state = scene;
     return 0;
 }
