@@ -27,10 +27,10 @@ static void run_server(const struct web_server *server, const char *certificate,
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     if (certificate)
-        execl("/usr/bin/python3", "python3", script, "--root", server->root, "--tls-cert", certificate,
-              "--tls-key", key, NULL);
+        execl("/usr/bin/python3", "/usr/bin/python3", script, "--root", server->root, "--tls-cert",
+              certificate, "--tls-key", key, NULL);
     else
-        execl("/usr/bin/python3", "python3", script, "--root", server->root, NULL);
+        execl("/usr/bin/python3", "/usr/bin/python3", script, "--root", server->root, NULL);
     _exit(127);
 }
 
