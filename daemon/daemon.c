@@ -4,14 +4,12 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
-#include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/base/wall_clock.h"
 #include "common/io/later.h"
@@ -26,7 +24,6 @@ enum {
     /* With two threads one can hash while the other waits for the medium; more help only with more cores. */
     POOL_THREADS_MIN = 2,
     POOL_THREADS_MAX = 4,
-    NOTIFY_AGAIN_MS = 500, /* pause before a service manager that does not read is tried again */
     /* Only a medium that hangs in the kernel can keep the daemon from ending in time. Nothing is lost by
      * leaving then: every state of the medium is one that a power cut could leave, too. */
     STOP_TIMEOUT_MS = 10 * 1000, /* less than the unit's TimeoutStopSec=, so that the daemon ends by itself */
@@ -34,11 +31,10 @@ enum {
 
 void daemon_watch_jobs(struct daemon *daemon)
 {
-    daemon->stall_why[0] = 0;
-    if (record_store_is_busy(daemon->record_store) || boot_selection_is_busy(daemon->boot))
-        timer_start(daemon->stall_timer, DAEMON_SILENCE_MS);
-    else
-        timer_stop(daemon->stall_timer);
+    job_watch_set(daemon->job_watch, boot_selection_is_busy(daemon->boot)
+                                         ? "reading or writing the boot selection"
+                                     : record_store_is_busy(daemon->record_store) ? "saving the record"
+                                                                                  : NULL);
 }
 
 /* --- signals and timers --- */
@@ -89,49 +85,9 @@ static void on_clock_set(void *owner)
     daemon_report_publish(daemon, false);
 }
 
-static void on_stall_timer(void *owner)
+static void on_stall(void *owner)
 {
-    struct daemon *daemon = owner;
-    char waited[32];
-
-    text_format_duration(waited, sizeof(waited), DAEMON_SILENCE_MS);
-    snprintf(daemon->stall_why, sizeof(daemon->stall_why),
-             "%s has not returned for %s; its medium does not answer",
-             boot_selection_is_busy(daemon->boot) ? "reading or writing the boot selection"
-                                                  : "saving the record",
-             waited);
-    log_warning("%s", daemon->stall_why);
-    daemon_report_publish(daemon, true);
-}
-
-static void on_status_timer(void *owner)
-{
-    daemon_report_send_status(owner);
-}
-
-static void on_watchdog_timer(void *owner)
-{
-    struct daemon *daemon = owner;
-
-    notify_watchdog();
-    timer_start(daemon->watchdog_timer, notify_watchdog_interval_ms() / 2);
-}
-
-static void on_notify_timer(void *owner)
-{
-    struct daemon *daemon = owner;
-
-    if (!notify_flush())
-        timer_start(daemon->notify_timer, NOTIFY_AGAIN_MS);
-}
-
-/* A timer that is set already is left alone: if it were put off again and again, it would never fire. */
-static void on_notify_waiting(void *owner)
-{
-    struct daemon *daemon = owner;
-
-    if (!timer_is_running(daemon->notify_timer))
-        timer_start(daemon->notify_timer, NOTIFY_AGAIN_MS);
+    daemon_report_publish(owner, true);
 }
 
 /* --- life --- */
@@ -165,12 +121,9 @@ static bool open_loop(struct daemon *daemon, struct error *error)
     };
     if (!poller_new(&poller_settings, &poller_events, daemon, &daemon->poller, error))
         return false;
-    daemon->status_timer = timer_new(daemon->base, on_status_timer, daemon);
-    daemon->watchdog_timer = timer_new(daemon->base, on_watchdog_timer, daemon);
-    daemon->notify_timer = timer_new(daemon->base, on_notify_timer, daemon);
-    notify_on_waiting(on_notify_waiting, daemon);
+    daemon->service_manager = service_manager_new(daemon->base, daemon_report_send_status, daemon);
+    daemon->job_watch = job_watch_new(daemon->base, DAEMON_SILENCE_MS, on_stall, daemon);
     daemon->stop_timer = timer_new(daemon->base, on_stop_timer, daemon);
-    daemon->stall_timer = timer_new(daemon->base, on_stall_timer, daemon);
     daemon->settling = later_new(daemon->base, daemon_on_settle, daemon);
     daemon->processes = processes_new(daemon->base, error);
     if (!daemon->processes || !pool_new(daemon->base,
@@ -211,13 +164,12 @@ static bool open_api(struct daemon *daemon, struct error *error)
 {
     struct api_server_options options = {
         .base = daemon->base,
-        .backend = &daemon->api_backend,
+        .backend = daemon_report_backend(daemon),
         .socket_path = daemon->fixed->socket,
         .group = daemon->fixed->group,
         .listen_fd = -1,
     };
 
-    daemon_report_init(daemon);
     if (!notify_take_listen_fd(&options.listen_fd, error))
         return false;
     if (api_server_new(&options, &daemon->api, error))
@@ -277,10 +229,8 @@ int daemon_run(struct daemon *daemon)
     if (daemon->view->slots->name_why)
         log_warning("nothing is installed: %s", daemon->view->slots->name_why);
     daemon_trial_classify(daemon);
-    notify_ready(NULL);
+    service_manager_ready(daemon->service_manager);
     daemon_report_send_status(daemon);
-    if (notify_watchdog_interval_ms())
-        on_watchdog_timer(daemon);
     loop_run(daemon->base);
     return daemon->exit_status;
 }
@@ -306,12 +256,9 @@ struct daemon *daemon_free(struct daemon *daemon)
         watch_free(daemon->signals[i]);
     daemon->poller = poller_free(daemon->poller);
     daemon->rebooter = rebooter_free(daemon->rebooter);
-    timer_free(daemon->status_timer);
-    timer_free(daemon->watchdog_timer);
-    notify_on_waiting(NULL, NULL);
-    timer_free(daemon->notify_timer);
+    service_manager_free(daemon->service_manager);
+    job_watch_free(daemon->job_watch);
     timer_free(daemon->stop_timer);
-    timer_free(daemon->stall_timer);
     later_free(daemon->settling);
     loop_free(daemon->base);
     settings_free(daemon->settings);

@@ -125,7 +125,6 @@ static void on_looked(void *owner, const struct error *error)
     if (cancelled) {
         on_cancelled(daemon);
     } else if (daemon->update.state == UPDATE_STATE_CHECKING) {
-        daemon->http_used = true;
         checker_ask(daemon->checker, &(struct checker_request){.http = daemon->http,
                                                                .url = daemon->config->url,
                                                                .trust = daemon_trust(daemon)});

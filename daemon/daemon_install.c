@@ -155,7 +155,6 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         daemon_judge_offer(daemon, true);
         return;
     }
-    daemon->http_used = true;
     installer_start(daemon->installer,
                     &(struct installer_request){
                         .http = daemon->http,

@@ -36,12 +36,14 @@
 #include "daemon/decide/trial.h"
 #include "daemon/decide/update.h"
 #include "daemon/face/api_server.h"
+#include "daemon/face/service_manager.h"
 #include "daemon/face/status.h"
 #include "daemon/host/process.h"
 #include "daemon/host/slots.h"
 #include "daemon/parts/boot_selection.h"
 #include "daemon/parts/checker.h"
 #include "daemon/parts/installer.h"
+#include "daemon/parts/job_watch.h"
 #include "daemon/parts/poller.h"
 #include "daemon/parts/rebooter.h"
 #include "daemon/parts/record_store.h"
@@ -72,18 +74,21 @@ enum {
     DAEMON_SILENCE_MS = 15 * 1000,
 };
 
-struct daemon_event {
-    struct update_event event;
-    char reason[RECORD_TEXT_SIZE];
+/* Events that were posted and are not yet stepped, a ring. */
+struct daemon_queue {
+    struct daemon_event {
+        struct update_event event;
+        char reason[RECORD_TEXT_SIZE];
+    } events[DAEMON_EVENTS_MAX];
+    size_t first, count;
+    bool stepping; /* a step is under way, and takes what is posted meanwhile */
 };
 
 struct daemon {
     struct event_base *base;
     struct pool *pool;
     struct http *http;
-    bool http_used; /* it may hold connections open */
     struct api_server *api;
-    struct api_backend api_backend;
     struct settings *settings;
     const struct config *config; /* in use now */
     const struct config *fixed;  /* of the start: slots, boot selection, storage and socket need a restart */
@@ -95,9 +100,7 @@ struct daemon {
     struct record *record; /* owned by record_store; may be read and changed here */
 
     struct update update;
-    struct daemon_event events[DAEMON_EVENTS_MAX]; /* posted and not yet stepped */
-    size_t event_first, event_count;
-    bool stepping;
+    struct daemon_queue queue;
     int exit_status;
 
     uint64_t started_s, since_s;            /* Unix time */
@@ -108,11 +111,10 @@ struct daemon {
     struct poller *poller;
     struct rebooter *rebooter;
     struct trial_runner *trial_runner;
-    struct timer *status_timer;
-    struct timer *watchdog_timer, *notify_timer;
+    struct service_manager *service_manager;
+    struct job_watch *job_watch;
     struct timer *stop_timer;
     struct later *settling;
-    struct timer *stall_timer; /* fires when a job on the medium does not return */
     struct watch *signals[3];
 
     /* checking */
@@ -125,12 +127,7 @@ struct daemon {
     struct daemon_target target;
     bool cancelled; /* an operator cancelled since the last check began */
 
-    char stall_why[512]; /* a sentence when a job on the medium does not return; "" = all do */
     struct processes *processes;
-
-    /* reporting */
-    uint64_t status_ms; /* when STATUS= was sent last */
-    bool status_pending;
 };
 
 /* daemon_step.c */
@@ -157,8 +154,8 @@ void daemon_on_settle(void *owner);
 
 /* daemon.c */
 
-/* Call when a job on the medium began or ended: if one takes longer than DAEMON_SILENCE_MS, the status says
- * so. */
+/* Call when the record's or the boot selection's job on the medium began or ended: if one takes longer than
+ * DAEMON_SILENCE_MS, the status says so. */
 void daemon_watch_jobs(struct daemon *daemon);
 
 /* daemon_trust.c */
@@ -342,11 +339,16 @@ void daemon_install_start(struct daemon *daemon, bool plan_only);
 void daemon_install_remember(struct daemon *daemon, enum record_result result, const char *reason);
 
 /* daemon_report.c */
-void daemon_report_init(struct daemon *daemon);
+
+/* What the API's server calls; its owner is the daemon. */
+struct api_backend daemon_report_backend(struct daemon *daemon);
+
 /* The status as GET /v1/status answers it; a new reference. */
 struct json_object *daemon_report_status(const struct daemon *daemon);
 
 /* Call when the status changed: sends it to those who follow it, and STATUS= to the service manager at most
  * once a second, but at once with `state_changed`. */
 void daemon_report_publish(struct daemon *daemon, bool state_changed);
-void daemon_report_send_status(struct daemon *daemon);
+
+/* Sends STATUS= now; the owner is the daemon. */
+void daemon_report_send_status(void *owner);

@@ -10,11 +10,6 @@
 #include "common/base/alloc.h"
 #include "common/base/timestamp.h"
 #include "common/base/version.h"
-#include "common/base/wall_clock.h"
-#include "common/io/timer.h"
-#include "daemon/face/notify.h"
-
-enum { STATUS_INTERVAL_MS = 1000 };
 
 /* Adds a block unless the verdict has that reason already: both verdicts may hold for the same one, such as a
  * boot selection that cannot be read. */
@@ -150,9 +145,7 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .trusted_comment = signature ? signature->comment : NULL,
         .record = daemon->record,
         .waiting = work->waiting.kind ? &texts->waiting : NULL,
-        .stall_why = *work->stall_why     ? work->stall_why
-                     : *daemon->stall_why ? daemon->stall_why
-                                          : NULL,
+        .stall_why = *work->stall_why ? work->stall_why : job_watch_why(daemon->job_watch),
     };
     for (int i = 0; i < SLOT_COUNT; i++)
         ret_snapshot->slots[i] = (struct status_slot){
@@ -181,16 +174,16 @@ struct json_object *daemon_report_status(const struct daemon *daemon)
 
 /* --- the service manager --- */
 
-void daemon_report_send_status(struct daemon *daemon)
+void daemon_report_send_status(void *owner)
 {
+    struct daemon *daemon = owner;
     struct status_snapshot snapshot;
     struct report_texts texts = {.shown_url = NULL};
     char sentence[512];
 
     fill_snapshot(daemon, &snapshot, &texts);
-    notify_status(status_sentence(sentence, sizeof(sentence), &snapshot));
-    daemon->status_ms = wall_clock_boot_ms();
-    daemon->status_pending = false;
+    service_manager_tell_status(daemon->service_manager,
+                                status_sentence(sentence, sizeof(sentence), &snapshot));
 }
 
 void daemon_report_publish(struct daemon *daemon, bool state_changed)
@@ -200,14 +193,7 @@ void daemon_report_publish(struct daemon *daemon, bool state_changed)
         api_server_publish(daemon->api, status);
         json_object_put(status);
     }
-
-    uint64_t elapsed_ms = wall_clock_boot_ms() - daemon->status_ms;
-    if (state_changed || elapsed_ms >= STATUS_INTERVAL_MS) {
-        daemon_report_send_status(daemon);
-    } else if (!daemon->status_pending) {
-        daemon->status_pending = true;
-        timer_start(daemon->status_timer, STATUS_INTERVAL_MS - elapsed_ms);
-    }
+    service_manager_note_change(daemon->service_manager, state_changed);
 }
 
 /* --- the API --- */
@@ -318,9 +304,9 @@ static bool api_request(void *owner, enum api_action action, struct api_error *r
                          orders.refusal);
 }
 
-void daemon_report_init(struct daemon *daemon)
+struct api_backend daemon_report_backend(struct daemon *daemon)
 {
-    daemon->api_backend = (struct api_backend){
+    return (struct api_backend){
         .owner = daemon,
         .status = api_status,
         .plan = api_plan,

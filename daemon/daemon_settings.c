@@ -48,7 +48,6 @@ void daemon_settings_take(struct daemon *daemon)
     }
     http_free(daemon->http);
     daemon->http = http;
-    daemon->http_used = false;
     if (settings_next_needs_restart(daemon->settings))
         log_warning("slots, boot selection, socket and StateDirectory= change with the next start only");
     log_notice("new settings are in use");
@@ -101,7 +100,6 @@ void daemon_settings_close_connections(struct daemon *daemon)
     struct http *http;
     struct error error;
 
-    daemon->http_used = false;
     if (!daemon_settings_make_http(daemon, daemon->config, &http, &error))
         return;
     http_free(daemon->http);

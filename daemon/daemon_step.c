@@ -115,27 +115,29 @@ static bool step(struct daemon *daemon, const struct update_event *event, struct
 /* Steps everything that is queued, including what the steps themselves queue. */
 static void drain(struct daemon *daemon)
 {
+    struct daemon_queue *queue = &daemon->queue;
     struct update_orders orders;
 
-    if (daemon->stepping)
+    if (queue->stepping)
         return;
-    daemon->stepping = true;
-    while (daemon->event_count) {
-        struct daemon_event posted = daemon->events[daemon->event_first];
-        daemon->event_first = (daemon->event_first + 1) % DAEMON_EVENTS_MAX;
-        daemon->event_count--;
+    queue->stepping = true;
+    while (queue->count) {
+        struct daemon_event posted = queue->events[queue->first];
+        queue->first = (queue->first + 1) % DAEMON_EVENTS_MAX;
+        queue->count--;
         posted.event.reason = *posted.reason ? posted.reason : NULL;
         step(daemon, &posted.event, &orders);
     }
-    daemon->stepping = false;
+    queue->stepping = false;
 }
 
 void daemon_post(struct daemon *daemon, const struct update_event *event, const char *reason)
 {
+    struct daemon_queue *queue = &daemon->queue;
+
     /* Each order posts at most one event, so the queue cannot fill up. */
-    assert(daemon->event_count < DAEMON_EVENTS_MAX);
-    struct daemon_event *posted =
-        &daemon->events[(daemon->event_first + daemon->event_count++) % DAEMON_EVENTS_MAX];
+    assert(queue->count < DAEMON_EVENTS_MAX);
+    struct daemon_event *posted = &queue->events[(queue->first + queue->count++) % DAEMON_EVENTS_MAX];
     posted->event = *event;
     record_copy_text(posted->reason, sizeof(posted->reason), reason);
     drain(daemon);
@@ -160,10 +162,10 @@ void daemon_post_failure(struct daemon *daemon, enum update_event_kind kind, con
 bool daemon_request(struct daemon *daemon, const struct update_event *event, struct update_orders *ret_orders)
 {
     /* The API's callbacks come from the loop, never from within a step. */
-    assert(!daemon->stepping);
-    daemon->stepping = true;
+    assert(!daemon->queue.stepping);
+    daemon->queue.stepping = true;
     bool accepted = step(daemon, event, ret_orders);
-    daemon->stepping = false;
+    daemon->queue.stepping = false;
     drain(daemon);
     return accepted;
 }
@@ -192,7 +194,7 @@ void daemon_on_settle(void *owner)
         return;
     if (settings_next(daemon->settings))
         daemon_settings_take(daemon);
-    else if (daemon->http_used)
+    else if (http_was_used(daemon->http))
         daemon_settings_close_connections(daemon);
 }
 

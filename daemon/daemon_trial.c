@@ -183,7 +183,6 @@ void daemon_trial_check(struct daemon *daemon)
         on_judged(daemon);
         return;
     }
-    daemon->http_used |= config->health_server;
     trial_runner_check(daemon->trial_runner, &options);
 }
 

@@ -27,6 +27,7 @@ struct http {
     bool in_curl;    /* inside a call of curl: nothing may be added to it or removed from it */
     bool busy;    /* inside turn() or settle(), which then does what http_free() and new requests ask for */
     bool closing; /* http_free() was called while `busy` */
+    bool was_used;
     uint64_t wish_until_ns; /* the server asked not to be asked before; 0 = it did not */
 };
 
@@ -280,6 +281,7 @@ static struct http_request *start(struct http *http, struct http_request *reques
                                   void *owner)
 {
     assert(!http->closing);
+    http->was_used = true;
     request->http = http;
     request->done = done;
     request->owner = owner;
@@ -320,6 +322,11 @@ struct http_request *http_cancel(struct http_request *request)
 struct event_base *http_base(const struct http *http)
 {
     return http->base;
+}
+
+bool http_was_used(const struct http *http)
+{
+    return http->was_used;
 }
 
 uint64_t http_wish_ms(const struct http *http)

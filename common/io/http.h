@@ -94,6 +94,9 @@ struct http *http_free(struct http *http);
 /* The loop that it was set up on. */
 struct event_base *http_base(const struct http *http);
 
+/* Whether a request was made since http_new(), so that connections may be open. */
+bool http_was_used(const struct http *http);
+
 /* A whole file into memory, within http_deadline_ms(). If the server announces neither a length nor chunks,
  * the body counts as whole when the connection is closed in order. That proves nothing: check a digest or the
  * content's syntax. */

@@ -35,11 +35,11 @@ struct api_server_limits {
 
 struct api_server_options {
     struct event_base *base;
-    const struct api_backend *backend; /* has to outlive the server */
-    const char *socket_path;           /* where to listen; also named in errors */
-    const char *group;                 /* name or number of [Api] Group=; NULL or "" for none */
-    int listen_fd;                     /* a listening socket from socket activation, taken over on success and
-                                          never unlinked; -1 to create socket_path */
+    struct api_backend backend;
+    const char *socket_path; /* where to listen; also named in errors */
+    const char *group;       /* name or number of [Api] Group=; NULL or "" for none */
+    int listen_fd;           /* a listening socket from socket activation, taken over on success and
+                                never unlinked; -1 to create socket_path */
     struct api_server_limits limits;
 };
 

@@ -207,7 +207,7 @@ static void client_answer(struct api_client *client, const struct api_http_head 
         .body_size = body_size,
         .may_change = client->may_change,
     };
-    api_answer(client->set->backend, &request, &reply);
+    api_answer(&client->set->backend, &request, &reply);
     client_reply(client, &reply, strcmp(head->method, "HEAD") != 0);
 }
 

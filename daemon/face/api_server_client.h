@@ -46,7 +46,7 @@ TAILQ_HEAD(api_client_list, api_client);
 
 struct api_client_set {
     struct event_base *base;
-    const struct api_backend *backend;
+    struct api_backend backend;
     struct api_server_limits limits; /* no zeroes: defaults are filled in */
     struct api_client_list open;     /* in the order in which they began to wait, or to be answered */
     struct api_client_list closed;

@@ -87,11 +87,9 @@ static bool fake_request(void *owner, enum api_action action, struct api_error *
 static _Noreturn void run_server(int ready_fd, unsigned timeout_ms)
 {
     struct fake fake = {.base = event_base_new()};
-    struct api_backend backend = {&fake,       fake_status,  fake_status, fake_large,
-                                  fake_status, fake_metrics, fake_request};
     struct api_server_options options = {
         .base = fake.base,
-        .backend = &backend,
+        .backend = {&fake, fake_status, fake_status, fake_large, fake_status, fake_metrics, fake_request},
         .socket_path = api_bench_path,
         .group = geteuid() == 0 ? "4242" : NULL,
         .listen_fd = -1,
