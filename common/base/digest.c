@@ -67,8 +67,8 @@ int digest_sha256_from_hex(const char *hex, uint8_t ret_digest[DIGEST_SHA256_SIZ
 }
 
 struct digest_stream {
-    EVP_MD_CTX *sha256; /* NULL where not asked for */
-    XXH32_state_t *xxh32;
+    EVP_MD_CTX *sha256;   /* NULL = not asked for */
+    XXH32_state_t *xxh32; /* NULL = not asked for */
 };
 
 struct digest_stream *digest_stream_new(int with_sha256, int with_xxh32)

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What went wrong, for an operator to read and for the state machine to judge: a kind, an errno value where
- * there is one, and one sentence. Functions that may fail for reasons an operator reads about return bool and
- * take a `struct error *` last; leaf functions return 0 or -errno instead. An error is set once, where it is
- * first known, and prefixed on the way up. Outputs of a function that failed are untouched.
- * Never blocks; any thread.
+ * What went wrong: a kind for the state machine to judge by, an errno value if there is one, and one sentence
+ * for an operator to read. Functions that fail for reasons that an operator may read about return bool and
+ * take a `struct error *` last, which may be NULL; leaf functions return 0 or -errno. An error is set once,
+ * where it is first known, and prefixed on the way up. A function that fails leaves its outputs untouched.
+ *
+ * A message never has the secrets of an address in it: all functions here pass it to text_hide_secrets(). It
+ * is cut off if it is too long. Never blocks; any thread, one error each.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The kind is an input of the daemon's decisions: it says whether trying again can help. */
+/* By the kind the daemon decides whether trying again can help. */
 enum error_kind {
     ERROR_NONE,
-    ERROR_NETWORK,   /* no answer, reset, stalled, name not found: time may mend it */
+    ERROR_NETWORK,   /* no answer, reset, stalled, name not found: it may work later */
     ERROR_REMOTE,    /* the server answered, but not with what was asked for */
     ERROR_FORMAT,    /* what was read cannot be understood */
-    ERROR_MISMATCH,  /* data that does not have the digest it should have */
+    ERROR_MISMATCH,  /* data does not have the digest that it should have */
     ERROR_REFUSED,   /* a rule of moonsinter forbids it: a slot in use, an image too large, a usage error */
-    ERROR_SYSTEM,    /* the kernel, the medium or this machine's memory failed us */
-    ERROR_CANCELLED, /* asked to stop */
+    ERROR_SYSTEM,    /* the kernel, the medium or this machine's memory failed */
+    ERROR_CANCELLED, /* it was asked to stop */
 };
 
 struct error {
@@ -29,19 +31,17 @@ struct error {
     char message[512];
 };
 
-/* Whatever stands in a message, secrets of addresses do not: see text_hide_secrets(). */
-
-/* Sets `error` (which may be NULL) and returns false, so that `return error_set(...)` reads well. */
+/* Sets the error, with code 0. Returns false, so that a function can fail by `return error_set(...)`. */
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Like error_set() with ERROR_SYSTEM; appends ": " and the text of `code` (errno value, positive or
- * negative). */
+/* Sets an ERROR_SYSTEM whose message ends in ": " and the text of `code`, an errno value, positive or
+ * negative. Returns false. */
 bool error_set_errno(struct error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "prefix: " before the message already there; returns false. */
+/* Puts the formatted text and ": " before the message. Returns false. */
 bool error_prefix(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The kind as the status object spells it: "network", "remote", ...; "none" for ERROR_NONE. */
+/* The kind as docs/api.md spells it: "network", "remote", ...; "none" for ERROR_NONE. */
 const char *error_kind_name(enum error_kind kind);

@@ -32,7 +32,7 @@ int file_take_fd(int *fd)
     return taken;
 }
 
-/* Never waits for what is no file, such as a pipe that nobody writes to. */
+/* O_NONBLOCK is for pipes: without it open() would wait for a writer. */
 static int open_for_reading(const char *path)
 {
     return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -41,7 +41,7 @@ static int open_for_reading(const char *path)
 static bool read_whole(int fd, const char *path, size_t max_size, char **ret_data, size_t *ret_size,
                        struct error *error)
 {
-    /* Files of /proc and /sys say size 0, so the size is found by reading. */
+    /* Files in /proc and /sys have size 0, so only reading tells how much there is. */
     size_t size = 0, room = 4096;
     CLEANUP_FREE char *data = malloc(room + 1);
     if (!data)
@@ -134,8 +134,8 @@ static int file_sync_folder_of(const char *path)
     CLEANUP_FD int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    /* Shared folders of virtual machines and some FUSE file systems cannot sync a folder and say EINVAL;
-     * there is nothing that would make them. */
+    /* EINVAL means that the file system cannot sync a folder, as with folders that virtual machines share and
+     * with some of FUSE. Nothing can be done about that. */
     return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
@@ -144,14 +144,15 @@ enum { TEMPORARY_TRIES = 16 };
 struct file_writer {
     char *path;
     char *temporary;
-    atomic_bool gone; /* `temporary` has taken the path's place, or was removed: the name is anybody's */
+    atomic_bool gone; /* `temporary` was renamed or removed; the name may be another writer's by now */
     int fd;
     uint64_t size;
 };
 
-/* Opens the temporary file for one writer alone. What a writer that was killed has left is taken over. The
- * lock is on the file and not on its name: the name may have got to somebody else, or nowhere, before we had
- * it; a network file system may say so for good. File systems without locks do without. */
+/* Opens the temporary file and locks it. The lock is on the file and not on its name: between opening and
+ * locking, its owner may have renamed or removed it. Then the name leads to another file or to none, and
+ * opening is tried again; not without end, as a network file system may report another inode each time. On a
+ * file system without locks the file is used unlocked. */
 static int open_temporary(const char *path, mode_t mode, int *ret_fd)
 {
     struct stat opened, named;

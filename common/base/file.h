@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Small regular files, read and written whole, and descriptors that close themselves. For images and block
- * devices see common/io/device.h. Every function here may block on the medium, so on the daemon's loop only
- * files of our own on local storage go through it.
+ * Reads and writes small regular files as a whole, and closes descriptors. For images and block devices see
+ * common/io/device.h. All functions that take a path, a descriptor or a writer may block on the medium: on
+ * the daemon's loop they may be used only for the daemon's own small files on local storage. Any thread; a
+ * writer belongs to one at a time, except file_writer_remove().
  */
 #pragma once
 
@@ -13,65 +14,69 @@
 
 #include "common/base/error.h"
 
-/* Closes the descriptor it stands on (if not negative) when the variable goes out of scope; errno is kept. */
+/* Put before a descriptor variable: closes it (unless it is negative) when the variable goes out of scope.
+ * errno is kept. */
 #define CLEANUP_FD __attribute__((cleanup(file_close_pointer)))
 
-/* For CLEANUP_FD only. */
+/* Closes *fd unless it is negative, and keeps errno. */
 void file_close_pointer(int *fd);
 
-/* Hands the descriptor over: returns *fd and leaves -1 behind. */
+/* Passes a descriptor on to another owner: returns *fd and sets it to -1. */
 int file_take_fd(int *fd);
 
-/* Reads `path` whole, at most `max_size` bytes (a larger file is refused). *ret_data is zero-terminated one
- * byte past *ret_size and freed by the caller. */
+/* Reads a whole file; ERROR_REFUSED if it has more than `max_size` bytes. Does not wait for the writer of a
+ * pipe. The caller frees *ret_data, which has a zero byte after its *ret_size bytes. */
 bool file_read(const char *path, size_t max_size, char **ret_data, size_t *ret_size, struct error *error);
 
-/* A small file of the kernel's or udev's, of at most `max_size` bytes, whose path is printed: its text
- * without the line feed at its end, owned by the caller; NULL where it cannot be read. */
+/* Reads a small file that the kernel or udev provides. The path is given as to printf(). Returns the text
+ * without the line feed at its end, owned by the caller; NULL if it cannot be read or has more than
+ * `max_size` bytes. */
 char *file_read_text(size_t max_size, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Like file_read(), for a file that holds secrets: it must be a regular one, owned by root or by whoever runs
- * this, and nobody but its owner may have any right to it. Judged by the opened descriptor. */
+/* Reads a file that holds secrets, like file_read(). It must be a regular file that belongs to root or to the
+ * user who runs this, and only its owner may have any permission. The opened descriptor is checked, so the
+ * file cannot be exchanged in between. */
 bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t *ret_size,
                       struct error *error);
 
-/* Replaces `path` so that after a power cut it holds either the old or the new bytes: a temporary file beside
- * it, fsync, rename, fsync of the folder (where the file system can sync one). Not for FAT, where a rename is
- * not atomic. Of two that replace it at the same time one is refused with EBUSY. */
+/* Replaces a file so that after a power cut it holds either the old bytes or the new ones: writes a temporary
+ * file beside it, fsync, rename, fsync of the folder (if the file system can). Not for FAT, where a rename is
+ * not atomic. If two replace it at the same time, one fails with EBUSY. */
 bool file_replace(const char *path, const void *data, size_t size, mode_t mode, struct error *error);
 
-/* The same for bytes that come one after another: a temporary file, which takes the path's place when all is
- * there. */
+/* Replaces a file like file_replace(), with bytes that come in pieces. */
 struct file_writer;
 
-/* Creates the temporary file beside `path`, `path`.new. It is locked until the writer is freed: a second
- * writer, in this process too, is refused with EBUSY. One that was left behind is taken over. */
+/* Creates the temporary file, `path`.new, or takes over one that an earlier process left behind. It is locked
+ * until the writer is freed: a second writer, even in this process, fails with EBUSY. */
 bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_writer, struct error *error);
 
-/* Appends. */
+/* Appends to the temporary file. */
 bool file_writer_add(struct file_writer *writer, const void *data, size_t size, struct error *error);
 
 /* Bytes appended so far. */
 uint64_t file_writer_size(const struct file_writer *writer);
 
-/* fsync, so that little is left to do between this file's rename and that of the next one. */
+/* Puts what was appended onto the medium. Whoever replaces several files does this first for all of them, so
+ * that the renames follow one another closely. */
 bool file_writer_sync(struct file_writer *writer, struct error *error);
 
-/* fsync, rename, fsync of the folder. Nothing but freeing may follow. */
+/* Puts everything onto the medium and the file in its place. Only file_writer_free() may follow. */
 bool file_writer_commit(struct file_writer *writer, struct error *error);
 
-/* Removes the temporary file before the writer is freed. From any thread, also while another one
- * appends, but not while one commits. */
+/* Removes the temporary file before the writer is freed, for a process that is about to end. Any thread, even
+ * while another one appends, but not while one commits. */
 void file_writer_remove(struct file_writer *writer);
 
-/* Frees, and removes the temporary file where it was not committed; NULL is fine. Returns NULL. */
+/* Frees the writer, and removes the temporary file unless it was committed; NULL is fine. Returns NULL. */
 struct file_writer *file_writer_free(struct file_writer *writer);
 
-/* Reads exactly `size` bytes at `offset`; returns 0, -errno, or -ENODATA where the file ends before. */
+/* Reads exactly `size` bytes at `offset`; returns 0, -errno, or -ENODATA if the file ends before. */
 int file_pread_full(int fd, void *data, size_t size, uint64_t offset);
 
 /* Writes exactly `size` bytes at `offset`; returns 0 or -errno. */
 int file_pwrite_full(int fd, const void *data, size_t size, uint64_t offset);
 
-/* Creates folder `path` and its parents (mode 0755 less umask); returns 0 or -errno, 0 if it is there. */
+/* Creates a folder and its parents, those that are missing, with mode 0755 less the umask; returns 0 or
+ * -errno. */
 int file_make_folders(const char *path);

@@ -15,7 +15,7 @@ static int ask(int folder_fd, const char *name, int flags, struct stat *ret_stat
 {
     struct statx wide;
 
-    /* stat() does not wake an automounter, and statx() does unless told. */
+    /* Without this flag statx() would trigger an automounter, which stat() does not. */
     if (statx(folder_fd, name, flags | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &wide) < 0)
         return -1;
     *ret_status = (struct stat){

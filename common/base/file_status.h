@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What stat(2) tells, whatever the file's dates: where time_t has 32 bits, stat() and its kin fail with
- * EOVERFLOW on a file or a device node whose time lies past January 2038, and a board whose clock was wrong
- * at boot has such nodes. These ask statx(2), which has wide times on every machine. A test holds the tree to
- * them. The functions block on the medium as stat() does; any thread.
+ * Replaces stat(2), which fails with EOVERFLOW if time_t has 32 bits and the file's time is past January
+ * 2038. A board whose clock was wrong at boot has device nodes with such times. These functions ask statx(2),
+ * whose times have 64 bits on every machine; tests/unit/test_includes.py makes sure that all of moonsinter
+ * uses them. They block on the medium as stat() does; any thread.
  *
- * They stand in the place of stat(), so they answer like it: 0, or -1 with errno set and *ret_status
- * untouched. A time that time_t cannot hold keeps its lower bits: right for telling whether a file changed,
- * not for telling when. st_blksize is not filled.
+ * The functions that fill *ret_status return what stat() would: 0, or -1 with errno set and *ret_status
+ * untouched. Of a time that time_t cannot hold the lower bits are kept: they tell whether a file changed, but
+ * not when. st_blksize is not filled.
  */
 #pragma once
 
@@ -16,25 +16,27 @@
 
 #include "common/base/error.h"
 
-/* What `path` leads to, links followed. */
+/* Looks at what `path` leads to, through links. */
 int file_status(const char *path, struct stat *ret_status);
 
-/* `path` itself, also where it is a link. */
+/* Looks at `path` itself, even if it is a link. */
 int file_status_link(const char *path, struct stat *ret_status);
 
-/* What descriptor `fd` is open on. */
+/* Looks at what `fd` is open on. */
 int file_status_fd(int fd, struct stat *ret_status);
 
-/* What `name` in the folder open as `folder_fd` leads to, links followed. */
+/* Looks at what `name`, in the folder that `folder_fd` is open on, leads to, through links. */
 int file_status_at(int folder_fd, const char *name, struct stat *ret_status);
 
-/* Whether nobody may write what `status` tells of but root and whoever runs this; else false, with the mend.
- * For what decides what this machine does: its checks, its keys. `path` is named in the sentence. */
+/* Whether only root and the user who runs this may write the file that `status` is of. If not, false with an
+ * error that names `path` and says what to do. For files that decide what this machine does: its health
+ * checks and its keys. Does not block. */
 bool file_status_check_owner(const char *path, const struct stat *status, struct error *error);
 
-/* Whether `path` itself may be neither replaced nor overwritten, by root either (chattr +i, +a). */
+/* Whether `path` itself has the attribute by which not even root may replace or overwrite it (chattr +i or
+ * +a). */
 bool file_status_is_fixed(const char *path);
 
-/* Whether something is mounted on `path` itself, which then cannot be renamed and nothing be renamed to.
- * Where the kernel cannot tell (before 5.8), not. */
+/* Whether something is mounted on `path` itself, so that nothing can be renamed to that name. False if the
+ * kernel cannot tell (before 5.8). */
 bool file_status_is_mounted(const char *path);

@@ -16,15 +16,15 @@ void json_put_pointer(struct json_object **object)
     json_object_put(*object);
 }
 
-/* What the text holds, counted before anything is built from it. */
+/* What a text has in it, counted before anything is built from it. */
 struct json_census {
     size_t values;
     size_t members;
-    bool has_single_quote; /* outside strings: json-c takes it for one around names, even when it is strict */
+    bool has_single_quote; /* outside strings: json-c accepts it around names, even if it is to be strict */
 };
 
-/* Counts the marks outside strings of which each value and each member of an object needs one. Exact for
- * JSON, and an upper bound on what a parser would build from anything else. */
+/* Counts values and members of objects by the punctuation outside strings that each needs. That is exact for
+ * JSON; for any other text it is the most that a parser could build from it. */
 static struct json_census json_take_census(const char *text, size_t size)
 {
     struct json_census census = {0};
@@ -46,7 +46,8 @@ static struct json_census json_take_census(const char *text, size_t size)
     return census;
 }
 
-/* The members left in `value` and below it: of two with the same name json-c keeps the last. */
+/* Counts the members in `value` and below it. There are fewer than in the text if two had the same name, as
+ * json-c keeps the last of them. */
 static size_t json_count_members(struct json_object *value)
 {
     size_t members = 0;
@@ -76,8 +77,8 @@ static bool is_nul_escape(const char *text, size_t left)
     return left >= NUL_ESCAPE_SIZE && memcmp(text, "\\u0000", NUL_ESCAPE_SIZE) == 0;
 }
 
-/* Where the string ends that begins behind text[start]: its closing quote, or `size`. *ret_has_nul: it has a
- * zero byte by an escape. */
+/* Finds the closing quote of the string whose opening quote is text[start]; `size` if there is none.
+ * *ret_has_nul tells whether the string has the escape of a zero byte. */
 static size_t json_find_string_end(const char *text, size_t size, size_t start, bool *ret_has_nul)
 {
     size_t i = start + 1;
@@ -90,8 +91,8 @@ static size_t json_find_string_end(const char *text, size_t size, size_t start, 
     return i < size ? i : size;
 }
 
-/* json-c ends names at a zero byte, so that "file_size\u0000" would count as "file_size". Such names get
- * U+FFFD in that byte's place: they are others, and none of ours. */
+/* json-c ends a name at a zero byte, so that it would take "file_size\u0000" for "file_size". This puts
+ * U+FFFD in place of the zero bytes in names, so that such a name is none that anybody asks for. */
 static void json_rename_nuls(char *text, size_t size)
 {
     bool has_nul;
@@ -113,15 +114,14 @@ static void json_rename_nuls(char *text, size_t size)
 }
 
 enum {
-    /* A code point past U+FFFF, of four bytes in UTF-8, is a pair of escapes. */
-    ESCAPE_SIZE = 6,
-    ESCAPES_SIZE_MAX = 2 * ESCAPE_SIZE,
-    /* How many times the size a text in UTF-8 can have as ASCII: two bytes, or four, become six, or twelve.
+    ESCAPE_SIZE = 6,                    /* "\u0000" */
+    ESCAPES_SIZE_MAX = 2 * ESCAPE_SIZE, /* two escapes for a code point past U+FFFF */
+    /* How much longer a text gets at most: a character of two bytes becomes six, one of four becomes twelve.
      */
     PLAIN_GROWTH_MAX = 3,
 };
 
-/* Writes one character, which is not ASCII, as JSON's escapes; returns their size. */
+/* Writes the escapes of one character with a zero byte after them; returns their size. */
 static size_t json_write_escapes(int32_t point, char escapes[ESCAPES_SIZE_MAX + 1])
 {
     if (point <= 0xffff)
@@ -131,12 +131,13 @@ static size_t json_write_escapes(int32_t point, char escapes[ESCAPES_SIZE_MAX + 
     return (size_t)snprintf(escapes, ESCAPES_SIZE_MAX + 1, "\\u%04x\\u%04x", high, low);
 }
 
-/* Writes into `copy`, where it is given, what `text`, well-formed UTF-8, is in ASCII, at most `limit` bytes,
- * and their count into *ret_size. Returns how many bytes of `text` these are.
+/* Writes `text`, which is well-formed UTF-8, as ASCII into `copy` (NULL = only counts), with escapes for all
+ * other characters. Stops before it would write more than `limit` bytes. *ret_size gets the bytes written;
+ * returns how many bytes of `text` they stand for.
  *
- * json-c 0.18, where it is strict, takes each byte of a character that is not ASCII for a control character,
- * and refuses the text; escapes are the same to every version. What stands behind a backslash stays as it is:
- * it is no JSON, and an escape in its place would make JSON of it. */
+ * Escapes are for json-c 0.18: if it is to be strict, it takes each byte of a character that is not ASCII for
+ * a control character and refuses the text. A character after a backslash is left as it is: such a text is
+ * not JSON, and with an escape in its place it could become JSON. */
 static size_t json_write_ascii(const char *text, size_t size, size_t limit, char *copy, size_t *ret_size)
 {
     size_t at = 0, written = 0;
@@ -163,8 +164,8 @@ static size_t json_write_ascii(const char *text, size_t size, size_t limit, char
     return at;
 }
 
-/* The text as json-c is to read it: in ASCII, and without names that end at a zero byte. The caller's; NULL
- * where there is no memory for it. */
+/* The text as json-c gets it: in ASCII, and with no zero byte in any name. Owned by the caller; NULL if there
+ * is no memory for it. */
 static char *json_make_plain(const char *text, size_t size, size_t *ret_size)
 {
     json_write_ascii(text, size, SIZE_MAX, NULL, ret_size);
@@ -176,8 +177,8 @@ static char *json_make_plain(const char *text, size_t size, size_t *ret_size)
     return plain;
 }
 
-/* What a text is instead, by how it begins; NULL where that says nothing. A parser would only tell of a byte.
- */
+/* Recognises by its first bytes what is often published in place of JSON, and says what to do; NULL for
+ * anything else. The parser's own error would only name a byte. */
 static const char *json_name_other(const char *text, size_t size)
 {
     static const struct {
@@ -265,7 +266,7 @@ enum json_member json_get_u64(struct json_object *object, const char *name, uint
         return JSON_MEMBER_ABSENT;
     if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
         return JSON_MEMBER_BAD;
-    /* json-c saturates what does not fit, so the largest value itself is taken as too large. */
+    /* json-c turns a number that is too large into UINT64_MAX, so that value is refused as well. */
     uint64_t number = json_object_get_uint64(value);
     if (number > max || number == UINT64_MAX)
         return JSON_MEMBER_BAD;

@@ -15,9 +15,10 @@ enum { LINE_SIZE = 1024 };
 static struct {
     enum log_level max_level;
     bool priorities;
-    /* Of a line of which only a part was taken; without it the next one would be its end. */
+    /* What is left of a line of which only a part was taken. It is written before the next line, which would
+     * otherwise look like its end. */
     char rest[LINE_SIZE + sizeof("<0>\n")];
-    unsigned long lost; /* lines that nobody took, since the last one that was taken */
+    unsigned long lost; /* lines lost since the last one that was taken */
 } log_settings = {.max_level = LOG_LEVEL_INFO};
 
 void log_init(enum log_level max_level, bool priorities)
@@ -26,7 +27,7 @@ void log_init(enum log_level max_level, bool priorities)
     log_settings.priorities = priorities;
 }
 
-/* Whether the rest of a line, if there is one, is written now. */
+/* Writes the rest of the last line; false if some of it is left. */
 static bool write_rest(void)
 {
     size_t size = strlen(log_settings.rest);

@@ -155,8 +155,8 @@ bool text_has_suffix(const char *text, const char *suffix)
     return length >= suffix_length && strcmp(text + length - suffix_length, suffix) == 0;
 }
 
-/* Where the host of the address begins whose `length` bytes after "://" are `word`; SIZE_MAX where it was cut
- * off within a password. */
+/* Finds where the host begins in an address, of which `word` has the `length` bytes after "://". SIZE_MAX if
+ * the text was cut off within the password, so that no host is left. */
 static size_t find_host(const char *word, size_t length)
 {
     size_t end = strcspn(word, "/?#");
@@ -164,7 +164,8 @@ static size_t find_host(const char *word, size_t length)
 
     if (at)
         return (size_t)(at - word) + 1;
-    /* A port that is none is a password, which may have a slash in it or be cut off before its @. */
+    /* There is no @ before the path. Unless a port follows the colon, what follows it is a password, which
+     * has a slash in it or is cut off before its @. */
     if (end > length)
         end = length;
     size_t colon = *word == '[' ? strcspn(word, "]") : 0;
@@ -175,8 +176,8 @@ static size_t find_host(const char *word, size_t length)
     return at ? (size_t)(at - word) + 1 : SIZE_MAX;
 }
 
-/* Makes what lies between `start` and `end` of the text three dots at most. Returns how much shorter it is.
- */
+/* Puts three dots, or as many as fit, in place of the text from `start` to `end`. Returns how much shorter it
+ * gets. */
 static size_t hide(char *start, char *end)
 {
     size_t size = (size_t)(end - start), dots = size < 3 ? size : 3;
@@ -186,8 +187,8 @@ static size_t hide(char *start, char *end)
     return size - dots;
 }
 
-/* A port may be the beginning of a password with a slash in it: hides what lies behind it, up to the last @
- * of the word. Returns how much shorter that is. */
+/* Hides what follows "PORT/" up to the last @ of the address, or to its query, if there is an @: a password
+ * with a slash in it may begin like a port. Returns how much shorter the text gets. */
 static size_t hide_behind_port(char *word, size_t length)
 {
     size_t end = strcspn(word, "/?#"), path_end = strcspn(word, "?#");
@@ -206,7 +207,7 @@ void text_hide_secrets(char *text)
 
     while ((word = strstr(word, "://"))) {
         word += strlen("://");
-        word += strspn(word, "/"); /* some take three of them for two */
+        word += strspn(word, "/"); /* some programs accept more than two slashes */
         size_t length = strcspn(word, " \t\r\n\"'<>"), host = find_host(word, length);
         if (host == SIZE_MAX) {
             hide(word, word + length);
@@ -216,7 +217,7 @@ void text_hide_secrets(char *text)
         length -= host;
         length -= hide_behind_port(word, length);
         size_t query = strcspn(word, "?#");
-        /* What comes after it belongs to the sentence. */
+        /* Punctuation at the end belongs to the sentence. */
         while (length > query + 4 && strchr(":;,)", word[length - 1]))
             length--;
         if (length >= query + 4)

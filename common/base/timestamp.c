@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Reads `count` digits at `text`; the form was checked before. */
+/* Reads `count` digits, which were checked before. */
 static unsigned digits_at(const char *text, size_t count)
 {
     unsigned value = 0;
@@ -17,8 +17,8 @@ static unsigned digits_at(const char *text, size_t count)
     return value;
 }
 
-/* Calendar arithmetic of our own: where time_t has 32 bits, the C library's ends in 2038, and releases may
- * well expire later. */
+/* The calendar is computed here because that of a C library with a time_t of 32 bits ends in 2038, and
+ * releases may expire later. */
 static bool is_leap(unsigned year)
 {
     return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -34,7 +34,7 @@ static unsigned days_of_month(unsigned year, unsigned month)
 /* Days from the beginning of 1970 to that of `year`. */
 static uint64_t days_before_year(unsigned year)
 {
-    unsigned past = year - 1; /* the leap years up to there, less those before 1970 */
+    unsigned past = year - 1; /* count the leap years up to this one, less those before 1970 */
 
     return (uint64_t)365 * (year - 1970) + (past / 4 - past / 100 + past / 400) -
            (1969 / 4 - 1969 / 100 + 1969 / 400);
@@ -70,7 +70,7 @@ char *timestamp_format(char ret_text[TIMESTAMP_TEXT_SIZE], uint64_t seconds)
 {
     uint64_t value = seconds < TIMESTAMP_MAX ? seconds : TIMESTAMP_MAX, days = value / 86400;
     unsigned second = (unsigned)(value % 86400), month = 1;
-    /* Never too late by a day, and then up to the right year. */
+    /* Years of 366 days give the right year or an earlier one; from there it is counted up. */
     unsigned year = 1970 + (unsigned)(days / 366);
 
     while (days_before_year(year + 1) <= days)
@@ -78,7 +78,7 @@ char *timestamp_format(char ret_text[TIMESTAMP_TEXT_SIZE], uint64_t seconds)
     unsigned day = (unsigned)(days - days_before_year(year));
     for (; day >= days_of_month(year, month); month++)
         day -= days_of_month(year, month);
-    /* The remainders change nothing, but tell the compiler how wide the fields are. */
+    /* The remainders change nothing, but show the compiler that the fields are not wider. */
     snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000, month % 100,
              (day + 1) % 100, second / 3600 % 100, second / 60 % 60, second % 60);
     return ret_text;

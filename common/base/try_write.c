@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* O_NONBLOCK would be everybody's who has the same open file, a shell's for example. So poll() is asked
- * before each piece, and for a pipe it means that there is room for PIPE_BUF bytes; sockets can be asked not
- * to wait. */
+/* O_NONBLOCK would apply to everybody who shares the open file, a shell for example. So poll() is asked
+ * before each piece: if it says that a pipe is ready, there is room for PIPE_BUF bytes. For a socket it does
+ * not say how much room there is, but MSG_DONTWAIT keeps send() from waiting. */
 size_t try_write(int fd, const void *data, size_t size)
 {
     const char *bytes = data;

@@ -25,7 +25,7 @@ int32_t utf8_take(const char **text)
         point = point << 6 | (c[i] & 0x3f);
     }
     *text += 1 + following;
-    /* Longer than it need be, half of a UTF-16 pair, or past the last code point. */
+    /* Not well-formed either: longer than necessary, half of a UTF-16 pair, or past the last code point. */
     if (point < smallest[following] || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff)
         return -1;
     return point;
@@ -73,7 +73,8 @@ size_t utf8_find_invalid(const char *text, size_t size)
     size_t at = 0;
 
     while (at < size) {
-        /* A copy with a zero behind it, so that a character that is cut off is not read past the end. */
+        /* A copy with a zero byte after it, so that utf8_take() does not read past the end of a character
+         * that is cut off. */
         char next[5] = {0};
         memcpy(next, text + at, size - at < 4 ? size - at : 4);
         const char *end = next;

@@ -30,8 +30,8 @@ uint64_t byte_reader_varint(struct byte_reader *reader)
         value |= (uint64_t)(byte & 0x7f) << 7 * i;
         if (byte & 0x80)
             continue;
-        /* A last byte of zero adds nothing, so there is a shorter form; the tenth has room for bit 63 only.
-         */
+        /* A last byte of zero means that there is a shorter form. Of the tenth byte only the lowest bit fits
+         * into 64. */
         if ((byte == 0 && i > 0) || (i == VARINT_SIZE_MAX - 1 && byte > 1))
             break;
         reader->data += i + 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* For this file alone, for the libraries that we pass times to may have been built without it. Before any
- * header that knows time_t; nothing that has one in it leaves this file. */
+/* Must come before any header that declares time_t. Only this file defines it, because libraries that get a
+ * time_t may have been built without it; so no time_t, nor a structure that has one in it, leaves this file.
+ */
 #ifndef _TIME_BITS
 #define _TIME_BITS 64
 #endif

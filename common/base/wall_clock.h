@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wall clock in 64 bits: where time_t has 32, time() fails from January 2038 on, and a board without a
- * battery may well begin in 2099; localtime_r() and timegm() know no later dates either. Here they do,
- * wherever the C library can (glibc from 2.34). A test holds the tree to these. Nothing blocks but the
- * reading of the time zone's file, which the C library does at its first use; any thread.
+ * Clocks, in 64 bits. If time_t has 32 bits, time(), localtime_r() and timegm() end in January 2038, and the
+ * clock of a board without a battery may start at any date. The functions here know later times if the C
+ * library does (glibc since 2.34); tests/unit/test_includes.py makes sure that all of moonsinter uses them.
+ * Never blocks, except that the C library reads the file of the time zone when it is first needed. Any
+ * thread.
  */
 #pragma once
 
@@ -14,20 +15,18 @@
 /* Unix time in seconds. */
 uint64_t wall_clock_now_s(void);
 
-/* Milliseconds on a clock that nobody sets and that only runs on, from some moment: for waits and deadlines.
- */
+/* Milliseconds on a clock that cannot be set (CLOCK_MONOTONIC), for waits and deadlines. */
 uint64_t wall_clock_steady_ms(void);
 
-/* wall_clock_steady_ms() in nanoseconds, for rates. CLOCK_MONOTONIC, by which service managers count, too. */
+/* The same clock in nanoseconds: for rates, and for systemd, which goes by CLOCK_MONOTONIC as well. */
 uint64_t wall_clock_steady_ns(void);
 
-/* In milliseconds again, on a clock that also runs while the machine sleeps. */
+/* Milliseconds since the boot, on a clock that also runs while the machine sleeps (CLOCK_BOOTTIME). */
 uint64_t wall_clock_boot_ms(void);
 
-/* The moment `seconds` of Unix time as this machine's time zone shows it; false, with *ret_local untouched,
- * where the C library cannot tell. */
+/* Unix time as date and time in this machine's time zone; false, with *ret_local untouched, if the C library
+ * cannot tell. */
 bool wall_clock_local(int64_t seconds, struct tm *ret_local);
 
-/* Unix time of a date in UTC; its fields may be put right, as by timegm(). -1 where the C library cannot
- * tell. */
+/* Unix time of a date in UTC; -1 if the C library cannot tell. Normalizes the fields as timegm() does. */
 int64_t wall_clock_of_utc(struct tm *date);
