@@ -71,7 +71,7 @@ struct digest_stream {
     XXH32_state_t *xxh32; /* NULL = not asked for */
 };
 
-struct digest_stream *digest_stream_new(int with_sha256, int with_xxh32)
+struct digest_stream *digest_stream_new(bool with_sha256, bool with_xxh32)
 {
     struct digest_stream *stream = alloc_zeroed(sizeof(*stream));
 

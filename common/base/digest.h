@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,7 @@ int digest_sha256_from_hex(const char *hex, uint8_t ret_digest[DIGEST_SHA256_SIZ
 struct digest_stream;
 
 /* Begins a SHA-256, an XXH32, or both; freed by digest_stream_free(). */
-struct digest_stream *digest_stream_new(int with_sha256, int with_xxh32);
+struct digest_stream *digest_stream_new(bool with_sha256, bool with_xxh32);
 
 /* Frees the stream; NULL is fine. Returns NULL. */
 struct digest_stream *digest_stream_free(struct digest_stream *stream);

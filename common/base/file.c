@@ -182,10 +182,9 @@ bool file_writer_new(const char *path, mode_t mode, struct file_writer **ret_wri
     CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
     int fd = -1, result = open_temporary(temporary, mode, &fd);
 
-    if (result == -EBUSY) {
-        error_set_errno(error, EBUSY, "another process is writing %s; wait until it has ended", temporary);
-        return false;
-    }
+    if (result == -EBUSY)
+        return error_set_errno(error, EBUSY, "another process is writing %s; wait until it has ended",
+                               temporary);
     if (result < 0)
         return error_set_errno(error, result, "cannot create %s", temporary);
     struct file_writer *writer = alloc_zeroed(sizeof(*writer));

@@ -250,25 +250,29 @@ bool json_parse_object(const char *text, size_t size, const char *what, struct j
     return false;
 }
 
-static enum json_member json_find(struct json_object *object, const char *name,
+static enum json_member json_find(struct json_object *object, const char *name, enum json_type type,
                                   struct json_object **ret_value)
 {
-    if (!json_object_object_get_ex(object, name, ret_value) || !*ret_value)
+    struct json_object *value;
+
+    if (!json_object_object_get_ex(object, name, &value) || !value)
         return JSON_MEMBER_ABSENT;
+    if (!json_object_is_type(value, type))
+        return JSON_MEMBER_BAD;
+    *ret_value = value;
     return JSON_MEMBER_OK;
 }
 
 enum json_member json_get_u64(struct json_object *object, const char *name, uint64_t max, uint64_t *ret_value)
 {
-    struct json_object *value;
+    struct json_object *value = NULL;
+    enum json_member found = json_find(object, name, json_type_int, &value);
 
-    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
-        return JSON_MEMBER_ABSENT;
-    if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
-        return JSON_MEMBER_BAD;
+    if (found != JSON_MEMBER_OK)
+        return found;
     /* json-c turns a number that is too large into UINT64_MAX, so that value is refused as well. */
     uint64_t number = json_object_get_uint64(value);
-    if (number > max || number == UINT64_MAX)
+    if (json_object_get_int64(value) < 0 || number > max || number == UINT64_MAX)
         return JSON_MEMBER_BAD;
     *ret_value = number;
     return JSON_MEMBER_OK;
@@ -276,12 +280,11 @@ enum json_member json_get_u64(struct json_object *object, const char *name, uint
 
 enum json_member json_get_string(struct json_object *object, const char *name, const char **ret_value)
 {
-    struct json_object *value;
+    struct json_object *value = NULL;
+    enum json_member found = json_find(object, name, json_type_string, &value);
 
-    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
-        return JSON_MEMBER_ABSENT;
-    if (!json_object_is_type(value, json_type_string))
-        return JSON_MEMBER_BAD;
+    if (found != JSON_MEMBER_OK)
+        return found;
     const char *text = json_object_get_string(value);
     if (strlen(text) != (size_t)json_object_get_string_len(value))
         return JSON_MEMBER_BAD;
@@ -291,37 +294,22 @@ enum json_member json_get_string(struct json_object *object, const char *name, c
 
 enum json_member json_get_bool(struct json_object *object, const char *name, bool *ret_value)
 {
-    struct json_object *value;
+    struct json_object *value = NULL;
+    enum json_member found = json_find(object, name, json_type_boolean, &value);
 
-    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
-        return JSON_MEMBER_ABSENT;
-    if (!json_object_is_type(value, json_type_boolean))
-        return JSON_MEMBER_BAD;
-    *ret_value = json_object_get_boolean(value);
-    return JSON_MEMBER_OK;
-}
-
-static enum json_member json_get_typed(struct json_object *object, const char *name, enum json_type type,
-                                       struct json_object **ret_value)
-{
-    struct json_object *value;
-
-    if (json_find(object, name, &value) == JSON_MEMBER_ABSENT)
-        return JSON_MEMBER_ABSENT;
-    if (!json_object_is_type(value, type))
-        return JSON_MEMBER_BAD;
-    *ret_value = value;
-    return JSON_MEMBER_OK;
+    if (found == JSON_MEMBER_OK)
+        *ret_value = json_object_get_boolean(value);
+    return found;
 }
 
 enum json_member json_get_object(struct json_object *object, const char *name, struct json_object **ret_value)
 {
-    return json_get_typed(object, name, json_type_object, ret_value);
+    return json_find(object, name, json_type_object, ret_value);
 }
 
 enum json_member json_get_array(struct json_object *object, const char *name, struct json_object **ret_value)
 {
-    return json_get_typed(object, name, json_type_array, ret_value);
+    return json_find(object, name, json_type_array, ret_value);
 }
 
 void json_add_string(struct json_object *object, const char *name, const char *value)

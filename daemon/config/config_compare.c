@@ -46,7 +46,7 @@ static void add_file(struct digest_stream *stream, const char *root, const char 
 
 void config_hash_tls_files(struct config *config, const char *root)
 {
-    struct digest_stream *stream = digest_stream_new(1, 0);
+    struct digest_stream *stream = digest_stream_new(true, false);
     uint8_t digest[DIGEST_SHA256_SIZE];
 
     add_file(stream, root, config->ca_file);
