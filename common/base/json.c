@@ -116,8 +116,7 @@ static void json_rename_nuls(char *text, size_t size)
 enum {
     ESCAPE_SIZE = 6,                    /* "\u0000" */
     ESCAPES_SIZE_MAX = 2 * ESCAPE_SIZE, /* two escapes for a code point past U+FFFF */
-    /* How much longer a text gets at most: a character of two bytes becomes six, one of four becomes twelve.
-     */
+    /* How many times longer a text gets at most: two bytes may become six, and four may become twelve. */
     PLAIN_GROWTH_MAX = 3,
 };
 
@@ -200,6 +199,8 @@ static const char *json_name_other(const char *text, size_t size)
     return NULL;
 }
 
+/* The text is checked first for what json-c would accept, or take too much memory for. json-c itself does not
+ * report two members with the same name: afterwards it has fewer members than were counted in the text. */
 bool json_parse_object(const char *text, size_t size, const char *what, struct json_object **ret_object,
                        struct error *error)
 {

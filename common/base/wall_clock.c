@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Must come before any header that declares time_t. Only this file defines it, because libraries that get a
- * time_t may have been built without it; so no time_t, nor a structure that has one in it, leaves this file.
- */
+ * time_t may have been built without it; so nothing that has a time_t in it leaves this file. */
 #ifndef _TIME_BITS
 #define _TIME_BITS 64
 #endif
