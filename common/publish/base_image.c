@@ -21,8 +21,8 @@ enum {
 
 struct base_cutter {
     struct base_image *base;
-    uint64_t offset;
-    uint32_t room;
+    uint64_t offset; /* where the next chunk begins */
+    uint32_t room;   /* allocated chunks */
 };
 
 static bool add_chunk(void *owner, const uint8_t *data, size_t size)
@@ -45,8 +45,8 @@ static bool add_chunk(void *owner, const uint8_t *data, size_t size)
     return true;
 }
 
-/* Ends the digest. Devices hold what the manifest describes; patches from anything else would be of no use.
- */
+/* Ends the digest and compares it. Devices hold the image that the manifest describes, so patches against any
+ * other bytes would be useless. */
 static bool check_manifest(const struct base_image *base, const struct manifest *manifest,
                            struct digest_stream *digest, struct error *error)
 {
@@ -113,7 +113,7 @@ static bool is_same(const struct base_chunk *chunk, uint64_t key, uint32_t size)
     return chunk->key == key && chunk->size == size;
 }
 
-/* The first chunk of this key and size among `count` sorted ones. */
+/* The first chunk with this key and size among `count` sorted ones; NULL if there is none. */
 static const struct base_chunk *find(const struct base_chunk *const *sorted, uint32_t count, uint64_t key,
                                      uint32_t size)
 {
@@ -130,8 +130,8 @@ static const struct base_chunk *find(const struct base_chunk *const *sorted, uin
     return low < count && is_same(sorted[low], key, size) ? sorted[low] : NULL;
 }
 
-/* Of several chunks that are alike, the one after the last match is taken: long runs are short to write down.
- */
+/* Fills `held`. If the base has several chunks that are alike, the one that follows the last match is taken,
+ * as runs of neighbours are short to write in the index. */
 static void match(struct base_image *base, const struct chunk_table *table)
 {
     uint32_t count = base->chunk_count - 1, last = BASE_IMAGE_NONE;
@@ -177,7 +177,7 @@ bool base_image_cut(struct base_image *base, const struct chunk_table *table, ba
     struct error missing;
     size_t manifest_size;
 
-    /* One that was not published by these programs has none. */
+    /* A base that was not published by this command has no manifest. */
     if (!published_read_manifest(device_path(base->device), &manifest, &manifest_size, &missing) &&
         missing.code != ENOENT) {
         *error = missing;
@@ -211,7 +211,7 @@ struct sampling {
     void *owner;
 };
 
-/* What one piece of the base has come to. */
+/* The result of one piece of the base. */
 struct sampled {
     uint64_t *samples;
     size_t count;
@@ -230,7 +230,7 @@ static void *sample_piece(void *owner, void *worker, uint64_t item)
     if (end > base->size)
         end = base->size;
     sampled->size = (size_t)(end - begin);
-    /* Windows that lie across the border belong to this piece. */
+    /* Windows that begin before this piece and end in it belong to this piece. */
     uint64_t from = begin < SIMILARITY_WINDOW - 1 ? begin : begin - (SIMILARITY_WINDOW - 1);
     size_t size = (size_t)(end - from);
     CLEANUP_FREE uint8_t *data = alloc_zeroed(size);

@@ -7,12 +7,12 @@
 #include "common/base/digest.h"
 #include "common/io/device.h"
 
-/* An image that the base must not be taken for: another base, or the new one. */
+/* An image that the base must not be mistaken for. */
 struct opponent {
     const struct device *device;
-    uint64_t size;
-    const struct base_image *base;   /* or */
-    const struct chunk_table *table; /* of the new image */
+    uint64_t size;                   /* bytes */
+    const struct base_image *base;   /* another base, or */
+    const struct chunk_table *table; /* NULL unless it is the new image */
 };
 
 static uint32_t count_of(const struct opponent *opponent)
@@ -29,7 +29,7 @@ static struct base_chunk chunk_of(const struct opponent *opponent, uint32_t inde
                                .size = chunk_table_size(opponent->table, index)};
 }
 
-/* The base's chunks that are not at the same place in the opponent; returns their number. */
+/* Lists the base's chunks that the opponent does not have at the same offset; returns how many. */
 static uint32_t find_differences(const struct base_image *base, const struct opponent *opponent,
                                  uint32_t *ret_chunks)
 {
@@ -47,7 +47,8 @@ static uint32_t find_differences(const struct base_image *base, const struct opp
     return count;
 }
 
-/* The hash of what a probe at `offset` would read; *ret_size is 0 beyond the end. */
+/* Reads and hashes what a device would read for a probe at `offset`: fewer bytes at the image's end, and 0
+ * past it. */
 static bool probe(const struct device *device, uint64_t size, uint64_t offset, uint64_t *ret_hash,
                   size_t *ret_size, struct error *error)
 {
@@ -61,8 +62,8 @@ static bool probe(const struct device *device, uint64_t size, uint64_t offset, u
     return true;
 }
 
-/* Appends the first place in the base's chunk where the bytes differ from the opponent's, if there is one:
- * the same bytes may have been cut in another way. */
+/* Appends a probe at the first place in the base's chunk where the opponent has other bytes. There may be
+ * none, as the opponent may have the same bytes, cut elsewhere. */
 static bool add_probe(const struct base_image *base, const struct base_chunk *chunk,
                       const struct opponent *opponent, struct manifest_base *manifest, bool *ret_added,
                       struct error *error)
@@ -83,8 +84,8 @@ static bool add_probe(const struct base_image *base, const struct base_chunk *ch
     return true;
 }
 
-/* Appends `count` probes, spread over all that differs, so that a seed which was modified in one place still
- * has the others. */
+/* Appends up to `count` probes, spread over all that differs, so that a seed that was modified in one place
+ * still has the bytes of the others. */
 static bool add_probes(const struct base_image *base, const struct opponent *opponent, uint64_t count,
                        struct manifest_base *manifest, struct error *error)
 {
@@ -109,7 +110,7 @@ bool base_probes_choose(struct base_image *const *bases, uint32_t base_count, ui
     size_t size;
 
     ret_base->probe_count = 0;
-    /* The probes are shared out among the other bases and the new image, which takes the base's own place. */
+    /* Each of the other bases gets a share of the probes, and the new image gets the share of this base. */
     for (uint32_t i = 0; i < base_count; i++) {
         struct opponent opponent = {.device = bases[i]->device, .size = bases[i]->size, .base = bases[i]};
         if (i == which)
@@ -121,7 +122,7 @@ bool base_probes_choose(struct base_image *const *bases, uint32_t base_count, ui
     }
     if (ret_base->probe_count > 0)
         return true;
-    /* Nothing differs from anything: any place will do. */
+    /* The base differs from none of them, so any place will do. */
     if (!probe(base->device, base->size, 0, &hash, &size, error))
         return false;
     ret_base->probes[ret_base->probe_count++] = (struct manifest_probe){.offset = 0, .xxh3 = hash};

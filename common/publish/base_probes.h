@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a device looks to see which of the bases it holds (docs/manifest.md, 3.3): places where a base
- * differs from the image, and from each of the other bases. Blocks on the medium.
+ * Chooses the probes of a base (docs/manifest.md, 3.3): places where it differs from the new image and from
+ * each of the other bases, by which a device recognises which base it holds. Blocks on the medium: for
+ * programs without a loop.
  */
 #pragma once
 
@@ -15,7 +16,8 @@
 
 struct device;
 
-/* Fills the probes of bases[which]. `table` is that of the new image. */
+/* Fills ret_base->probes with at least one probe for bases[which]. `table` is the table of `image`, the new
+ * image. All bases must have been cut. */
 bool base_probes_choose(struct base_image *const *bases, uint32_t base_count, uint32_t which,
                         const struct device *image, const struct chunk_table *table,
                         struct manifest_base *ret_base, struct error *error);

@@ -21,7 +21,7 @@ struct diff_chunks {
     struct diff_chunk *items;
     size_t count;
     size_t room;
-    uint64_t bytes; /* of all of them: where the next one begins */
+    uint64_t bytes; /* of all of them, so where the next one begins */
 };
 
 struct diff_run {
@@ -70,7 +70,7 @@ static bool compare_range(struct diff_run *run, uint64_t offset, uint64_t size, 
     return true;
 }
 
-/* The ancestor's count. A chunk that only one of the files ends in is not the same. */
+/* Counts fixed chunks as the ancestor does. A chunk that is shorter in one of the images is not the same. */
 static bool compare_fixed(struct diff_run *run, struct error *error)
 {
     struct diff_result *result = &run->result;
@@ -154,7 +154,8 @@ static void sort(struct diff_chunks *chunks, int (*compare)(const void *, const 
         qsort(chunks->items, chunks->count, sizeof(struct diff_chunk), compare);
 }
 
-/* Both lists sorted by key and offset: one walk finds what becomes of each chunk of the new one. */
+/* Decides what becomes of each chunk of NEW: with both lists sorted by key and offset, one walk over them
+ * tells whether OLD has an equal chunk, and whether it has one at the same offset. */
 static void judge(struct diff_run *run)
 {
     struct diff_chunks *new_chunks = &run->new_chunks, *old_chunks = &run->old_chunks;
@@ -183,8 +184,8 @@ static void judge(struct diff_run *run)
     run->result.table_bytes = CHUNK_TABLE_HEADER_SIZE + (uint64_t)new_chunks->count * CHUNK_TABLE_ROW_SIZE;
 }
 
-/* OLD may hold a chunk at the same place without being cut there: zeros, mostly. A device looks there, too.
- */
+/* OLD may have the bytes of a chunk at the same offset without being cut there, mostly zeros. A device looks
+ * there, too, and keeps them. */
 static bool find_in_place(struct diff_run *run, struct error *error)
 {
     struct diff_chunks *chunks = &run->new_chunks;

@@ -27,8 +27,8 @@ struct generate {
     struct device *device;
     uint8_t *block;
     struct digest_stream *whole; /* SHA-256 and XXH32 of the image */
-    struct digest_stream *fixed; /* XXH32 of the fixed chunk under way, NULL between two */
-    uint64_t fixed_done;         /* bytes of it */
+    struct digest_stream *fixed; /* XXH32 of a fixed chunk that lies in several blocks; NULL = of none */
+    uint64_t fixed_done;         /* bytes of that chunk so far */
     struct chunker_stream *stream;
     struct chunk_table_writer *writer;
     int table_result; /* 0, or why the table took no more chunks */
@@ -37,7 +37,7 @@ struct generate {
     uint8_t *table; /* the bytes of IMAGE.chunks */
     size_t table_size;
     struct publication *publication;
-    struct stat before; /* the image, when it was opened */
+    struct stat before; /* of the image, when the run began */
 };
 
 static bool generator_add_chunk(void *owner, const uint8_t *data, size_t size)
@@ -57,7 +57,7 @@ static void generator_add_hash(struct generate *generator, uint32_t hash)
     generator->manifest->chunk_hashes[generator->manifest->chunk_count++] = hash;
 }
 
-/* The ancestor's chunks. A chunk that lies whole in this block is hashed at one go. */
+/* Hashes the ancestor's fixed chunks; one that lies in this block as a whole is hashed at once. */
 static void generator_hash_fixed(struct generate *generator, const uint8_t *data, size_t size)
 {
     uint32_t chunk_size = generator->settings->chunk_size, hash;
@@ -125,7 +125,7 @@ static bool generator_read(struct generate *generator, uint64_t size, struct err
     return true;
 }
 
-/* The temporary files, so that whatever keeps them from being written is known before the work. */
+/* Creates the temporary files, so that what keeps them from being written is found out before the work. */
 static bool generator_open_publication(struct generate *generator, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
@@ -141,7 +141,7 @@ static bool generator_open_publication(struct generate *generator, struct error 
     return publication_new(&publication, &generator->publication, error);
 }
 
-/* Everything the run needs, sized by the image; generate_free() frees it, half-built too. */
+/* Checks the settings and makes all that the run needs; after a failure generate_free() frees it. */
 static bool generator_start(struct generate *generator, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
@@ -176,7 +176,8 @@ static bool generator_start(struct generate *generator, struct error *error)
     return true;
 }
 
-/* Readers that come between the two renames find a pair that does not fit, and fetch both once more. */
+/* Signs the manifest if there is a key. Its file is renamed just before the manifest's: a device that comes
+ * in between finds two files that do not fit, and fetches both again. */
 static bool generator_sign(const struct generate *generator, const char *text, struct error *error)
 {
     const struct generate_settings *settings = generator->settings;
@@ -189,8 +190,7 @@ static bool generator_sign(const struct generate *generator, const char *text, s
                            strlen(signature), error);
 }
 
-/* Whether IMAGE.json.minisig, which is not made anew, is of other bytes than those that take the manifest's
- * place. The same bytes made once more leave it good. */
+/* Whether there is an IMAGE.json.minisig that is not replaced although the manifest gets other bytes. */
 static bool generator_outdates_signature(const struct generate *generator, const char *manifest_path,
                                          const char *text)
 {
@@ -204,7 +204,7 @@ static bool generator_outdates_signature(const struct generate *generator, const
            memcmp(former, text, size) != 0;
 }
 
-/* The reference to a file beside the image: the image's name with `suffix`. */
+/* The reference, for the manifest, to the file beside the image that has its name and `suffix`. */
 static char *reference_beside(const struct generate *generator, const char *suffix)
 {
     const char *path = generator->settings->image_path, *slash = strrchr(path, '/');
@@ -224,7 +224,7 @@ static void generator_take_table(struct generate *generator)
     digest_sha256(generator->table, generator->table_size, chunks->sha256);
 }
 
-/* Told in bytes of the image, for that is what people know. */
+/* Passes the pack's progress on in bytes of the image, as its own units mean nothing to people. */
 static void pass_progress(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
     const struct generate *generator = owner;
@@ -342,8 +342,8 @@ bool generate_run(struct generate *generate, struct generate_result *ret_result,
         generator_take_table(generate);
         ok = generator_pack(generate, &result, error);
     }
-    /* By path, so that a file which took the image's place is seen as well. It explains a failed read, too.
-     */
+    /* Looks by path, to notice a file that was put in the image's place as well. Also after a failure, which
+     * a change may explain better; not after one of the table, which has reasons of its own. */
     if ((ok || generate->table_result == 0) &&
         (file_status(path, &after) < 0 || !is_same_file(&generate->before, &after)))
         ok = error_set(error, ERROR_SYSTEM,

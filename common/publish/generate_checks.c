@@ -8,9 +8,9 @@
 #include "common/image/chunk_table.h"
 
 enum {
-    /* Bytes of a manifest that are not chunk hashes; the longest texts and references together need less. */
+    /* More bytes than a manifest can have beside the chunk hashes, with the longest texts and references. */
     MANIFEST_REST_MAX = 16 * 1024,
-    HASH_TEXT_MAX = 9, /* eight digits and a comma */
+    HASH_TEXT_MAX = 9, /* bytes of a chunk hash: eight digits and a comma */
 };
 
 bool generate_check_sizes(const struct generate_settings *settings, uint64_t size,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can be said of a publication before anything of the image is read. Pure.
+ * Checks of a publication before anything of the image is read. Pure.
  */
 #pragma once
 
@@ -10,13 +10,12 @@
 #include "common/image/chunker.h"
 #include "common/publish/generate.h"
 
-/* What the sizes alone forbid, for an image of `size` bytes: 0 bytes, and more chunks than a manifest or a
- * table holds. */
+/* Refuses an image of `size` bytes that is empty, or has more chunks than a manifest or a table can hold. */
 bool generate_check_sizes(const struct generate_settings *settings, uint64_t size,
                           const struct chunker *chunker, struct error *error);
 
-/* The comment that is signed along with the manifest; the caller frees it. */
+/* The comment that is signed with the manifest: the settings' or "file:IMAGE.json"; freed by the caller. */
 char *generate_trusted_comment(const struct generate_settings *settings);
 
-/* Whether that can be a trusted comment, where there is a key to sign with. */
+/* If there is a key to sign with, checks that minisign allows this comment. */
 bool generate_check_comment(const struct generate_settings *settings, struct error *error);

@@ -48,8 +48,8 @@ static bool is_same_image(const struct manifest *one, const struct manifest *oth
            memcmp(one->sha256, other->sha256, sizeof(one->sha256)) == 0;
 }
 
-/* Against what is published under the same name. The same image may go out once more under its serial: signed
- * by another key, for more devices, or no longer held. */
+/* Compares the serial with that of the manifest that is published under the same name. The same image may be
+ * published again with the same serial: signed by another key, for more devices, or no longer held. */
 static void look_at_serial(const char *image_path, const struct manifest *manifest,
                            struct generate_result *result)
 {
@@ -75,7 +75,8 @@ static void look_at_serial(const char *image_path, const struct manifest *manife
     manifest_free(former);
 }
 
-/* What has nothing in common with the image still has an index: most of the table of chunks, compressed. */
+/* Looks at what came of a base. One that has nothing in common with the image still costs an index, which has
+ * most of the table of chunks in it: so a large index tells such a base. */
 static void look_at_base(const struct generate_settings *settings, uint32_t which,
                          struct generate_result *result)
 {

@@ -13,18 +13,18 @@
 
 enum {
     IN_ORDER_THREADS_MAX = 64,
-    /* Pieces begun and not taken, for each thread: enough that a slow piece does not hold up the others. */
+    /* Pieces begun and not yet taken, for each thread: enough for the others to go on during a slow piece. */
     IN_ORDER_WINDOW = 4,
 };
 
-/* One place in the window of pieces under way. */
+/* A piece that was begun and is not yet taken. */
 struct in_order_job {
     struct pool_job pool_job;
     struct in_order *run;
-    void *worker; /* while it runs */
+    void *worker; /* used while it runs */
     uint64_t item;
     void *result;
-    bool done; /* the loop's again: `result` waits for those before it */
+    bool done; /* the thread is done with it: `result` waits for those of the pieces before */
 };
 
 struct in_order {
@@ -33,9 +33,9 @@ struct in_order {
     uint64_t count;
     uint64_t begun;
     uint64_t taken;
-    struct in_order_job *window; /* piece i at i modulo window_size */
+    struct in_order_job *window; /* a ring: piece i is at i modulo window_size */
     unsigned window_size;
-    void **idle; /* workers without a piece */
+    void **idle; /* workers that no thread uses */
     unsigned idle_count;
 };
 
@@ -111,7 +111,7 @@ bool in_order_run(const struct in_order_settings *settings, uint64_t count, stru
 
     bool ok = pool_new(base, settings->worker_count, &run.pool, error) && run_all(&run, base, error);
 
-    /* After this no thread is at work, and what it had begun is finished. */
+    /* Waits for the pieces that the threads are working on. */
     pool_free(run.pool);
     for (unsigned i = 0; i < run.window_size; i++)
         if (run.window[i].result)

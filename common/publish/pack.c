@@ -20,7 +20,7 @@
 
 enum {
     SECTION_LEVEL = 19,
-    /* How long a byte takes in each kind of work, in bytes read: measured, for the progress only. */
+    /* How long each kind of work takes for a byte, compared with reading one: measured, for the progress. */
     WEIGHT_READ = 1,
     WEIGHT_FRAME = 64,
     WEIGHT_PATCH = 640,
@@ -32,15 +32,15 @@ struct pack {
     struct manifest_pack *manifest;
     struct pack_result *result;
     struct chunk_index *index;
-    uint32_t *costs; /* bytes to fetch, of each chunk */
-    /* The bases without those that were given twice, and where in `result` each of them stands. */
+    uint32_t *costs; /* of each chunk, bytes that are fetched for it */
+    /* The bases without those that were given twice, and the index of each among those that were given. */
     struct base_image *bases[MANIFEST_BASES_MAX];
     uint32_t given_as[MANIFEST_BASES_MAX];
     uint32_t base_count;
     struct patch_run *runs[MANIFEST_BASES_MAX];
     uint32_t run_counts[MANIFEST_BASES_MAX];
     const char *stage;
-    uint64_t done, total; /* the stage's work, in bytes read */
+    uint64_t done, total; /* of the stage, in units of WEIGHT_READ */
 };
 
 static void begin_stage(struct pack *pack, const char *stage, uint64_t total)
@@ -112,8 +112,8 @@ static bool are_twins(const struct base_image *one, const struct base_image *oth
     return true;
 }
 
-/* A base that was given twice, by a copy or a link perhaps: its patches would only be stored twice, and no
- * device could tell the two apart. */
+/* Drops the last base if it was given before, perhaps as a copy or a link: its patches would be stored twice,
+ * and no device could tell which of the two bases it has. */
 static void forget_twin(struct pack *pack)
 {
     uint32_t last = pack->base_count - 1;
@@ -127,7 +127,7 @@ static void forget_twin(struct pack *pack)
         }
 }
 
-/* Opens the bases, cuts them, and finds what there is to do. */
+/* Opens all bases, cuts them, and finds the runs of chunks that patches are to make. */
 static bool read_bases(struct pack *pack, struct error *error)
 {
     const struct pack_settings *settings = pack->settings;
@@ -194,7 +194,7 @@ static bool write_frames(struct pack *pack, struct error *error)
     return write_section(pack, section, size, &pack->manifest->frames, error);
 }
 
-/* The table's difference and the patches. */
+/* Writes the base's index: the difference of its table to the image's, and the list of its patches. */
 static bool write_index(struct pack *pack, uint32_t which, const struct pack_patch_list *patches,
                         struct error *error)
 {
@@ -239,6 +239,8 @@ static void count_base(struct pack *pack, uint32_t which, const struct pack_patc
     result->index_bytes = pack->manifest->bases[which].index.size;
 }
 
+/* Writes all that the pack has of one base. Its samples take the most memory, so they are made here and freed
+ * again before the next base. */
 static bool write_base(struct pack *pack, uint32_t which, struct error *error)
 {
     const struct pack_settings *settings = pack->settings;
@@ -273,7 +275,7 @@ static bool write_base(struct pack *pack, uint32_t which, struct error *error)
     return ok;
 }
 
-/* A device that holds the one holds the other. */
+/* The result of a base that was given twice is that of its twin, as a device that has one has the other. */
 static void copy_twins(struct pack *pack)
 {
     struct pack_base_result *results = pack->result->bases;

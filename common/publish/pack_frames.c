@@ -12,14 +12,15 @@
 #include "common/publish/in_order.h"
 
 enum {
-    /* Levels beyond cost a device nothing, but the publisher: measured in docs/publishing.md. */
+    /* Higher levels cost the publisher much time and save little; for a device all are alike. */
     FRAME_LEVEL = 15,
-    BATCH_CHUNKS = 16, /* one piece of work */
+    BATCH_CHUNKS = 16, /* compressed as one piece of work */
 };
 
+/* What one thread has for itself. */
 struct frame_worker {
     struct zstd_packer *packer;
-    uint8_t *chunk; /* room for the largest */
+    uint8_t *chunk; /* these have room for the largest chunk */
     uint8_t *frame;
 };
 
@@ -50,7 +51,7 @@ static uint32_t batch_end(const struct chunk_table *table, uint64_t item)
     return count - first < BATCH_CHUNKS ? count : first + BATCH_CHUNKS;
 }
 
-/* Chunk `chunk` into the worker's frame; *ret_data is the frame, or the chunk where that is no longer. */
+/* Compresses a chunk. *ret_data is the worker's frame, or its chunk if the frame would not be shorter. */
 static bool pack_chunk(const struct pack_frames *frames, struct frame_worker *worker, uint32_t chunk,
                        const uint8_t **ret_data, uint32_t *ret_size, struct error *error)
 {
@@ -59,7 +60,7 @@ static bool pack_chunk(const struct pack_frames *frames, struct frame_worker *wo
 
     if (!device_read(frames->image, worker->chunk, size, chunk_table_offset(frames->table, chunk), error))
         return false;
-    /* What is read is what the table says, or devices would be sent bytes they must refuse. */
+    /* The image must still have the bytes of the table: devices would refuse any others. */
     if (!chunk_table_proves(frames->table, chunk, worker->chunk))
         return error_set(error, ERROR_SYSTEM,
                          "%s changed while it was read; generate again when it is complete",
@@ -74,8 +75,8 @@ static bool pack_chunk(const struct pack_frames *frames, struct frame_worker *wo
     return true;
 }
 
-/* Whether an earlier chunk's frame serves. Bytes can be made up to have the same key, and then a device needs
- * both frames. */
+/* Whether an earlier chunk has the same bytes, so that its frame serves for both. The keys alone do not say
+ * so: somebody may have made up other bytes with the same key. */
 static bool has_frame(const struct pack_frames *frames, uint32_t chunk)
 {
     uint32_t first = chunk_index_first_alike(frames->index, chunk);

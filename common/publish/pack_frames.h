@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The chunks' frames of a pack: every chunk compressed by itself, in order, on all processors. Blocks; for
- * programs without a loop.
+ * The part of a pack that has the image's chunks, each compressed by itself as one zstd frame, in order
+ * (docs/manifest.md, 3.2). Works on all processors. Blocks: for programs without a loop.
  */
 #pragma once
 
@@ -19,11 +19,11 @@ struct pack_frames {
     const struct device *image;
     const struct chunk_table *table;
     const struct chunk_index *index;
-    void (*progress)(void *owner, uint64_t bytes); /* how many more bytes of the image are done */
+    void (*progress)(void *owner, uint64_t bytes); /* `bytes` of the image were done since the last call */
     void *owner;
 };
 
-/* Appends the frames. ret_sizes has room for every chunk: the bytes of its frame, equal to the chunk's where
- * it stands there as it is, 0 where an earlier chunk is the same. */
+/* Appends the frames to `writer`. ret_sizes has room for every chunk and gets the bytes of its frame: as many
+ * as the chunk has if it is stored uncompressed, 0 if an earlier chunk is the same. */
 bool pack_frames_write(const struct pack_frames *frames, struct file_writer *writer, uint32_t *ret_sizes,
                        struct error *error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The patches of a pack against one base: a frame for every run of chunks that the base lacks, where that is
- * cheaper than the chunks themselves. On all processors. Blocks; for programs without a loop.
+ * Makes the patches of a pack against one base: a frame for each run of chunks that the base does not have,
+ * if that is smaller than the chunks' own frames. Works on all processors. Blocks: for programs without a
+ * loop.
  */
 #pragma once
 
@@ -20,16 +21,17 @@ struct pack_patches {
     const struct device *image;
     const struct chunk_table *table;
     const struct chunk_index *index;
-    const struct base_image *base; /* sampled */
+    const struct base_image *base; /* base_image_sample() was called */
     const struct patch_run *runs;
     uint32_t run_count;
-    const uint32_t *costs;                         /* bytes to fetch, of each chunk of the image */
-    uint32_t span_max;                             /* bytes */
-    uint32_t output_max;                           /* bytes */
-    void (*progress)(void *owner, uint64_t bytes); /* how many more bytes of the runs are done */
+    const uint32_t *costs;                         /* of each chunk, bytes that are fetched without a patch */
+    uint32_t span_max;                             /* bytes, see struct pack_settings */
+    uint32_t output_max;                           /* bytes, see there */
+    void (*progress)(void *owner, uint64_t bytes); /* `bytes` of the runs were done since the last call */
     void *owner;
 };
 
+/* The patches that were made, as the base's index lists them. */
 struct pack_patch_list {
     struct patch *patches;
     uint32_t patch_count;
@@ -38,7 +40,7 @@ struct pack_patch_list {
     uint32_t spans_room;
 };
 
-/* Appends the frames of the patches that are worth it, and fills `ret_list`, which was zeroed and is freed by
+/* Appends the frames of the patches to `writer` and fills `ret_list`. The caller zeroes it before and calls
  * pack_patch_list_finish() in every case. */
 bool pack_patches_write(const struct pack_patches *settings, struct file_writer *writer,
                         struct pack_patch_list *ret_list, struct error *error);

@@ -19,7 +19,7 @@ bool patch_run_needs(const struct base_image *base, const struct chunk_index *in
     return base->held[chunk] == BASE_IMAGE_NONE && chunk_index_first_alike(index, chunk) == chunk;
 }
 
-/* The nearest chunks on both sides that the base has. */
+/* Fills in the neighbours of the run. */
 static void find_neighbours(const struct run_list *list, struct patch_run *run)
 {
     const struct chunk_table *table = list->table;

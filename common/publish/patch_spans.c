@@ -9,30 +9,30 @@
 #include "common/publish/similarity.h"
 
 enum {
-    NEAR_MARGIN = 32 * 1024, /* bytes beyond the neighbours' places */
-    /* Samples in common for a block to be chosen. One means 32 bytes and more; asking for 4 costs 5 % on lz4
-       erofs. */
+    NEAR_MARGIN = 32 * 1024, /* bytes that are added on both sides of where the run should be */
+    /* How many samples a block must have in common with the run. One means that 32 bytes or more are the
+     * same; with 4, patches of an erofs with lz4 get 5 % larger. */
     GAIN_LEAST = 1,
-    SPANS_JOIN_GAP = 16 * 1024,
+    SPANS_JOIN_GAP = 16 * 1024, /* bytes up to which two spans become one */
 };
 
 /* One sample of the run that the base has in one of its blocks. */
 struct vote {
     uint32_t block;
-    uint32_t sample;
+    uint32_t sample; /* number of the sample in the run */
 };
 
 /* A block of the base that has samples of the run. */
 struct candidate {
     uint32_t block;
-    uint32_t first, count; /* of the votes */
-    uint32_t gain;         /* samples that nothing chosen has; may be out of date, then it is less */
+    uint32_t first, count; /* its votes */
+    uint32_t gain;         /* at most so many of its samples are in nothing that was chosen yet */
 };
 
 /* Part of the base that was chosen. */
 struct piece {
     uint64_t begin, end; /* bytes */
-    uint32_t gain;       /* samples that it alone brought */
+    uint32_t gain;       /* samples that it had and nothing chosen before it */
 };
 
 struct choice {
@@ -41,7 +41,7 @@ struct choice {
     uint32_t vote_count;
     struct candidate *candidates;
     uint32_t candidate_count;
-    bool *covered; /* of each sample */
+    bool *covered; /* of each sample: something that was chosen has it */
     uint32_t sample_count;
     struct piece *pieces;
     uint32_t piece_count;
@@ -53,6 +53,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* a - b, but not less than 0. */
 static uint64_t less(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
@@ -74,8 +75,8 @@ static int compare_votes(const void *a, const void *b)
     return (vote_a->sample > vote_b->sample) - (vote_a->sample < vote_b->sample);
 }
 
-/* What the run and the base have in common. A sample that the run repeats counts once: zstd finds the
- * repetition in what it has made already. */
+/* Finds the samples that the run and the base have in common. A sample that the run has several times counts
+ * once, as zstd finds the repetition in the run itself. */
 static void collect_votes(struct choice *choice, const struct base_image *base, const uint8_t *data,
                           size_t size)
 {
@@ -136,8 +137,8 @@ static void cover(struct choice *choice, struct candidate *candidate)
     candidate->gain = 0;
 }
 
-/* Chooses bytes begin to end of the base as far as they exist, at most `most` of them, and covers what lies
- * in them. */
+/* Chooses the bytes from `begin` to `end` as far as the base has them, at most `most` of them, and covers the
+ * samples in the blocks that lie within. */
 static void choose_range(struct choice *choice, uint64_t begin, uint64_t end, uint64_t most)
 {
     end = smaller(end, choice->base_size);
@@ -168,8 +169,9 @@ static struct range clipped(struct range range, struct range clip)
                           .end = smaller(range.end, clip.end)};
 }
 
-/* The places where the run would be if the base had it, seen from the neighbour before and from the one
- * after. They get half of the room at most, for where things moved they are places like any other. */
+/* Chooses the places where the run should be in the base, as seen from the neighbour before and from the one
+ * after; if the two overlap, as one. They get at most half of the bytes: if things have moved, what is
+ * similar lies elsewhere. */
 static void choose_near(struct choice *choice, const struct patch_run *run)
 {
     struct range before = {0}, after = {0}, clip = {.end = UINT64_MAX};
@@ -196,7 +198,8 @@ static void choose_near(struct choice *choice, const struct patch_run *run)
     choose_range(choice, after.begin, after.end, most);
 }
 
-/* The likest block, again and again. */
+/* Chooses the block that has most of the samples that are not yet covered, again and again. A candidate's
+ * gain may be too high because of what was chosen since, so it is counted again before the block is taken. */
 static void choose_alike(struct choice *choice)
 {
     while (choice->left >= SIMILARITY_BLOCK_SIZE) {
@@ -232,7 +235,7 @@ static int compare_gains(const void *a, const void *b)
     return compare_begins(a, b);
 }
 
-/* Makes one of the pieces that touch, or nearly, and leaves the PATCH_SPANS_MAX of them that bring most. */
+/* Joins pieces that touch or nearly do, and sorts them by their gain. */
 static void join_pieces(struct choice *choice)
 {
     uint32_t count = 0;
@@ -263,10 +266,11 @@ uint32_t patch_spans_choose(const struct base_image *base, const struct patch_ru
 
     collect_votes(&choice, base, data, run->size);
     make_candidates(&choice);
+    /* Pieces: one for each block, two that are near, and one if there is no other. */
     choice.pieces = alloc_array(span_max / SIMILARITY_BLOCK_SIZE + 4, sizeof(*choice.pieces));
     choose_near(&choice, run);
     choose_alike(&choice);
-    if (choice.piece_count == 0) /* nothing is like it; a patch needs a span all the same */
+    if (choice.piece_count == 0) /* nothing is similar, but a patch must have a span */
         choose_range(&choice, 0, 1, 1);
     join_pieces(&choice);
     skip = choice.piece_count > PATCH_SPANS_MAX ? choice.piece_count - PATCH_SPANS_MAX : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which spans of the base a run is made from: what stands between the places of its unchanged neighbours, and
- * what looks like the run wherever it is. Pure; any thread.
+ * Chooses the spans of the base that a patch makes a run from: what lies between the places of the run's
+ * neighbours, and what is similar to the run, wherever it lies. Pure; any thread.
  */
 #pragma once
 
@@ -11,8 +11,8 @@
 #include "common/publish/base_image.h"
 #include "common/publish/patch_runs.h"
 
-/* Chooses spans for `run`, whose bytes are `data`, of at most `span_max` bytes (at least 1) together, in
- * the order in which a prefix is best made of them: the likest last. Returns their number, at
- * least 1. The base must have been sampled. */
+/* Chooses spans for `run`, whose bytes are `data`, with at least 1 and at most `span_max` bytes together. The
+ * most similar one is the last, as zstd finds nearer repetitions more cheaply. Returns how many there are, at
+ * least 1. base_image_sample() must have been called. */
 uint32_t patch_spans_choose(const struct base_image *base, const struct patch_run *run, const uint8_t *data,
                             uint32_t span_max, struct patch_span ret_spans[PATCH_SPANS_MAX]);

@@ -11,7 +11,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file_status.h"
 
-/* Who comes first, the thread that commits or the one that abandons, decides. */
+/* The thread that commits and the one that abandons both leave PUBLICATION_OPEN; only the first can. */
 enum publication_state {
     PUBLICATION_OPEN,
     PUBLICATION_COMMITTING,
@@ -19,8 +19,8 @@ enum publication_state {
 };
 
 struct publication {
-    struct file_writer *writers[PUBLICATION_FILES]; /* NULL: not among them */
-    atomic_int state;
+    struct file_writer *writers[PUBLICATION_FILES]; /* NULL = not to be written */
+    atomic_int state;                               /* enum publication_state */
 };
 
 static const char *suffix_of(enum publication_file file)
@@ -38,7 +38,7 @@ static const char *suffix_of(enum publication_file file)
     return "";
 }
 
-/* Writing `path`, or its temporary file, must not take away what is yet to be read. */
+/* Refuses if `path`, which is to be written, is one of the files that are read. */
 static bool check_inputs(const struct publication_settings *settings, const char *path, struct error *error)
 {
     struct stat output, input;
@@ -55,7 +55,8 @@ static bool check_inputs(const struct publication_settings *settings, const char
     return true;
 }
 
-/* What would make the rename fail when others have been made. */
+/* Refuses if the rename to `path` would fail, which would show only after other files have been renamed: for
+ * a folder, an attribute, a mount point, or another user's file in a folder with the sticky bit. */
 static bool check_place(const char *path, struct error *error)
 {
     CLEANUP_FREE char *folder = alloc_string(path);
@@ -117,7 +118,7 @@ bool publication_new(const struct publication_settings *settings, struct publica
         [PUBLICATION_MANIFEST] = true,
     };
 
-    /* The manifest first: every publication has one, so its lock is the publication's. */
+    /* The manifest is opened first: every publication has one, so its lock keeps others from all files. */
     for (int file = PUBLICATION_FILES - 1; file >= 0; file--)
         if (wanted[file] && !open_file(publication, settings, (enum publication_file)file, error)) {
             publication_free(publication);
@@ -163,7 +164,7 @@ struct publication *publication_free(struct publication *publication)
 {
     if (!publication)
         return NULL;
-    /* The manifest last again: as long as it is locked, the others are nobody else's. */
+    /* The manifest is closed last, as its lock keeps others from all files. */
     for (int file = 0; file < PUBLICATION_FILES; file++)
         file_writer_free(publication->writers[file]);
     free(publication);

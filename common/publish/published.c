@@ -17,7 +17,7 @@ bool published_read_manifest(const char *image_path, struct manifest **ret_manif
 {
     CLEANUP_FREE char *path = alloc_printf("%s.json", image_path);
     CLEANUP_FREE char *text = NULL;
-    struct trust nobody = {0}; /* a publisher's own files need no signature to be believed */
+    struct trust nobody = {0}; /* no key, so no signature is needed: these are the publisher's own files */
     struct trust_verdict verdict = {0};
     bool distrusted;
     size_t size;
@@ -53,7 +53,7 @@ static bool read_table(const char *image_path, struct published *published, stru
            error_prefix(error, "%s", path);
 }
 
-/* Reads a section and unpacks it; the manifest bounded its sizes. */
+/* Reads a section and unpacks it. Its sizes were checked when the manifest was parsed. */
 static bool read_section(const struct device *pack, const struct manifest_section *section, const char *what,
                          uint8_t **ret_data, struct error *error)
 {

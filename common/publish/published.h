@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A release as it lies in a publisher's folder, IMAGE.json beside IMAGE.chunks and IMAGE.pack, read back and
- * checked as a device does. Blocks on the medium: for programs without a loop.
+ * Reads a release in a publisher's folder, which is IMAGE.json with IMAGE.chunks and IMAGE.pack beside it,
+ * and checks it as a device does. Blocks on the medium: for programs without a loop.
  */
 #pragma once
 
@@ -20,18 +20,18 @@ struct published {
     struct manifest *manifest;
     struct chunk_table *table;
     struct chunk_index *index;
-    struct frame_index *frames;  /* NULL where the pack holds no chunks */
-    struct patch_list **patches; /* one for each of the manifest's bases */
+    struct frame_index *frames;  /* NULL if there are no chunks in the pack */
+    struct patch_list **patches; /* one for each base in the manifest; NULL if there is no pack */
 };
 
-/* Reads the manifest beside an image, IMAGE.json, which the caller frees; *ret_size gets its bytes. ENOENT
- * where there is none. */
+/* Reads the manifest beside an image, IMAGE.json; no signature is needed. The caller frees it by
+ * manifest_free(). *ret_size is its size in bytes. If there is no such file, the error's code is ENOENT. */
 bool published_read_manifest(const char *image_path, struct manifest **ret_manifest, size_t *ret_size,
                              struct error *error);
 
-/* Reads the release of `image_path`, which the caller finishes. A manifest without a table of chunks is
- * refused. */
+/* Reads the release of an image. A manifest without a table of chunks is refused. After a success the caller
+ * calls published_finish(). */
 bool published_read(const char *image_path, struct published *ret_published, struct error *error);
 
-/* Frees what it holds, and zeroes it. */
+/* Frees what `published` holds, and zeroes it. */
 void published_finish(struct published *published);

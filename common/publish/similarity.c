@@ -9,10 +9,10 @@
 #include "common/base/digest.h"
 
 enum {
-    SAMPLE_BITS = 6,  /* one window in 64 */
-    RADIX_BITS = 11,  /* of a hash are sorted by at a time: three passes for 32 bits */
-    BUCKET_BITS = 20, /* of a hash find the place to look at */
-    HASH_SHIFT = 32,
+    SAMPLE_BITS = 6,  /* one window in 2^6 is sampled */
+    RADIX_BITS = 11,  /* bits of a hash in one pass of the sort, which makes three passes for 32 */
+    BUCKET_BITS = 20, /* upper bits of a hash by which its place is looked up */
+    HASH_SHIFT = 32,  /* where the hash is in a sample */
 };
 
 /* Bytes of an image up to which one window in 64 is sampled. */
@@ -20,11 +20,11 @@ enum {
 
 struct similarity {
     uint32_t gear[256];
-    unsigned sample_shift; /* a window is a sample where the bits of its gear hash from here on are zero */
+    unsigned sample_shift; /* a window is a sample if the bits of its gear hash from this one on are zero */
     uint64_t *samples;
     size_t count;
     size_t room;
-    uint32_t *buckets; /* where the hashes with these upper bits begin */
+    uint32_t *buckets; /* for each value of the upper bits, the index of the first sample with them */
 };
 
 struct similarity *similarity_new(uint64_t size)
@@ -36,7 +36,7 @@ struct similarity *similarity_new(uint64_t size)
     for (; size > SAMPLE_FULLY_MAX && bits < 20; size /= 2)
         bits++;
     similarity->sample_shift = 32 - bits;
-    /* SplitMix64, as for the chunker, for it has to be nothing but without a pattern. */
+    /* SplitMix64, as in the chunker: any numbers without a pattern will do. */
     for (int i = 0; i < 256; i++) {
         uint64_t z = state += UINT64_C(0x9E3779B97F4A7C15);
         z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -56,7 +56,7 @@ struct similarity *similarity_free(struct similarity *similarity)
     return NULL;
 }
 
-/* Room for one more. */
+/* Makes room for one more sample. */
 static uint64_t *grow(uint64_t *samples, size_t count, size_t *room)
 {
     if (count < *room)
@@ -76,7 +76,7 @@ size_t similarity_take_samples(const struct similarity *similarity, const uint8_
     uint32_t gear = 0;
 
     for (size_t i = 0; i < size; i++) {
-        /* Older bytes than 32 have been shifted out. */
+        /* The hash is of the last 32 bytes: what was before has been shifted out. */
         gear = (gear << 1) + similarity->gear[data[i]];
         if (gear >> similarity->sample_shift != 0 || i + 1 < SIMILARITY_WINDOW)
             continue;
@@ -84,7 +84,7 @@ size_t similarity_take_samples(const struct similarity *similarity, const uint8_
         uint64_t sample = (digest_xxh3(data + begin, SIMILARITY_WINDOW) & UINT64_C(0xffffffff))
                               << HASH_SHIFT |
                           (uint32_t)((offset + begin) / SIMILARITY_BLOCK_SIZE);
-        /* A run of one byte is all samples or none. */
+        /* In a run of equal bytes all windows are the same: one of them is enough. */
         if (sample == last)
             continue;
         samples = grow(samples, count, &room);
@@ -102,7 +102,7 @@ void similarity_add(struct similarity *similarity, const uint64_t *samples, size
     }
 }
 
-/* Sorts by hash; samples were added in the order of their blocks, and this keeps that order. */
+/* Sorts by hash (a radix sort), and keeps the order of the blocks in which the samples were added. */
 static void sort_by_hash(struct similarity *similarity)
 {
     uint64_t *from = similarity->samples, *to = alloc_array(similarity->count + 1, sizeof(*to));
@@ -129,7 +129,7 @@ static void sort_by_hash(struct similarity *similarity)
     free(starts);
 }
 
-/* Keeps each pair of hash and block once, and none of a hash that is everywhere. */
+/* Keeps one sample of each hash and block, and none of a hash that is in too many blocks. */
 static void drop_useless(struct similarity *similarity)
 {
     uint64_t *samples = similarity->samples;

@@ -41,7 +41,7 @@ static bool is_file_system(const struct superblock *superblock)
            superblock->kind == SUPERBLOCK_EXT4;
 }
 
-/* Things around the file system, through which nothing of the old image can be recognised. */
+/* A file system that is compressed or encrypted as a whole hides what it shares with the old one. */
 static void advise_on_wrapping(const struct diff_facts *facts, struct advice_list *list)
 {
     const struct superblock *superblock = &facts->new_superblock;
@@ -77,7 +77,7 @@ static void advise_on_formats(const struct diff_facts *facts, struct advice_list
             old_compression, old_one->block_size / 1024, new_compression, new_one->block_size / 1024);
 }
 
-/* Files that are compressed in the image already. */
+/* Files that are compressed within the image. */
 static void advise_on_compression(const struct diff_facts *facts, struct advice_list *list)
 {
     const struct superblock *superblock = &facts->new_superblock;
@@ -86,7 +86,7 @@ static void advise_on_compression(const struct diff_facts *facts, struct advice_
 
     if (!is_file_system(superblock) || !superblock->compression)
         return;
-    /* A twentieth of the image, and less than a tenth saved by compressing it once more. */
+    /* More than a twentieth of the image is fetched, and compressing that again saves less than a tenth. */
     if (fetched > facts->new_size / 20 && facts->fetched_packed > fetched / 10 * 9)
         add(list, "compressed-inside",
             "The files in NEW are compressed (%s), so that one changed byte changes its whole block, and the %s "
@@ -102,7 +102,7 @@ static void advise_on_compression(const struct diff_facts *facts, struct advice_
             superblock->block_size / 1024);
 }
 
-/* What did not change and lies elsewhere: free on the wire, written anew on the device. */
+/* What has only moved is not fetched, but a device has to write it again. */
 static void advise_on_order(const struct diff_facts *facts, struct advice_list *list)
 {
     uint64_t kept = facts->fate_bytes[DIFF_FATE_KEEP], copied = facts->fate_bytes[DIFF_FATE_COPY];
@@ -130,7 +130,7 @@ static void advise_on_times(const struct diff_facts *facts, struct advice_list *
     uint64_t new_time = facts->new_superblock.made_at, old_time = facts->old_superblock.made_at;
     char new_text[TIMESTAMP_TEXT_SIZE], old_text[TIMESTAMP_TEXT_SIZE];
 
-    /* A handful are files that somebody touched. */
+    /* A few such inodes are of files that somebody touched. */
     if (times->times_only > times->used / 100)
         add(list, "inode-times",
             "%" PRIu64 " of %" PRIu64

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a publisher could do so that updates of an image get smaller: rules over what was measured and over
- * what the images' superblocks say. A rule speaks only where the figures show what it is about. Pure; any
- * thread.
+ * Advises a publisher on how to make updates of an image smaller, by rules about what was measured and what
+ * the images' superblocks say. A rule gives advice only if the figures show its problem. Pure; any thread.
  */
 #pragma once
 
@@ -22,15 +21,14 @@ struct diff_advice {
     char text[DIFF_ADVICE_TEXT_SIZE];
 };
 
-/* What the rules look at; sizes in bytes. */
+/* What the rules judge by; sizes in bytes. */
 struct diff_facts {
     struct superblock new_superblock, old_superblock;
     struct inode_times inode_times;
     uint64_t new_size;
-    uint64_t fate_bytes[DIFF_FATES]; /* of NEW, content-defined chunks; patched ones count as DIFF_FATE_FETCH
-                                        too */
-    uint64_t fetched_packed;         /* what the chunks that are fetched come to, compressed each by itself */
+    uint64_t fate_bytes[DIFF_FATES]; /* of NEW, by what becomes of its content-defined chunks */
+    uint64_t fetched_packed;         /* frames of the chunks that are fetched or patched */
 };
 
-/* Fills `ret_advice` in the order of weight; returns how many pieces there are. */
+/* Fills `ret_advice`, the most important first; returns how many pieces of advice there are. */
 size_t diff_advise(const struct diff_facts *facts, struct diff_advice ret_advice[DIFF_ADVICE_MAX]);

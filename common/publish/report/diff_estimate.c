@@ -61,7 +61,7 @@ static int compare_keys(const void *a, const void *b)
     return (key_a > key_b) - (key_a < key_b);
 }
 
-/* The keys of an image's blocks, sorted. What stands after the last whole block is left out. */
+/* Reads the keys of all whole blocks of an image, sorted. */
 static bool read_keys(const struct device *device, uint64_t size, uint64_t **ret_keys, uint64_t *ret_count,
                       struct error *error)
 {

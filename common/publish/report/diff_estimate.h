@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What other ways of sending an image would cost, and what an image says of itself: the parts of a report
- * that read the images once more. Blocks on the medium: for programs without a loop.
+ * The parts of a report for which the images are read again: what other ways of sending an image would cost,
+ * and their superblocks. Blocks on the medium: for programs without a loop.
  */
 #pragma once
 
@@ -15,13 +15,13 @@ struct device;
 
 enum { DIFF_ESTIMATE_BLOCK_SIZE = 4096 };
 
-/* Bytes of the image's zstd file at level 19: of all of it up to 32 MiB, else *ret_estimated from 8 samples
- * of 4 MiB that are spread evenly. */
+/* How many bytes the image would have, compressed by zstd at level 19. If it is larger than 32 MiB, that is
+ * estimated (*ret_estimated) from 8 samples of 4 MiB, spread evenly. */
 bool diff_estimate_whole(const struct device *device, uint64_t size, uint64_t *ret_bytes, bool *ret_estimated,
                          struct error *error);
 
-/* Bytes of NEW's blocks of DIFF_ESTIMATE_BLOCK_SIZE that are no block of OLD, each counted once. 8 bytes of
- * memory a block. */
+/* How many bytes are in NEW's blocks of DIFF_ESTIMATE_BLOCK_SIZE that OLD has nowhere; equal blocks count
+ * once. Takes 8 bytes of memory for each block of both images. */
 bool diff_estimate_blocks(const struct device *new_device, uint64_t new_size, const struct device *old_device,
                           uint64_t old_size, uint64_t *ret_bytes, struct error *error);
 

@@ -14,8 +14,8 @@
 #include "common/publish/report/diff_estimate.h"
 
 enum {
-    FIXED_LIST_BYTES = 9,  /* a chunk in the ancestor's manifest: eight hex digits and a comma */
-    BLOCK_LIST_BYTES = 32, /* a block in a list of SHA-256 */
+    FIXED_LIST_BYTES = 9,  /* of a chunk in the ancestor's manifest: eight hex digits and a comma */
+    BLOCK_LIST_BYTES = 32, /* of a block in a list of SHA-256 */
 };
 
 struct report_run {
@@ -37,7 +37,7 @@ static void show_generating(void *owner, const char *stage, uint64_t done, uint6
         settings->progress(settings->owner, done, total);
 }
 
-/* Publishes NEW in the scratch folder and reads back what that came to. */
+/* Publishes NEW in the scratch folder and reads back what was published. */
 static bool publish(struct report_run *run, struct error *error)
 {
     const struct diff_settings *diff = &run->settings->diff;
@@ -62,7 +62,7 @@ static bool publish(struct report_run *run, struct error *error)
            published_read(run->image_path, &run->published, error);
 }
 
-/* Chunks that patches make. */
+/* Marks the chunks that patches make. */
 static void mark_patched(struct report_run *run)
 {
     struct diff_result *diff = &run->report->diff;
@@ -77,6 +77,8 @@ static void mark_patched(struct report_run *run)
     }
 }
 
+/* Adds up what was published for the ways that use the pack. A device that patches has no need of the table
+ * of chunks, since the index makes it, and needs the sizes of frames only if it fetches chunks as well. */
 static void count_packed(struct report_run *run)
 {
     const struct published *published = &run->published;
@@ -107,6 +109,7 @@ static void count_packed(struct report_run *run)
         patched->data_bytes += patch_list_at(published->patches[0], i)->frame_size;
 }
 
+/* Adds up the ways that follow from the comparison alone. */
 static void count_plain(struct report_run *run)
 {
     const struct diff_result *diff = &run->report->diff;
@@ -122,7 +125,7 @@ static void count_plain(struct report_run *run)
         run->report->facts.fate_bytes[diff->chunk_list[i].fate] += diff->chunk_list[i].size;
 }
 
-/* What needs the images again. */
+/* Does what needs the images again: the other ways, superblocks, and inodes. */
 static bool look_into_images(struct report_run *run, struct error *error)
 {
     const struct diff_settings *settings = &run->settings->diff;
@@ -174,7 +177,7 @@ bool diff_report_make(const struct diff_report_settings *settings, struct diff_r
 {
     struct diff_report report = {0};
     const char *slash = strrchr(settings->diff.new_path, '/');
-    /* Its name, for the manifest is as long as the names in it. */
+    /* The link has NEW's name, as the manifest contains names, and its size is counted. */
     const char *name = slash ? slash + 1 : settings->diff.new_path;
     struct report_run run = {.settings = settings,
                              .report = &report,

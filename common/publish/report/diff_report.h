@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All that a publisher may want to know before an update from OLD to NEW is published: what becomes of each
- * part of NEW, what the update costs in this way of sending it and in others, and what could be better about
- * the images. NEW is published for the occasion, with a pack and with patches against OLD, in a temporary
- * folder that is removed again, so that those figures are what devices will pay. Blocks, on all processors,
- * about as long as generate --pack --base does: for programs without a loop.
+ * Finds out what a publisher may want to know before publishing an update from OLD to NEW: where devices get
+ * each part of NEW from, what the update costs in several ways of sending it, and how the images could be
+ * made better. For that NEW is published in a temporary folder, with a pack and with patches against OLD, so
+ * that those costs are exactly what devices would fetch. Blocks about as long as `generate --pack --base`
+ * does, and works on all processors: for programs without a loop.
  */
 #pragma once
 
@@ -18,25 +18,26 @@
 /* Ways to send an update. */
 enum diff_way {
     DIFF_WAY_WHOLE,           /* all of NEW */
-    DIFF_WAY_WHOLE_PACKED,    /* all of it, compressed as one file */
+    DIFF_WAY_WHOLE_PACKED,    /* all of NEW, compressed as one file */
     DIFF_WAY_FIXED,           /* fixed chunks at the same offset, as the ancestor does */
-    DIFF_WAY_BLOCKS,          /* blocks of 4 KiB found at any multiple of 4 KiB */
+    DIFF_WAY_BLOCKS,          /* blocks of 4 KiB that OLD may have at any multiple of 4 KiB */
     DIFF_WAY_CONTENT_DEFINED, /* the table of chunks, and chunks from the image */
-    DIFF_WAY_PACK,            /* the same, chunks from the pack */
-    DIFF_WAY_PATCHES,         /* patches against OLD, and from the pack what they do not make */
+    DIFF_WAY_PACK,            /* the table of chunks, and chunks from the pack */
+    DIFF_WAY_PATCHES,         /* patches against OLD, and chunks from the pack that no patch makes */
 };
 
 enum { DIFF_WAYS = DIFF_WAY_PATCHES + 1 };
 
+/* What a device fetches. */
 struct diff_cost {
-    uint64_t list_bytes; /* what says what there is: manifest, table, index, lists of hashes */
-    uint64_t data_bytes; /* what is fetched for it */
+    uint64_t list_bytes; /* of lists by which it knows what to fetch: manifest, table, index, hashes */
+    uint64_t data_bytes; /* of the image's contents */
     bool estimated;      /* from samples */
 };
 
 struct diff_report_settings {
-    struct diff_settings diff;  /* its progress is called for everything */
-    const char *scratch_folder; /* where to publish; as large as the pack will be */
+    struct diff_settings diff;  /* its `progress` is called for all of the work */
+    const char *scratch_folder; /* where NEW is published; must have room for the pack */
 };
 
 struct diff_report {
@@ -48,16 +49,17 @@ struct diff_report {
     size_t advice_count;
 };
 
-/* Makes the report, which the caller finishes. In diff.chunk_list and facts, chunks that patches make are
- * DIFF_FATE_PATCH; diff's own sums count them among the missing ones. */
+/* Makes the report; after a success the caller calls diff_report_finish(). In diff.chunk_list and `facts`,
+ * chunks that patches make are DIFF_FATE_PATCH; the sums in `diff` count them as missing. Removes what it put
+ * into the scratch folder. */
 bool diff_report_make(const struct diff_report_settings *settings, struct diff_report *ret_report,
                       struct error *error);
 
 /* Frees what the report holds. */
 void diff_report_finish(struct diff_report *report);
 
-/* "whole", "fixed", "patches", ...: for programs. */
+/* The way's name for programs: "whole", "fixed-chunks", ... */
 const char *diff_way_name(enum diff_way way);
 
-/* "keep", "copy", "patch" or "fetch". */
+/* The fate's name for programs: "keep", "copy", "patch" or "fetch". */
 const char *diff_fate_name(enum diff_fate fate);

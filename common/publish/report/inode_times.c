@@ -10,11 +10,13 @@
 
 enum {
     DESCRIPTOR_SIZE_MAX = 64,
-    INODE_SIZE_OLD = 128,              /* what every inode has; the fields after it as far as `extra` says */
+    INODE_SIZE_OLD = 128,              /* bytes that every inode has */
     TABLE_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one group's inodes: mke2fs makes some 2 MiB */
+    /* Offsets in an inode (the kernel's struct ext4_inode): i_links_count, and i_extra_isize, which says how
+     * many bytes of further fields there are. */
     INODE_LINKS = 0x1A,
     INODE_EXTRA = 0x80,
-    INODE_EXTRA_MAX = 32, /* bytes of extra fields that are known here */
+    INODE_EXTRA_MAX = 32, /* bytes of further fields that are known here */
 };
 
 struct inode_field {
@@ -22,7 +24,7 @@ struct inode_field {
     uint16_t size;
 };
 
-/* Times, and the checksum over them. */
+/* The times, and the checksum over all of the inode. */
 static const struct inode_field times[] = {
     {0x08, 12}, /* access, change, modification */
     {0x7C, 2},  /* checksum, lower half */

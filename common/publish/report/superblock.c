@@ -4,19 +4,19 @@
 #include <string.h>
 
 enum {
-    /* Where the superblocks begin, and how far they are looked at. */
+    /* Where the superblocks begin, and how many bytes of them must be there; squashfs begins at 0. */
     SQUASHFS_SIZE = 96,
     EROFS_OFFSET = 1024,
     EROFS_SIZE = 128,
     EXT4_OFFSET = 1024,
     EXT4_SIZE = 1024,
 
-    SQUASHFS_MAJOR = 4, /* the layout that Linux has read since 2.6.29 */
-    SQUASHFS_DATA_AS_IT_IS = 0x2,
-    EROFS_ZERO_PADDING = 0x1, /* set by mkfs.erofs whenever it compresses */
+    SQUASHFS_MAJOR = 4,           /* the only version that Linux reads */
+    SQUASHFS_DATA_AS_IT_IS = 0x2, /* the files' contents are not compressed */
+    EROFS_ZERO_PADDING = 0x1,     /* set by mkfs.erofs whenever it compresses */
     EROFS_COMPRESSION_CONFIGS = 0x2,
     EXT4_HAS_JOURNAL = 0x4,
-    EXT4_META_BG = 0x10, /* group descriptors lie elsewhere */
+    EXT4_META_BG = 0x10, /* the group descriptors are not all in one place */
     EXT4_64BIT = 0x80,
     EXT4_CHECKSUM_SEED = 0x2000,
     EXT4_METADATA_CHECKSUMS = 0x400,
@@ -68,7 +68,7 @@ static const char *erofs_compression(const uint8_t *data)
     uint16_t algorithms = read_u16(data + 84);
 
     if (!(features & EROFS_COMPRESSION_CONFIGS))
-        /* Without configurations it is lz4, and the number its longest distance. */
+        /* Without configurations there is only lz4, and `algorithms` is its longest distance. */
         return features & EROFS_ZERO_PADDING ? "lz4" : NULL;
     return algorithms & 0x2 ? "lzma" : algorithms & 0x4 ? "deflate" : algorithms & 0x8 ? "zstd" : "lz4";
 }
@@ -88,7 +88,7 @@ static bool read_erofs(const uint8_t *data, size_t size, struct superblock *supe
     return true;
 }
 
-/* Where the inode tables are, if everything about them is as it mostly is; nothing where it is not. */
+/* Finds where the inode tables are; leaves the fields 0 if their layout is none of the usual ones. */
 static void read_ext4_inodes(const uint8_t *data, struct superblock *superblock)
 {
     uint32_t block_size = superblock->block_size, incompatible = read_u32(data + 0x60);
@@ -108,7 +108,7 @@ static void read_ext4_inodes(const uint8_t *data, struct superblock *superblock)
     superblock->ext4.inode_size = inode_size;
     superblock->ext4.descriptor_size = descriptor_size;
     superblock->ext4.group_count = (inode_count - 1) / inodes_per_group + 1;
-    /* The table follows the block of the superblock, which is block 1 where blocks have 1 KiB. */
+    /* The table follows the superblock's block, which is block 1 if blocks have 1 KiB, else block 0. */
     superblock->ext4.groups_offset = ((uint64_t)read_u32(data + 0x14) + 1) * block_size;
 }
 
