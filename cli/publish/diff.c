@@ -120,7 +120,7 @@ static void write_done(const struct diff_result *result)
 }
 
 #ifdef HAVE_REPORTS
-/* Before the long work: NEW must be a file that generate accepts. */
+/* Checks before the long work that NEW is a file which can be published. */
 static bool check_new(const char *path, struct error *error)
 {
     struct stat status;

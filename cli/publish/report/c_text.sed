@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
-# Lines of text as a string of C, one a line.
+# Makes a C string of a text, each line a string of its own.
 s/["\\]/\\&/g
 s/.*/"&\\n"/

@@ -36,8 +36,8 @@ static bool check_images(const char *path, const char *const images[2], struct e
     return true;
 }
 
-/* The name that `path`'s last link leads to, which need not exist; owned by the caller. Links that others
- * have put into a shared folder were refused by the kernel before. */
+/* The name that `path` leads to through all links, which need not exist; owned by the caller. NULL if there
+ * are too many links. A link that another user put into a shared folder was refused by the kernel before. */
 static char *follow_links(const char *path, struct error *error)
 {
     char *name = alloc_string(path), target[PATH_MAX];
@@ -45,7 +45,7 @@ static char *follow_links(const char *path, struct error *error)
     for (int i = 0; i < LINKS_MAX; i++) {
         ssize_t size = readlink(name, target, sizeof(target) - 1);
         if (size < 0)
-            return name; /* no link */
+            return name; /* it is not a link */
         target[size] = 0;
         char *slash = target[0] == '/' ? NULL : strrchr(name, '/');
         char *next = alloc_printf("%.*s%s", slash ? (int)(slash + 1 - name) : 0, name, target);

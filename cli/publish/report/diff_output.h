@@ -38,7 +38,7 @@ bool diff_output_begin(struct diff_output *output, struct error *error);
 /* Writes the report and puts it in its place. For DIFF_OUTPUT_FILE any thread may call it. */
 bool diff_output_write(struct diff_output *output, const char *data, size_t size, struct error *error);
 
-/* Removes the temporary file. Any thread may call it. */
+/* Removes the temporary file, if there is one. Any thread may call it. */
 void diff_output_remove(struct diff_output *output);
 
 /* Closes and frees, and removes what was not written. */

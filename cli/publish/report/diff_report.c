@@ -10,7 +10,7 @@
 #include "cli/publish/report/template.h"
 #include "common/base/version.h"
 
-/* The string is longer than a C17 compiler must accept; ours do. */
+/* The string is longer than C17 demands of a compiler, but gcc and clang accept it. */
 #pragma GCC diagnostic ignored "-Woverlength-strings"
 static const char page[] =
 #include "cli/publish/report/page_generated.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Helpers that collect the values of a page for template.h. Pure.
+ * Collects the values of a page for template.h. Pure.
  */
 #pragma once
 

@@ -43,8 +43,8 @@ static void write_text(FILE *out, const char *text)
 static const char *write_section(FILE *out, const char *text, struct json_object *value, bool is_inverted,
                                  const struct scope *scope);
 
-/* Writes up to the end of the section that `text` is in, and returns what follows it. `out` NULL: writes
- * nothing. */
+/* Writes up to the end of the section that `text` is in, and returns what follows it. If `out` is NULL, it
+ * only finds that end. */
 static const char *write_part(FILE *out, const char *text, const struct scope *scope)
 {
     for (const char *tag; (tag = strstr(text, "{{"));) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An HTML page from a template. {{name}} stands for a value, escaped for elements and quoted attributes,
- * wherever it comes from; what is not printable becomes '?'. {{#name}}...{{/name}} is written once for each
- * element of a list, with the element's members looked up first, or once if the value is there and not false;
- * {{^name}}...{{/name}} is written otherwise. Pure, except for the stream.
+ * Makes an HTML page from a template, in the language of Mustache as far as it is needed here. {{name}}
+ * stands for a value, which is always escaped for elements and quoted attributes; what is not printable
+ * becomes '?'.
+ * {{#name}}...{{/name}} is written once for each element of a list, with the element's members looked up
+ * first, or once if the value is there and not false; {{^name}}...{{/name}} is written otherwise. Pure,
+ * except for the stream.
  */
 #pragma once
 
@@ -11,5 +13,6 @@
 
 #include "common/base/json.h"
 
-/* The template must have matching tags. A missing value is empty. */
+/* Writes the page. The template must have matching tags, with names of less than 32 bytes. A missing value is
+ * empty. */
 void template_write(FILE *out, const char *template, struct json_object *values);
