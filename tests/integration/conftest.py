@@ -28,6 +28,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "fast: of the handful that tests/run fast runs")
     config.addinivalue_line("markers", "slow: takes more than some ten seconds")
     config.addinivalue_line("markers", "sanitized: also run with the sanitizer builds")
+    config.addinivalue_line("markers", "one_thread: about what the loop's thread does, so not run with the ThreadSanitizer")
     config.addinivalue_line("markers", "patient: mostly waits, so that a sanitizer would see little in its time")
 
 

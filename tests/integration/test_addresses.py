@@ -4,7 +4,7 @@ import pytest
 
 from programs import assert_failed, moonsinter
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 @pytest.mark.parametrize("query", ["?token=a/b", "#part", "?token=x#part"])

@@ -10,7 +10,7 @@ import images
 from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 BAD_CHUNK_SIZES = ["0", "-1", "-128K", "12Q", "K", "", " ", "12 K", "1.5M", "0x1000", "128KB", "1e6", "nan",
                    "2147483648", "4294967296", "9223372036854775808", "18446744073709551616", "2G", "9999999999G"]

@@ -10,7 +10,7 @@ import images
 import programs
 from releases import make_release
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 def run_moonsinterd(*arguments, timeout=20, **options):

@@ -7,7 +7,7 @@ from evil_server import EvilServer
 from programs import assert_failed, moonsinter
 from server_site import IMPATIENT, clone, evil, image_bytes  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 STATUSES = ["404", "403", "410", "304", "500", "503"]
 MANIFEST = {

@@ -11,7 +11,7 @@ from programs import assert_failed, moonsinter
 from releases import make_release
 from server_site import CONTENT, IMPATIENT, assert_whole, clone, evil, image_bytes  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 # What an error is of, by behaviour; its sentences are those of tests/unit/test_http_answer.c and test_http.c.
 STATUSES = ["404", "403", "401", "410", "501", "505", "511", "304"]

@@ -11,7 +11,7 @@ import pytest
 import programs
 from manifest_site import NUMBERS, site  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 def test_truncated_anywhere(site):

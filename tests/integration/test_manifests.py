@@ -9,7 +9,7 @@ import pytest
 from manifest_site import CONTENT, NUMBERS, site  # noqa: F401 (fixtures)
 from programs import assert_failed
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 GARBAGE = {
     "empty": b"", "blank": b" \n", "text": b"<html>404</html>", "nul": b"\0" * 100, "array": b"[]", "number": b"5",

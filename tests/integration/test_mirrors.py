@@ -8,7 +8,7 @@ from evil_server import EvilServer
 from programs import assert_failed, moonsinter
 from releases import make_release
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 @pytest.fixture(name="patient")

@@ -18,7 +18,7 @@ import releases
 from evil_server import EvilServer
 from programs import moonsinter
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 CLOSED = 'exec "$0" "$@" >&-'
 FULL = 'exec "$0" "$@" >/dev/full'

@@ -10,7 +10,7 @@ from programs import assert_failed, moonsinter
 from releases import make_release
 from signed_site import CONTENT, publish, requests, seconds_of
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 # --- the manifest and its signature -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest
 from server_site import CONTENT, IMPATIENT, PATIENT, assert_whole, clone, evil  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 @pytest.mark.parametrize("file", ["image.json", "image.chunks", "image"])

@@ -14,7 +14,7 @@ from evil_server import EvilServer
 from programs import assert_failed, moonsinter
 from releases import make_release, read_manifest, write_manifest
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 SECRETS = USER, PASSWORD, TOKEN, REFERENCE_TOKEN, REDIRECT_PASSWORD, REDIRECT_TOKEN = (
     "us3r-s3cret", "passw0rd-s3cret", "t0ken-s3cret", "ref3rence-s3cret", "r3direct-s3cret", "l0cation-s3cret")

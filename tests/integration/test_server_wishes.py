@@ -9,7 +9,7 @@ from conditions import installed
 from programs import assert_failed, moonsinter
 from signed_site import CONTENT, publish, requests, seconds_of
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 # --- how long a server wants to be left alone ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ from programs import assert_failed, moonsinter
 from releases import make_release
 from server_site import CONTENT, PATIENT, assert_whole, clone, evil, image_bytes  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.sanitized
+pytestmark = [pytest.mark.sanitized, pytest.mark.one_thread]
 
 
 # --- what is to be got over ---------------------------------------------------------------------------------------
