@@ -62,7 +62,9 @@ class Killer:
         self.known.add(hashlib.sha256(release.read_bytes()).hexdigest())
         self.device.nginx.publish(release)
         shutil.rmtree(release.parent)
-        self.device.images.pop(self.newest).unlink()
+        # What the server has is a link to the image, so this one stays until the next takes its place.
+        if self.newest > 2:
+            self.device.images.pop(self.newest - 1).unlink()
         self.prepare()
         self.on_trial, self.ask_at = False, 0
 
