@@ -115,7 +115,7 @@ void daemon_arm_invalidate(struct daemon *daemon)
 
 /* --- arming it --- */
 
-static void on_activated(void *owner, const struct error *error)
+static void on_armed(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
 
@@ -126,13 +126,13 @@ static void on_activated(void *owner, const struct error *error)
             daemon, error->kind == ERROR_CANCELLED ? RECORD_RESULT_CANCELLED : RECORD_RESULT_FAILED,
             error->message);
         note_refusal(daemon, "boot-selection", error);
-        daemon_post_failure(daemon, UPDATE_EVENT_ACTIVATE_FAILED, error);
+        daemon_post_failure(daemon, UPDATE_EVENT_ARM_FAILED, error);
         return;
     }
     daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
     daemon->record->slots[daemon->target.slot].print = *boot_selection_armed_print(daemon->boot);
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ACTIVATED}, NULL);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ARMED}, NULL);
 }
 
 /* The record could not be saved. The target was closed by a thread, since that may block; now the arming
@@ -142,7 +142,7 @@ static void on_let_go(void *owner, const struct error *error)
     struct error problem;
 
     error_set(&problem, ERROR_SYSTEM, "the release is not armed, because the record cannot be saved");
-    on_activated(owner, &problem);
+    on_armed(owner, &problem);
 }
 
 /* The cancel came after the target was verified, when only closing it was left. It was accepted, so it
@@ -155,7 +155,7 @@ static void on_let_go_cancelled(void *owner, const struct error *error)
     daemon->record->cancelled = installer_view(daemon->installer)->release;
     policy_hold_cancelled(&daemon->install_verdict);
     error_set(&problem, ERROR_CANCELLED, "cancelled by an operator");
-    on_activated(daemon, &problem);
+    on_armed(daemon, &problem);
 }
 
 /* The gate refused the arming; the target has been closed by a thread. */
@@ -164,7 +164,7 @@ static void on_let_go_refused(void *owner, const struct error *error)
     struct daemon *daemon = owner;
     struct error problem = daemon->target.refusal;
 
-    on_activated(daemon, &problem);
+    on_armed(daemon, &problem);
 }
 
 /* The record says ARMING on the medium. From here the target is armed, or only closed; the closing may block,
@@ -178,11 +178,11 @@ static void on_arming_saved(void *owner, const struct error *error)
         boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_cancelled);
     else if (error)
         boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go);
-    else if (!daemon_trust_arm(daemon, held, on_activated, &daemon->target.refusal))
+    else if (!daemon_trust_arm(daemon, held, on_armed, &daemon->target.refusal))
         boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_refused);
 }
 
-void daemon_arm_activate(struct daemon *daemon)
+void daemon_arm_target(struct daemon *daemon)
 {
     struct trial_outcome outcome;
 

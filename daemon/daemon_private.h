@@ -220,9 +220,9 @@ bool daemon_boot_other_is_next(const struct daemon *daemon);
 /* Health of a slot as the status shows it, see record_slot_health(). */
 enum boot_health daemon_slot_health(const struct daemon *daemon, enum slot slot);
 
-/* daemon_arm.c: carry out the orders INVALIDATE and ACTIVATE. */
+/* daemon_arm.c: carry out the orders INVALIDATE and ARM. */
 void daemon_arm_invalidate(struct daemon *daemon);
-void daemon_arm_activate(struct daemon *daemon);
+void daemon_arm_target(struct daemon *daemon);
 
 /* daemon_trial.c */
 void daemon_trial_init(struct daemon *daemon);

@@ -42,8 +42,8 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
     case UPDATE_ORDER_CANCEL:
         cancel_work(daemon);
         return;
-    case UPDATE_ORDER_ACTIVATE:
-        daemon_arm_activate(daemon);
+    case UPDATE_ORDER_ARM:
+        daemon_arm_target(daemon);
         return;
     case UPDATE_ORDER_JUDGE_REBOOT:
         daemon_judge_reboot(daemon);
@@ -68,10 +68,10 @@ static void carry_out(struct daemon *daemon, enum update_order order, bool state
         trial_runner_cancel(daemon->trial_runner);
         daemon_trial_reject(daemon);
         return;
-    case UPDATE_ORDER_ARM_TIMER:
+    case UPDATE_ORDER_SET_TIMER:
         poller_plan(daemon->poller, policy_verdict_wait_ms(&daemon->install_verdict, wall_clock_now_s()));
         return;
-    case UPDATE_ORDER_DISARM_TIMER:
+    case UPDATE_ORDER_STOP_TIMER:
         poller_stop(daemon->poller);
         return;
     case UPDATE_ORDER_SAVE_RECORD:

@@ -51,7 +51,7 @@ static void boot_good(struct update *update, const struct update_event *event, s
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, UPDATE_STATE_IDLE, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
@@ -59,7 +59,7 @@ static void boot_trial(struct update *update, const struct update_event *event, 
 {
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, UPDATE_STATE_TRIAL, event);
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, UPDATE_ORDER_JUDGE_TRIAL);
@@ -75,7 +75,7 @@ static void boot_pending(struct update *update, const struct update_event *event
     if (update->at_once)
         update->errand = UPDATE_ERRAND_REBOOT;
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, event->falling_back ? UPDATE_ORDER_DISARM_TIMER : UPDATE_ORDER_ARM_TIMER);
+    order(orders, event->falling_back ? UPDATE_ORDER_STOP_TIMER : UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, update->at_once ? UPDATE_ORDER_REBOOT : UPDATE_ORDER_JUDGE_REBOOT);
 }
@@ -85,7 +85,7 @@ static void boot_unknown(struct update *update, const struct update_event *event
 {
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, UPDATE_STATE_HELD, event);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
@@ -116,7 +116,7 @@ static void begin_check(struct update *update, enum update_purpose purpose, cons
     update->rest = update->state;
     update->purpose = purpose;
     update_enter(update, UPDATE_STATE_CHECKING, event);
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, UPDATE_ORDER_CHECK);
 }
@@ -173,7 +173,7 @@ static void end_check(struct update *update, enum update_state state, const stru
         order(orders, UPDATE_ORDER_INVALIDATE);
         return;
     }
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     if (pending)
         order(orders, UPDATE_ORDER_JUDGE_REBOOT);
@@ -248,7 +248,7 @@ static void install_failed(struct update *update, const struct update_event *eve
                                        : UPDATE_STATE_IDLE,
                  event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     if (event->other_selected)
         order(orders, UPDATE_ORDER_JUDGE_REBOOT);
@@ -258,14 +258,14 @@ static void installed(struct update *update, const struct update_event *event, s
 {
     update_enter(update, UPDATE_STATE_ACTIVATING, event);
     order(orders, UPDATE_ORDER_PUBLISH);
-    order(orders, UPDATE_ORDER_ACTIVATE);
+    order(orders, UPDATE_ORDER_ARM);
 }
 
-static void activated(struct update *update, const struct update_event *event, struct update_orders *orders)
+static void armed(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     update_enter(update, UPDATE_STATE_REBOOT_PENDING, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, UPDATE_ORDER_JUDGE_REBOOT);
 }
@@ -289,7 +289,7 @@ static void disarm(struct update *update, const struct update_event *event, stru
     }
     update->errand = UPDATE_ERRAND_DISARM;
     update->rest = UPDATE_STATE_HELD;
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     order(orders, UPDATE_ORDER_INVALIDATE);
 }
 
@@ -300,7 +300,7 @@ static void disarmed(struct update *update, const struct update_event *event, st
     update->errand = UPDATE_ERRAND_NONE;
     update_enter(update, update->rest, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
@@ -317,7 +317,7 @@ static void disarmed_by_others(struct update *update, const struct update_event 
     }
     update_enter(update, UPDATE_STATE_HELD, event);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, UPDATE_ORDER_ARM_TIMER);
+    order(orders, UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
 }
 
@@ -327,7 +327,7 @@ static void errand_failed(struct update *update, const struct update_event *even
 {
     update->errand = UPDATE_ERRAND_NONE;
     order(orders, UPDATE_ORDER_SAVE_RECORD);
-    order(orders, update->falling_back ? UPDATE_ORDER_DISARM_TIMER : UPDATE_ORDER_ARM_TIMER);
+    order(orders, update->falling_back ? UPDATE_ORDER_STOP_TIMER : UPDATE_ORDER_SET_TIMER);
     order(orders, UPDATE_ORDER_PUBLISH);
     if (event->kind == UPDATE_EVENT_REBOOT_FAILED)
         order(orders, UPDATE_ORDER_RETRY_REBOOT);
@@ -346,7 +346,7 @@ static void reboot(struct update *update, const struct update_event *event, stru
         return;
     }
     update->errand = UPDATE_ERRAND_REBOOT;
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     order(orders, UPDATE_ORDER_SAVE_RECORD);
     order(orders, UPDATE_ORDER_PUBLISH);
     order(orders, UPDATE_ORDER_REBOOT);
@@ -413,7 +413,7 @@ static void begin_reject(struct update *update, const struct update_event *event
     update->errand = event->kind != UPDATE_EVENT_MARK_BAD_REQUESTED || update->state == UPDATE_STATE_TRIAL
                          ? UPDATE_ERRAND_REJECT_AND_REBOOT
                          : UPDATE_ERRAND_REJECT;
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     order(orders, UPDATE_ORDER_REJECT);
 }
 
@@ -460,7 +460,7 @@ static void stop(struct update *update, const struct update_event *event, struct
                    update->state == UPDATE_STATE_TRIAL;
 
     update_enter(update, UPDATE_STATE_STOPPING, event);
-    order(orders, UPDATE_ORDER_DISARM_TIMER);
+    order(orders, UPDATE_ORDER_STOP_TIMER);
     if (cancels)
         order(orders, UPDATE_ORDER_CANCEL);
     order(orders, UPDATE_ORDER_PUBLISH);
@@ -497,8 +497,8 @@ static void refuse_working(struct update *update, const struct update_event *eve
     refuse(orders, "an update is being looked for or installed; wait for it or cancel it first");
 }
 
-static void refuse_activating(struct update *update, const struct update_event *event,
-                              struct update_orders *orders)
+static void refuse_arming(struct update *update, const struct update_event *event,
+                          struct update_orders *orders)
 {
     refuse(orders, "the boot selection is being written; try again in a moment");
 }
@@ -533,13 +533,13 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_BOOTED_PENDING]      = { boot_pending,        boot_late,     boot_pending,        pass,           pass,              boot_pending,      pass,            keep },
 [UPDATE_EVENT_BOOTED_UNKNOWN]      = { boot_unknown,        pass,          boot_unknown,        pass,           pass,              boot_unknown,      pass,            keep },
 [UPDATE_EVENT_POLL_DUE]            = { poll,                pass,          poll,                pass,           pass,              poll,              pass,            pass },
-[UPDATE_EVENT_CHECK_REQUESTED]     = { request_check,       raise_purpose, request_check,       refuse_working, refuse_activating, request_check,     refuse_trial,    refuse_stopping },
-[UPDATE_EVENT_INSTALL_REQUESTED]   = { request_check,       raise_purpose, request_check,       refuse_working, refuse_activating, request_check,     refuse_trial,    refuse_stopping },
-[UPDATE_EVENT_CANCEL_REQUESTED]    = { refuse_nothing_runs, cancel,        refuse_nothing_runs, cancel,         refuse_activating, disarm,            refuse_nothing_runs, refuse_stopping },
-[UPDATE_EVENT_REBOOT_REQUESTED]    = { refuse_nothing_waits,refuse_working,refuse_nothing_waits,refuse_working, refuse_activating, reboot,            refuse_trial,    refuse_stopping },
-[UPDATE_EVENT_MARK_GOOD_REQUESTED] = { mark_good_again,     mark_good_again,mark_good_again,    mark_good_again,refuse_activating, mark_good_pending, begin_mark_good, refuse_stopping },
-[UPDATE_EVENT_MARK_BAD_REQUESTED]  = { begin_reject,        refuse_working,begin_reject,        refuse_working, refuse_activating, refuse_pending,    begin_reject,    refuse_stopping },
-[UPDATE_EVENT_ROLLBACK_REQUESTED]  = { begin_reject,        refuse_working,begin_reject,        refuse_working, refuse_activating, refuse_pending,    begin_reject,    refuse_stopping },
+[UPDATE_EVENT_CHECK_REQUESTED]     = { request_check,       raise_purpose, request_check,       refuse_working, refuse_arming, request_check,     refuse_trial,    refuse_stopping },
+[UPDATE_EVENT_INSTALL_REQUESTED]   = { request_check,       raise_purpose, request_check,       refuse_working, refuse_arming, request_check,     refuse_trial,    refuse_stopping },
+[UPDATE_EVENT_CANCEL_REQUESTED]    = { refuse_nothing_runs, cancel,        refuse_nothing_runs, cancel,         refuse_arming, disarm,            refuse_nothing_runs, refuse_stopping },
+[UPDATE_EVENT_REBOOT_REQUESTED]    = { refuse_nothing_waits,refuse_working,refuse_nothing_waits,refuse_working, refuse_arming, reboot,            refuse_trial,    refuse_stopping },
+[UPDATE_EVENT_MARK_GOOD_REQUESTED] = { mark_good_again,     mark_good_again,mark_good_again,    mark_good_again,refuse_arming, mark_good_pending, begin_mark_good, refuse_stopping },
+[UPDATE_EVENT_MARK_BAD_REQUESTED]  = { begin_reject,        refuse_working,begin_reject,        refuse_working, refuse_arming, refuse_pending,    begin_reject,    refuse_stopping },
+[UPDATE_EVENT_ROLLBACK_REQUESTED]  = { begin_reject,        refuse_working,begin_reject,        refuse_working, refuse_arming, refuse_pending,    begin_reject,    refuse_stopping },
 [UPDATE_EVENT_CHECK_UNCHANGED]     = { pass,                check_unchanged,pass,               pass,           pass,              pass,              pass,            pass },
 [UPDATE_EVENT_CHECK_OFFERS]        = { pass,                check_offers,  pass,                pass,           pass,              pass,              pass,            pass },
 [UPDATE_EVENT_CHECK_HELD]          = { pass,                check_held,    pass,                pass,           pass,              pass,              pass,            pass },
@@ -550,8 +550,8 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_INVALIDATE_FAILED]   = { pass,                pass,          pass,                install_failed, pass,              errand_failed,     pass,            keep },
 [UPDATE_EVENT_INSTALLED]           = { pass,                pass,          pass,                installed,      pass,              pass,              pass,            pass },
 [UPDATE_EVENT_INSTALL_FAILED]      = { pass,                pass,          pass,                install_failed, pass,              pass,              pass,            keep },
-[UPDATE_EVENT_ACTIVATED]           = { pass,                pass,          pass,                pass,           activated,         pass,              pass,            keep },
-[UPDATE_EVENT_ACTIVATE_FAILED]     = { pass,                pass,          pass,                pass,           install_failed,    pass,              pass,            keep },
+[UPDATE_EVENT_ARMED]               = { pass,                pass,          pass,                pass,           armed,             pass,              pass,            keep },
+[UPDATE_EVENT_ARM_FAILED]          = { pass,                pass,          pass,                pass,           install_failed,    pass,              pass,            keep },
 [UPDATE_EVENT_DISARMED]            = { pass,                disarmed_by_others,pass,            pass,           pass,              disarmed_by_others,pass,            pass },
 [UPDATE_EVENT_REBOOT_DUE]          = { pass,                pass,          pass,                pass,           pass,              reboot,            pass,            pass },
 [UPDATE_EVENT_REBOOT_FAILED]       = { pass,                pass,          pass,                pass,           pass,              errand_failed,     pass,            keep },

@@ -49,8 +49,8 @@ enum update_event_kind {
     UPDATE_EVENT_INVALIDATE_FAILED,
     UPDATE_EVENT_INSTALLED, /* written, synced, read back whole, and still held open */
     UPDATE_EVENT_INSTALL_FAILED,
-    UPDATE_EVENT_ACTIVATED, /* armed for the next boot, read back */
-    UPDATE_EVENT_ACTIVATE_FAILED,
+    UPDATE_EVENT_ARMED, /* armed for the next boot, read back */
+    UPDATE_EVENT_ARM_FAILED,
     UPDATE_EVENT_DISARMED,   /* another program took the other slot out of the boot selection */
     UPDATE_EVENT_REBOOT_DUE, /* policy lets the machine reboot now */
     UPDATE_EVENT_REBOOT_FAILED,
@@ -87,9 +87,9 @@ enum update_order {
     UPDATE_ORDER_PLAN,  /* compute the plan, then judge again: ends in a CHECK_... event with `planned` */
     UPDATE_ORDER_INVALIDATE, /* ends in INVALIDATED or INVALIDATE_FAILED */
     UPDATE_ORDER_INSTALL,    /* ends in INSTALLED or INSTALL_FAILED */
-    UPDATE_ORDER_CANCEL,   /* cancel what is under way, which then ends by its own event, with ERROR_CANCELLED
-                            */
-    UPDATE_ORDER_ACTIVATE, /* ends in ACTIVATED or ACTIVATE_FAILED; lets go of the target after that */
+    UPDATE_ORDER_CANCEL, /* cancel what is under way, which then ends by its own event, with ERROR_CANCELLED
+                          */
+    UPDATE_ORDER_ARM,    /* ends in ARMED or ARM_FAILED; lets go of the target after that */
     UPDATE_ORDER_JUDGE_REBOOT, /* ask policy; ends in REBOOT_DUE when it agrees, now or later */
     UPDATE_ORDER_RETRY_REBOOT, /* after a pause: REBOOT_DUE if the reboot waits for nothing, else like
                                   JUDGE_REBOOT */
@@ -99,9 +99,9 @@ enum update_order {
     UPDATE_ORDER_RETRY_TRIAL, /* the same verdict again, after a pause */
     UPDATE_ORDER_MARK_GOOD,   /* ends in MARKED_GOOD or MARK_GOOD_FAILED */
     UPDATE_ORDER_REJECT,      /* reject the running slot; ends in REJECTED or REJECT_FAILED */
-    UPDATE_ORDER_ARM_TIMER,   /* set the timer of the next check; DISARM_TIMER comes before work that no check
+    UPDATE_ORDER_SET_TIMER,   /* set the timer of the next check; DISARM_TIMER comes before work that no check
                                  may disturb */
-    UPDATE_ORDER_DISARM_TIMER,
+    UPDATE_ORDER_STOP_TIMER,
     UPDATE_ORDER_SAVE_RECORD,
     UPDATE_ORDER_PUBLISH, /* the status changed */
     UPDATE_ORDER_EXIT,

@@ -39,8 +39,8 @@ const char *update_event_name(enum update_event_kind kind)
         [UPDATE_EVENT_INVALIDATE_FAILED] = "target could not be invalidated",
         [UPDATE_EVENT_INSTALLED] = "installed and read back",
         [UPDATE_EVENT_INSTALL_FAILED] = "installing failed",
-        [UPDATE_EVENT_ACTIVATED] = "armed for the next boot",
-        [UPDATE_EVENT_ACTIVATE_FAILED] = "arming failed",
+        [UPDATE_EVENT_ARMED] = "armed for the next boot",
+        [UPDATE_EVENT_ARM_FAILED] = "arming failed",
         [UPDATE_EVENT_DISARMED] = "another program changed the boot selection",
         [UPDATE_EVENT_REBOOT_DUE] = "reboot due",
         [UPDATE_EVENT_REBOOT_FAILED] = "reboot failed",
@@ -71,8 +71,8 @@ const char *update_order_name(enum update_order what)
         return "install";
     case UPDATE_ORDER_CANCEL:
         return "cancel";
-    case UPDATE_ORDER_ACTIVATE:
-        return "activate";
+    case UPDATE_ORDER_ARM:
+        return "arm";
     case UPDATE_ORDER_JUDGE_REBOOT:
         return "judge-reboot";
     case UPDATE_ORDER_RETRY_REBOOT:
@@ -87,10 +87,10 @@ const char *update_order_name(enum update_order what)
         return "mark-good";
     case UPDATE_ORDER_REJECT:
         return "reject";
-    case UPDATE_ORDER_ARM_TIMER:
-        return "arm-timer";
-    case UPDATE_ORDER_DISARM_TIMER:
-        return "disarm-timer";
+    case UPDATE_ORDER_SET_TIMER:
+        return "set-timer";
+    case UPDATE_ORDER_STOP_TIMER:
+        return "stop-timer";
     case UPDATE_ORDER_SAVE_RECORD:
         return "save-record";
     case UPDATE_ORDER_PUBLISH:

@@ -60,7 +60,7 @@ static void walk_to(struct update *update, enum update_state state)
                                      5},
         [UPDATE_STATE_REBOOT_PENDING] = {{UPDATE_EVENT_BOOTED_GOOD, UPDATE_EVENT_POLL_DUE,
                                           UPDATE_EVENT_CHECK_OFFERS, UPDATE_EVENT_INVALIDATED,
-                                          UPDATE_EVENT_INSTALLED, UPDATE_EVENT_ACTIVATED},
+                                          UPDATE_EVENT_INSTALLED, UPDATE_EVENT_ARMED},
                                          6},
         [UPDATE_STATE_TRIAL] = {{UPDATE_EVENT_BOOTED_TRIAL}, 1},
         [UPDATE_STATE_STOPPING] = {{UPDATE_EVENT_BOOTED_GOOD, UPDATE_EVENT_STOP}, 2},
@@ -121,7 +121,7 @@ static void check_cell(enum update_state state, struct update_event event)
     if (event.other_selected && (state == UPDATE_STATE_CHECKING || state == UPDATE_STATE_INSTALLING))
         assert_true(update.state != UPDATE_STATE_IDLE && update.state != UPDATE_STATE_HELD);
     /* Nothing is armed but what was just read back. */
-    if (has_order(&orders, UPDATE_ORDER_ACTIVATE))
+    if (has_order(&orders, UPDATE_ORDER_ARM))
         assert_true(state == UPDATE_STATE_INSTALLING && event.kind == UPDATE_EVENT_INSTALLED);
     /* A stopping daemon begins nothing; nothing leads out of it. */
     if (state == UPDATE_STATE_STOPPING) {
@@ -132,11 +132,11 @@ static void check_cell(enum update_state state, struct update_event event)
     /* Whatever comes to rest has its timer armed, or waits for something that will arm it. What is only
      * judged anew keeps the one that it has. */
     if (event.kind == UPDATE_EVENT_JUDGED_HELD || event.kind == UPDATE_EVENT_JUDGED_FREE)
-        assert_false(has_order(&orders, UPDATE_ORDER_ARM_TIMER) ||
-                     has_order(&orders, UPDATE_ORDER_DISARM_TIMER));
+        assert_false(has_order(&orders, UPDATE_ORDER_SET_TIMER) ||
+                     has_order(&orders, UPDATE_ORDER_STOP_TIMER));
     else if (update.state != state &&
              (update.state == UPDATE_STATE_IDLE || update.state == UPDATE_STATE_HELD))
-        assert_true(has_order(&orders, UPDATE_ORDER_ARM_TIMER));
+        assert_true(has_order(&orders, UPDATE_ORDER_SET_TIMER));
 }
 
 static void test_every_cell(void **state)
@@ -225,7 +225,7 @@ static void test_judged_without_a_check(void **state)
     struct update update;
 
     update_init(&update);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
     STEP(&update, HELD, "publish", .kind = UPDATE_EVENT_JUDGED_HELD);
     STEP(&update, HELD, "publish", .kind = UPDATE_EVENT_JUDGED_HELD);
     STEP(&update, IDLE, "publish", .kind = UPDATE_EVENT_JUDGED_FREE);
@@ -247,17 +247,16 @@ static void test_the_whole_way(void **state)
     struct update update;
 
     update_init(&update);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, INSTALLING, "publish invalidate", .kind = UPDATE_EVENT_CHECK_OFFERS);
     STEP(&update, INSTALLING, "install", .kind = UPDATE_EVENT_INVALIDATED);
-    STEP(&update, ACTIVATING, "publish activate", .kind = UPDATE_EVENT_INSTALLED);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
-         .kind = UPDATE_EVENT_ACTIVATED);
-    STEP(&update, REBOOT_PENDING, "disarm-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
-    STEP(&update, TRIAL, "disarm-timer save-record publish judge-trial", .kind = UPDATE_EVENT_BOOTED_TRIAL);
+    STEP(&update, ACTIVATING, "publish arm", .kind = UPDATE_EVENT_INSTALLED);
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot", .kind = UPDATE_EVENT_ARMED);
+    STEP(&update, REBOOT_PENDING, "stop-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
+    STEP(&update, TRIAL, "stop-timer save-record publish judge-trial", .kind = UPDATE_EVENT_BOOTED_TRIAL);
     STEP(&update, TRIAL, "mark-good", .kind = UPDATE_EVENT_VERDICT_GOOD);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_MARKED_GOOD);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_MARKED_GOOD);
 }
 
 static void test_failed_trial_falls_back(void **state)
@@ -265,20 +264,20 @@ static void test_failed_trial_falls_back(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_TRIAL);
-    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    STEP(&update, TRIAL, "stop-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED,
          .error = ERROR_SYSTEM);
-    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    STEP(&update, TRIAL, "stop-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     STEP(&update, REBOOT_PENDING, "save-record publish reboot", .kind = UPDATE_EVENT_REJECTED);
     assert_true(update.falling_back && update.at_once);
     /* The machine does not go down: it is told again, for nothing good comes of staying. */
-    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish retry-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record stop-timer publish retry-reboot",
          .kind = UPDATE_EVENT_REBOOT_FAILED, .error = ERROR_SYSTEM);
-    STEP(&update, REBOOT_PENDING, "disarm-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
+    STEP(&update, REBOOT_PENDING, "stop-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
     /* No check may lead to a write: the other slot is the only good one. */
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_INSTALL_REQUESTED);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_BOOTED_GOOD);
     assert_false(update.falling_back || update.at_once);
 }
 
@@ -288,11 +287,11 @@ static void test_falling_back_takes_no_write(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_TRIAL);
-    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    STEP(&update, TRIAL, "stop-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     /* To what is known to be bad nobody goes back. */
     STEP(&update, TRIAL, "save-record publish retry-trial", .kind = UPDATE_EVENT_REJECT_FAILED,
          .error = ERROR_REFUSED, .loader_leaves = true);
-    STEP(&update, TRIAL, "disarm-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
+    STEP(&update, TRIAL, "stop-timer reject", .kind = UPDATE_EVENT_VERDICT_BAD);
     STEP(&update, REBOOT_PENDING, "save-record publish reboot", .kind = UPDATE_EVENT_REJECT_FAILED,
          .error = ERROR_SYSTEM, .loader_leaves = true);
     assert_true(update.falling_back && update.at_once);
@@ -304,19 +303,19 @@ static void test_falling_back_goes_on_after_a_restart(void **state)
     struct update update;
 
     update_init(&update);
-    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish reboot",
+    STEP(&update, REBOOT_PENDING, "save-record stop-timer publish reboot",
          .kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = true, .at_once = true);
     assert_true(update.falling_back && update.at_once);
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
     update_init(&update);
-    STEP(&update, REBOOT_PENDING, "save-record disarm-timer publish judge-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record stop-timer publish judge-reboot",
          .kind = UPDATE_EVENT_BOOTED_PENDING, .falling_back = true);
     assert_false(update.at_once);
     update_init(&update);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_BOOTED_PENDING);
-    STEP(&update, REBOOT_PENDING, "disarm-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish retry-reboot",
+    STEP(&update, REBOOT_PENDING, "stop-timer save-record publish reboot", .kind = UPDATE_EVENT_REBOOT_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish retry-reboot",
          .kind = UPDATE_EVENT_REBOOT_FAILED, .error = ERROR_SYSTEM);
 }
 
@@ -325,17 +324,17 @@ static void test_newer_release_over_a_pending_one(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_CHECK_FAILED, .error = ERROR_NETWORK);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_CHECK_HELD);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, INSTALLING, "publish invalidate", .kind = UPDATE_EVENT_CHECK_OFFERS);
     STEP(&update, INSTALLING, "install", .kind = UPDATE_EVENT_INVALIDATED);
     /* The pending one is gone, so there is nothing to wait for any more. */
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INSTALL_FAILED,
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_INSTALL_FAILED,
          .error = ERROR_NETWORK);
 }
 
@@ -345,29 +344,29 @@ static void test_a_newer_release_takes_the_pending_one_back(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .takes_back = true);
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_REBOOT_DUE);
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_POLL_DUE);
     /* It could not be; the next look tries again. */
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_INVALIDATE_FAILED, .error = ERROR_SYSTEM);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .takes_back = true);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
 
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_HELD,
          .takes_back = true);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
 
     /* Nothing waits, so there is nothing to take back. */
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .takes_back = true);
 }
 
@@ -380,26 +379,26 @@ static void test_the_other_slot_is_selected(void **state)
 
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         walk_to(&update, UPDATE_STATE_CHECKING);
-        STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot", .kind = ends[i],
+        STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot", .kind = ends[i],
              .other_selected = true);
-        STEP(&update, REBOOT_PENDING, "disarm-timer invalidate", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
+        STEP(&update, REBOOT_PENDING, "stop-timer invalidate", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
     }
     /* Another program deselected it during the check, and selected it again. */
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, CHECKING, "", .kind = UPDATE_EVENT_DISARMED);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_CHECK_UNCHANGED, .other_selected = true);
     /* It was given up, and is deselected out of whatever state. */
     walk_to(&update, UPDATE_STATE_CHECKING);
     STEP(&update, REBOOT_PENDING, "save-record publish invalidate", .kind = UPDATE_EVENT_CHECK_UNCHANGED,
          .other_selected = true, .takes_back = true);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
     /* The target could not be deselected before it was to be written. */
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, INSTALLING, "publish invalidate", .kind = UPDATE_EVENT_CHECK_OFFERS);
-    STEP(&update, REBOOT_PENDING, "save-record arm-timer publish judge-reboot",
+    STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_INVALIDATE_FAILED, .error = ERROR_SYSTEM, .other_selected = true);
 }
 
@@ -408,15 +407,15 @@ static void test_plan_before_a_decision(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_IDLE);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
     STEP(&update, CHECKING, "plan", .kind = UPDATE_EVENT_CHECK_OFFERS, .plan_needed = true);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_HELD, .planned = true);
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_CHECK_HELD, .planned = true);
     /* A held update is planned for an operator and not for a poll. */
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_CHECK_REQUESTED);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_CHECK_REQUESTED);
     STEP(&update, CHECKING, "plan", .kind = UPDATE_EVENT_CHECK_HELD);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_HELD, .planned = true);
-    STEP(&update, CHECKING, "disarm-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_CHECK_HELD);
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_CHECK_HELD, .planned = true);
+    STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_CHECK_HELD);
 }
 
 static void test_cancel(void **state)
@@ -425,15 +424,15 @@ static void test_cancel(void **state)
 
     walk_to(&update, UPDATE_STATE_INSTALLING);
     STEP(&update, INSTALLING, "cancel", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_INSTALL_FAILED,
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_INSTALL_FAILED,
          .error = ERROR_CANCELLED);
     STEP(&update, HELD, "refused", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
 
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
-    STEP(&update, REBOOT_PENDING, "disarm-timer invalidate", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
+    STEP(&update, REBOOT_PENDING, "stop-timer invalidate", .kind = UPDATE_EVENT_CANCEL_REQUESTED);
     STEP(&update, REBOOT_PENDING, "refused", .kind = UPDATE_EVENT_REBOOT_REQUESTED);
     STEP(&update, REBOOT_PENDING, "", .kind = UPDATE_EVENT_REBOOT_DUE);
-    STEP(&update, HELD, "save-record arm-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
+    STEP(&update, HELD, "save-record set-timer publish", .kind = UPDATE_EVENT_INVALIDATED);
 }
 
 static void test_requests_that_need_another_slot(void **state)
@@ -444,14 +443,14 @@ static void test_requests_that_need_another_slot(void **state)
     STEP(&update, IDLE, "refused", .kind = UPDATE_EVENT_ROLLBACK_REQUESTED, .running_known = true);
     STEP(&update, IDLE, "refused", .kind = UPDATE_EVENT_MARK_BAD_REQUESTED, .other_good = true);
     STEP(&update, IDLE, "", .kind = UPDATE_EVENT_MARK_GOOD_REQUESTED, .running_known = true);
-    STEP(&update, IDLE, "disarm-timer reject", .kind = UPDATE_EVENT_MARK_BAD_REQUESTED, .running_known = true,
+    STEP(&update, IDLE, "stop-timer reject", .kind = UPDATE_EVENT_MARK_BAD_REQUESTED, .running_known = true,
          .other_good = true);
     /* Marked bad and not rolled back: who reboots is policy's to say. */
     STEP(&update, REBOOT_PENDING, "save-record publish judge-reboot", .kind = UPDATE_EVENT_REJECTED);
     /* It can be taken back. */
     STEP(&update, REBOOT_PENDING, "mark-good", .kind = UPDATE_EVENT_MARK_GOOD_REQUESTED,
          .running_known = true);
-    STEP(&update, IDLE, "save-record arm-timer publish", .kind = UPDATE_EVENT_MARKED_GOOD);
+    STEP(&update, IDLE, "save-record set-timer publish", .kind = UPDATE_EVENT_MARKED_GOOD);
 }
 
 static void test_stop_waits_for_what_is_under_way(void **state)
@@ -459,15 +458,15 @@ static void test_stop_waits_for_what_is_under_way(void **state)
     struct update update;
 
     walk_to(&update, UPDATE_STATE_ACTIVATING);
-    STEP(&update, STOPPING, "disarm-timer publish", .kind = UPDATE_EVENT_STOP);
-    STEP(&update, STOPPING, "save-record", .kind = UPDATE_EVENT_ACTIVATED);
+    STEP(&update, STOPPING, "stop-timer publish", .kind = UPDATE_EVENT_STOP);
+    STEP(&update, STOPPING, "save-record", .kind = UPDATE_EVENT_ARMED);
     STEP(&update, STOPPING, "exit", .kind = UPDATE_EVENT_QUIET);
 
     walk_to(&update, UPDATE_STATE_TRIAL);
-    STEP(&update, STOPPING, "disarm-timer cancel publish", .kind = UPDATE_EVENT_STOP);
+    STEP(&update, STOPPING, "stop-timer cancel publish", .kind = UPDATE_EVENT_STOP);
 
     walk_to(&update, UPDATE_STATE_INSTALLING);
-    STEP(&update, STOPPING, "disarm-timer cancel publish", .kind = UPDATE_EVENT_STOP);
+    STEP(&update, STOPPING, "stop-timer cancel publish", .kind = UPDATE_EVENT_STOP);
 }
 
 /* --- restarts --- */
@@ -528,7 +527,7 @@ static struct update_event machine_advance(struct machine *machine)
     case UPDATE_STATE_ACTIVATING:
         machine->next = machine->trial = target;
         machine->tries_left = machine->tries;
-        return (struct update_event){.kind = UPDATE_EVENT_ACTIVATED};
+        return (struct update_event){.kind = UPDATE_EVENT_ARMED};
     case UPDATE_STATE_TRIAL:
         return (struct update_event){.kind = UPDATE_EVENT_VERDICT_GOOD};
     case UPDATE_STATE_REBOOT_PENDING:
