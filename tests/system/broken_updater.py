@@ -8,7 +8,8 @@ from guest_tree import run
 
 
 def build(folder, source, old, new):
-    """Compiles that source with the edit and links it with the other objects of this build. Returns the program."""
+    """Compiles that source with the edit and links it before the daemon's library, so that the library's own is not taken.
+    Returns the program."""
     text = (programs.ROOT / source).read_text()
     assert text.count(old) == 1, f"{source} has {text.count(old)} places that read: {old}"
     folder.mkdir()
@@ -18,7 +19,9 @@ def build(folder, source, old, new):
     commands = [shlex.split(line) for line in told.splitlines()]
     compiling = next(words for words in commands if words[-1].endswith(f"/{source}") and "-c" in words)
     linking = next(words for words in commands if "-o" in words and words[words.index("-o") + 1] == "daemon/moonsinterd")
-    whole, program, part = compiling[compiling.index("-o") + 1], folder / "moonsinterd", folder / "edited.o"
+    program, part, library = folder / "moonsinterd", folder / "edited.o", "daemon/libmoonsinter-daemon.a"
     run(*compiling[:compiling.index("-MD")], "-o", part, "-c", edited, cwd=programs.BUILD)
-    run(*[{whole: part, "daemon/moonsinterd": program}.get(word, word) for word in linking], cwd=programs.BUILD)
+    at = linking.index(library)
+    linking[linking.index("-o") + 1] = program
+    run(*linking[:at], part, *linking[at:], cwd=programs.BUILD)
     return program
