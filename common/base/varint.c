@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/varint.h"
 
-#include <endian.h>
-#include <string.h>
+#include "common/base/le.h"
 
 size_t varint_write(uint8_t *data, uint64_t value)
 {
@@ -44,23 +43,15 @@ uint64_t byte_reader_varint(struct byte_reader *reader)
 uint32_t byte_reader_fixed32(struct byte_reader *reader)
 {
     const uint8_t *data = byte_reader_bytes(reader, sizeof(uint32_t));
-    uint32_t value;
 
-    if (!data)
-        return 0;
-    memcpy(&value, data, sizeof(value));
-    return le32toh(value);
+    return data ? le_read_u32(data) : 0;
 }
 
 uint64_t byte_reader_fixed64(struct byte_reader *reader)
 {
     const uint8_t *data = byte_reader_bytes(reader, sizeof(uint64_t));
-    uint64_t value;
 
-    if (!data)
-        return 0;
-    memcpy(&value, data, sizeof(value));
-    return le64toh(value);
+    return data ? le_read_u64(data) : 0;
 }
 
 const uint8_t *byte_reader_bytes(struct byte_reader *reader, size_t size)

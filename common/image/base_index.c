@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/digest.h"
+#include "common/base/le.h"
 #include "common/base/varint.h"
 #include "common/image/table_difference.h"
 
@@ -37,10 +38,7 @@ static const uint8_t *row_of(const struct base_index *index, uint32_t row)
 /* Where the chunk of this row ends in the base; a row begins with the chunk's size. */
 static uint64_t base_end(const struct base_index *index, uint32_t row)
 {
-    uint32_t size;
-
-    memcpy(&size, row_of(index, row), sizeof(size));
-    return index->base_offsets[row] + le32toh(size);
+    return index->base_offsets[row] + le_read_u32(row_of(index, row));
 }
 
 static void put_block(FILE *stream, const struct base_index *index, uint32_t first, uint32_t end)

@@ -2,13 +2,13 @@
 #include "common/image/chunk_table.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/le.h"
 
 /* IMAGE.chunks, little endian: a header, then a row for each chunk. No row says where its chunk lies, so a
  * row that two releases share is the same bytes in both tables wherever it stands. */
@@ -40,34 +40,6 @@ struct chunk_table {
     uint32_t last_chunk_size;
 };
 
-static uint32_t read_u32(const uint8_t *data)
-{
-    uint32_t value;
-
-    memcpy(&value, data, sizeof(value));
-    return le32toh(value);
-}
-
-static uint64_t read_u64(const uint8_t *data)
-{
-    uint64_t value;
-
-    memcpy(&value, data, sizeof(value));
-    return le64toh(value);
-}
-
-static void write_u32(uint8_t *data, uint32_t value)
-{
-    value = htole32(value);
-    memcpy(data, &value, sizeof(value));
-}
-
-static void write_u64(uint8_t *data, uint64_t value)
-{
-    value = htole64(value);
-    memcpy(data, &value, sizeof(value));
-}
-
 static const uint8_t *row_of(const struct chunk_table *table, uint32_t index)
 {
     assert(index < table->count);
@@ -85,21 +57,21 @@ static bool parse_header(const uint8_t *data, size_t size, struct chunk_table *t
         return error_set(error, ERROR_FORMAT, "the table of chunks has %zu bytes, more than the %d allowed",
                          size, CHUNK_TABLE_SIZE_MAX);
 
-    uint32_t version = read_u32(data + HEADER_VERSION);
+    uint32_t version = le_read_u32(data + HEADER_VERSION);
     if (version != CHUNK_TABLE_VERSION)
         return error_set(error, ERROR_FORMAT,
                          "the table of chunks has version %" PRIu32
                          ", and this program knows version %d only: "
                          "it needs a moonsinter with table version %" PRIu32,
                          version, CHUNK_TABLE_VERSION, version);
-    uint32_t average = read_u32(data + HEADER_AVERAGE);
+    uint32_t average = le_read_u32(data + HEADER_AVERAGE);
     if (chunker_init(&table->chunker, average) < 0)
         return error_set(error, ERROR_FORMAT,
                          "the table of chunks names an average of %" PRIu32
                          " bytes, which is no power of two from "
                          "%d to %d",
                          average, CHUNKER_AVERAGE_MIN, CHUNKER_AVERAGE_MAX);
-    uint32_t count = read_u32(data + HEADER_COUNT);
+    uint32_t count = le_read_u32(data + HEADER_COUNT);
     if (size - CHUNK_TABLE_HEADER_SIZE != (uint64_t)count * CHUNK_TABLE_ROW_SIZE)
         return error_set(error, ERROR_FORMAT,
                          "the table of chunks says it has %" PRIu32
@@ -232,7 +204,7 @@ uint64_t chunk_table_offset(const struct chunk_table *table, uint32_t index)
 uint32_t chunk_table_size(const struct chunk_table *table, uint32_t index)
 {
     if (table->content_defined)
-        return read_u32(row_of(table, index) + ROW_SIZE);
+        return le_read_u32(row_of(table, index) + ROW_SIZE);
     assert(index < table->count);
     return index + 1 == table->count ? table->last_chunk_size : table->chunk_size;
 }
@@ -245,7 +217,7 @@ uint32_t chunk_table_size_max(const struct chunk_table *table)
 uint64_t chunk_table_key(const struct chunk_table *table, uint32_t index)
 {
     if (table->content_defined)
-        return read_u64(row_of(table, index) + ROW_XXH3);
+        return le_read_u64(row_of(table, index) + ROW_XXH3);
     assert(index < table->count);
     return table->hashes[index];
 }
@@ -290,23 +262,23 @@ void chunk_table_write_header(uint8_t *data, uint32_t average, uint32_t count)
 {
     memset(data, 0, CHUNK_TABLE_HEADER_SIZE);
     memcpy(data + HEADER_MAGIC, header_magic, sizeof(header_magic));
-    write_u32(data + HEADER_VERSION, CHUNK_TABLE_VERSION);
-    write_u32(data + HEADER_AVERAGE, average);
-    write_u32(data + HEADER_COUNT, count);
+    le_write_u32(data + HEADER_VERSION, CHUNK_TABLE_VERSION);
+    le_write_u32(data + HEADER_AVERAGE, average);
+    le_write_u32(data + HEADER_COUNT, count);
 }
 
 void chunk_table_write_row(uint8_t *data, uint32_t size, uint64_t xxh3,
                            const uint8_t sha256[DIGEST_SHA256_SIZE])
 {
-    write_u32(data + ROW_SIZE, size);
-    write_u64(data + ROW_XXH3, xxh3);
+    le_write_u32(data + ROW_SIZE, size);
+    le_write_u64(data + ROW_XXH3, xxh3);
     memcpy(data + ROW_SHA256, sha256, DIGEST_SHA256_SIZE);
 }
 
 void chunk_table_read_row(const uint8_t *data, uint32_t *ret_size, uint64_t *ret_xxh3)
 {
-    *ret_size = read_u32(data + ROW_SIZE);
-    *ret_xxh3 = read_u64(data + ROW_XXH3);
+    *ret_size = le_read_u32(data + ROW_SIZE);
+    *ret_xxh3 = le_read_u64(data + ROW_XXH3);
 }
 
 struct chunk_table_writer {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/image/zstd_frame.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include <zstd.h>
 #include <zstd_errors.h>
+
+#include "common/base/le.h"
 
 enum {
     /* RFC 8878: the byte after the magic number, and its bit that says a checksum follows. */
@@ -89,12 +89,8 @@ struct zstd_unpacker *zstd_unpacker_free(struct zstd_unpacker *unpacker)
  * states `size`, and has neither dictionary nor checksum. */
 static bool header_fits(const uint8_t *frame, size_t frame_size, size_t size)
 {
-    uint32_t magic;
-
-    if (frame_size <= DESCRIPTOR_OFFSET)
-        return false;
-    memcpy(&magic, frame, sizeof(magic));
-    return le32toh(magic) == ZSTD_MAGICNUMBER && !(frame[DESCRIPTOR_OFFSET] & DESCRIPTOR_CHECKSUM) &&
+    return frame_size > DESCRIPTOR_OFFSET && le_read_u32(frame) == ZSTD_MAGICNUMBER &&
+           !(frame[DESCRIPTOR_OFFSET] & DESCRIPTOR_CHECKSUM) &&
            ZSTD_getDictID_fromFrame(frame, frame_size) == 0 &&
            ZSTD_getFrameContentSize(frame, frame_size) == size &&
            ZSTD_findFrameCompressedSize(frame, frame_size) == frame_size;

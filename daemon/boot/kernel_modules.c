@@ -10,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/le.h"
 #include "daemon/boot/child.h"
 
 enum {
@@ -84,9 +85,7 @@ static const struct reader *find_reader(int fd)
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
         if (file_pread_full(fd, bytes, sizeof(bytes), readers[i].offset) < 0)
             continue;
-        uint32_t magic =
-            bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-        if ((magic & readers[i].mask) == readers[i].magic)
+        if ((le_read_u32(bytes) & readers[i].mask) == readers[i].magic)
             return &readers[i];
     }
     return NULL;

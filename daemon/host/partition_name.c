@@ -16,6 +16,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/le.h"
 #include "common/base/text.h"
 
 enum {
@@ -89,21 +90,11 @@ static bool partition_open(const char *root, const char *name, struct partition 
 
 /* --- what the partition table says --- */
 
-static uint64_t read_le(const unsigned char *data, int bytes)
-{
-    uint64_t value = 0;
-
-    for (int i = bytes - 1; i >= 0; i--)
-        value = value << 8 | data[i];
-    return value;
-}
-
 static void print_guid(const unsigned char *guid, char *ret_text)
 {
-    snprintf(ret_text, NAME_SIZE,
-             "%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%02x%02x-%02x%02x%02x%02x%02x%02x", read_le(guid, 4),
-             read_le(guid + 4, 2), read_le(guid + 6, 2), guid[8], guid[9], guid[10], guid[11], guid[12],
-             guid[13], guid[14], guid[15]);
+    snprintf(ret_text, NAME_SIZE, "%08" PRIx32 "-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+             le_read_u32(guid), le_read_u16(guid + 4), le_read_u16(guid + 6), guid[8], guid[9], guid[10],
+             guid[11], guid[12], guid[13], guid[14], guid[15]);
 }
 
 /* To UTF-8; what is no character becomes a question mark. */
@@ -112,11 +103,11 @@ static void print_gpt_name(const unsigned char *name, char *ret_text)
     char *out = ret_text;
 
     for (int i = 0; i < GPT_NAME_UNITS; i++) {
-        unsigned unit = (unsigned)read_le(name + 2 * i, 2), low = 0;
+        unsigned unit = le_read_u16(name + 2 * i), low = 0;
         if (!unit)
             break;
         if (unit >= 0xd800 && unit < 0xdc00 && i + 1 < GPT_NAME_UNITS)
-            low = (unsigned)read_le(name + 2 * (i + 1), 2);
+            low = le_read_u16(name + 2 * (i + 1));
         if (low >= 0xdc00 && low < 0xe000) {
             unsigned code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
             i++;
@@ -147,7 +138,8 @@ static bool read_gpt(int fd, size_t sector, unsigned number, enum partition_name
 
     if (file_pread_full(fd, header, sizeof(header), sector) < 0 || memcmp(header, "EFI PART", 8) != 0)
         return false;
-    uint64_t table = read_le(header + 72, 8), count = read_le(header + 80, 4), size = read_le(header + 84, 4);
+    uint64_t table = le_read_u64(header + 72), count = le_read_u32(header + 80),
+             size = le_read_u32(header + 84);
     if (size < GPT_ENTRY_SIZE || size > SECTOR_MAX || number > count || table > UINT64_MAX / SECTOR_MAX / 2)
         return false;
     if (file_pread_full(fd, entry, sizeof(entry), table * sector + (number - 1) * size) < 0)
@@ -179,7 +171,7 @@ static char *read_table(const struct partition *partition, enum partition_name_k
     if (kind != PARTITION_NAME_UUID || file_pread_full(fd, boot_record, sizeof(boot_record), 0) < 0 ||
         boot_record[510] != 0x55 || boot_record[511] != 0xaa)
         return NULL;
-    return alloc_printf("%08" PRIx64 "-%02x", read_le(boot_record + 440, 4), partition->number);
+    return alloc_printf("%08" PRIx32 "-%02x", le_read_u32(boot_record + 440), partition->number);
 }
 
 /* --- */

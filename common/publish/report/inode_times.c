@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/le.h"
 #include "common/io/device.h"
 #include "common/publish/report/superblock.h"
 
@@ -32,21 +33,12 @@ static const struct inode_field times[] = {
     {0x84, 20}, /* fractions of the times, creation */
 };
 
-static uint32_t read_u16(const uint8_t *data)
-{
-    return (uint32_t)(data[0] | data[1] << 8);
-}
-
-static uint32_t read_u32(const uint8_t *data)
-{
-    return read_u16(data) | read_u16(data + 2) << 16;
-}
-
 static void clear_times(uint8_t *inode, size_t inode_size)
 {
     size_t known = INODE_SIZE_OLD;
 
-    if (inode_size >= INODE_EXTRA + INODE_EXTRA_MAX && read_u16(inode + INODE_EXTRA) >= INODE_EXTRA_MAX - 4)
+    if (inode_size >= INODE_EXTRA + INODE_EXTRA_MAX &&
+        le_read_u16(inode + INODE_EXTRA) >= INODE_EXTRA_MAX - 4)
         known = INODE_EXTRA + INODE_EXTRA_MAX;
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
         if (times[i].offset + times[i].size <= known)
@@ -58,7 +50,7 @@ static void compare_inodes(uint8_t *new_table, uint8_t *old_table, uint32_t coun
 {
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *new_inode = new_table + i * inode_size, *old_inode = old_table + i * inode_size;
-        if (read_u16(new_inode + INODE_LINKS) == 0 || read_u16(old_inode + INODE_LINKS) == 0)
+        if (le_read_u16(new_inode + INODE_LINKS) == 0 || le_read_u16(old_inode + INODE_LINKS) == 0)
             continue;
         counts->used++;
         if (memcmp(new_inode, old_inode, inode_size) == 0)
@@ -79,9 +71,9 @@ static bool read_table(const struct device *device, const struct superblock *sup
     if (!device_read(device, descriptor, descriptor_size,
                      superblock->ext4.groups_offset + (uint64_t)group * descriptor_size, NULL))
         return false;
-    uint64_t block = read_u32(descriptor + 0x08);
+    uint64_t block = le_read_u32(descriptor + 0x08);
     if (descriptor_size >= 0x2C)
-        block |= (uint64_t)read_u32(descriptor + 0x28) << 32;
+        block |= (uint64_t)le_read_u32(descriptor + 0x28) << 32;
     return block <= (UINT64_C(1) << 62) / superblock->block_size &&
            device_read(device, table, size, block * superblock->block_size, NULL);
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/base/le.h"
+
 enum {
     /* Where the superblocks begin, and how many bytes of them must be there; squashfs begins at 0. */
     SQUASHFS_SIZE = 96,
@@ -25,21 +27,6 @@ enum {
     EXT4_INODE_SIZE_OLD = 128, /* of file systems whose superblock does not say */
 };
 
-static uint16_t read_u16(const uint8_t *data)
-{
-    return (uint16_t)(data[0] | data[1] << 8);
-}
-
-static uint32_t read_u32(const uint8_t *data)
-{
-    return read_u16(data) | (uint32_t)read_u16(data + 2) << 16;
-}
-
-static uint64_t read_u64(const uint8_t *data)
-{
-    return read_u32(data) | (uint64_t)read_u32(data + 4) << 32;
-}
-
 static bool is_block_size(uint64_t size)
 {
     return size >= 512 && size <= 1 << 20 && (size & (size - 1)) == 0;
@@ -49,14 +36,14 @@ static bool read_squashfs(const uint8_t *data, size_t size, struct superblock *s
 {
     static const char *const compressions[] = {NULL, "gzip", "lzma", "lzo", "xz", "lz4", "zstd"};
 
-    if (size < SQUASHFS_SIZE || memcmp(data, "hsqs", 4) != 0 || read_u16(data + 28) != SQUASHFS_MAJOR)
+    if (size < SQUASHFS_SIZE || memcmp(data, "hsqs", 4) != 0 || le_read_u16(data + 28) != SQUASHFS_MAJOR)
         return false;
-    uint16_t compression = read_u16(data + 20);
+    uint16_t compression = le_read_u16(data + 20);
     superblock->kind = SUPERBLOCK_SQUASHFS;
-    superblock->made_at = read_u32(data + 8);
-    if (is_block_size(read_u32(data + 12)))
-        superblock->block_size = read_u32(data + 12);
-    if (!(read_u16(data + 24) & SQUASHFS_DATA_AS_IT_IS) &&
+    superblock->made_at = le_read_u32(data + 8);
+    if (is_block_size(le_read_u32(data + 12)))
+        superblock->block_size = le_read_u32(data + 12);
+    if (!(le_read_u16(data + 24) & SQUASHFS_DATA_AS_IT_IS) &&
         compression < sizeof(compressions) / sizeof(compressions[0]))
         superblock->compression = compressions[compression];
     return true;
@@ -64,8 +51,8 @@ static bool read_squashfs(const uint8_t *data, size_t size, struct superblock *s
 
 static const char *erofs_compression(const uint8_t *data)
 {
-    uint32_t features = read_u32(data + 80);
-    uint16_t algorithms = read_u16(data + 84);
+    uint32_t features = le_read_u32(data + 80);
+    uint16_t algorithms = le_read_u16(data + 84);
 
     if (!(features & EROFS_COMPRESSION_CONFIGS))
         /* Without configurations there is only lz4, and `algorithms` is its longest distance. */
@@ -75,13 +62,13 @@ static const char *erofs_compression(const uint8_t *data)
 
 static bool read_erofs(const uint8_t *data, size_t size, struct superblock *superblock)
 {
-    if (size < EROFS_OFFSET + EROFS_SIZE || read_u32(data + EROFS_OFFSET) != 0xE0F5E1E2)
+    if (size < EROFS_OFFSET + EROFS_SIZE || le_read_u32(data + EROFS_OFFSET) != 0xE0F5E1E2)
         return false;
     data += EROFS_OFFSET;
     superblock->kind = SUPERBLOCK_EROFS;
     if (data[12] >= 9 && data[12] <= 16)
         superblock->block_size = UINT32_C(1) << data[12];
-    superblock->made_at = read_u64(data + 24);
+    superblock->made_at = le_read_u64(data + 24);
     superblock->has_uuid = true;
     memcpy(superblock->uuid, data + 48, SUPERBLOCK_UUID_SIZE);
     superblock->compression = erofs_compression(data);
@@ -91,13 +78,13 @@ static bool read_erofs(const uint8_t *data, size_t size, struct superblock *supe
 /* Finds where the inode tables are; leaves the fields 0 if their layout is none of the usual ones. */
 static void read_ext4_inodes(const uint8_t *data, struct superblock *superblock)
 {
-    uint32_t block_size = superblock->block_size, incompatible = read_u32(data + 0x60);
-    uint32_t inode_count = read_u32(data), inodes_per_group = read_u32(data + 0x28);
-    uint32_t inode_size = read_u32(data + 0x4C) == 0 ? EXT4_INODE_SIZE_OLD : read_u16(data + 0x58);
+    uint32_t block_size = superblock->block_size, incompatible = le_read_u32(data + 0x60);
+    uint32_t inode_count = le_read_u32(data), inodes_per_group = le_read_u32(data + 0x28);
+    uint32_t inode_size = le_read_u32(data + 0x4C) == 0 ? EXT4_INODE_SIZE_OLD : le_read_u16(data + 0x58);
     uint32_t descriptor_size = EXT4_DESCRIPTOR_SIZE_DEFAULT;
 
     if (incompatible & EXT4_64BIT)
-        descriptor_size = read_u16(data + 0xFE);
+        descriptor_size = le_read_u16(data + 0xFE);
     if (block_size == 0 || (incompatible & EXT4_META_BG) || inode_count == 0 || inodes_per_group == 0 ||
         inodes_per_group > 8 * block_size || inode_size < EXT4_INODE_SIZE_OLD || inode_size > block_size ||
         (inode_size & (inode_size - 1)) != 0 || descriptor_size < EXT4_DESCRIPTOR_SIZE_DEFAULT ||
@@ -109,25 +96,25 @@ static void read_ext4_inodes(const uint8_t *data, struct superblock *superblock)
     superblock->ext4.descriptor_size = descriptor_size;
     superblock->ext4.group_count = (inode_count - 1) / inodes_per_group + 1;
     /* The table follows the superblock's block, which is block 1 if blocks have 1 KiB, else block 0. */
-    superblock->ext4.groups_offset = ((uint64_t)read_u32(data + 0x14) + 1) * block_size;
+    superblock->ext4.groups_offset = ((uint64_t)le_read_u32(data + 0x14) + 1) * block_size;
 }
 
 static bool read_ext4(const uint8_t *data, size_t size, struct superblock *superblock)
 {
-    if (size < EXT4_OFFSET + EXT4_SIZE || read_u16(data + EXT4_OFFSET + 0x38) != 0xEF53)
+    if (size < EXT4_OFFSET + EXT4_SIZE || le_read_u16(data + EXT4_OFFSET + 0x38) != 0xEF53)
         return false;
     data += EXT4_OFFSET;
-    uint32_t log_block_size = read_u32(data + 0x18), read_only_compatible = read_u32(data + 0x64);
+    uint32_t log_block_size = le_read_u32(data + 0x18), read_only_compatible = le_read_u32(data + 0x64);
     superblock->kind = SUPERBLOCK_EXT4;
     if (log_block_size <= 6)
         superblock->block_size = UINT32_C(1024) << log_block_size;
-    superblock->made_at = read_u32(data + 0x108);
+    superblock->made_at = le_read_u32(data + 0x108);
     superblock->has_uuid = true;
     memcpy(superblock->uuid, data + 0x68, SUPERBLOCK_UUID_SIZE);
     memcpy(superblock->ext4.hash_seed, data + 0xEC, SUPERBLOCK_UUID_SIZE);
-    superblock->ext4.has_journal = read_u32(data + 0x5C) & EXT4_HAS_JOURNAL;
+    superblock->ext4.has_journal = le_read_u32(data + 0x5C) & EXT4_HAS_JOURNAL;
     superblock->ext4.uuid_in_checksums =
-        (read_only_compatible & EXT4_METADATA_CHECKSUMS) && !(read_u32(data + 0x60) & EXT4_CHECKSUM_SEED);
+        (read_only_compatible & EXT4_METADATA_CHECKSUMS) && !(le_read_u32(data + 0x60) & EXT4_CHECKSUM_SEED);
     read_ext4_inodes(data, superblock);
     return true;
 }
