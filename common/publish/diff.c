@@ -9,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
+#include "common/base/min_max.h"
 #include "common/image/chunk_table.h"
 #include "common/image/chunker.h"
 #include "common/io/device.h"
@@ -45,11 +46,6 @@ static void advance(struct diff_run *run, uint64_t bytes)
         run->settings->progress(run->settings->owner, run->done, run->total);
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Compares `size` bytes of both files at `offset`. */
 static bool compare_range(struct diff_run *run, uint64_t offset, uint64_t size, bool *ret_same,
                           struct error *error)
@@ -57,7 +53,7 @@ static bool compare_range(struct diff_run *run, uint64_t offset, uint64_t size, 
     bool same = true;
 
     for (uint64_t done = 0; done < size;) {
-        size_t part = (size_t)smaller(size - done, DIFF_BLOCK_SIZE);
+        size_t part = (size_t)min_u64(size - done, DIFF_BLOCK_SIZE);
         if (!device_read(run->new_device, run->new_block, part, offset + done, error) ||
             !device_read(run->old_device, run->old_block, part, offset + done, error))
             return false;
@@ -74,13 +70,13 @@ static bool compare_range(struct diff_run *run, uint64_t offset, uint64_t size, 
 static bool compare_fixed(struct diff_run *run, struct error *error)
 {
     struct diff_result *result = &run->result;
-    uint64_t shorter = smaller(result->new_size, result->old_size), chunk_size = run->settings->chunk_size;
+    uint64_t shorter = min_u64(result->new_size, result->old_size), chunk_size = run->settings->chunk_size;
 
     for (uint64_t offset = 0; offset < shorter; offset += chunk_size) {
-        uint64_t new_part = smaller(chunk_size, result->new_size - offset);
-        uint64_t old_part = smaller(chunk_size, result->old_size - offset);
+        uint64_t new_part = min_u64(chunk_size, result->new_size - offset);
+        uint64_t old_part = min_u64(chunk_size, result->old_size - offset);
         bool same;
-        if (!compare_range(run, offset, smaller(new_part, old_part), &same, error))
+        if (!compare_range(run, offset, min_u64(new_part, old_part), &same, error))
             return false;
         result->total++;
         if (same && new_part == old_part) {
@@ -118,7 +114,7 @@ static bool cut(struct diff_run *run, struct device *device, uint64_t size, stru
     if (!stream)
         return error_set_errno(error, ENOMEM, "cannot cut %s into chunks", device_path(device));
     for (uint64_t done = 0; ok && taken && done < size;) {
-        size_t part = (size_t)smaller(size - done, DIFF_BLOCK_SIZE);
+        size_t part = (size_t)min_u64(size - done, DIFF_BLOCK_SIZE);
         ok = device_read(device, run->new_block, part, done, error);
         taken = ok && chunker_stream_add(stream, run->new_block, part);
         done += part;
@@ -216,7 +212,7 @@ static bool diff_run(struct diff_run *run, struct error *error)
         !device_size(run->new_device, &result->new_size, error) ||
         !device_size(run->old_device, &result->old_size, error))
         return false;
-    run->total = 2 * smaller(result->new_size, result->old_size) + result->new_size + result->old_size;
+    run->total = 2 * min_u64(result->new_size, result->old_size) + result->new_size + result->old_size;
     run->new_block = alloc_zeroed(DIFF_BLOCK_SIZE);
     run->old_block = alloc_zeroed(DIFF_BLOCK_SIZE);
     if (!compare_fixed(run, error) || !cut(run, run->new_device, result->new_size, &run->new_chunks, error) ||

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/min_max.h"
 #include "common/publish/similarity.h"
 
 enum {
@@ -47,11 +48,6 @@ struct choice {
     uint32_t piece_count;
     uint64_t left; /* bytes that may still be chosen */
 };
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* a - b, but not less than 0. */
 static uint64_t less(uint64_t a, uint64_t b)
@@ -141,16 +137,16 @@ static void cover(struct choice *choice, struct candidate *candidate)
  * samples in the blocks that lie within. */
 static void choose_range(struct choice *choice, uint64_t begin, uint64_t end, uint64_t most)
 {
-    end = smaller(end, choice->base_size);
+    end = min_u64(end, choice->base_size);
     if (begin >= end || most == 0)
         return;
-    end = smaller(end, begin + most);
+    end = min_u64(end, begin + most);
     struct piece *piece = &choice->pieces[choice->piece_count++];
     *piece = (struct piece){.begin = begin, .end = end};
     for (uint32_t i = 0; i < choice->candidate_count; i++) {
         struct candidate *candidate = &choice->candidates[i];
         uint64_t block = (uint64_t)candidate->block * SIMILARITY_BLOCK_SIZE;
-        if (block >= begin && smaller(block + SIMILARITY_BLOCK_SIZE, choice->base_size) <= end) {
+        if (block >= begin && min_u64(block + SIMILARITY_BLOCK_SIZE, choice->base_size) <= end) {
             piece->gain += gain_of(choice, candidate);
             cover(choice, candidate);
         }
@@ -166,7 +162,7 @@ struct range {
 static struct range clipped(struct range range, struct range clip)
 {
     return (struct range){.begin = range.begin < clip.begin ? clip.begin : range.begin,
-                          .end = smaller(range.end, clip.end)};
+                          .end = min_u64(range.end, clip.end)};
 }
 
 /* Chooses the places where the run should be in the base, as seen from the neighbour before and from the one
@@ -188,7 +184,7 @@ static void choose_near(struct choice *choice, const struct patch_run *run)
         after = clipped((struct range){less(place, run->size + NEAR_MARGIN), place + NEAR_MARGIN}, clip);
     }
     if (before.begin < before.end && after.begin <= before.end && after.end >= before.begin) {
-        before.begin = smaller(before.begin, after.begin);
+        before.begin = min_u64(before.begin, after.begin);
         before.end = before.end > after.end ? before.end : after.end;
         after = (struct range){0};
     }
@@ -246,7 +242,7 @@ static void join_pieces(struct choice *choice)
         if (count > 0 && piece->begin <= last->end) {
             last->end = piece->end > last->end ? piece->end : last->end;
             last->gain += piece->gain;
-        } else if (count > 0 && piece->begin - last->end <= smaller(SPANS_JOIN_GAP, choice->left)) {
+        } else if (count > 0 && piece->begin - last->end <= min_u64(SPANS_JOIN_GAP, choice->left)) {
             choice->left -= piece->begin - last->end;
             last->end = piece->end;
             last->gain += piece->gain;

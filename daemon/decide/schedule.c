@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "common/base/min_max.h"
 #include "common/base/text.h"
 #include "common/io/retry.h"
 
@@ -13,16 +14,6 @@ enum {
     /* A few in a row, because the address comes first, then the name server, then the proxy. */
     WAKE_BURST = 4,
 };
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 void schedule_init(struct schedule *schedule, uint64_t interval_ms, uint64_t random_delay_ms)
 {

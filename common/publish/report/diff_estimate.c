@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
+#include "common/base/min_max.h"
 #include "common/image/zstd_frame.h"
 #include "common/io/device.h"
 
@@ -14,11 +15,6 @@ enum {
     WHOLE_SAMPLES = 8,
     READ_SIZE = 1024 * 1024,
 };
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 bool diff_estimate_whole(const struct device *device, uint64_t size, uint64_t *ret_bytes, bool *ret_estimated,
                          struct error *error)
@@ -36,7 +32,7 @@ bool diff_estimate_whole(const struct device *device, uint64_t size, uint64_t *r
     if (!ok)
         error_set(error, ERROR_SYSTEM, "there is no memory to compress samples of %s", device_path(device));
     for (uint64_t i = 0; ok && i < count; i++) {
-        size_t part = (size_t)smaller(WHOLE_SAMPLE_SIZE, size - i * step), frame_size;
+        size_t part = (size_t)min_u64(WHOLE_SAMPLE_SIZE, size - i * step), frame_size;
         ok = device_read(device, data, part, i * step, error);
         if (ok && zstd_pack(packer, NULL, 0, data, part, frame, room, &frame_size) < 0)
             ok = error_set(error, ERROR_SYSTEM, "there is no memory to compress a sample of %s",
@@ -72,7 +68,7 @@ static bool read_keys(const struct device *device, uint64_t size, uint64_t **ret
     if (!keys || !data)
         return error_set(error, ERROR_SYSTEM, "there is no memory for the blocks of %s", device_path(device));
     while (done < count) {
-        uint64_t part = smaller(count - done, READ_SIZE / DIFF_ESTIMATE_BLOCK_SIZE);
+        uint64_t part = min_u64(count - done, READ_SIZE / DIFF_ESTIMATE_BLOCK_SIZE);
         if (!device_read(device, data, part * DIFF_ESTIMATE_BLOCK_SIZE, done * DIFF_ESTIMATE_BLOCK_SIZE,
                          error))
             return false;
@@ -111,7 +107,7 @@ bool diff_estimate_superblock(const struct device *device, uint64_t size, struct
                               struct error *error)
 {
     uint8_t data[SUPERBLOCK_BYTES];
-    size_t part = (size_t)smaller(size, sizeof(data));
+    size_t part = (size_t)min_u64(size, sizeof(data));
 
     if (!device_read(device, data, part, 0, error))
         return false;
