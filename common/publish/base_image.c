@@ -135,12 +135,12 @@ static const struct base_chunk *find(const struct base_chunk *const *sorted, uin
 static void match(struct base_image *base, const struct chunk_table *table)
 {
     uint32_t count = base->chunk_count - 1, last = BASE_IMAGE_NONE;
-    const struct base_chunk **sorted = alloc_array((size_t)count + 1, sizeof(*sorted));
+    const struct base_chunk **sorted = alloc_array(count, sizeof(*sorted));
 
     for (uint32_t i = 0; i < count; i++)
         sorted[i] = &base->chunks[i];
     qsort(sorted, count, sizeof(const struct base_chunk *), compare_keys);
-    base->held = alloc_array((size_t)chunk_table_count(table) + 1, sizeof(*base->held));
+    base->held = alloc_array(chunk_table_count(table), sizeof(*base->held));
     for (uint32_t i = 0; i < chunk_table_count(table); i++) {
         uint64_t key = chunk_table_key(table, i);
         uint32_t size = chunk_table_size(table, i);
@@ -268,14 +268,8 @@ bool base_image_sample(struct base_image *base, base_image_progress_fn progress,
                        struct error *error)
 {
     struct sampling sampling = {.base = base, .progress = progress, .owner = owner};
-    unsigned threads = in_order_threads();
-    CLEANUP_FREE void **workers = alloc_array(threads, sizeof(*workers));
-    struct in_order_settings settings = {.run = sample_piece,
-                                         .take = take_sampled,
-                                         .drop = drop_sampled,
-                                         .owner = &sampling,
-                                         .workers = workers,
-                                         .worker_count = threads};
+    struct in_order_settings settings = {
+        .run = sample_piece, .take = take_sampled, .drop = drop_sampled, .owner = &sampling};
 
     assert(!base->similarity);
     base->similarity = similarity_new(base->size);

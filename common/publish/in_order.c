@@ -8,6 +8,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/container.h"
+#include "common/base/min_max.h"
 #include "common/io/loop.h"
 #include "common/io/pool.h"
 
@@ -35,9 +36,35 @@ struct in_order {
     uint64_t taken;
     struct in_order_job *window; /* a ring: piece i is at i modulo window_size */
     unsigned window_size;
-    void **idle; /* workers that no thread uses */
+    unsigned threads;
+    void **workers; /* one for each thread */
+    void **idle;    /* those that no thread uses */
     unsigned idle_count;
 };
+
+static unsigned count_processors(void)
+{
+    cpu_set_t processors;
+
+    if (sched_getaffinity(0, sizeof(processors), &processors) < 0)
+        return 1;
+    return (unsigned)min_u64(max_u64((unsigned)CPU_COUNT(&processors), 1), IN_ORDER_THREADS_MAX);
+}
+
+static bool make_workers(struct in_order *run, struct error *error)
+{
+    const struct in_order_settings *settings = run->settings;
+
+    run->workers = alloc_array(run->threads, sizeof(*run->workers));
+    run->idle = alloc_array(run->threads, sizeof(*run->idle));
+    for (unsigned i = 0; i < run->threads; i++) {
+        run->workers[i] = settings->worker_new ? settings->worker_new(settings->owner) : NULL;
+        if (settings->worker_new && !run->workers[i])
+            return error_set_errno(error, ENOMEM, "cannot work on %u processors", run->threads);
+        run->idle[run->idle_count++] = run->workers[i];
+    }
+    return true;
+}
 
 static void job_run(struct pool_job *pool_job)
 {
@@ -100,34 +127,24 @@ bool in_order_run(const struct in_order_settings *settings, uint64_t count, stru
     struct in_order run = {.settings = settings, .count = count};
     struct event_base *base;
 
-    assert(settings->worker_count > 0);
     if (!loop_new(&base, error))
         return false;
-    run.window_size = settings->worker_count * IN_ORDER_WINDOW;
+    run.threads = settings->threads ? settings->threads : count_processors();
+    run.window_size = run.threads * IN_ORDER_WINDOW;
     run.window = alloc_array(run.window_size, sizeof(*run.window));
-    run.idle = alloc_array(settings->worker_count, sizeof(*run.idle));
-    for (unsigned i = 0; i < settings->worker_count; i++)
-        run.idle[run.idle_count++] = settings->workers[i];
-
-    bool ok = pool_new(base, settings->worker_count, &run.pool, error) && run_all(&run, base, error);
+    bool ok = make_workers(&run, error) && pool_new(base, run.threads, &run.pool, error) &&
+              run_all(&run, base, error);
 
     /* Waits for the pieces that the threads are working on. */
     pool_free(run.pool);
     for (unsigned i = 0; i < run.window_size; i++)
         if (run.window[i].result)
             settings->drop(run.window[i].result);
+    for (unsigned i = 0; settings->worker_free && i < run.threads; i++)
+        settings->worker_free(run.workers[i]);
     loop_free(base);
     free(run.window);
+    free(run.workers);
     free(run.idle);
     return ok;
-}
-
-unsigned in_order_threads(void)
-{
-    cpu_set_t processors;
-
-    if (sched_getaffinity(0, sizeof(processors), &processors) < 0)
-        return 1;
-    unsigned count = (unsigned)CPU_COUNT(&processors);
-    return count < 1 ? 1 : count > IN_ORDER_THREADS_MAX ? IN_ORDER_THREADS_MAX : count;
 }

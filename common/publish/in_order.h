@@ -12,7 +12,7 @@
 #include "common/base/error.h"
 
 /* Does the work of piece `item` on a thread of the pool, and returns its result, allocated and not NULL.
- * `worker` is one of those in the settings, which no other thread uses during the call. */
+ * `worker` came from `worker_new`, and no other thread uses it during the call. */
 typedef void *(*in_order_run_fn)(void *owner, void *worker, uint64_t item);
 
 /* Takes the result of piece `item` and frees it. Called in the order of the pieces, on the thread of
@@ -23,13 +23,13 @@ struct in_order_settings {
     in_order_run_fn run;
     in_order_take_fn take;
     void (*drop)(void *result); /* frees a result that is no longer to be taken */
+    /* Makes what a thread has for itself, such as buffers; NULL if there is no memory. Called for each thread
+     * before the first piece; may be NULL if `run` needs no worker. */
+    void *(*worker_new)(void *owner);
+    void (*worker_free)(void *worker); /* takes NULL; may be NULL */
     void *owner;
-    void **workers;        /* what each thread has for itself, such as buffers; any of them may be NULL */
-    unsigned worker_count; /* also the number of threads; at least 1 */
+    unsigned threads; /* 0 = as many as processors that this process may run on, but at most 64 */
 };
 
 /* Does pieces 0 to count - 1. At most four pieces a thread are begun and not yet taken. */
 bool in_order_run(const struct in_order_settings *settings, uint64_t count, struct error *error);
-
-/* How many threads to use: as many as processors that this process may run on, but at most 64. */
-unsigned in_order_threads(void);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/pack_frames.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,12 +137,29 @@ static bool take_batch(void *owner, uint64_t item, void *result, struct error *e
     return ok;
 }
 
-static struct frame_worker *worker_free(struct frame_worker *worker)
+static void worker_free(void *data)
 {
+    struct frame_worker *worker = data;
+
+    if (!worker)
+        return;
     zstd_packer_free(worker->packer);
     free(worker->chunk);
     free(worker->frame);
     free(worker);
+}
+
+static void *worker_new(void *owner)
+{
+    const struct frame_run *run = owner;
+    struct frame_worker *worker = alloc_zeroed(sizeof(*worker));
+
+    worker->packer = zstd_packer_new(FRAME_LEVEL);
+    worker->chunk = alloc_zeroed(chunk_table_size_max(run->frames->table));
+    worker->frame = alloc_zeroed(chunk_table_size_max(run->frames->table));
+    if (worker->packer)
+        return worker;
+    worker_free(worker);
     return NULL;
 }
 
@@ -151,29 +167,13 @@ bool pack_frames_write(const struct pack_frames *frames, struct file_writer *wri
                        struct error *error)
 {
     struct frame_run run = {.frames = frames, .writer = writer, .sizes = ret_sizes};
-    unsigned threads = in_order_threads();
-    CLEANUP_FREE void **workers = alloc_array(threads, sizeof(*workers));
-    bool ok = true;
-
-    for (unsigned i = 0; i < threads; i++) {
-        struct frame_worker *worker = alloc_zeroed(sizeof(*worker));
-        worker->packer = zstd_packer_new(FRAME_LEVEL);
-        worker->chunk = alloc_zeroed(chunk_table_size_max(frames->table) + 1);
-        worker->frame = alloc_zeroed(chunk_table_size_max(frames->table) + 1);
-        ok = ok && worker->packer;
-        workers[i] = worker;
-    }
     struct in_order_settings settings = {.run = make_batch,
                                          .take = take_batch,
                                          .drop = drop_batch,
-                                         .owner = &run,
-                                         .workers = workers,
-                                         .worker_count = threads};
+                                         .worker_new = worker_new,
+                                         .worker_free = worker_free,
+                                         .owner = &run};
     uint64_t batches = ((uint64_t)chunk_table_count(frames->table) + BATCH_CHUNKS - 1) / BATCH_CHUNKS;
-    if (!ok)
-        error_set_errno(error, ENOMEM, "cannot compress on %u processors", threads);
-    ok = ok && in_order_run(&settings, batches, error);
-    for (unsigned i = 0; i < threads; i++)
-        worker_free(workers[i]);
-    return ok;
+
+    return in_order_run(&settings, batches, error);
 }

@@ -176,19 +176,12 @@ static bool take_patch(void *owner, uint64_t item, void *result, struct error *e
     return ok;
 }
 
-static struct patch_worker *worker_new(const struct pack_patches *settings)
+static void worker_free(void *data)
 {
-    struct patch_worker *worker = alloc_zeroed(sizeof(*worker));
+    struct patch_worker *worker = data;
 
-    worker->packer = zstd_packer_new(PATCH_LEVEL);
-    worker->output = alloc_zeroed(settings->output_max);
-    worker->prefix = alloc_zeroed(settings->span_max);
-    worker->frame = alloc_zeroed(settings->output_max);
-    return worker;
-}
-
-static void worker_free(struct patch_worker *worker)
-{
+    if (!worker)
+        return;
     zstd_packer_free(worker->packer);
     free(worker->output);
     free(worker->prefix);
@@ -196,32 +189,34 @@ static void worker_free(struct patch_worker *worker)
     free(worker);
 }
 
+static void *worker_new(void *owner)
+{
+    const struct patch_making *making = owner;
+    struct patch_worker *worker = alloc_zeroed(sizeof(*worker));
+
+    worker->packer = zstd_packer_new(PATCH_LEVEL);
+    worker->output = alloc_zeroed(making->settings->output_max);
+    worker->prefix = alloc_zeroed(making->settings->span_max);
+    worker->frame = alloc_zeroed(making->settings->output_max);
+    if (worker->packer)
+        return worker;
+    worker_free(worker);
+    return NULL;
+}
+
 bool pack_patches_write(const struct pack_patches *settings, struct file_writer *writer,
                         struct pack_patch_list *ret_list, struct error *error)
 {
     struct patch_making making = {.settings = settings, .writer = writer, .list = ret_list};
-    unsigned threads = in_order_threads();
-    CLEANUP_FREE void **workers = alloc_array(threads, sizeof(*workers));
-    bool ok = true;
-
-    ret_list->patches = alloc_array((size_t)settings->run_count + 1, sizeof(*ret_list->patches));
-    for (unsigned i = 0; i < threads; i++) {
-        struct patch_worker *worker = worker_new(settings);
-        ok = ok && worker->packer;
-        workers[i] = worker;
-    }
     struct in_order_settings in_order = {.run = make_patch,
                                          .take = take_patch,
                                          .drop = drop_patch,
-                                         .owner = &making,
-                                         .workers = workers,
-                                         .worker_count = threads};
-    if (!ok)
-        error_set_errno(error, ENOMEM, "cannot compress on %u processors", threads);
-    ok = ok && in_order_run(&in_order, settings->run_count, error);
-    for (unsigned i = 0; i < threads; i++)
-        worker_free(workers[i]);
-    return ok;
+                                         .worker_new = worker_new,
+                                         .worker_free = worker_free,
+                                         .owner = &making};
+
+    ret_list->patches = alloc_array(settings->run_count, sizeof(*ret_list->patches));
+    return in_order_run(&in_order, settings->run_count, error);
 }
 
 void pack_patch_list_finish(struct pack_patch_list *list)

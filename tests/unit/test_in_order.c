@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Work in order: all of it, by every worker, whatever each piece takes, and the end of it by a failure. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,6 +24,8 @@ struct work {
     uint64_t taken;
     uint64_t fails; /* the piece whose taking fails */
     int most_alive;
+    int workers;           /* made so far */
+    bool is_out_of_memory; /* after one worker */
 };
 
 static void *run(void *owner, void *worker, uint64_t item)
@@ -63,14 +66,18 @@ static bool take(void *owner, uint64_t item, void *result, struct error *error)
     return item != work->fails || error_set(error, ERROR_SYSTEM, "piece %d", (int)item);
 }
 
+static void *worker_new(void *owner)
+{
+    struct work *work = owner;
+
+    return work->is_out_of_memory && work->workers == 1 ? NULL : &work->busy[work->workers++];
+}
+
 static bool run_work(struct work *work, uint64_t count, struct error *error)
 {
-    void *workers[THREADS];
     struct in_order_settings settings = {
-        .run = run, .take = take, .drop = drop, .owner = work, .workers = workers, .worker_count = THREADS};
+        .run = run, .take = take, .drop = drop, .worker_new = worker_new, .owner = work, .threads = THREADS};
 
-    for (unsigned i = 0; i < THREADS; i++)
-        workers[i] = &work->busy[i];
     return in_order_run(&settings, count, error);
 }
 
@@ -106,9 +113,30 @@ static void test_the_first_failure_ends_it(void **state)
     assert_int_equal(work.taken, 8);
 }
 
-static void test_there_is_a_processor(void **state)
+static void test_no_memory_for_a_worker(void **state)
 {
-    assert_in_range(in_order_threads(), 1, 64);
+    struct work work = {.fails = UINT64_MAX, .is_out_of_memory = true};
+    struct error error;
+
+    assert_false(run_work(&work, 5000, &error));
+    assert_int_equal(error.code, ENOMEM);
+    assert_int_equal(work.taken, 0);
+}
+
+static void *run_alone(void *owner, void *worker, uint64_t item)
+{
+    assert_null(worker);
+    return run(owner, &((struct work *)owner)->busy[0], item);
+}
+
+static void test_all_processors_without_workers(void **state)
+{
+    struct work work = {.fails = UINT64_MAX};
+    struct in_order_settings settings = {.run = run_alone, .take = take, .drop = drop, .owner = &work};
+    struct error error;
+
+    assert_true(in_order_run(&settings, 4, &error));
+    assert_int_equal(work.taken, 4);
 }
 
 int main(void)
@@ -117,7 +145,8 @@ int main(void)
         cmocka_unit_test(test_all_pieces_in_order),
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_the_first_failure_ends_it),
-        cmocka_unit_test(test_there_is_a_processor),
+        cmocka_unit_test(test_no_memory_for_a_worker),
+        cmocka_unit_test(test_all_processors_without_workers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
