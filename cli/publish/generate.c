@@ -24,8 +24,8 @@ static const char help[] =
     "Usage: moonsinter generate IMAGE [CHUNK_SIZE] [OPTION]...\n"
     "\n"
     "Writes IMAGE.json, the manifest, and IMAGE.chunks, the table of content-defined\n"
-    "chunks. Publish both beside IMAGE, and IMAGE.pack where it is asked for. CHUNK_SIZE is that of the fixed chunks in\n"
-    "bytes, with K, M or G (default 128K).\n"
+    "chunks. Publish both beside IMAGE, and IMAGE.pack where it is asked for.\n"
+    "CHUNK_SIZE is that of the fixed chunks in bytes, with K, M or G (default 128K).\n"
     "\n"
     "  --version V         what people call this release\n"
     "  --serial N          number of this release; devices refuse a lower one than they had\n"
@@ -293,7 +293,7 @@ static bool stop(void *owner)
     return generate_abandon(run->generate);
 }
 
-static int run_with(struct arguments *arguments, int argc, char **argv)
+static int parse_and_run(struct arguments *arguments, int argc, char **argv)
 {
     struct generate_settings *settings = &arguments->settings;
     struct run run = {.settings = settings};
@@ -337,7 +337,7 @@ static int run_generate(int argc, char **argv)
                                                .average = CHUNKER_AVERAGE_DEFAULT,
                                                .span_max = PACK_SPAN_MAX_DEFAULT,
                                                .output_max = PACK_OUTPUT_MAX_DEFAULT}};
-    int status = run_with(&arguments, argc, argv);
+    int status = parse_and_run(&arguments, argc, argv);
 
     minisign_secret_key_finish(&arguments.sign_key);
     return status;

@@ -207,8 +207,7 @@ static bool generator_outdates_signature(const struct generate *generator, const
 /* The reference, for the manifest, to the file beside the image that has its name and `suffix`. */
 static char *reference_beside(const struct generate *generator, const char *suffix)
 {
-    const char *path = generator->settings->image_path, *slash = strrchr(path, '/');
-    CLEANUP_FREE char *name = alloc_printf("%s%s", slash ? slash + 1 : path, suffix);
+    CLEANUP_FREE char *name = alloc_printf("%s%s", basename(generator->settings->image_path), suffix);
 
     return url_reference_of_name(name);
 }

@@ -38,10 +38,8 @@ bool generate_check_sizes(const struct generate_settings *settings, uint64_t siz
 
 char *generate_trusted_comment(const struct generate_settings *settings)
 {
-    const char *slash = strrchr(settings->image_path, '/');
-
     return settings->trusted_comment ? alloc_string(settings->trusted_comment)
-                                     : alloc_printf("file:%s.json", slash ? slash + 1 : settings->image_path);
+                                     : alloc_printf("file:%s.json", basename(settings->image_path));
 }
 
 bool generate_check_comment(const struct generate_settings *settings, struct error *error)

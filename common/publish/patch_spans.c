@@ -49,8 +49,8 @@ struct choice {
     uint64_t left; /* bytes that may still be chosen */
 };
 
-/* a - b, but not less than 0. */
-static uint64_t less(uint64_t a, uint64_t b)
+/* a - b, or 0 if b is larger. */
+static uint64_t minus(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
 }
@@ -81,7 +81,7 @@ static void collect_votes(struct choice *choice, const struct base_image *base, 
 
     if (count > 0)
         qsort(samples, count, sizeof(*samples), compare_u64);
-    choice->covered = alloc_array(count + 1, sizeof(*choice->covered));
+    choice->covered = alloc_array(count, sizeof(*choice->covered));
     for (size_t i = 0; i < count; i++) {
         size_t found_count;
         if (i > 0 && samples[i] >> 32 == samples[i - 1] >> 32)
@@ -104,7 +104,7 @@ static void collect_votes(struct choice *choice, const struct base_image *base, 
 
 static void make_candidates(struct choice *choice)
 {
-    choice->candidates = alloc_array((size_t)choice->vote_count + 1, sizeof(*choice->candidates));
+    choice->candidates = alloc_array(choice->vote_count, sizeof(*choice->candidates));
     for (uint32_t i = 0; i < choice->vote_count; i++) {
         struct candidate *last = choice->candidates + choice->candidate_count - 1;
         if (choice->candidate_count > 0 && last->block == choice->votes[i].block) {
@@ -161,8 +161,7 @@ struct range {
 
 static struct range clipped(struct range range, struct range clip)
 {
-    return (struct range){.begin = range.begin < clip.begin ? clip.begin : range.begin,
-                          .end = min_u64(range.end, clip.end)};
+    return (struct range){.begin = max_u64(range.begin, clip.begin), .end = min_u64(range.end, clip.end)};
 }
 
 /* Chooses the places where the run should be in the base, as seen from the neighbour before and from the one
@@ -174,18 +173,18 @@ static void choose_near(struct choice *choice, const struct patch_run *run)
     uint64_t most = choice->left / 2;
 
     if (run->has_before && run->has_after && run->before_end <= run->after_begin)
-        clip = (struct range){less(run->before_end, NEAR_MARGIN), run->after_begin + NEAR_MARGIN};
+        clip = (struct range){minus(run->before_end, NEAR_MARGIN), run->after_begin + NEAR_MARGIN};
     if (run->has_before) {
         uint64_t place = run->before_end + run->before_distance;
-        before = clipped((struct range){less(place, NEAR_MARGIN), place + run->size + NEAR_MARGIN}, clip);
+        before = clipped((struct range){minus(place, NEAR_MARGIN), place + run->size + NEAR_MARGIN}, clip);
     }
     if (run->has_after) {
-        uint64_t place = less(run->after_begin, run->after_distance);
-        after = clipped((struct range){less(place, run->size + NEAR_MARGIN), place + NEAR_MARGIN}, clip);
+        uint64_t place = minus(run->after_begin, run->after_distance);
+        after = clipped((struct range){minus(place, run->size + NEAR_MARGIN), place + NEAR_MARGIN}, clip);
     }
     if (before.begin < before.end && after.begin <= before.end && after.end >= before.begin) {
         before.begin = min_u64(before.begin, after.begin);
-        before.end = before.end > after.end ? before.end : after.end;
+        before.end = max_u64(before.end, after.end);
         after = (struct range){0};
     }
     if (before.begin < before.end && after.begin < after.end)
@@ -240,7 +239,7 @@ static void join_pieces(struct choice *choice)
     for (uint32_t i = 0; i < choice->piece_count; i++) {
         struct piece *piece = &choice->pieces[i], *last = &choice->pieces[count - 1];
         if (count > 0 && piece->begin <= last->end) {
-            last->end = piece->end > last->end ? piece->end : last->end;
+            last->end = max_u64(last->end, piece->end);
             last->gain += piece->gain;
         } else if (count > 0 && piece->begin - last->end <= min_u64(SPANS_JOIN_GAP, choice->left)) {
             choice->left -= piece->begin - last->end;

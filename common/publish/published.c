@@ -70,15 +70,11 @@ static bool read_section(const struct device *pack, const struct manifest_sectio
 static bool read_frames(const struct device *pack, struct published *published, struct error *error)
 {
     const struct manifest_pack *member = &published->manifest->pack;
-    uint32_t count = chunk_table_count(published->table);
-    CLEANUP_FREE uint32_t *first_alike = alloc_array((size_t)count + 1, sizeof(*first_alike));
     CLEANUP_FREE uint8_t *data = NULL;
 
-    for (uint32_t i = 0; i < count; i++)
-        first_alike[i] = chunk_index_first_alike(published->index, i);
     return read_section(pack, &member->frames, "frames", &data, error) &&
-           frame_index_parse(data, member->frames.unpacked, published->table, first_alike, member->size,
-                             &published->frames, error);
+           frame_index_parse(data, member->frames.unpacked, published->table,
+                             chunk_index_classes(published->index), member->size, &published->frames, error);
 }
 
 static bool read_patches(const struct device *pack, struct published *published, uint32_t number,
@@ -109,7 +105,7 @@ static bool read_pack(const char *image_path, struct published *published, struc
         return true;
     if (!device_open_source(path, &pack, error))
         return false;
-    published->patches = alloc_array((size_t)member->base_count + 1, sizeof(*published->patches));
+    published->patches = alloc_array(member->base_count, sizeof(*published->patches));
     bool ok = !member->has_frames || read_frames(pack, published, error);
     for (uint32_t i = 0; ok && i < member->base_count; i++)
         ok = read_patches(pack, published, i, error);

@@ -169,7 +169,7 @@ static void advise_on_ext4(const struct diff_facts *facts, struct advice_list *l
             "fetched as well. Leave it out with mke2fs -O ^has_journal.");
 }
 
-static void advise_on_kinship(const struct diff_facts *facts, struct advice_list *list)
+static void advise_on_nothing_in_common(const struct diff_facts *facts, struct advice_list *list)
 {
     uint64_t found = facts->fate_bytes[DIFF_FATE_KEEP] + facts->fate_bytes[DIFF_FATE_COPY];
 
@@ -190,6 +190,6 @@ size_t diff_advise(const struct diff_facts *facts, struct diff_advice ret_advice
     advise_on_ext4(facts, &list);
     advise_on_compression(facts, &list);
     advise_on_order(facts, &list);
-    advise_on_kinship(facts, &list);
+    advise_on_nothing_in_common(facts, &list);
     return list.count;
 }

@@ -176,12 +176,11 @@ bool diff_report_make(const struct diff_report_settings *settings, struct diff_r
                       struct error *error)
 {
     struct diff_report report = {0};
-    const char *slash = strrchr(settings->diff.new_path, '/');
     /* The link has NEW's name, as the manifest contains names, and its size is counted. */
-    const char *name = slash ? slash + 1 : settings->diff.new_path;
-    struct report_run run = {.settings = settings,
-                             .report = &report,
-                             .image_path = alloc_printf("%s/%s", settings->scratch_folder, name)};
+    struct report_run run = {
+        .settings = settings,
+        .report = &report,
+        .image_path = alloc_printf("%s/%s", settings->scratch_folder, basename(settings->diff.new_path))};
 
     bool ok = make(&run, error);
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
