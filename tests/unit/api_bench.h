@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The API's server with small limits and a fake backend, in a child process whose exit status shows sanitizer
- * findings, and clients for it. One at a time, in a folder of the tests' own.
+ * Runs the API's server with small limits and a fake backend in a child process, whose exit status tells what
+ * a sanitizer finds, and has clients for it. One server at a time, in a temporary folder.
  */
 #pragma once
 
@@ -13,11 +13,10 @@ enum {
     MAX_HEAD = 1024,
     MAX_BODY = 4096,
     MAX_UNREAD = 32 << 10,
-    /* What a request may take: so long that no busy machine exceeds it, and for what is about the bound
-       itself. */
+    /* How long a request may take: long enough for a busy machine, and short for tests of that limit. */
     PATIENT_MS = 60 * 1000,
     TIMEOUT_MS = 1000,
-    MEMBER_GID = 4242,
+    MEMBER_GID = 4242, /* of the group that may change things */
 };
 
 #define GET_STATUS   "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -28,14 +27,14 @@ enum {
 #define POST_REBOOT  "POST /v1/reboot HTTP/1.1\r\nHost: x\r\n\r\n"
 
 extern char api_bench_folder[64];
-extern char api_bench_path[96]; /* of the socket, in there */
+extern char api_bench_path[96]; /* of the socket in it */
 
-/* For the whole group of tests. */
+/* Setup and teardown of a group of tests. */
 int api_bench_make_folder(void **state);
 int api_bench_remove_folder(void **state);
 
-/* For one test. The fake daemon tells of a change at "check" and of a hundred large ones at "install", has
- * nothing to cancel, and ends at "reboot". */
+/* Setup and teardown of one test. The fake daemon reports a change at "check" and a hundred large ones at
+ * "install", has nothing to cancel, and ends at "reboot". */
 int api_bench_start(void **state);
 int api_bench_start_impatient(void **state); /* with TIMEOUT_MS */
 int api_bench_stop(void **state);
@@ -44,19 +43,20 @@ int api_bench_stop(void **state);
 #define with_impatient_server(test)                                                                          \
     cmocka_unit_test_setup_teardown(test, api_bench_start_impatient, api_bench_stop)
 
-/* A client with patience, so that a server that hangs fails the test and does not hang it. */
+/* Connects a client, whose reads fail after a while: a server that hangs fails the test. */
 int connect_client(void);
 
+/* Sends all of `text`. */
 void say(int fd, const char *text);
 
-/* Reads until `end` appears (NULL: until the server closes) into a static buffer. */
+/* Reads until `end` has come (NULL = until the server closes) into a static buffer. */
 const char *hear(int fd, const char *end);
 
-/* One reply, head and body, in a static buffer. */
+/* Reads one reply, head and body, into a static buffer. */
 const char *hear_reply(int fd);
 
 void assert_begins(const char *text, const char *beginning);
 void assert_contains(const char *text, const char *part);
 
-/* The server answers. */
+/* Fails unless the server answers a new client. */
 void assert_served(void);

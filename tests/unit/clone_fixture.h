@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An image of noise on a web server, with its table of chunks and its release, and a target and seeds to
- * clone it with.
+ * All that a test of the clone needs: an image of noise on a web server, with its table of chunks and its
+ * release, and a target and seeds. Fails the test if it cannot be made.
  */
 #pragma once
 
@@ -35,14 +35,14 @@ struct fixture {
     char *seed_paths[SEEDS_MAX + 1];
     struct clone_settings settings;
     struct clone_watch watch;
-    range_fault_fn fault; /* what goes wrong; its owner is the fixture */
+    range_fault_fn fault; /* which answers of the server go wrong; called with the fixture */
 };
 
-/* Everything, with an image of IMAGE_SIZE. */
+/* Makes everything, with an image of IMAGE_SIZE. */
 void fixture_set_up(struct fixture *fixture);
 
-/* The publisher alone, in a zeroed fixture: an image of `size` bytes, served on `base`; in the ancestor's
- * form without chunks. */
+/* Makes only the publisher's side, in a zeroed fixture: an image of `size` bytes, served on `base`; without
+ * `with_chunks` its manifest is the ancestor's. */
 void fixture_publish(struct fixture *fixture, struct event_base *base, size_t size, bool with_chunks);
 
 void fixture_tear_down(struct fixture *fixture);
@@ -50,15 +50,15 @@ void fixture_tear_down(struct fixture *fixture);
 /* Begins to clone with the fixture's settings, target and seeds. */
 void fixture_start(struct fixture *fixture);
 
-/* The same to its end. */
+/* Clones from beginning to end. */
 void fixture_run(struct fixture *fixture);
 
-/* Fails unless the clone has succeeded, the target holds the image, and what was told fits. */
+/* Fails unless the clone has succeeded, the target holds the image, and the events agree with that. */
 void fixture_check_whole(const struct fixture *fixture);
 
-/* For the watch: as the transfer begins, some bytes of the first seed become others, and its end is cut off.
- */
+/* For clone_watch's on_phase: changes some bytes of the first seed and cuts off its end when the transfer
+ * begins. */
 void fixture_change_seed(void *owner, enum clone_phase phase);
 
-/* Writes into a file, which is made where it is not there. */
+/* Writes into a file, which is created if it does not exist. */
 void write_file(const char *path, const void *data, size_t size, uint64_t offset);

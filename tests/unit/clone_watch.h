@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One clone under a test's eyes: what it tells is counted and remembered, and it can be cancelled within any
- * event.
+ * Watches one clone for a test: counts and remembers its events, and can cancel it within any of them.
  */
 #pragma once
 
@@ -12,9 +11,9 @@
 #include "common/sinter/clone.h"
 #include "tests/unit/engine_bench.h"
 
-enum { CLONE_WATCH_CHUNKS = 2000 /* of an image, at most */ };
+enum { CLONE_WATCH_CHUNKS = 2000 /* the most that an image may have */ };
 
-/* What a clone tells, in the order of struct clone_events. */
+/* The events of a clone, in the order of struct clone_events. */
 enum told {
     TOLD_PHASE,
     TOLD_PLANNED,
@@ -29,12 +28,12 @@ enum told {
 };
 
 struct clone_watch {
-    /* The test's: */
-    unsigned cancel_in_event; /* cancel in the so manieth event; 0 = never */
+    /* Set by the test: */
+    unsigned cancel_in_event; /* number of the event in which to cancel, from 1; 0 = never */
     void (*on_phase)(void *owner, enum clone_phase phase);
     void (*on_planned)(void *owner);
     void *owner;
-    /* What was told since clone_watch_start(): */
+    /* Events since clone_watch_start(): */
     struct engine_bench *bench;
     struct clone *clone;
     unsigned told[TOLD_COUNT], events, dones;
@@ -43,7 +42,7 @@ struct clone_watch {
     uint8_t chunk_told[CLONE_WATCH_CHUNKS + 1];
     uint32_t target_hash, read_back;
     struct plan_totals totals;
-    /* and at the end: */
+    /* Known at the end: */
     bool failed;
     struct error error;
     struct clone_progress progress;
@@ -51,12 +50,12 @@ struct clone_watch {
     uint8_t sha256[DIGEST_SHA256_SIZE];
 };
 
-/* Begins a clone; the test's own members are set before. */
+/* Begins a clone; the test must have set its members. */
 void clone_watch_start(struct clone_watch *watch, struct engine_bench *bench,
                        const struct clone_settings *settings);
 
-/* Turns the loop until it has ended. */
+/* Runs the loop until the clone has ended. */
 void clone_watch_finish(struct clone_watch *watch);
 
-/* Fails unless it has failed for this reason, with a sentence. */
+/* Fails unless the clone has failed with an error of this kind, and with a sentence. */
 void clone_watch_check_failure(const struct clone_watch *watch, enum error_kind kind);

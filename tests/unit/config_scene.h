@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine's folders with files of settings in them, and what is read from there.
+ * A folder that stands for a machine's root, with files of settings in it, and what was read from them.
  */
 #pragma once
 
@@ -12,25 +12,24 @@
 #define ETC     "/etc/moonsinter/moonsinterd.conf"
 #define USR     "/usr/lib/moonsinter/moonsinterd.conf"
 
-/* A machine's folders, and what was read from them. */
 struct scene {
-    char root[64];
+    char root[64]; /* the folder */
     struct config *config;
     struct config_problems problems;
 };
 
-/* An empty machine, for one test: *state is the scene. */
+/* Setup and teardown of a test: *state is a scene without files. */
 int scene_set_up(void **state);
 int scene_tear_down(void **state);
 
-/* Writes a file, for its owner alone. */
+/* Writes a file that only its owner may read. */
 void scene_put_file(const struct scene *scene, const char *path, const char *text);
 
-/* Lets everybody read it. */
+/* Lets everybody read a file. */
 void scene_open_file(const struct scene *scene, const char *path);
 
-/* Reads the settings; false where they cannot be used. */
+/* Reads the settings; false if they cannot be used. */
 bool scene_load(struct scene *scene);
 
-/* Whether a problem's sentence has this in it; shows all of them where none has. */
+/* Whether the sentence of a problem contains `part`; if none does, prints all of them. */
 bool scene_has_problem(const struct scene *scene, const char *part);

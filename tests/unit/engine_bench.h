@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a program sets up to run the engine, for tests: a loop, a pool of three threads, and an HTTP client
- * for three connections. Failing to fails the test.
+ * What a program sets up to run the engine: a loop, a pool of three threads, and an HTTP client for three
+ * connections. Fails the test if that cannot be made.
  */
 #pragma once
 
@@ -20,6 +20,6 @@ void engine_bench_init(struct engine_bench *bench);
 
 void engine_bench_finish(struct engine_bench *bench);
 
-/* Turns the loop until something has ended, which counts itself in `dones` and breaks the loop; and sees that
- * this happens once, with nothing left that could still call back. */
+/* Runs the loop until what the test waits for ends, increments *dones and breaks the loop. Fails unless that
+ * happens once and nothing is left that could still call back. */
 void engine_bench_run(struct engine_bench *bench, const unsigned *dones);

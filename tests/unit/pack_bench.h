@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Packs made of images in memory by the publisher's own code, read back and taken apart: every chunk and
- * every patch must come out as the image has it.
+ * Makes packs of images in memory by common/publish/, reads them back and takes them apart: every chunk and
+ * every patch must give the bytes of the image.
  */
 #pragma once
 
@@ -43,24 +43,25 @@ struct fixture {
     struct published published;
 };
 
-/* *state is an empty fixture in a folder of its own. */
+/* Setup and teardown of a test: *state is an empty fixture with a temporary folder. */
 int pack_bench_set_up(void **state);
 int pack_bench_tear_down(void **state);
 
 /* Frees the images and what was published. */
 void pack_bench_forget(struct fixture *fixture);
 
-/* Words that come again and again, noise, and zeros: something of what images are made of. */
+/* Makes bytes like those of real images: words that repeat, noise, and zeros. Freed by pack_bench_forget()
+ * when they are in a fixture, as those of copy_of(). */
 struct bytes make_image(struct dice *dice, size_t size);
 
 struct bytes copy_of(struct bytes bytes);
 
-/* One change as images have them. */
+/* Makes a change as there may be between images: overwrites, inserts, removes, moves or copies bytes. */
 void edit(struct dice *dice, struct bytes *bytes);
 
-/* Writes the images and runs the publisher over them. */
+/* Writes the images to files and publishes them. */
 bool pack_bench_generate(struct fixture *fixture, struct generate_result *ret_result, struct error *error);
 
-/* The same, reads back what came of it, and checks all of it; returns what a device with the last base
- * fetches, bytes. */
+/* Publishes, reads all of it back and checks it. Returns the bytes that a device with the last base fetches.
+ */
 uint64_t pack_bench_check(struct fixture *fixture);

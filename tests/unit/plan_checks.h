@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What must hold of every plan, and what comes of carrying one out in any order, for the tests of plans.
+ * Checks what must be true of every plan, and carries plans out in any order, for the tests of plans.
  */
 #pragma once
 
@@ -9,13 +9,13 @@
 
 #include "tests/unit/plan_world.h"
 
-/* The world's plan, as it was made. */
+/* Fails unless the world's plan is right in every run and batch, and its totals are theirs. */
 void check_totals(const struct world *world);
 
-/* Carries the plan out, at most `steps` steps of it, in an order that dice choose among those that a transfer
- * could take. What was under way at the end is torn: `ret_lost` says how many bytes were fetched for it.
- * Whether all is done. */
+/* Carries out at most `steps` steps of the plan, in a random one of the orders that a transfer could take.
+ * Returns whether all is done. If not, what was under way is left half written, and *ret_lost gets how many
+ * bytes were fetched for it. */
 bool world_execute(struct world *world, uint32_t steps, uint64_t *ret_lost);
 
-/* The target holds the image. */
+/* Fails unless the target holds the image. */
 void check_result(const struct world *world);

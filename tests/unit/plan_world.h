@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small world to plan in: an image, what the target holds of it, seeds, and what a pack offers, made of
- * dice. Failing to make one aborts.
+ * A small random world for tests of plans: an image, what the target holds of it, seeds, and what a pack
+ * offers. Aborts if there is no memory.
  */
 #pragma once
 
@@ -24,7 +24,6 @@ struct bytes {
     size_t size;
 };
 
-/* An image, what the target holds of it, and the seeds. */
 struct world {
     struct dice dice;
     struct bytes image, target, seeds[SEEDS_MAX];
@@ -34,7 +33,7 @@ struct world {
     bool kept[CHUNKS_MAX];
     struct plan_place places[CHUNKS_MAX];
     uint32_t run_size_max;
-    /* What a pack offers; NULL: nothing. */
+    /* What a pack offers; NULL = nothing. */
     struct patch_list *patches;
     struct frame_index *frames;
     uint8_t patch_sources[CHUNKS_MAX];
@@ -44,29 +43,29 @@ struct world {
     uint64_t fetched; /* bytes, over all plans */
 };
 
-/* Appends as much as there is room for. */
+/* Appends as many of the bytes as there is room for. */
 void bytes_append(struct bytes *bytes, const uint8_t *data, size_t size);
 
-/* Everything random, scanned and planned. */
+/* Makes a random world, scans and plans. */
 void world_init(struct world *world, uint64_t seed);
 
-/* A world whose image is `count` chunks of 256 bytes, all different, and whose target is empty. Nothing is
- * scanned or planned. */
+/* Makes a world whose image has `count` chunks of 256 bytes, all different, and whose target is empty. Does
+ * not scan or plan. */
 void world_init_plain(struct world *world, uint32_t count);
 
 void world_finish(struct world *world);
 
-/* The target, or a seed. */
+/* The bytes of the target, or of a seed. */
 const struct bytes *world_source(const struct world *world, uint32_t source);
 
-/* What a scan could have found; with `all`, what a perfect one finds. */
+/* Fills in something that a scan could have found or, with `all`, all that there is to find. */
 void world_scan(struct world *world, bool all);
 
-/* Some of the runs that a publisher could have patched, against some bytes or other of `patch_source`. */
+/* Makes patches for some runs that a publisher could have patched, against random bytes of `patch_source`. */
 void world_make_patches(struct world *world);
 
-/* The chunks, compressed. */
+/* Makes the frames of the chunks. */
 void world_make_frames(struct world *world);
 
-/* Plans with what is known, in place of no plan. */
+/* Makes the plan; there must be none yet. */
 void world_plan(struct world *world);

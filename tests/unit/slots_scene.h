@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A machine as /proc, /sys and /dev show it, in a folder of its own. */
+/* A temporary folder with a machine's /proc, /sys and /dev as far as slots are found by them. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,32 +9,32 @@
 
 struct scene {
     char root[64];       /* the folder */
-    struct slots *slots; /* as found last */
+    struct slots *slots; /* found by the last scene_find() */
     struct error error;
 };
 
-/* For cmocka: *state is a scene in which nothing is there yet. */
+/* Setup and teardown of a test: *state is a scene without files. */
 int scene_setup(void **state);
 int scene_teardown(void **state);
 
-/* A file with that text; `path` is as the machine sees it, and its folders are made. */
+/* Writes a file and makes its folders; `path` begins at the machine's root. */
 void scene_put(const struct scene *scene, const char *path, const char *text);
 
-/* A symbolic link at `path`. */
+/* Makes a symbolic link. */
 void scene_put_link(const struct scene *scene, const char *path, const char *target);
 
-/* A block device in sysfs: `place` is where it lies below /sys/devices. */
+/* Makes a block device in sysfs; `place` is its path below /sys/devices. */
 void scene_put_device(const struct scene *scene, const char *place, const char *number, const char *partition,
                       const char *uevent);
 
-/* mmcblk0 with boot, root-a and root-b, as udev names them. */
+/* Makes mmcblk0 with partitions that udev knows as boot, root-a and root-b. */
 void scene_put_sd_card(const struct scene *scene);
 
-/* sda with four partitions that have no names. */
+/* Makes sda with four partitions that have no names. */
 void scene_put_disk(const struct scene *scene);
 
-/* Finds the slots A and B of these names; false leaves why in scene->error. */
+/* Finds the slots with these names; false with scene->error set if it cannot. */
 bool scene_find(struct scene *scene, const char *a, const char *b, enum slot selected);
 
-/* What the kernel was started with, and what is mounted. */
+/* Sets the kernel's command line and what is mounted. */
 void scene_put_kernel(const struct scene *scene, const char *cmdline, const char *mountinfo);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a machine that is kept up to date, as far as trials go: a model of its boot loader, two slots,
- * the record in memory and the one on the medium, and moonsinterd's order of saves and writes of boot state.
- * The rules are the real ones (daemon/decide/trial.h). Between any two steps something may strike: struct
- * life_strike says what and when.
+ * Plays the life of a machine that is updated, as far as trials are concerned: with a model of its boot
+ * loader, two slots, the record in memory and on the medium, and moonsinterd's order of saves and writes of
+ * boot state. The rules are the real ones (daemon/decide/trial.h). Between any two steps something can
+ * happen, which struct life_strike says.
  */
 #pragma once
 
@@ -14,29 +14,29 @@
 #include "loader_models.h"
 
 enum life_event {
-    LIFE_POWER_CUT,       /* memory is lost; the machine starts */
-    LIFE_KILL,            /* moonsinterd is; the machine runs on */
-    LIFE_RESTART,         /* moonsinterd is told to end, and started again */
+    LIFE_POWER_CUT,       /* memory is lost, and the machine starts */
+    LIFE_KILL,            /* moonsinterd is killed and started again */
+    LIFE_RESTART,         /* moonsinterd is told to end and started again */
     LIFE_REBOOT,          /* somebody reboots the machine in order, without an argument */
-    LIFE_REBOOT_ARGUMENT, /* ... with the one that the firmware wants */
-    LIFE_SAVE_FAILS,      /* the next save of the record */
-    LIFE_WRITE_FAILS,     /* the next write of boot state */
-    LIFE_MARK_BAD,        /* an operator's orders: for the running slot, where it is taken */
+    LIFE_REBOOT_ARGUMENT, /* somebody reboots it with the argument that the firmware wants for a trial */
+    LIFE_SAVE_FAILS,      /* the next save of the record fails */
+    LIFE_WRITE_FAILS,     /* the next write of boot state fails */
+    LIFE_MARK_BAD,        /* an operator's orders for the running slot, if they are accepted */
     LIFE_MARK_GOOD,
-    LIFE_INSTALL, /* installs what is offered even where it failed before */
+    LIFE_INSTALL, /* an operator's order to install what is offered, even if it failed before */
     LIFE_EVENT_COUNT,
 };
 
-/* How the release that is offered is. */
+/* What becomes of the release that is offered. */
 enum life_quality {
     LIFE_FIT,
     LIFE_UNFIT,  /* its health checks fail */
-    LIFE_PANICS, /* it never comes up as far as moonsinterd */
+    LIFE_PANICS, /* it never gets as far as moonsinterd */
     LIFE_QUALITY_COUNT,
 };
 
 struct life_strike {
-    unsigned moment; /* counted from 1 through the whole life */
+    unsigned moment; /* between which two steps, counted from 1 through the whole life */
     enum life_event event;
 };
 
@@ -50,32 +50,31 @@ struct life {
 
     struct loader loader;
     struct record *memory, *medium;
-    int holds[SLOT_COUNT]; /* a release; 0 = no whole image */
-    unsigned boot;         /* of the machine */
+    int holds[SLOT_COUNT]; /* LIFE_OLD or LIFE_OFFERED; 0 = no whole image */
+    unsigned boot;         /* number of the machine's boot */
     char boot_id[RECORD_BOOT_ID_SIZE];
     unsigned moment;
     bool save_fails, write_fails;
-    bool argument; /* of the reboot that is next */
-    /* What is counted: */
+    bool argument; /* the next reboot passes the argument */
+    /* Counted: */
     unsigned starts; /* of moonsinterd */
-    unsigned tries;  /* boots of the release that is offered while it was on trial */
+    unsigned tries;  /* boots of the offered release while it was on trial */
     unsigned kills;
-    unsigned installs_asked;  /* orders of an operator's that went on though it had failed */
-    unsigned rejects_asked;   /* an operator's mark-bad */
-    unsigned goods_asked;     /* an operator's mark-good of a slot on trial */
-    unsigned cut_while_armed; /* power cuts between the write that arms and the save that says so */
-    unsigned
-        cut_while_asked; /* ends between the save of a try that the firmware is told of, and its reboot */
-    bool gave_up;        /* rests although another slot is selected: its loader does not do what it is told */
-    const char *broken;  /* an invariant that did not hold at some moment; NULL = all did */
+    unsigned installs_asked;  /* LIFE_INSTALL that went on although the release had failed */
+    unsigned rejects_asked;   /* LIFE_MARK_BAD that was accepted */
+    unsigned goods_asked;     /* LIFE_MARK_GOOD of a slot on trial */
+    unsigned cut_while_armed; /* power cuts between the write that arms and the save that records it */
+    unsigned cut_while_asked; /* ends between the save of a try and the reboot with the argument */
+    bool gave_up;       /* rests with another slot selected, as the loader does not do what it is told */
+    const char *broken; /* an invariant that was false at some moment; NULL = none */
 };
 
-/* Both slots hold the old release, A runs, nothing is recorded. Freed by life_finish(). */
+/* Begins a life: both slots hold the old release, A runs, nothing is recorded. Freed by life_finish(). */
 void life_init(struct life *life, enum loader_kind kind, unsigned tries, enum life_quality quality);
 void life_finish(struct life *life);
 
-/* Until nothing is left to do; false where that does not come about. */
+/* Plays until nothing is left to do; false if that does not happen within LIFE_STARTS_MAX starts. */
 bool life_run(struct life *life);
 
-/* The release as the record knows it. */
+/* The release with this number, as it is in the record. */
 struct record_release life_release(int number);

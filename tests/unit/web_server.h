@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The misbehaving web server of the integration tests as a child process of a unit test, and a small event
- * loop around http. Fails the running test where something cannot be set up. One thread only.
+ * Runs tests/integration/evil_server.py as a child process of a unit test, and keeps what became of requests
+ * to it. Fails the running test if something cannot be set up. One thread only.
  */
 #pragma once
 
@@ -15,22 +15,22 @@
 
 struct web_server {
     int pid;
-    int input; /* the server ends when this closes */
+    int input; /* the server ends when this is closed */
     unsigned port;
     bool tls;
-    char root[64]; /* a folder of its own, removed by web_server_stop() */
+    char root[64]; /* the folder that is served, removed by web_server_stop() */
 };
 
-/* Serves a new folder that holds `image` of `size` bytes, by TLS where `certificate` and `key` are given. */
+/* Serves a new folder with the file `image` of `size` bytes, by TLS if `certificate` and `key` are given. */
 void web_server_start(struct web_server *server, const void *image, size_t size, const char *certificate,
                       const char *key);
 
 void web_server_stop(struct web_server *server);
 
-/* A URL there; freed by the caller. */
+/* The URL of a path there; freed by the caller. */
 char *web_server_url(const struct web_server *server, const char *path);
 
-/* What became of a request, kept beyond its callback. */
+/* What became of a request. */
 struct web_result {
     bool done;
     enum http_outcome outcome;
@@ -45,11 +45,9 @@ struct web_result {
     size_t progress_bytes;
 };
 
-/* For http_get() and http_get_range(), with a zeroed struct web_result as owner. */
+/* The callbacks for http_get() and http_get_range(); `owner` is a zeroed struct web_result. */
 void web_result_set(void *owner, struct http_response *response);
-
-/* Likewise: sums up. */
 void web_result_progress(void *owner, size_t bytes);
 
-/* Turns the loop until `*done`, at most 20 seconds. */
+/* Runs the loop until *done is true, for at most 20 seconds. */
 void web_wait(struct event_base *base, const bool *done);
