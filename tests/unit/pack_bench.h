@@ -62,6 +62,5 @@ void edit(struct dice *dice, struct bytes *bytes);
 /* Writes the images to files and publishes them. */
 bool pack_bench_generate(struct fixture *fixture, struct generate_result *ret_result, struct error *error);
 
-/* Publishes, reads all of it back and checks it. Returns the bytes that a device with the last base fetches.
- */
+/* Publishes, reads all of it back and checks it. Returns the bytes that the last base leaves to fetch. */
 uint64_t pack_bench_check(struct fixture *fixture);

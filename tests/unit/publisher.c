@@ -81,7 +81,7 @@ char *folder_write(const char *folder, const char *name, const void *data, size_
     return path;
 }
 
-int file_holds(const char *path, const void *data, size_t size)
+bool file_holds(const char *path, const void *data, size_t size)
 {
     CLEANUP_FREE char *have = NULL;
     size_t have_size;
@@ -214,7 +214,7 @@ char *publish_signature(const void *data, size_t size)
     return minisign_sign(&key, data, size, "made by a test");
 }
 
-struct trust_keys *publish_keys(int own)
+struct trust_keys *publish_keys(bool own)
 {
     const char *text = own ? OWN_KEY : OTHER_KEY;
     struct trust_keys *keys = trust_keys_new();

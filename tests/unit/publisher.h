@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,7 @@ void folder_free(char *path);
 char *folder_write(const char *folder, const char *name, const void *data, size_t size);
 
 /* Whether the file holds exactly these bytes. */
-int file_holds(const char *path, const void *data, size_t size);
+bool file_holds(const char *path, const void *data, size_t size);
 
 /* The table of chunks of `size` bytes, cut by content; `ret_data` and `ret_size`, which may be NULL, get the
  * bytes of IMAGE.chunks. */
@@ -60,4 +61,4 @@ struct release *publish_release(const struct url *url, const uint8_t *data, size
 char *publish_signature(const void *data, size_t size);
 
 /* The keys of a device that trusts the tests' key (`own`) or only another one; freed by the caller. */
-struct trust_keys *publish_keys(int own);
+struct trust_keys *publish_keys(bool own);

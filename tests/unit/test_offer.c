@@ -144,7 +144,7 @@ static void test_when_a_signature_is_demanded(void **state)
 
     for (size_t i = 0; i < sizeof(demands) / sizeof(demands[0]); i++) {
         struct config config = {.require_signature = demands[i].demand,
-                                .keys = demands[i].key ? publish_keys(1) : NULL,
+                                .keys = demands[i].key ? publish_keys(true) : NULL,
                                 .keys_why = demands[i].unusable_keys ? why : NULL};
         struct record record = {.signed_accepted = demands[i].accepted};
         if (offer_must_be_signed(&config, &record) != demands[i].must)

@@ -47,7 +47,7 @@ static enum error_kind try_to_arm(const struct scene *scene)
     struct daemon daemon = {.config = &config, .record = &record, .target = {.slot = SLOT_B}};
     struct error error = {0};
 
-    config.keys = scene->key ? publish_keys(1) : NULL;
+    config.keys = scene->key ? publish_keys(true) : NULL;
     installed.release.is_signed = scene->is_signed;
     snprintf(installed.release.sha256, sizeof(installed.release.sha256), "%s", scene->sha256);
     snprintf(installed.read_back, sizeof(installed.read_back), "%s", scene->read_back);
