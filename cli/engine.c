@@ -72,7 +72,7 @@ static void engine_let_signals_end(struct engine *engine)
     sigset_t all, before;
 
     sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &before);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     engine->stop = engine_stop_nothing;
     if (engine->base)
         loop_run_ready(engine->base);
@@ -80,7 +80,7 @@ static void engine_let_signals_end(struct engine *engine)
         _exit(EVENT_LINE_BY_SIGNAL + engine->signal);
     for (int i = 0; i < ENGINE_SIGNALS; i++)
         engine->signals[i] = watch_free(engine->signals[i]);
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void engine_finish(struct engine *engine)

@@ -45,9 +45,9 @@ static int run(int argc, char **argv, const char *what)
         return run(argc, argv, what);                                                                        \
     }                                                                                                        \
     const struct verb verb_##identifier = {                                                                  \
-        .name = text,                                                                                        \
+        .name = (text),                                                                                      \
         .arguments = "[OPTION]...",                                                                          \
-        .summary = what,                                                                                     \
+        .summary = (what),                                                                                   \
         .run = run_##identifier,                                                                             \
     }
 

@@ -14,17 +14,17 @@
 #define CLEANUP_FREE __attribute__((cleanup(alloc_free_pointer)))
 
 /* Zeroed memory for one object of `size` bytes, owned by the caller; aborts instead of returning NULL. */
-void *alloc_zeroed(size_t size);
+void *alloc_zeroed(size_t size) __attribute__((returns_nonnull));
 
 /* Zeroed memory for `count` objects of `size` bytes, owned by the caller; aborts if there is none, or if the
  * product overflows. */
-void *alloc_array(size_t count, size_t size);
+void *alloc_array(size_t count, size_t size) __attribute__((returns_nonnull));
 
 /* A copy of `text`, owned by the caller; NULL if `text` is NULL. */
 char *alloc_string(const char *text);
 
 /* Prints into a new string, owned by the caller. */
-char *alloc_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *alloc_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 
 /* For CLEANUP_FREE only: frees *(void **)pointer. */
 void alloc_free_pointer(void *pointer);

@@ -59,7 +59,7 @@ int timestamp_parse(const char *text, uint64_t *ret_seconds)
     uint64_t days = days_before_year(year) + day - 1;
     for (unsigned before = 1; before < month; before++)
         days += days_of_month(year, before);
-    uint64_t seconds = days * 86400 + hour * 3600 + minute * 60 + second;
+    uint64_t seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     if (seconds > TIMESTAMP_MAX)
         return -EINVAL;
     *ret_seconds = seconds;

@@ -14,8 +14,9 @@
 static void put_number(FILE *stream, uint64_t value)
 {
     uint8_t data[VARINT_SIZE_MAX];
+    size_t size = varint_write(data, value);
 
-    fwrite(data, varint_write(data, value), 1, stream);
+    fwrite(data, size, 1, stream);
 }
 
 static void put_fixed32(FILE *stream, uint32_t value)

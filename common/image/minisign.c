@@ -150,7 +150,7 @@ static bool halves_fit(const struct minisign_secret_key *key)
 
 static bool take_secret_blob(const uint8_t *blob, struct minisign_secret_key *key, struct error *error)
 {
-    const uint8_t *numbers = blob + 3 * 2 + 32 + 2 * 8;
+    const uint8_t *numbers = blob + (3 * 2 + 32 + 2 * 8);
 
     if (memcmp(blob, "Ed", 2) != 0)
         return error_set(error, ERROR_FORMAT, "it is no secret key of minisign's");

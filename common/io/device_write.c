@@ -22,7 +22,7 @@ enum {
 static void mend_block(const struct device *device, uint64_t start)
 {
     static const uint8_t zeros[BLOCK_SIZE];
-    const struct timespec moment = {.tv_nsec = 1000 * 1000};
+    const struct timespec moment = {.tv_nsec = 1000000};
     uint8_t block[BLOCK_SIZE];
     uint64_t size;
 

@@ -207,8 +207,8 @@ static int on_socket_change(CURL *easy, curl_socket_t fd, int what, void *arg, v
     if (socket_arg)
         event_free(socket_arg);
     if (what != CURL_POLL_REMOVE) {
-        short kinds = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
-        event = event_new(http->base, fd, kinds | EV_PERSIST, on_socket, http);
+        int kinds = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
+        event = event_new(http->base, fd, (short)(kinds | EV_PERSIST), on_socket, http);
         if (!event || event_add(event, NULL) < 0)
             abort();
     }

@@ -178,7 +178,7 @@ static void set_connection(const struct http_transport *transport, CURL *easy, b
     if (transport->ca_file) {
         /* Only this file counts: curl would otherwise also use the system's folder of certificates. */
         HTTP_TRANSPORT_SET(easy, CURLOPT_CAINFO, transport->ca_file);
-        HTTP_TRANSPORT_SET(easy, CURLOPT_CAPATH, NULL);
+        HTTP_TRANSPORT_SET(easy, CURLOPT_CAPATH, (char *)NULL);
     }
     if (transport->client_certificate)
         HTTP_TRANSPORT_SET(easy, CURLOPT_SSLCERT, transport->client_certificate);

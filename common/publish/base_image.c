@@ -135,7 +135,7 @@ static const struct base_chunk *find(const struct base_chunk *const *sorted, uin
 static void match(struct base_image *base, const struct chunk_table *table)
 {
     uint32_t count = base->chunk_count - 1, last = BASE_IMAGE_NONE;
-    const struct base_chunk **sorted = alloc_array(count, sizeof(*sorted));
+    const struct base_chunk **sorted = alloc_array(count, sizeof(struct base_chunk *));
 
     for (uint32_t i = 0; i < count; i++)
         sorted[i] = &base->chunks[i];

@@ -17,12 +17,12 @@ struct opponent {
 
 static uint32_t count_of(const struct opponent *opponent)
 {
-    return opponent->table ? chunk_table_count(opponent->table) : opponent->base->chunk_count;
+    return opponent->base ? opponent->base->chunk_count : chunk_table_count(opponent->table);
 }
 
 static struct base_chunk chunk_of(const struct opponent *opponent, uint32_t index)
 {
-    if (!opponent->table)
+    if (opponent->base)
         return opponent->base->chunks[index];
     return (struct base_chunk){.key = chunk_table_key(opponent->table, index),
                                .offset = chunk_table_offset(opponent->table, index),

@@ -105,7 +105,7 @@ static bool read_pack(const char *image_path, struct published *published, struc
         return true;
     if (!device_open_source(path, &pack, error))
         return false;
-    published->patches = alloc_array(member->base_count, sizeof(*published->patches));
+    published->patches = alloc_array(member->base_count, sizeof(struct patch_list *));
     bool ok = !member->has_frames || read_frames(pack, published, error);
     for (uint32_t i = 0; ok && i < member->base_count; i++)
         ok = read_patches(pack, published, i, error);

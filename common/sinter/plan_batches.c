@@ -55,9 +55,8 @@ void plan_batches_init(struct plan_batches *batches, const struct plan_input *in
                                      .from_pack = runs[r].kind == PLAN_KIND_PATCH || input->frames};
     if (count)
         qsort(fetched, count, sizeof(*fetched), fetched_compare);
-    *batches = (struct plan_batches){0};
-    batches->items = alloc_array(count, sizeof(batches->items[0]));
-    batches->runs = alloc_array(count, sizeof(uint32_t));
+    *batches = (struct plan_batches){.items = alloc_array(count, sizeof(batches->items[0])),
+                                     .runs = alloc_array(count, sizeof(uint32_t))};
     for (uint32_t i = 0; i < count; i++) {
         struct plan_run *run = &runs[fetched[i].run];
         struct plan_batch *batch = batches->count ? &batches->items[batches->count - 1] : NULL;

@@ -283,9 +283,8 @@ static void scan_run_slice(struct pool_job *job)
     scan->find_count = 0;
     scan->slice_bytes = 0;
     while (!scan->finished && scan->slice_bytes < SCAN_SLICE_SIZE && scan->find_count < SCAN_SLICE_FINDS) {
-        if (atomic_load_explicit(&scan->stop, memory_order_relaxed)) {
-            scan->finished = true;
-        } else if (scan_window_end(scan) == scan->settings.size_bytes) {
+        if (atomic_load_explicit(&scan->stop, memory_order_relaxed) ||
+            scan_window_end(scan) == scan->settings.size_bytes) {
             scan->finished = true;
         } else if (scan_skip_hole(scan)) {
             continue;

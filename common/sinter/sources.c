@@ -73,7 +73,7 @@ struct sources *sources_new(struct event_base *base, struct pool *pool, const ch
     sources->items = alloc_array((size_t)seed_count + 1, sizeof(struct source));
     sources->devices = alloc_array((size_t)seed_count + 1, sizeof(struct device *));
     sources_add(sources, target_path);
-    for (uint32_t i = 0; i < seed_count; i++)
+    for (uint32_t i = 0; seed_paths && seed_paths[i]; i++)
         sources_add(sources, seed_paths[i]);
     return sources;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/boot/child.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -37,6 +38,7 @@ static int spawn(const char *const *arguments, int output, int complaint, pid_t 
     /* posix_spawn() wants the arguments without const and does not change them. */
     char *copies[ARGUMENTS_MAX + 1] = {0};
 
+    assert(arguments[0]);
     for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
         memcpy(&copies[i], &arguments[i], sizeof(copies[i]));
     sigemptyset(&none);

@@ -40,7 +40,7 @@ static int read_value(const char *path, unsigned char *ret_value, size_t size)
 
 bool efi_variable_read(const char *path, char *ret_text, struct error *error)
 {
-    unsigned char value[VALUE_SIZE_MAX + 1];
+    unsigned char value[VALUE_SIZE_MAX + 1] = {0};
     int size = read_value(path, value, sizeof(value));
 
     *ret_text = 0;
@@ -138,7 +138,7 @@ bool efi_variable_remove(const char *path, struct error *error)
 
 bool efi_variable_read_u64(const char *path, uint64_t *ret_value)
 {
-    unsigned char value[ATTRIBUTES_SIZE + 8];
+    unsigned char value[ATTRIBUTES_SIZE + 8] = {0};
 
     if (read_value(path, value, sizeof(value)) != (int)sizeof(value))
         return false;

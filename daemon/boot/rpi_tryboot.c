@@ -224,7 +224,7 @@ static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct
 static bool print_complete(const struct in_place *file, const struct autoboot *autoboot, char *ret_data,
                            size_t *ret_size, struct error *error)
 {
-    const size_t room = 2 * IN_PLACE_SECTOR;
+    const size_t room = (size_t)2 * IN_PLACE_SECTOR;
     int size = snprintf(ret_data, room, "%s%s", file->data,
                         file->size && file->data[file->size - 1] != '\n' ? "\n" : "");
 

@@ -144,7 +144,7 @@ static void interrupter_start(struct interrupter *interrupter)
     if (!interrupter->armed)
         return;
     sigaction(INTERRUPT_SIGNAL, &action, &interrupter->old_action);
-    sigprocmask(SIG_UNBLOCK, &mask, &interrupter->old_mask);
+    pthread_sigmask(SIG_UNBLOCK, &mask, &interrupter->old_mask);
     timer_settime(interrupter->timer, 0, &times, NULL);
 }
 
@@ -155,7 +155,7 @@ static void interrupter_stop(struct interrupter *interrupter)
     if (!interrupter->armed)
         return;
     timer_delete(interrupter->timer);
-    sigprocmask(SIG_SETMASK, &interrupter->old_mask, NULL);
+    pthread_sigmask(SIG_SETMASK, &interrupter->old_mask, NULL);
     if (interrupter->old_action.sa_handler != SIG_DFL)
         sigaction(INTERRUPT_SIGNAL, &interrupter->old_action, NULL);
 }

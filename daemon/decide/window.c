@@ -58,8 +58,8 @@ static bool find_moments(int64_t wall_s, int64_t *ret_first_s, int64_t *ret_last
 static struct span find_span(const struct config_window *window, int64_t day_s)
 {
     bool next_day = window->end_min <= window->begin_min;
-    int64_t begin_wall_s = day_s + window->begin_min * MINUTE_S;
-    int64_t end_wall_s = day_s + window->end_min * MINUTE_S + (next_day ? DAY_S : 0);
+    int64_t begin_wall_s = day_s + (int64_t)window->begin_min * MINUTE_S;
+    int64_t end_wall_s = day_s + (int64_t)window->end_min * MINUTE_S + (next_day ? DAY_S : 0);
     struct span span;
     int64_t ignored;
 

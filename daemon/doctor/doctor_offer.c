@@ -103,16 +103,21 @@ static bool passes_by_itself(const struct policy_block *block)
 }
 
 /* Returns whether an update would fail. */
+static bool tell_block(struct doctor *doctor, const struct policy_block *block)
+{
+    bool waits = passes_by_itself(block);
+
+    doctor_tell(doctor, "offer", waits ? BOOT_LEVEL_WARNING : BOOT_LEVEL_FAILURE,
+                "the release would be held: %s (%s)", block->why, block->what);
+    return !waits;
+}
+
 static bool tell_blocks(struct doctor *doctor, const struct policy_verdict *verdict)
 {
     bool fails = false;
 
-    for (size_t i = 0; i < verdict->count; i++) {
-        bool waits = passes_by_itself(&verdict->blocks[i]);
-        fails |= !waits;
-        doctor_tell(doctor, "offer", waits ? BOOT_LEVEL_WARNING : BOOT_LEVEL_FAILURE,
-                    "the release would be held: %s (%s)", verdict->blocks[i].why, verdict->blocks[i].what);
-    }
+    for (size_t i = 0; i < verdict->count; i++)
+        fails |= tell_block(doctor, &verdict->blocks[i]);
     return fails;
 }
 
@@ -217,8 +222,7 @@ void doctor_judge_offer(struct doctor *doctor, struct http *http)
             return;
         policy_judge_install(&input, &verdict);
         if (policy_verdict_has(&verdict, "max-bytes")) {
-            tell_blocks(doctor,
-                        &(struct policy_verdict){.blocks = {verdict.blocks[verdict.count - 1]}, .count = 1});
+            tell_block(doctor, &verdict.blocks[verdict.count - 1]);
             return;
         }
     }

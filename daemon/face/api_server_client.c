@@ -294,14 +294,12 @@ static void client_on_event(struct bufferevent *bufferevent, short what, void *o
     struct api_client *client = owner;
 
     client->is_half_closed = true;
-    if (!(what & BEV_EVENT_EOF))
+    if (!(what & BEV_EVENT_EOF) || client->state == API_CLIENT_LINGERING)
         api_client_close(client);
     else if (client->state == API_CLIENT_READING)
         client_advance(client); /* a whole request before the end is still answered */
     else if (client->state == API_CLIENT_STREAMING)
         client_end_stream(client);
-    else if (client->state == API_CLIENT_LINGERING)
-        api_client_close(client);
 }
 
 static void client_on_deadline(void *owner)

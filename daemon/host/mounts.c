@@ -18,7 +18,7 @@ static void unescape(char *text)
         bool octal = at[0] == '\\';
         for (int i = 1; i <= 3 && octal; i++)
             octal = at[i] >= '0' && at[i] <= '7';
-        *out++ = octal ? (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0')) : *at;
+        *out++ = (char)(octal ? (at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0') : *at);
         at += octal ? 4 : 1;
     }
     *out = 0;

@@ -23,7 +23,7 @@ static bool unquote(const char *text, size_t size, char *ret_value)
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         if (quote ? c == quote : c == '"' || c == '\'') {
-            quote = quote ? 0 : c;
+            quote = (char)(quote ? 0 : c);
             continue;
         }
         if (c == '\\' && quote != '\'' && i + 1 < size)

@@ -102,7 +102,7 @@ static void print_gpt_name(const unsigned char *name, char *ret_text)
 {
     char *out = ret_text;
 
-    for (int i = 0; i < GPT_NAME_UNITS; i++) {
+    for (size_t i = 0; i < GPT_NAME_UNITS; i++) {
         unsigned unit = le_read_u16(name + 2 * i), low = 0;
         if (!unit)
             break;

@@ -193,7 +193,7 @@ __attribute__((noreturn)) static void become(char *const *argv, char *const *env
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &normal, NULL);
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 &&
         dup2(fd, STDERR_FILENO) >= 0)
@@ -222,14 +222,14 @@ static bool fork_program(struct process *process, const char *const *argv, struc
     /* No signal handler may run in the child: it would report the child's signal to the daemon's loop. */
     sigset_t all, before;
     sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     int result = errno;
     if (pid == 0) {
         setpgid(0, 0);
         become(arguments, environment, fds[1]);
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(fds[1]);
     if (pid < 0) {
         close(fds[0]);
@@ -285,9 +285,10 @@ struct processes *processes_free(struct processes *processes)
 {
     if (!processes)
         return NULL;
-    while (processes->first) {
-        kill(-processes->first->pid, SIGKILL);
-        process_free(processes->first);
+    for (struct process *process = processes->first, *next; process; process = next) {
+        next = process->next;
+        kill(-process->pid, SIGKILL);
+        process_free(process);
     }
     watch_free(processes->child_signal);
     free(processes);

@@ -108,7 +108,7 @@ void diff_map_add(struct json_object *values, const struct diff_report *report)
     if (map.row_bytes < ROW_BYTES_LEAST)
         map.row_bytes = ROW_BYTES_LEAST;
     map.rows = (unsigned)((size + map.row_bytes - 1) / map.row_bytes);
-    json_add_u64(values, "height", map.rows * ROW_HEIGHT);
+    json_add_u64(values, "height", (uint64_t)map.rows * ROW_HEIGHT);
     page_values_add_size(values, "row_size", map.row_bytes);
     page_values_add_size(values, "found", bytes[DIFF_FATE_KEEP] + bytes[DIFF_FATE_COPY]);
     page_values_add_size(values, "missing", bytes[DIFF_FATE_PATCH] + bytes[DIFF_FATE_FETCH]);
