@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The ancestor's publishing and cloning, written again from its description: what our files and programs have to get
-along with. Slow, so for images of a few hundred kilobytes."""
+"""Publishes and clones as the ancestor does, written anew from its description, to test that it and moonsinter understand
+each other. Slow, as it is all in Python: for images of a few hundred kilobytes."""
 import json
 import urllib.request
 
@@ -39,14 +39,14 @@ def xxh32(data):
 
 
 def manifest(data, chunk_size=131072):
-    """The five members."""
+    """The ancestor's manifest of an image: its five members."""
     chunks = [data[at:at + chunk_size] for at in range(0, len(data), chunk_size)]
     return {"chunk_hashes": ",".join(f"{xxh32(chunk):x}" for chunk in chunks), "chunk_size": chunk_size,
             "last_chunk_size": len(chunks[-1]) if chunks else 0, "file_hash": xxh32(data), "file_size": len(data)}
 
 
 def clone(url, seed):
-    """What the ancestor makes of a published image with a seed: the bytes, and how many it downloaded."""
+    """Clones a published image with a seed. Returns the bytes, and how many of them were downloaded."""
     with urllib.request.urlopen(url + ".json", timeout=300) as answer:
         offered = json.load(answer)
     output, downloaded = b"", 0

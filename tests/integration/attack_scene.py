@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device that has the publisher's key, its publisher, and a server that is not the publisher's: what the tests of attacks play on."""
+"""The scene of the tests of attacks."""
 import json
 import shutil
 
@@ -17,7 +17,7 @@ EVIL = b"evil" * 65536
 
 
 class Scene:
-    """A device that runs release 2, its publisher, and a server that is not the publisher's."""
+    """A device that has the publisher's key and runs release 2; its publisher; and a server of somebody else's."""
 
     def __init__(self, folder, make_daemon):
         self.folder = folder
@@ -34,12 +34,12 @@ class Scene:
         self.daemon = None
 
     def release(self, content, version, serial, *options, key=None):
-        """Published, signed by the publisher."""
+        """Publishes a release, signed by the publisher or another `key`. Returns the image's path."""
         return make_release(self.root, content, version=version, serial=serial,
                             options=("--compatible", "board-7", "--sign", (key or self.key).secret, *options))
 
     def start(self, url=None, **sections):
-        """With release 2 running, marked good, and the server's manifest of it known."""
+        """Starts server and daemon, and waits until the daemon knows that it runs the published release, 2."""
         self.release(OLD, "2", 2)
         self.server.start()
         trust = {"Keys": self.trusted}
@@ -59,7 +59,9 @@ class Scene:
         self.key.sign(self.file(".json"))
 
     def assert_refused(self, kinds, *words, what=None, timeout=30):
-        """Asks for the update; it fails for this reason, by the rule `what` where it is one, and the old slot boots."""
+        """Asks for the update, which must fail with an error of one of these kinds that contains all the words, and be held
+        by the rule `what` if it is given. The old slot must boot next, also after a restart of the daemon. Returns the
+        error's message."""
         before = self.daemon.status()["last_error"]
         assert before is None
         self.daemon.post("install")

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Conditions on a daemon's status, for Daemon.wait() and for asserts."""
+"""Conditions on a daemon's status, for Daemon.wait() and for asserts: functions of the status, or what makes one."""
 
 
 def whats(status):
-    """The rules that hold something up, by their words."""
+    """The names of the rules that something is held by."""
     return [block["what"] for block in status["blocked_by"]]
 
 
 def blocks(status):
-    """The same, and why: a sentence by its word."""
+    """The sentence of each rule that something is held by, by the rule's name."""
     return {block["what"]: block["why"] for block in status["blocked_by"]}
 
 
 def is_armed(status):
-    """Slot B boots next."""
+    """Whether slot B boots next."""
     return status["state"] == "reboot-pending" and status["boot"]["next"] == "b"
 
 
@@ -22,7 +22,7 @@ def is_refused(status):
 
 
 def installed(version, slot=None):
-    """The release stands in the slot (or in either), verified, and nothing is under way."""
+    """Whether the release is in the slot (or in either), verified, and nothing is under way."""
     def condition(status):
         names = [slot] if slot else ["a", "b"]
         return (status["state"] in ("idle", "held", "reboot-pending") and
@@ -32,7 +32,7 @@ def installed(version, slot=None):
 
 
 def armed(version, slot):
-    """The release stands in the slot, and the next boot takes it."""
+    """Whether the release is in the slot, and that slot boots next."""
     def condition(status):
         return (status["slots"][slot]["version"] == version and status["boot"]["next"] == slot and
                 status["state"] == "reboot-pending")
@@ -40,7 +40,7 @@ def armed(version, slot):
 
 
 def booted(version, slot):
-    """The release runs from the slot, is good, and nothing is under way."""
+    """Whether the release runs from the slot and is good, and nothing is under way."""
     def condition(status):
         entry = status["slots"][slot]
         return (entry["version"] == version and entry["role"] == "active" and entry["state"] == "good" and
@@ -49,7 +49,7 @@ def booted(version, slot):
 
 
 def failed_with(*kinds):
-    """The last thing that was tried failed, with one of these kinds."""
+    """Whether the last thing that was tried failed with an error of one of these kinds."""
     def condition(status):
         return (status["last_error"] or {}).get("kind") in kinds and status["state"] in ("idle", "held")
     return condition

@@ -33,7 +33,7 @@ def pytest_configure(config):
 
 
 def pytest_sessionstart(session):
-    # A shell that starts something beside itself has it ignore these, and so would every program of the tests.
+    # A shell has what it starts in the background ignore these signals, and all programs of the tests would do so, too.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -60,7 +60,7 @@ def make_folder():
 
 
 def clear_folder(path, failed):
-    """Removes it; after a failure its small files (logs, configuration) stay."""
+    """Removes a test's folder; if the test failed, leaves its small files (logs, configuration)."""
     if not failed:
         shutil.rmtree(path)
         return
@@ -71,13 +71,13 @@ def clear_folder(path, failed):
 
 
 def has_failed(node):
-    """Whether a test that comes to its end has failed so far."""
+    """Whether a test, which is about to end, has failed so far."""
     return any(getattr(node, f"report_{when}", None) and getattr(node, f"report_{when}").failed for when in ("setup", "call"))
 
 
 @pytest.fixture
 def folder(request):
-    """An empty folder with room for images; after a failure its small files stay."""
+    """An empty folder with room for images, removed at the end; after a failure its small files stay."""
     path = make_folder()
     yield path
     clear_folder(path, has_failed(request.node))
@@ -85,7 +85,7 @@ def folder(request):
 
 @pytest.fixture(autouse=True)
 def sanitizer_reports(request, monkeypatch):
-    """Under a sanitizer, a report fails the test whatever became of the program's exit status."""
+    """In a sanitizer build, fails a test if a program left a report, whatever its exit status was."""
     if not programs.SANITIZED:
         yield
         return
@@ -100,7 +100,7 @@ def sanitizer_reports(request, monkeypatch):
 
 @pytest.fixture
 def nginx(folder):
-    """nginx.url(name), nginx.publish(image), nginx.requests()."""
+    """A server (web.Nginx)."""
     server = web.Nginx(folder / "nginx")
     yield server
     server.stop()
@@ -108,7 +108,7 @@ def nginx(folder):
 
 @pytest.fixture
 def make_nginx(folder):
-    """As nginx, with lines of the test's own in the server block."""
+    """make_nginx(server_lines) starts one (web.Nginx) with these lines in its server block."""
     started = []
 
     def make(server_lines=""):
@@ -122,7 +122,7 @@ def make_nginx(folder):
 
 @pytest.fixture
 def server(folder):
-    """A server that misbehaves at will (evil_server.EvilServer), over FOLDER/www, which is empty."""
+    """A server that misbehaves on request (evil_server.EvilServer). It serves FOLDER/www, which is empty."""
     (folder / "www").mkdir()
     with evil_server.EvilServer(folder / "www") as made:
         yield made
@@ -150,7 +150,7 @@ def make_daemon(folder):
 
 @pytest.fixture
 def file_slots(folder):
-    """Two empty files to be slots."""
+    """The paths of two empty files as slots."""
     paths = (folder / "slot-a", folder / "slot-b")
     for path in paths:
         path.touch()
@@ -159,7 +159,7 @@ def file_slots(folder):
 
 @pytest.fixture
 def loops(folder):
-    """loops.attach(size) gives a loop device; all are detached at the end."""
+    """loops.attach(size) makes a loop device (loops.Loops); all are detached at the end."""
     devices = loop_devices.Loops(folder)
     yield devices
     devices.detach_all()
@@ -167,7 +167,7 @@ def loops(folder):
 
 @pytest.fixture
 def disks(folder):
-    """disks(name, size) gives a loops.Disk, its partitions of `size` bytes; all are pulled out at the end."""
+    """disks(name, size) makes a loops.Disk with partitions of `size` bytes; all are pulled out at the end."""
     for tool in ("sfdisk", "partx"):
         if os.getuid() != 0 or not shutil.which(tool, path=loop_devices.PATH):
             pytest.skip(f"disks need root and {tool}")
@@ -185,7 +185,7 @@ def disks(folder):
 
 @pytest.fixture
 def mount(folder):
-    """mount(source, *options) mounts below the test's folder and returns where."""
+    """mount(source, *options) mounts on a folder below the test's and returns its path."""
     if os.getuid() != 0:
         pytest.skip("mounting needs root")
     points = []

@@ -4,7 +4,7 @@
 
     server = EvilServer(root)            # or EvilServer(root, tls=(cert_file, key_file))
     server.start(); ... server.url("image.json") ...; server.stop()      # or: with EvilServer(root) as server:
-    server.behave("image", "short", times=2)     # by path, so that links beside it stay honest
+    server.behave("image", "short", times=2)     # for this path only
     server.stats()                       # what /__stats answers, as a dict
 
     evil_server.py --root DIR [--port 0] [--tls-cert F --tls-key F] [--behave PATH=NAME[:TIMES]]...
@@ -13,8 +13,8 @@
 Without any behaviour it is a correct static server: GET and HEAD, one range, If-Range, If-None-Match,
 If-Modified-Since, ETag (from content), Last-Modified, keep-alive.
 
-A behaviour is chosen by the first folder of the URL (/short/image serves root/image badly), or by behave(). With
-?times=N it holds for the first N requests of that path only; after them the path is served correctly.
+A behaviour is chosen by the first folder of the URL (/short/image is root/image with the behaviour "short"), or by
+behave(). With ?times=N only the first N requests of that path are affected; later ones are served correctly.
 
   200-range       ignores Range and If-Range: 200 and the whole file
   wrong-range     206 whose Content-Range (and body) is one byte further on
@@ -34,33 +34,32 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   no-etag         correct, without ETag and Last-Modified, conditions ignored
   weak-etag       correct, with a weak ETag (If-Range never matches)
   changing        after ?after=N requests (2) of the path, other content of the same size and another ETag
-  changing-size   likewise, one byte longer
+  changing-size   like changing, but the other content is one byte longer
   redirect        302 to the same file, served correctly, or to ?to=URL
   redirect-loop   302 to itself, for ever
   redirect-file   302 to file:///etc/hostname
   redirect-nowhere  302 without Location
   redirect-N      N redirects, then the file
   redirect-endless  302 to the same file, served correctly, with a body without end (1 GiB), in chunks
-  redirect-huge   likewise, with the Content-Length of 10^12
-  redirect-drip   likewise, 128 bytes each fifth of a second
+  redirect-huge   like redirect-endless, but with a Content-Length of 10^12
+  redirect-drip   like redirect-huge, but 128 bytes each fifth of a second
   padded          correct, in chunks of 4096 bytes with an extension of 60 KB each
-  padding         likewise, but the first extension has no end (1 GiB)
-  padding-drip    likewise, 128 bytes each fifth of a second
+  padding         like padded, but the first extension has no end (1 GiB)
+  padding-drip    like padding, but 128 bytes each fifth of a second
   byte-chunks     correct, in chunks of one byte each
   trailing        correct, in chunks, with trailers without end (1 GiB)
   fat-header      correct, with a header of 60 KB
-  parts-drip      206 with the first 4 KiB of what was asked for, 112 bytes each fifth of a second, where that is less
-                  than 64 KiB
+  parts-drip      to a request for less than 64 KiB, 206 with only the first 4 KiB of it, 112 bytes each fifth of a second
   prefix          206 with the first 64 KiB of what was asked for
   widened         206 with the blocks of 256 KiB around what was asked for, as some caches do
   if-range-200    200 and the whole file to any If-Range
-  mirrors         302 to the same file, served correctly, but each third time to a place that has it not or knows no
-                  ranges, by turns, the first time too
+  mirrors         302 to the same file, served correctly; but requests 1, 4, 7, ... by turns to one that is missing, and
+                  to one that is served as by 200-range
   404-sometimes   404 at each second request
   old-sometimes   at each second request another content of the same size with another ETag, whatever If-Range says
   page            200 with a web page
-  encoding        correct, with "Content-Encoding: aws-chunked" (?coding=TEXT), which is no compression
-  drip            128 bytes each fifth of a second, of a body announced as whole or as the largest manifest
+  encoding        correct, with "Content-Encoding: aws-chunked" (?coding=TEXT), which does not change the body
+  drip            128 bytes each fifth of a second, of a body of at least 12 MiB (or of the range)
   reset           half the body, then a TCP reset
   reset-now       a TCP reset instead of an answer
   slow            one byte a second
@@ -76,8 +75,8 @@ A behaviour is chosen by the first folder of the URL (/short/image serves root/i
   404, 403, ...   that status, always, with a small body
   500-sometimes   500 at each second request
 
-With demand(TOKEN), requests whose query does not contain it get 403. place(PATH, URL) is where "redirect" leads.
-`asked` lists each request as it came: path with query, and Authorization.
+After demand(TOKEN), requests whose query does not contain TOKEN get 403. After place(PATH, URL), "redirect" of PATH leads
+to URL. `asked` lists all requests: path with query, and the header Authorization.
 
 /__stats answers JSON: "requests", "bytes" (body bytes handed to the kernel), "peak" (most requests at the same
 time), "connections" (accepted), and "paths": path -> {"requests", "bytes", "ranges", "status": {code: count}}; /__reset
@@ -105,7 +104,7 @@ ENDLESS_HEADER = 64 << 20
 
 
 class Answer:
-    """One answer before it is spoilt: status, header and body."""
+    """An answer before it is sent, which a behaviour changes: status, header and body."""
 
     def __init__(self, status, headers, body):
         self.status = status
@@ -167,7 +166,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.evil.end()
 
     def send_stats(self):
-        """Uncounted, unlike send()."""
+        """Answers /__stats and /__reset, which are not counted."""
         body = json.dumps(self.server.evil.stats()).encode()
         if self.url_path == "/__reset":
             self.server.evil.reset_stats()
@@ -178,7 +177,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def choose(self):
-        """Behaviour, file name below the root, and for how many requests."""
+        """Returns the behaviour for this request, the file's name below the root, and how many requests are affected."""
         times = int(self.query["times"]) if "times" in self.query else None
         name = self.url_path.lstrip("/")
         rule = self.server.evil.rule(name)
@@ -262,7 +261,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
     def wait_for_end(self):
-        """Nothing more from us, until the client leaves or the server stops."""
+        """Sends nothing more, until the client leaves or the server stops."""
         self.close_connection = True
         while not self.server.evil.stopping.is_set():
             self.connection.settimeout(0.2)
@@ -644,7 +643,7 @@ class EvilServer:
         return "%s://127.0.0.1:%d/%s" % ("https" if self.tls else "http", self.port, path.lstrip("/"))
 
     def behave(self, path, behaviour, times=None):
-        """The path misbehaves from now on (for `times` requests counted from now); None: correct again."""
+        """Makes the path misbehave from now on, for the next `times` requests if given; None makes it correct again."""
         assert behaviour is None or is_behaviour(behaviour), behaviour
         path = path.lstrip("/")
         with self.lock:
@@ -675,7 +674,7 @@ class EvilServer:
                                           "peak": self.peak, "connections": self.connections, "paths": self.paths}))
 
     def reset_stats(self):
-        """Requests whose client has gone may still be writing: they belong to what was before."""
+        """Clears the statistics when all requests have ended: one whose client has gone may still be counted."""
         with self.lock:
             self.lock.wait_for(lambda: self.running == 0, timeout=300)
             self.paths = {}

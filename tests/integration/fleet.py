@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A publisher as fleets have it: nginx with a certificate of the fleet's own authority, which asks for the device's
-certificate and for a header, behind a proxy that asks for a password (tinyproxy)."""
+"""A publisher's server for a fleet: nginx with a certificate of the fleet's own authority, which demands the device's
+certificate and a header, behind a proxy (tinyproxy) that demands a password."""
 import os
 import pathlib
 import shutil
@@ -42,7 +42,7 @@ class Authority:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def pin(self, name):
-        """As moonsinterd.conf(5) says how to make it."""
+        """The pin of a certificate's public key, made as moonsinterd.conf(5) says."""
         line = (f"openssl x509 -in {name}.pem -pubkey -noout | openssl pkey -pubin -outform der | "
                 "openssl dgst -sha256 -binary | base64")
         done = subprocess.run(line, shell=True, cwd=self.folder, check=True, capture_output=True, text=True)
@@ -50,7 +50,7 @@ class Authority:
 
 
 class Proxy:
-    """tinyproxy, for whoever knows user and password."""
+    """tinyproxy, which demands user and password."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -80,7 +80,7 @@ class Proxy:
 
 
 class Fleet:
-    """All of it, and what a device needs to get in."""
+    """The server and the proxy, and what a device needs to use them."""
 
     def __init__(self, folder, make_nginx):
         self.authority = Authority(folder / "authority")
@@ -103,19 +103,19 @@ class Fleet:
         self.headers.chmod(0o600)
 
     def url(self, image, folder=""):
-        """https, with user, password and a query that the server does not care for."""
+        """Publishes the image. Returns its address, with user, password and a query, which the server ignores."""
         self.nginx.publish(image)
         return f"https://device:{URL_SECRET}@127.0.0.1:{self.port}/{folder}{image.name}?token={QUERY_SECRET}"
 
     def options(self, **changes):
-        """For the command; an option that is changed to None is left out."""
+        """The options of the command that this server needs, with changes; one that is changed to None is left out."""
         values = {"ca_file": self.authority.pem, "client_certificate": self.certificate, "client_key": self.key,
                   "pinned_public_key": self.pin, "proxy": self.proxy.url(), "header": f"@{self.headers}", **changes}
         return [text for name, value in values.items() if value is not None
                 for text in (f"--{name.replace('_', '-')}", str(value))]
 
     def settings(self, **changes):
-        """For [Transfer]."""
+        """The keys of the section [Transfer] that this server needs, with changes."""
         return {"CaFile": self.authority.pem, "ClientCertificate": self.certificate, "ClientKey": self.key,
                 "PinnedPublicKey": self.pin, "Proxy": self.proxy.url(), "Header": f"@{self.headers}", **changes}
 

@@ -10,19 +10,19 @@ import tempfile
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "moonsinter-tests"
 
-# Part of the cached files' names: raise it when the recipe below changes.
+# In the names of the cached files: raise it when what is below changes.
 RECIPE = 1
 TREE_BYTES = 560_000_000
 IMAGE_BYTES_MIN = 150_000_000
 
 
 def noise(size, seed):
-    """The same bytes for the same seed, of which no part repeats."""
+    """Pseudo-random bytes, the same for the same seed."""
     return random.Random(seed).randbytes(size)
 
 
 def write_noise(path, size, seed, block=1 << 24):
-    """A large file of noise."""
+    """Writes a large file of noise."""
     source = random.Random(seed)
     with open(path, "wb") as out:
         while size:
@@ -31,13 +31,13 @@ def write_noise(path, size, seed, block=1 << 24):
 
 
 def starts_with(path, image):
-    """Whether a slot holds the image, byte for byte, as cmp sees it."""
+    """Whether a file or device begins with the bytes of the image."""
     size = os.path.getsize(image)
     return subprocess.run(["cmp", "-s", "-n", str(size), str(path), str(image)], check=False).returncode == 0
 
 
 def changed(data, seed, edits=8):
-    """An upgrade in small: bytes overwritten, inserted and removed here and there."""
+    """Returns the data after a small upgrade: bytes are overwritten, inserted and removed here and there."""
     source = random.Random(seed)
     data = bytearray(data)
     for number in range(edits):
@@ -60,7 +60,7 @@ def run(*command):
 
 
 def package_files(limit):
-    """Files of installed packages in a steady order, until their sizes add up to `limit`."""
+    """Lists files of installed packages, always in the same order, until their sizes add up to `limit`."""
     chosen, total = [], 0
     for folder in ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/share"):
         for parent, folders, names in os.walk(folder):
@@ -91,7 +91,7 @@ def copy_tree(files, tree):
 
 
 def upgrade_tree(tree, seed):
-    """What a package upgrade does to a tree: some programs and texts differ, one file comes and one goes."""
+    """Changes a tree as a package upgrade does: some programs and texts change, one file comes and one goes."""
     source = random.Random(seed)
     files = sorted(path for path in tree.rglob("*") if path.is_file())
     for path in source.sample(files, max(12, len(files) // 200)):
@@ -103,7 +103,7 @@ def upgrade_tree(tree, seed):
 
 
 def debian_images():
-    """Three releases of a squashfs image of at least 150 MB; made once and kept in the cache."""
+    """The paths of three releases of a squashfs image of at least 150 MB, which are made once and kept in the cache."""
     CACHE.mkdir(parents=True, exist_ok=True)
     paths = [CACHE / f"debian-{RECIPE}-{number}.squashfs" for number in (1, 2, 3)]
     with open(CACHE / "lock", "w", encoding="ascii") as lock:
@@ -119,7 +119,7 @@ def debian_images():
                     run("mksquashfs", tree, made, "-comp", "zstd", "-Xcompression-level", "1", "-all-root",
                         "-noappend", "-no-progress", "-no-xattrs", "-mkfs-time", "0", "-all-time", "0")
                     if made.stat().st_size < IMAGE_BYTES_MIN:
-                        # Few packages are installed here: the same tree, stored as it is.
+                        # Few packages are installed on this machine: do not compress them.
                         run("mksquashfs", tree, made, "-noI", "-noD", "-noF", "-noX", "-all-root", "-noappend",
                             "-no-progress", "-no-xattrs", "-mkfs-time", "0", "-all-time", "0")
                     assert made.stat().st_size >= IMAGE_BYTES_MIN, "too few packages for an image of 150 MB"

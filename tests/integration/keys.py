@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keys and signatures by Debian's minisign, the tool that publishers have."""
+"""Makes keys and signatures by Debian's minisign, as publishers do."""
 import pathlib
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ class Key:
         return self.public.read_text().splitlines()[0].split()[-1]
 
     def sign(self, path, *options):
-        """PATH.minisig, as a publisher makes it."""
+        """Makes PATH.minisig and returns its path."""
         minisign("-S", "-s", self.secret, "-m", path, *options)
         return pathlib.Path(f"{path}.minisig")
 

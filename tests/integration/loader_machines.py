@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Machines whose "/" really is slot A or B, as the kernel tells it: moonsinterd in a mount namespace, on a root file system that borrows
-the programs of this machine; and boot loaders to start them, by the same data as the real ones."""
+"""Machines whose "/" really is slot A or B: moonsinterd runs in a mount namespace, on a root file system that borrows the
+programs of this machine. And boot loaders to start them, which go by the same data as the real ones."""
 import os
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ import images
 import programs
 from releases import make_release
 
-# In front of a command that mounts what nobody else is to see.
+# Stands before a command whose mounts nobody else is to see.
 PRIVATE = ["unshare", "--mount", "--propagation", "private"]
 SIZE = 24 << 20
 BORROWED = ["proc", "sys", "dev", "usr", "etc", "tmp"]
@@ -34,11 +34,11 @@ exec chroot "$root" "/opt/daemon/${program##*/}" "$@"
 
 
 def make_root(folder, name, seed):
-    """An ext4 image that such a machine can stand on."""
+    """Makes an ext4 image with the root file system of such a machine. Returns it and the folders that it borrows."""
     tree = folder / f"tree-{name}"
     for place in BORROWED + ["boot/firmware", "run/moonsinter", "run/systemd", "var/lib/moonsinter", "var/lock", "opt"]:
         (tree / place).mkdir(parents=True)
-    # What a kernel outside the slots asks of a release; looked up where this machine has modules for its own.
+    # moonsinterd demands modules for the running kernel of a slot, if this machine has any for it.
     (tree / "usr" / "lib" / "modules" / os.uname().release).mkdir(parents=True)
     borrowed = list(BORROWED)
     for place in LINKED:
@@ -70,7 +70,7 @@ class Machine(programs.Daemon):
         self.cmdline_txt = self.folder / "boot" / "cmdline.txt"
 
     def boot(self, root=None):
-        """Does what the firmware and the kernel do: takes root= from cmdline.txt. `root` boots another device."""
+        """Boots as firmware and kernel do, from root= in cmdline.txt, which is returned; from `root` if it is given."""
         cmdline = self.cmdline_txt.read_text()
         (self.folder / "cmdline").write_text(cmdline)
         device = next(word for word in cmdline.split() if word.startswith("root="))[5:]
@@ -82,14 +82,14 @@ class Machine(programs.Daemon):
 
 
 def need_namespaces():
-    """Skips the test where no mount namespace can be had."""
+    """Skips the test if this machine allows no mount namespace."""
     probe = subprocess.run([*PRIVATE, "true"], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
         pytest.skip(f"this machine allows no mount namespace: {probe.stderr.strip()}")
 
 
 def attach_slots(folder, loops):
-    """Two slots as they leave the factory, A with a root file system; returns them and what it borrows of this machine."""
+    """Makes two slots as in a new machine, A with a root file system. Returns them and the folders that it borrows."""
     need_namespaces()
     first, borrowed = make_root(folder, "factory", 1)
     slots = [loops.attach(SIZE + (1 << 20)) for _ in range(2)]
@@ -106,7 +106,7 @@ BINDS = ('mount --bind "$work/boot_id" "$root/proc/sys/kernel/random/boot_id"\n'
          'mount --bind "$work/systemd" "$root/run/systemd"\n'
          'mount -t tmpfs none "$root/var/lock"\n'
          '[ ! -e "$work/read-only" ] || mount -o remount,bind,ro "$root/boot/firmware"\n')
-# What systemctl leaves behind for the end of the machine, which a test brings about.
+# Stands for systemctl: leaves what systemctl leaves for the end of the machine, which the test then brings about.
 SYSTEMCTL = """#!/bin/sh
 [ "$1 $2" = "--no-block reboot" ] || exit 64
 [ $# = 2 ] || echo "${3#--reboot-argument=}" > /run/systemd/reboot-param
@@ -127,7 +127,7 @@ class Grub:
         return subprocess.run(["grub-editenv", self.path, *arguments], check=True, capture_output=True, text=True).stdout
 
     def start(self):
-        """What conf/grub.cfg does: the slot that is started."""
+        """Does what conf/grub.cfg does at a start of the machine. Returns the number of the slot, as all loaders do."""
         known = dict(line.split("=", 1) for line in self.edit("list").splitlines())
         for slot in known.get("moonsinter_order", "A B").split():
             left = int(known.get(f"moonsinter_{slot}_left", 0))
@@ -140,7 +140,7 @@ class Grub:
 
 
 class Uboot:
-    """With RAUC's own way of counting, which takes a start from good slots, too."""
+    """U-Boot with RAUC's script, which takes a start from good slots, too."""
     settings = {"Backend": "uboot", "FwEnvConfig": f"{ROOT}/fw_env.config", "Tries": "2"}
     needs = "fw_setenv"
     tries = 2
@@ -187,7 +187,7 @@ class SystemdBoot:
 
 
 class Tryboot:
-    """The flag is what the kernel was told at its end, and good for one start."""
+    """The firmware of a Raspberry Pi. Its flag is the argument of the last reboot, and holds for one start."""
     settings = {"Backend": "rpi-tryboot", "AutobootFile": f"{ROOT}/autoboot.txt"}
     needs = "sh"
     tries = 1
@@ -232,7 +232,7 @@ esac
         self.started = None
 
     def start(self):
-        """One start for a slot that is not good."""
+        """Starts a slot that is not good once only."""
         slot = (self.folder / "primary").read_text().strip()
         if (self.folder / slot).read_text().strip() != "good":
             if self.started == slot:
@@ -262,25 +262,25 @@ class LoaderMachine(Machine):
             f"[Storage]\nStateDirectory=/var/lib/moonsinter\n{more}")
 
     def binds(self):
-        """Lines of the script that sets the machine up, for tests that need more of it."""
+        """More lines for the script that sets the machine up; tests that need some override this."""
         return ""
 
     def wait_asked(self):
-        """Until the machine was told to reboot."""
+        """Waits until the machine is told to reboot."""
         self.wait(lambda _: (self.systemd / "asked").exists(), "the reboot is asked for")
 
     def ask_reboot(self):
-        """As an operator does it; it is refused while the server is being asked, each second."""
+        """Asks for a reboot as an operator does, until it is accepted: it is refused during each look at the server."""
         programs.wait_until(lambda: self.request("POST", "/v1/reboot")[0] == 202, "the reboot is accepted")
 
     def reboot(self):
-        """What is left to do is to start it."""
+        """Asks for a reboot, and ends the daemon. power_on() does the rest."""
         self.ask_reboot()
         self.wait_asked()
         assert self.stop() == 0
 
     def power_on(self, daemon=True):
-        """The loader starts a slot, whose daemon runs or never comes up. Returns the slot's number."""
+        """Has the loader start a slot, whose daemon runs, or without `daemon` never comes up. Returns its number."""
         slot = self.loader.start()
         for name in ("asked", "reboot-param"):
             (self.systemd / name).unlink(missing_ok=True)
@@ -303,7 +303,7 @@ def publish(folder, nginx, number):
 
 
 def armed(status):
-    """The slot that does not run boots next."""
+    """Whether the slot that does not run boots next."""
     return status["state"] == "reboot-pending" and status["slots"][status["boot"]["next"]]["role"] == "inactive"
 
 

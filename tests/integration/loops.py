@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loop devices: block devices backed by files, so that slots are what they are on a real machine."""
+"""Loop devices, which are block devices over files, so that slots are what they are on a real machine."""
 import hashlib
 import os
 import pathlib
@@ -9,11 +9,11 @@ import pytest
 
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-PARTITIONS = {"a": 1, "b": 2}  # of a Disk, by slot
+PARTITIONS = {"a": 1, "b": 2}  # the number of each slot's partition on a Disk
 
 
 def system(*command, **options):
-    """A program of the system's, also where only root's PATH has it."""
+    """Runs a program of the system, even if it is only in root's PATH."""
     if "input" not in options:
         options["stdin"] = subprocess.DEVNULL
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=options.pop("check", False),
@@ -32,7 +32,7 @@ class Loops:
         self.attached = []
 
     def attach(self, size, name=None, read_only=False):
-        """A device of `size` bytes over a sparse file; returns its path. The file is backing(device)."""
+        """Makes a device of `size` bytes over a sparse file and returns its path. The file is backing(device)."""
         if os.getuid() != 0:
             pytest.skip("loop devices need root")
         backing = self.folder / (name or f"disk-{len(self.attached)}")
@@ -60,13 +60,13 @@ class Loops:
 
 
 def seeing_links(links):
-    """What goes in front of a command that is to find the links of this folder in /dev/disk."""
+    """What stands before a command that is to see the links of this folder in /dev/disk."""
     return ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
             'mkdir -p /dev/disk\nmount --bind "$1" /dev/disk\nshift\nexec "$@"\n', "sh", str(links)]
 
 
 class Disk:
-    """A disk with a GPT and a partition for each slot, by the slot's name, that the kernel knows."""
+    """A disk with a GPT and a partition for each slot, which the kernel knows after plug_in()."""
 
     def __init__(self, folder, name, size):
         self.backing, self.tag = folder / name, folder.name[-8:]
@@ -77,7 +77,7 @@ class Disk:
         self.device = None
 
     def name(self, slot):
-        """The same for all disks of a test, and for no other test that runs beside it."""
+        """The name of a slot's partition: the same on all disks of a test, and another one in any other test."""
         return f"root-{slot}-{self.tag}"
 
     def plug_in(self):
@@ -85,7 +85,7 @@ class Disk:
         if done.returncode != 0:
             pytest.skip(f"this machine gives no loop device: {done.stderr.strip()}")
         self.device = done.stdout.strip()
-        # The kernel reads the table itself where it can; partx tells it where it cannot.
+        # A kernel that does not read the table by itself learns of the partitions from partx.
         system("partx", "--add", self.device)
         if not os.path.exists(self.part("b")):
             self.pull_out()

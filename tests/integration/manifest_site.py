@@ -14,8 +14,6 @@ NUMBERS = [2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1, 
 
 
 class Site:
-    """A published release whose manifest is replaced at will, and an output that must survive it."""
-
     def __init__(self, nginx, folder):
         self.nginx, self.out = nginx, folder / "out"
         self.image = make_release(folder / "release", CONTENT, version="1", serial=1)
@@ -39,7 +37,7 @@ class Site:
         return sentence
 
     def assert_refused_or_right(self):
-        """Where a change may happen to leave a manifest that describes the image."""
+        """For a change after which the manifest may still describe the image."""
         result = self.clone()
         if result.status == 0:
             assert self.out.read_bytes() == CONTENT

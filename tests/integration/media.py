@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Media that are bad in a way of one's choosing: see media_faults.c."""
+"""Media with faults of one's choice, which media_faults.c makes."""
 import os
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ import programs
 
 
 def build(folder):
-    """Builds what is laid over a program. Returns its path."""
+    """Builds the library that is preloaded into a program. Returns its path."""
     if programs.SANITIZED:
         pytest.skip("a sanitizer wants to be loaded first")
     compiler = shutil.which("cc") or shutil.which("gcc")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Running the two programs: the command once, and the daemon with its API over the Unix socket."""
+"""Runs the two programs: the command to its end, and the daemon with its API on a Unix socket."""
 import contextlib
 import http.client
 import json
@@ -19,13 +19,13 @@ MOONSINTER = BUILD / "cli" / "moonsinter"
 MOONSINTERD = BUILD / "daemon" / "moonsinterd"
 SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
 
-# Deadlines are there so that what hangs ends, and judge nothing: a busy machine needs several times as long, and so do
-# sanitizer builds.
+# By how much all deadlines are multiplied. They only end what hangs: a busy machine takes several times as long as an idle
+# one, and so do sanitizer builds.
 PATIENCE = 20 if SANITIZED else 5
 
 
 def wait_until(condition, what, timeout=20):
-    """Until `condition` holds; what hangs ends after `timeout` seconds of an idle machine's."""
+    """Waits until `condition` is true; fails after `timeout` seconds, multiplied by PATIENCE."""
     deadline = time.monotonic() + timeout * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout * PATIENCE} s"
@@ -33,7 +33,7 @@ def wait_until(condition, what, timeout=20):
 
 
 def written_bytes(path):
-    """What a file holds that is no hole; 0 where it is not there."""
+    """How many bytes of a file are on the medium, without its holes; 0 if there is no such file."""
     try:
         return os.stat(path).st_blocks * 512
     except FileNotFoundError:
@@ -41,13 +41,13 @@ def written_bytes(path):
 
 
 def is_stopped(pid):
-    """Whether a process has come to its stop (SIGSTOP)."""
+    """Whether a process has been stopped by SIGSTOP."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return file.read().rpartition(")")[2].split()[0] in "Tt"
 
 
 class Result:
-    """What a finished command left: exit status, JSON events from stdout, stderr."""
+    """The results of a command that has ended: exit status, JSON events from stdout, and stderr."""
 
     def __init__(self, arguments, status, stdout, stderr, seconds):
         self.arguments, self.status, self.stdout, self.stderr = arguments, status, stdout, stderr
@@ -55,13 +55,13 @@ class Result:
 
     @property
     def events(self):
-        """Every line of stdout, each of which has to be one JSON object."""
+        """All lines of stdout, each of which must be a JSON object."""
         lines = [json.loads(line) for line in self.stdout.splitlines()]
         assert all(isinstance(line, dict) for line in lines), self.stdout
         return lines
 
     def named(self, name):
-        """The events of one name."""
+        """The events with this name."""
         return [event for event in self.events if event_name(event) == name]
 
     @property
@@ -73,7 +73,7 @@ class Result:
 
 
 def event_name(event):
-    """As the ancestor writes them: {"event": NAME, ...}."""
+    """The name of an event, which is {"event": NAME, ...}, as the ancestor writes it."""
     return event.get("event")
 
 
@@ -86,7 +86,7 @@ def moonsinter(*arguments, timeout=120, program=MOONSINTER, **options):
     return Result(arguments, done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
 
 
-# For a clone of what stays wrong on the server: it need not wait as long for a publication to end as it would.
+# For a clone from a server whose files never fit together: by default it would wait long for a publication to end.
 IMPATIENT = ("--retry-for", "2s")
 
 
@@ -97,14 +97,15 @@ def start_moonsinter(*arguments, **options):
 
 
 def waits_for_a_reader(pid):
-    """Whether a process has put into its standard output, a pipe, all that goes into it."""
+    """Whether the standard output of a process, a pipe, is full."""
     with open(f"/proc/{pid}/fd/1", "wb", buffering=0) as pipe:
         _, writable, _ = select.select([], [pipe], [], 0)
     return not writable
 
 
 def assert_failed(result, *words, status=1, kind=None):
-    """A failure is one sentence on stderr with all the words (of a tuple, any one), and a JSON event last, of that kind."""
+    """The command must have failed, with one sentence on stderr that contains all the words (of a tuple, any one), and with
+    a JSON event at the end, of `kind` if it is given. Returns the sentence."""
     assert result.status == status, result
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, f"one sentence expected: {result}"
@@ -167,7 +168,7 @@ class Daemon:
         return self.process.pid
 
     def start(self, wait=True, arguments=None, prefix=(), env=None, stderr=None):
-        """Starts it; with `wait`, returns when the API answers. `stderr`: a descriptor for its log."""
+        """Starts it; with `wait`, returns when the API answers. `stderr` is a descriptor for its log."""
         arguments = arguments or ["--config", str(self.config)]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([*prefix, str(MOONSINTERD), *arguments], stdin=subprocess.DEVNULL,
@@ -187,7 +188,7 @@ class Daemon:
                 time.sleep(0.02)
 
     def request(self, method, path, body=None, timeout=10, headers=None):
-        """One request; returns the HTTP status and the JSON answer (or the text where it is no JSON)."""
+        """Makes one request. Returns the HTTP status and the answer's JSON, or its text if it is not JSON."""
         connection = UnixConnection(self.socket, timeout * PATIENCE)
         try:
             connection.request(method, path, body=body, headers=headers or {})
@@ -210,7 +211,7 @@ class Daemon:
         return answer
 
     def wait(self, condition, what, timeout=60, interval=0.02):
-        """Polls the status until `condition` holds; returns it."""
+        """Asks for the status until `condition` is true of it, and returns it."""
         deadline = time.monotonic() + timeout * PATIENCE
         status = None
         while time.monotonic() < deadline:
@@ -225,7 +226,7 @@ class Daemon:
                              f"log:\n{self.log[-4000:]}")
 
     def events(self, timeout=60):
-        """The lines of GET /v1/events as they come."""
+        """Yields the lines of GET /v1/events as they come."""
         connection = UnixConnection(self.socket, timeout * PATIENCE)
         try:
             connection.request("GET", "/v1/events")
@@ -240,13 +241,13 @@ class Daemon:
         self.process.send_signal(signal.SIGHUP)
 
     def kill(self):
-        """kill -9, as a power cut would."""
+        """Ends it by SIGKILL, as suddenly as a power cut."""
         self.process.kill()
         self.process.wait()
         self.process = None
 
     def stop(self, timeout=10):
-        """SIGTERM; returns the exit status."""
+        """Ends it by SIGTERM, and returns its exit status."""
         if self.process is None:
             return None
         self.process.terminate()
@@ -260,7 +261,7 @@ class Daemon:
             self.process = None
 
     def close(self):
-        """For teardown: ends it whatever state it is in."""
+        """Ends it in whatever state it is, and removes the socket's folder."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
@@ -270,7 +271,7 @@ class Daemon:
 
 
 def peak_rss_kib(pid):
-    """VmHWM, the largest resident size so far; None when the process is gone."""
+    """The largest resident size so far (VmHWM); None if the process has ended."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii") as status:
             for line in status:

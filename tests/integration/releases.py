@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Making releases: an image with its manifest and table of chunks, ready to be published."""
+"""Makes releases: an image with its manifest and table of chunks, ready to be published."""
 import hashlib
 import itertools
 import json
@@ -20,8 +20,7 @@ def make_release(folder, content, name="image", version=None, serial=None, optio
     if isinstance(content, bytes):
         image.write_bytes(content)
     else:
-        # By name and not a second link to the file: that would be a change of the file for whoever generates from it
-        # in a test beside this one.
+        # Not a hard link, which changes the file's ctime: a generate that reads the file in another test would fail.
         os.symlink(content, image)
     arguments = list(options)
     if version is not None:
@@ -30,7 +29,7 @@ def make_release(folder, content, name="image", version=None, serial=None, optio
         arguments += ["--serial", str(serial)]
     result = programs.moonsinter("generate", image, *arguments, timeout=600)
     assert result.status == 0, result
-    # nginx makes its ETag of second and size, so that two releases made in one second could look the same.
+    # nginx makes the ETag of the file's second and size, so two releases of the same second could have the same.
     second = next(_SECONDS)
     for suffix in (".json", ".chunks"):
         path = pathlib.Path(f"{image}{suffix}")
@@ -40,7 +39,8 @@ def make_release(folder, content, name="image", version=None, serial=None, optio
 
 
 def make_empty_release(folder, name="image", **release):
-    """An image of 0 bytes as docs/manifest.md describes it; generate makes none. `release` is that member."""
+    """Makes a release of 0 bytes, as docs/manifest.md describes it but generate refuses to. `release` are the members of
+    the manifest's "release"."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = folder / name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small release on a server that misbehaves at will (evil_server.py), and the clone that meets it."""
+"""A small release on a server that misbehaves on request (evil_server.py), and a clone of it."""
 import pytest
 
 import images
@@ -9,7 +9,7 @@ from releases import make_release
 
 # A test cannot wait two minutes for a peer that says nothing.
 IMPATIENT = ("--stall-timeout", "1s", "--retry-for", "4s")
-# And one that is to get the image need not hurry: a busy machine is no fault of the server's.
+# A clone that must succeed needs time: a busy machine must not look like a fault of the server's.
 PATIENT = ("--stall-timeout", "20s", "--retry-for", "60s")
 CONTENT = images.noise(1_500_000, "evil")
 

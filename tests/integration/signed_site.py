@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small signed release on a server that misbehaves at will (evil_server.py)."""
+"""A small signed release on a server that misbehaves on request (evil_server.py)."""
 import datetime
 
 import images

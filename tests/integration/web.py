@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""nginx on loopback, with a log of every request's bytes."""
+"""Runs nginx on loopback, and reads from its log what was requested and how many bytes were sent."""
 import os
 import pathlib
 import random
@@ -16,15 +16,15 @@ NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbi
 LOG_LINE = re.compile(r'(?P<method>\S+) (?P<path>\S+) (?P<status>\d+) (?P<body>\d+) (?P<sent>\d+) "(?P<range>[^"]*)"$')
 
 
-_held = []
+_held = []  # the sockets that hold the ports of free_port()
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens at, and that no other test is given until this process ends.
+    """A port of 127.0.0.1 that nobody listens at, and that no other test gets until this process ends.
 
-    Tests run beside each other, and between this and whoever listens there (if anybody does) time goes by. So the port is none
-    that the kernel gives to a connection or to who asks for any, and it is held by the name of an abstract socket, which
-    belongs to the same network as the port does."""
+    Other tests run meanwhile, and it may take long until somebody listens at the port, if anybody does. So it is not one of
+    those that the kernel gives to connections and to those who ask for any port; and other tests see that it is taken by
+    an abstract socket with the port in its name, which is bound in the same network namespace."""
     low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     candidates = [port for port in range(10000, 65536) if not low <= port <= high]
     assert candidates, "the kernel gives all ports to connections here (net.ipv4.ip_local_port_range)"
@@ -103,21 +103,21 @@ class Nginx:
         return f"http://127.0.0.1:{self.port}/{name}"
 
     def busy(self):
-        """Requests under way, this one not counted; connections that wait for their next request are not busy."""
+        """How many requests are under way, without this one. Idle connections do not count."""
         with urllib.request.urlopen(self.url("-/connections"), timeout=60) as answer:
             words = answer.read().split()
         counts = dict(zip(words[-6::2], map(int, words[-5::2])))
         return counts[b"Reading:"] + counts[b"Writing:"] - 1
 
     def wait_for_silence(self, timeout=300):
-        """Until no request is under way, so that all of them stand in the log."""
+        """Waits until no request is under way, so that all of them are in the log."""
         deadline = time.monotonic() + timeout
         while self.busy() > 0:
             assert time.monotonic() < deadline, "requests to nginx stay under way"
             time.sleep(0.02)
 
     def requests(self, path=None):
-        """All requests in the log so far, or those for one path."""
+        """The requests in the log so far, all or those for one path."""
         found = []
         for line in self.log.read_text().splitlines():
             match = LOG_LINE.match(line)
@@ -126,7 +126,7 @@ class Nginx:
         return [request for request in found if path is None or request.path == path]
 
     def sent(self, path=None):
-        """Bytes of the bodies of all answers so far, or of those for one path."""
+        """How many bytes the bodies of the answers so far had, of all or of those for one path."""
         return sum(request.body_bytes for request in self.requests(path))
 
     def forget(self):
@@ -134,14 +134,15 @@ class Nginx:
         os.truncate(self.log, 0)
 
     def publish(self, image, name="image", link=True):
-        """Image, pack and table first, the manifest last, each by one rename. `image` has IMAGE.json (and .chunks)."""
+        """Publishes an image and the files beside it, each by one rename, the manifest last. Returns the URL. Without
+        `link` the files are copied."""
         for suffix in ("", ".pack", ".chunks", ".json.minisig", ".json"):
             source = pathlib.Path(f"{image}{suffix}")
             if not source.exists():
                 continue
             fresh = self.www / f".{name}{suffix}.new"
-            # A link that is left there must not be written through: it is somebody's image. (Where source and
-            # destination are links to one file already, rename() leaves both.)
+            # What is left there may be a hard link to somebody's image, which must not be overwritten. (rename() does
+            # nothing if both names are links to the same file already.)
             fresh.unlink(missing_ok=True)
             try:
                 if not link:
