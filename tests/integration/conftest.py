@@ -48,10 +48,6 @@ def pytest_runtest_makereport(item, call):
     setattr(item, f"report_{call.when}", outcome.get_result())
 
 
-def free_bytes(path):
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize
-
 
 def make_folder():
     """An empty folder with room for images."""

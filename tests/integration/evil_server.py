@@ -110,6 +110,12 @@ class Answer:
         self.status = status
         self.headers = headers
         self.body = body
+        self.range = None  # first and last byte, and size of the file
+
+    def set_range(self, first, last, total):
+        """Says that the body is these bytes of the file, whatever it is."""
+        self.range = first, last, total
+        return self.set(Content_Length=len(self.body), Content_Range="bytes %d-%d/%d" % self.range)
 
     def set(self, **headers):
         for name, value in headers.items():
@@ -218,13 +224,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
         if first >= len(data) or last < first:
             return self.status_answer(416).set(Content_Range="bytes */%d" % len(data))
-        body = data[first:last + 1]
-        return Answer(206, headers, body).set(Content_Length=len(body),
-                                              Content_Range="bytes %d-%d/%d" % (first, last, len(data)))
+        return Answer(206, headers, data[first:last + 1]).set_range(first, last, len(data))
 
     def status_answer(self, status):
         body = b"status %d\n" % status
         return Answer(status, {"Content-Type": "text/plain", "Content-Length": len(body)}, body)
+
+    def shortened(self, size):
+        """The correct answer; of a range only the first `size` bytes."""
+        answer = self.answer()
+        if answer.range:
+            first, _, total = answer.range
+            answer.body = answer.body[:size]
+            answer.set_range(first, first + len(answer.body) - 1, total)
+        return answer
 
     # ---- sending ----
 
@@ -250,6 +263,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send(self, answer):
         self.send_head(answer)
         self.send_body(answer.body)
+
+    def send_half(self):
+        answer = self.answer()
+        self.send_head(answer)
+        self.send_body(answer.body[:len(answer.body) // 2])
+
+    def begin_chunks(self, answer):
+        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
 
     def send_status(self, status, **headers):
         self.send(self.status_answer(status).set(**headers))
@@ -278,17 +299,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_wrong_range(self):
         answer = self.answer()
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        if found:
-            first, last, total = (int(text) for text in found.groups())
-            answer.set(Content_Range="bytes %d-%d/%d" % (first + 1, last + 1, max(total, last + 2)))
+        if answer.range:
+            first, last, total = answer.range
             answer.body = answer.body[1:] + b"?"
+            answer.set_range(first + 1, last + 1, max(total, last + 2))
         self.send(answer)
 
     def evil_wrong_total(self):
         answer = self.answer()
-        found = re.fullmatch(r"(bytes \d+-\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        self.send(answer.set(Content_Range="%s/%d" % (found[1], int(found[2]) + 1)) if found else answer)
+        if answer.range:
+            first, last, total = answer.range
+            answer.set_range(first, last, total + 1)
+        self.send(answer)
 
     def evil_wrong_etag(self):
         self.send(self.answer(conditions=False).set(ETag='"request-%d"' % self.number))
@@ -306,9 +328,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(answer)
 
     def evil_short(self):
-        answer = self.answer()
-        self.send_head(answer)
-        self.send_body(answer.body[:len(answer.body) // 2])
+        self.send_half()
         self.close_connection = True
 
     def evil_long(self):
@@ -327,7 +347,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(answer.set(Content_Encoding="gzip", Content_Length=len(answer.body)))
 
     def send_chunked(self, answer, trailer):
-        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.begin_chunks(answer)
         for start in range(0, len(answer.body), 1000):
             piece = answer.body[start:start + 1000]
             self.wfile.write(b"%x\r\n" % len(piece))
@@ -418,9 +438,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             size -= 128
 
     def evil_reset(self):
-        answer = self.answer()
-        self.send_head(answer)
-        self.send_body(answer.body[:len(answer.body) // 2])
+        self.send_half()
         self.reset()
 
     def evil_reset_now(self):
@@ -439,9 +457,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wait_for_end()
 
     def evil_stall(self):
-        answer = self.answer()
-        self.send_head(answer)
-        self.send_body(answer.body[:len(answer.body) // 2])
+        self.send_half()
         self.wait_for_end()
 
     def send_endless(self, piece, size, count):
@@ -484,14 +500,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def evil_padded(self):
         answer = self.answer()
-        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.begin_chunks(answer)
         for start in range(0, len(answer.body), 4096):
             piece = answer.body[start:start + 4096]
             self.send_body(b"%x;%s\r\n%s\r\n" % (len(piece), b"a" * 60_000, piece))
         self.wfile.write(b"0\r\n\r\n")
 
     def begin_padding(self):
-        self.send_head(self.answer().set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.begin_chunks(self.answer())
         self.wfile.write(b"1000;")
 
     def evil_padding(self):
@@ -506,12 +522,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.answer()
         body = bytearray(b"1\r\n?\r\n" * len(answer.body) + b"0\r\n\r\n")
         body[3:-5:6] = answer.body
-        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.begin_chunks(answer)
         self.send_body(bytes(body))
 
     def evil_trailing(self):
         answer = self.answer()
-        self.send_head(answer.set(Content_Length=None, Transfer_Encoding="chunked"))
+        self.begin_chunks(answer)
         self.wfile.write(b"%x\r\n%s\r\n0\r\n" % (len(answer.body), answer.body))
         self.send_endless(b"X-Trailer: " + b"t" * 1000 + b"\r\n", ENDLESS_BODY, True)
 
@@ -523,11 +539,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if len(answer.body) >= PIECE:
             self.send(answer)
             return
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        if found:
-            answer.body = answer.body[:4096]
-            answer.set(Content_Range="bytes %s-%d/%s" % (found[1], int(found[1]) + len(answer.body) - 1, found[3]),
-                       Content_Length=len(answer.body))
+        answer = self.shortened(4096)
         self.send_head(answer)
         for start in range(0, len(answer.body), 112):
             if self.server.evil.stopping.wait(0.2):
@@ -535,23 +547,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_body(answer.body[start:start + 112])
 
     def evil_prefix(self):
-        answer = self.answer()
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        if found:
-            answer.body = answer.body[:PIECE]
-            first = int(found[1])
-            answer.set(Content_Range="bytes %d-%d/%s" % (first, first + len(answer.body) - 1, found[3]),
-                       Content_Length=len(answer.body))
-        self.send(answer)
+        self.send(self.shortened(PIECE))
 
     def evil_widened(self):
         answer = self.answer()
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        if found:
+        if answer.range:
+            first, last, total = answer.range
             block = 4 * PIECE
-            first, last = int(found[1]) // block * block, min((int(found[2]) // block + 1) * block, int(found[3])) - 1
+            first, last = first // block * block, min((last // block + 1) * block, total) - 1
             answer.body = self.read()[first:last + 1]
-            answer.set(Content_Range="bytes %d-%d/%s" % (first, last, found[3]), Content_Length=len(answer.body))
+            answer.set_range(first, last, total)
         self.send(answer)
 
     def evil_if_range_200(self):

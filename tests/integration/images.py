@@ -21,13 +21,12 @@ def noise(size, seed):
     return random.Random(seed).randbytes(size)
 
 
-def write_noise(path, size, seed, block=1 << 24):
+def write_noise(path, size, seed):
     """Writes a large file of noise."""
     source = random.Random(seed)
     with open(path, "wb") as out:
-        while size:
-            out.write(source.randbytes(min(block, size)))
-            size -= min(block, size)
+        for begin in range(0, size, 1 << 24):
+            out.write(source.randbytes(min(1 << 24, size - begin)))
 
 
 def starts_with(path, image):
