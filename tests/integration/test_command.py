@@ -41,6 +41,13 @@ def test_usage_errors_end_with_2(folder, arguments):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", ["1", "16", "17", "32"])
+@pytest.mark.parametrize("verb", ["clone", "plan"])
+def test_as_many_connections_are_taken_as_the_daemon_takes(nginx, small_release, folder, verb, number):
+    result = moonsinter(verb, nginx.publish(small_release[0]), folder / "out", "--connections", number)
+    assert result.status == 0 and result.names[-1] == "done", result
+
+
 def test_help_and_version(folder):
     for arguments in (["--help"], ["clone", "--help"], ["generate", "--help"]):
         result = moonsinter(*arguments)

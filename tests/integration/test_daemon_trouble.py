@@ -11,7 +11,8 @@ import pytest
 import images
 import programs
 import web
-from conditions import armed, failed_with
+from conditions import armed, blocks, failed_with
+from loader_machines import PRIVATE, need_namespaces
 from releases import make_release
 
 sanitized = pytest.mark.sanitized
@@ -115,6 +116,37 @@ def test_a_full_medium_is_an_error_and_mends_by_itself(nginx, small_release, mou
     daemon.post("install")
     daemon.wait(armed("1", "b"), "it installs once there is room")
     assert slots[1].read_bytes() == content
+
+
+@sanitized
+def test_a_slot_that_may_not_get_larger_is_an_error_of_writing(nginx, small_release, file_slots, make_daemon):
+    """LimitFSIZE= of its unit, say. SIGXFSZ ends a process that does not say otherwise."""
+    image, content = small_release
+    assert len(content) > 1_000_000
+    daemon = make_daemon(nginx.publish(image), file_slots).start(prefix=["prlimit", "--fsize=1000000"])
+    status = daemon.wait(failed_with("system"), "the error is told")
+    assert str(file_slots[1]) in status["last_error"]["message"]
+    assert status["slots"]["b"]["state"] == "invalid" and status["boot"]["next"] == "a"
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.wait(armed("1", "b"), "it installs without the limit")
+
+
+# --- trouble with the machine -------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace needs root")
+def test_without_proc_it_says_why_it_does_not_know_what_runs(nginx, small_release, folder, file_slots, make_daemon):
+    need_namespaces()
+    grubenv = folder / "grubenv"
+    grubenv.write_bytes(b"# GRUB Environment Block\n".ljust(1024, b"#"))
+    daemon = make_daemon(nginx.publish(small_release[0]), file_slots, Boot={"Backend": "grub", "GrubenvFile": grubenv})
+    daemon.start(prefix=[*PRIVATE, "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"])
+    status = daemon.wait(lambda status: "running-slot-unknown" in blocks(status) and status["state"] == "held", "it is held")
+    assert "/proc" in blocks(status)["running-slot-unknown"]
+    daemon.post("install")
+    daemon.wait(lambda status: status["update"]["version"] == "1" and status["state"] == "held", "it is held still")
+    assert file_slots[1].read_bytes() == b"" and nginx.requests("/image") == []
+    assert daemon.stop() == 0
 
 
 # --- trouble with the network -------------------------------------------------------------------------------------

@@ -362,7 +362,8 @@ def test_two_releases_replayed_in_turn_are_not_looked_at_each_time(nginx, folder
     daemon.wait(lambda status: status["update"]["serial"] == 4 and whats(status) == ["max-bytes"], "4 is looked at")
 
 
-def test_without_serials_only_an_operator_takes_back_what_is_armed(nginx, folder, file_slots, make_daemon):
+@pytest.mark.parametrize("order", ["check", "install"])
+def test_without_serials_only_an_operator_takes_back_what_is_armed(nginx, folder, file_slots, make_daemon, order):
     file_slots[0].write_bytes(ONE)
     one = make_release(folder / "1", ONE, version="1")
     daemon = make_daemon(nginx.publish(one), file_slots, Trust={"Keys": folder}, Update={"Interval": "1s"}).start()
@@ -373,7 +374,7 @@ def test_without_serials_only_an_operator_takes_back_what_is_armed(nginx, folder
     daemon.wait(lambda status: status["last_check"]["result"] == "up-to-date" and status["state"] == "reboot-pending",
                 "a poll finds what runs")
     daemon.wait(is_armed, "2 is armed still")
-    daemon.post("check")
+    daemon.post(order)
     status = daemon.wait(lambda status: status["state"] == "idle" and status["boot"]["next"] == "a", "it is taken back")
     assert status["last_update"]["result"] == "cancelled" and status["last_update"]["to"] == "2"
 

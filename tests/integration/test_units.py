@@ -72,6 +72,18 @@ def test_every_backend_that_writes_elsewhere_has_its_drop_in():
     assert set(names) - {"file", "custom"} == set(SANDBOXES) - {None}
 
 
+def test_the_lock_of_the_environment_is_made_before_anybody_else_makes_it(tmp_path):
+    """By root and for root alone, where moonsinterd looks for it: whoever may open it may keep it."""
+    if not shutil.which("systemd-tmpfiles"):
+        pytest.skip("systemd-tmpfiles is not installed (package systemd)")
+    path = re.search(r'lock_path\[\] = "/var(/lock/[^"]*)"',
+                     (programs.ROOT / "daemon" / "boot" / "uboot_env.c").read_text())[1]
+    done = subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}", UNITS / "moonsinter.tmpfiles.conf"],
+                          capture_output=True, text=True, check=False)
+    # Who is root is looked up below --root=.
+    assert (tmp_path / "run" / path.lstrip("/")).stat().st_mode == 0o100600, done
+
+
 def test_socket_is_where_the_settings_say():
     told = re.search(r"^ListenStream=(.*)$", (UNITS / "moonsinterd.socket").read_text(), re.MULTILINE)[1]
     table = (programs.ROOT / "daemon" / "config" / "config_table.c").read_text()

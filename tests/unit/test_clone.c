@@ -171,6 +171,28 @@ static void test_without_its_table_fixed_chunks_serve(void **state)
     }
 }
 
+/* They cost memory as the table's do, and as a manifest without a table can name any number of them. */
+static void test_no_more_fixed_chunks_than_there_is_memory_for(void **state)
+{
+    uint64_t chunks = (IMAGE_SIZE + FIXED_SIZE - 1) / FIXED_SIZE;
+
+    for (uint64_t lacking = 0; lacking < 2; lacking++) {
+        memset(&shared, 0, sizeof(shared));
+        engine_bench_init(&shared.bench);
+        fixture_publish(&shared, shared.bench.base, IMAGE_SIZE, false);
+        shared.settings.chunks_max = chunks - lacking;
+        fixture_run(&shared);
+        if (lacking) {
+            clone_watch_check_failure(&shared.watch, ERROR_FORMAT);
+            assert_int_equal(shared.image_file->requests, 0);
+            assert_int_equal(shared.watch.progress.bytes_written, 0);
+        } else {
+            fixture_check_whole(&shared);
+        }
+        fixture_tear_down(&shared);
+    }
+}
+
 /* Where a signature is demanded, nothing serves in its place, and nothing is written. */
 static void test_without_its_table_nothing_signed_is_written(void **state)
 {
@@ -357,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_an_ancestors_manifest),
         cmocka_unit_test(test_a_plan_writes_nothing),
         cmocka_unit_test(test_without_its_table_fixed_chunks_serve),
+        cmocka_unit_test(test_no_more_fixed_chunks_than_there_is_memory_for),
         cmocka_unit_test(test_without_its_table_nothing_signed_is_written),
         cmocka_unit_test(test_what_was_read_back_is_known),
         cmocka_unit_test(test_another_image_overtakes),

@@ -78,6 +78,11 @@ static void test_each_rule_alone(void **state)
     input.is_empty = true;
     expect(&input, "empty-image");
     input = welcome();
+    input.name_why = "two disks bear the name of slot b";
+    expect(&input, "slot-name");
+    input.operator_asked = true;
+    expect(&input, "slot-name");
+    input = welcome();
     input.keys_why = "others may write the keys";
     expect(&input, "unsafe-keys");
     input.operator_asked = true;
