@@ -4,7 +4,6 @@
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/digest.h"
 #include "common/base/le.h"
