@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Servers that are many: redirectors with a bad mirror, a CDN in the middle of a publication, answers of another length than
 was asked for. `moonsinter clone` goes on until the image is whole, or until nobody can say that it will be."""
+import urllib.request
+
 import pytest
 
 import images
@@ -33,9 +35,21 @@ def fixture_patient(folder):
             assert result.status == 0, result
             assert (folder / "out").read_bytes() == content
 
-        def publish_pack_only(self):
-            make_release(root, content, version="1", serial=1, options=("--pack",))
+        def publish_pack_only(self, *options):
+            make_release(root, content, version="1", serial=1, options=("--pack", *options))
             (root / "image").unlink()
+
+        def publish_signed(self, key, pack_only):
+            """Returns what a clone of it takes."""
+            if pack_only:
+                self.publish_pack_only("--sign", key.secret)
+            else:
+                make_release(root, content, version="1", serial=1, options=("--sign", key.secret))
+            return "--key", key.public
+
+        def ask(self, file):
+            with urllib.request.urlopen(self.server.url(file)) as answer:
+                answer.read()
     with EvilServer(root) as server:
         yield Patient(server)
 
@@ -70,6 +84,23 @@ def test_a_cdn_in_the_middle_of_a_publication(patient, behaviour):
     """Some of its machines have the file, and some not yet: one after the other is asked."""
     patient.server.behave("image", behaviour)
     patient.assert_whole(patient.clone())
+
+
+@pytest.mark.parametrize("file", ["image.chunks", "image.pack"])
+@pytest.mark.parametrize("behaviour", ["404", "old-sometimes"])
+def test_a_cdn_that_has_the_rest_of_a_publication_late(patient, key, file, behaviour):
+    """The manifest is new, and what it names is not there yet, or is that of the release before. Signed, so that nothing
+    serves in place of the table."""
+    options = patient.publish_signed(key, pack_only=file == "image.pack")
+    if behaviour == "old-sometimes":
+        # Which is each second time, beginning with the next.
+        patient.ask(file)
+        patient.server.behave(file, behaviour)
+    else:
+        patient.server.behave(file, behaviour, times=3)
+    result = patient.clone(*options)
+    patient.assert_whole(result)
+    assert len(result.named("dl_manifest_start")) > 1, "it began anew"
 
 
 def test_a_publication_that_does_not_end_is_waited_for(patient, folder):
