@@ -348,6 +348,16 @@ static void session_on_release(void *owner, struct release *release, bool unchan
     session->ignore_etag = session->ignore_etag || same;
     release_free(session->release);
     session->release = release;
+    if (release->manifest->parts.count) {
+        struct error set;
+        error_set(
+            &set, ERROR_REFUSED,
+            "the release is a set: %u images (%s, ...) belong to its main image, and this moonsinter takes "
+            "single images only",
+            release->manifest->parts.count, release->manifest->parts.list[0].name);
+        session_end(session, &set);
+        return;
+    }
     session->idle_rounds = same ? session->idle_rounds + 1 : 0;
     if (session->idle_rounds >= RETRY_IDLE_ROUNDS_MAX && !session->give_up_ms) {
         session_end_overtaken(session, &session->error, ", or give --retry-for");

@@ -45,21 +45,29 @@ static bool check_format(struct json_object *ours, struct error *error)
 {
     uint64_t format = 0;
     const char *needs = NULL;
+    struct json_object *parts;
 
     if (!manifest_need_number(ours, "moonsinter.", "format", 1, INT32_MAX, &format, error))
         return false;
-    if (format == MANIFEST_FORMAT)
+    if (format == MANIFEST_FORMAT || format == MANIFEST_FORMAT_SET) {
+        /* Readers of format 1 ignore parts, and would install a part of the release. */
+        if ((format == MANIFEST_FORMAT_SET) != (json_get_array(ours, "parts", &parts) != JSON_MEMBER_ABSENT))
+            return error_set(error, ERROR_FORMAT,
+                             "the manifest has format %" PRIu64
+                             " and moonsinter.parts is %s; a set has format %d",
+                             format, format == MANIFEST_FORMAT ? "there" : "missing", MANIFEST_FORMAT_SET);
         return true;
+    }
     if (json_get_string(ours, "needs", &needs) == JSON_MEMBER_OK &&
         utf8_is_printable(needs, MANIFEST_TEXT_MAX))
         return error_set(error, ERROR_FORMAT,
                          "the manifest has format %" PRIu64
-                         " and needs moonsinter %s or later; this is %s and knows format %d only",
-                         format, needs, version_text(), MANIFEST_FORMAT);
+                         " and needs moonsinter %s or later; this is %s and knows formats up to %d",
+                         format, needs, version_text(), MANIFEST_FORMAT_SET);
     return error_set(error, ERROR_FORMAT,
                      "the manifest needs a moonsinter with manifest format %" PRIu64
-                     "; this is %s and knows format %d only",
-                     format, version_text(), MANIFEST_FORMAT);
+                     "; this is %s and knows formats up to %d",
+                     format, version_text(), MANIFEST_FORMAT_SET);
 }
 
 static bool parse_ours(struct json_object *ours, struct manifest *manifest, struct error *error)
@@ -97,7 +105,17 @@ static bool parse_ours(struct json_object *ours, struct manifest *manifest, stru
     case JSON_MEMBER_BAD:
         return error_set(error, ERROR_FORMAT, "moonsinter.release of the manifest is no object");
     case JSON_MEMBER_OK:
-        return manifest_release_parse(part, &manifest->release, error);
+        if (!manifest_release_parse(part, &manifest->release, error))
+            return false;
+        break;
+    case JSON_MEMBER_ABSENT:
+        break;
+    }
+    switch (json_get_array(ours, "parts", &part)) {
+    case JSON_MEMBER_BAD:
+        return error_set(error, ERROR_FORMAT, "moonsinter.parts of the manifest is no array");
+    case JSON_MEMBER_OK:
+        return manifest_parts_parse(part, &manifest->parts, error);
     case JSON_MEMBER_ABSENT:
         break;
     }
@@ -225,6 +243,7 @@ struct manifest *manifest_free(struct manifest *manifest)
     free(manifest->chunks.url);
     manifest_pack_finish(&manifest->pack);
     manifest_release_finish(&manifest->release);
+    manifest_parts_finish(&manifest->parts);
     free(manifest);
     return NULL;
 }
@@ -234,7 +253,10 @@ static struct json_object *format_ours(const struct manifest *manifest)
 {
     struct json_object *ours = json_object_new_object(), *part;
 
-    json_add_u64(ours, "format", MANIFEST_FORMAT);
+    bool is_set = manifest->parts.count > 0;
+    json_add_u64(ours, "format", is_set ? MANIFEST_FORMAT_SET : MANIFEST_FORMAT);
+    if (is_set)
+        json_add_string(ours, "needs", MANIFEST_SET_NEEDS);
     manifest_add_sha256(ours, manifest->sha256);
     if (manifest->chunks.present) {
         part = json_object_new_object();
@@ -248,6 +270,9 @@ static struct json_object *format_ours(const struct manifest *manifest)
     part = manifest_release_format(&manifest->release);
     if (part)
         json_object_object_add(ours, "release", part);
+    part = manifest_parts_format(&manifest->parts);
+    if (part)
+        json_object_object_add(ours, "parts", part);
     return ours;
 }
 

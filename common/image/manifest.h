@@ -13,10 +13,12 @@
 #include "common/base/digest.h"
 #include "common/base/error.h"
 #include "common/image/manifest_pack.h"
+#include "common/image/manifest_parts.h"
 #include "common/image/manifest_release.h"
 
 enum {
     MANIFEST_FORMAT = 1,
+    MANIFEST_FORMAT_SET = 2, /* of a release with parts */
     /* 12 MiB is enough for the fixed chunks of a 160 GiB image at 128 KiB each; a larger file is refused
      * unread. */
     MANIFEST_SIZE_MAX = 12 * 1024 * 1024,
@@ -26,6 +28,9 @@ enum {
        (bytes). */
     MANIFEST_FIXED_CHUNK_CLONE_MAX = 16 * 1024 * 1024,
 };
+
+/* The first moonsinter that knows sets, for the error message of those that do not. */
+#define MANIFEST_SET_NEEDS "0.2.0"
 
 /* The most bytes of an image: more is impossible, and the sum of two such sizes fits 64 bits. */
 #define MANIFEST_FILE_SIZE_MAX (UINT64_C(1) << 62)
@@ -52,6 +57,7 @@ struct manifest {
     struct manifest_chunks chunks;
     struct manifest_pack pack;
     struct manifest_release release;
+    struct manifest_parts parts;
 };
 
 /* Parses the `size` bytes of a manifest (which need not be zero-terminated). */

@@ -48,9 +48,10 @@ enum slot offer_find_holder(const struct offer *offer)
     enum slot running = offer->running, other = slot_other(running);
 
     /* A rejected slot is about to be left, so holding the release does not make this device up to date. No
-     * slot counts as holding an image of 0 bytes: older versions may have recorded one. */
+     * slot counts as holding an image of 0 bytes: older versions may have recorded one. Nor does one that
+     * holds the main image of a set alone. */
     if (!offer->manifest || running == SLOT_NONE || health_of_running(offer) == BOOT_HEALTH_BAD ||
-        !offer->manifest->file_size)
+        !offer->manifest->file_size || offer->manifest->parts.count)
         return SLOT_NONE;
     if (record_release_is_same(&record->slots[running].release, offer->release))
         return running;
@@ -100,6 +101,7 @@ void offer_fill_input(const struct offer *offer, struct policy_input *ret_input)
         return;
     ret_input->image_bytes = manifest->file_size;
     ret_input->is_empty = manifest->file_size == 0;
+    ret_input->part_unknown = manifest->parts.count ? manifest->parts.list[0].name : NULL;
     ret_input->release_compatible = manifest->release.compatible;
     ret_input->has_serial = manifest->release.has_serial;
     ret_input->serial = manifest->release.serial;

@@ -67,6 +67,18 @@ static bool judge_empty_image(const struct policy_input *input, struct policy_bl
     return object(block, "the image is empty: it has 0 bytes; publish the release anew");
 }
 
+/* A part that was left out would be that of another release, or none: a root with another kernel. */
+static bool judge_parts(const struct policy_input *input, struct policy_block *block)
+{
+    block->refuses = true;
+    return !input->part_unknown ||
+           object(
+               block,
+               "the release is a set with a part %s, and this moonsinterd installs single images; publish one "
+               "for this device",
+               input->part_unknown);
+}
+
 /* Asked before the download, which would be wasted if the target could not be armed after it. */
 static bool judge_arming(const struct policy_input *input, struct policy_block *block)
 {
@@ -314,6 +326,7 @@ static const struct policy_rule install_rules[] = {
     {"mode", judge_mode},
     {"unsafe-keys", judge_keys},
     {"empty-image", judge_empty_image},
+    {"part-unknown", judge_parts},
     {"compatible", judge_compatible},
     {"downgrade", judge_serial},
     {"expired", judge_expires},

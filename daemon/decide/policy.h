@@ -49,7 +49,8 @@ struct policy_input {
 
     /* the release */
     uint64_t image_bytes;
-    bool is_empty; /* the image has 0 bytes */
+    bool is_empty;            /* the image has 0 bytes */
+    const char *part_unknown; /* a part that this device has no place for; NULL = none */
     const char *release_compatible;
     bool has_serial;
     uint64_t serial;

@@ -306,9 +306,9 @@ static void test_formats(void **state)
     assert_ours_refused("1", "no object");
     assert_ours_refused("{\"format\":0}", "moonsinter.format");
     assert_ours_refused("{\"format\":\"1\"}", "moonsinter.format");
-    assert_ours_refused("{\"format\":2}", "needs a moonsinter with manifest format 2");
-    assert_ours_refused("{\"format\":2,\"needs\":\"3.1\",\"sha256\":5}", "needs moonsinter 3.1 or later");
-    assert_ours_refused("{\"format\":2,\"needs\":\"\\n\"}", "needs a moonsinter with manifest format 2");
+    assert_ours_refused("{\"format\":3}", "needs a moonsinter with manifest format 3");
+    assert_ours_refused("{\"format\":3,\"needs\":\"3.1\",\"sha256\":5}", "needs moonsinter 3.1 or later");
+    assert_ours_refused("{\"format\":3,\"needs\":\"\\n\"}", "needs a moonsinter with manifest format 3");
     /* The five members may mean something else by then. */
     assert_manifest_refused("{\"moonsinter\":{\"format\":7}}", "format 7");
 }

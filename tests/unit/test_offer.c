@@ -22,7 +22,7 @@ struct device {
     const char *holds[SLOT_COUNT];
     enum boot_health running_health;
     enum slot next;
-    bool armed, is_signed, demanded, falling_back, is_empty, running_unknown;
+    bool armed, is_signed, demanded, falling_back, is_empty, is_set, running_unknown;
 };
 
 static struct offer make_offer(const struct device *device)
@@ -31,6 +31,7 @@ static struct offer make_offer(const struct device *device)
     static struct record record;
     static struct boot_state boot;
     static struct manifest manifest;
+    static struct manifest_part part = {.name = "boot"};
     static struct record_release release;
 
     config = (struct config){.require_signature = device->demanded ? CONFIG_DEMAND_YES : CONFIG_DEMAND_NO};
@@ -47,7 +48,8 @@ static struct offer make_offer(const struct device *device)
     if (device->armed)
         record.trial = (struct record_trial){.stage = RECORD_STAGE_ARMED, .slot = SLOT_B};
     boot = (struct boot_state){.running = SLOT_NONE, .next = device->next, .trial = SLOT_NONE};
-    manifest = (struct manifest){.file_size = device->is_empty ? 0 : 1000};
+    manifest = (struct manifest){.file_size = device->is_empty ? 0 : 1000,
+                                 .parts = {.list = &part, .count = device->is_set}};
     release = (struct record_release){0};
     snprintf(release.sha256, sizeof(release.sha256), "%s", OFFERED);
     return (struct offer){
@@ -75,6 +77,9 @@ static const struct {
     {"nothing is known", {.running_health = BOOT_HEALTH_GOOD}, SLOT_NONE},
     {"it runs and was rejected", {.holds = {OFFERED}, .running_health = BOOT_HEALTH_BAD}, SLOT_NONE},
     {"an empty image", {.holds = {OFFERED}, .running_health = BOOT_HEALTH_GOOD, .is_empty = true}, SLOT_NONE},
+    {"the main image of a set",
+     {.holds = {OFFERED}, .running_health = BOOT_HEALTH_GOOD, .is_set = true},
+     SLOT_NONE},
     {"nobody knows what runs", {.holds = {OFFERED, OFFERED}, .running_unknown = true}, SLOT_NONE},
     {"it boots next",
      {.holds = {ANOTHER, OFFERED}, .running_health = BOOT_HEALTH_GOOD, .next = SLOT_B},
@@ -162,7 +167,7 @@ static void test_time_does_not_go_back_behind_what_was_accepted(void **state)
     assert_int_equal(offer_floor_s(&record), version_time_s());
 }
 
-static void test_no_machine_id_is_said(void **state)
+static void test_what_the_rules_are_given(void **state)
 {
     struct offer offer = make_offer(&(struct device){.running_health = BOOT_HEALTH_GOOD});
     struct policy_input input;
@@ -173,6 +178,10 @@ static void test_no_machine_id_is_said(void **state)
     offer.machine_id = "0123456789abcdef0123456789abcdef";
     offer_fill_input(&offer, &input);
     assert_null(input.rollout_why);
+    assert_null(input.part_unknown);
+    offer = make_offer(&(struct device){.running_health = BOOT_HEALTH_GOOD, .is_set = true});
+    offer_fill_input(&offer, &input);
+    assert_string_equal(input.part_unknown, "boot");
 }
 
 int main(void)
@@ -182,7 +191,7 @@ int main(void)
         cmocka_unit_test(test_what_waits_for_its_boot_is_a_floor),
         cmocka_unit_test(test_when_a_signature_is_demanded),
         cmocka_unit_test(test_time_does_not_go_back_behind_what_was_accepted),
-        cmocka_unit_test(test_no_machine_id_is_said),
+        cmocka_unit_test(test_what_the_rules_are_given),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,11 @@ static void test_each_rule_alone(void **state)
     input.operator_asked = true;
     expect(&input, "slot-name");
     input = welcome();
+    input.part_unknown = "boot";
+    expect(&input, "part-unknown");
+    input.operator_asked = true;
+    expect(&input, "part-unknown");
+    input = welcome();
     input.keys_why = "others may write the keys";
     expect(&input, "unsafe-keys");
     input.operator_asked = true;
