@@ -324,26 +324,45 @@ void report_restart(struct report *report, struct clone *clone)
     report->earlier_retries += progress->retries;
 }
 
-void report_done(struct report *report, struct clone *clone, const struct http *http, bool plan_only)
+void report_image_start(struct report *report, const char *part, const char *target, bool has_seeds)
 {
-    const struct clone_progress *progress = clone_progress(clone);
+    report->target = target;
+    report->has_seeds = has_seeds;
+    if (!part)
+        return;
+    struct json_object *event = event_line_new("part");
+    json_add_string(event, "value", part);
+    report_event(report, event);
+    report_note(report, "%s into %s", part, target);
+}
+
+void report_image_end(struct report *report, struct clone *clone)
+{
     const struct plan_totals *totals = plan_totals(clone_plan(clone));
+
+    report_restart(report, clone);
+    report->image_bytes += totals->image_bytes;
+    report->planned_bytes += plan_download_bytes(totals) + totals->manifest_bytes;
+}
+
+void report_done(struct report *report, const struct http *http, bool plan_only)
+{
     struct json_object *event = event_line_new("done");
     char downloaded[16], size[16];
 
     meter_clear(&report->meter);
     if (plan_only) {
-        json_add_u64(event, "download_bytes", plan_download_bytes(totals) + totals->manifest_bytes);
+        json_add_u64(event, "download_bytes", report->planned_bytes);
     } else {
         uint64_t total = http_received_bytes(http);
         json_add_u64(event, "total_bytes_downloaded", total);
         json_add_u64(event, "total_chunks_downloaded", report->chunks_fetched);
-        json_add_u64(event, "total_bytes_written", report->earlier_written + progress->bytes_written);
+        json_add_u64(event, "total_bytes_written", report->earlier_written);
         json_add_u64(event, "requests", http_requests_made(http));
-        json_add_u64(event, "retries", report->earlier_retries + progress->retries);
-        report_note(report, "done: %s downloaded for an image of %s",
+        json_add_u64(event, "retries", report->earlier_retries);
+        report_note(report, "done: %s downloaded for %s of images",
                     text_format_bytes(downloaded, sizeof(downloaded), total),
-                    text_format_bytes(size, sizeof(size), progress->image_bytes));
+                    text_format_bytes(size, sizeof(size), report->image_bytes));
     }
     report_event(report, event);
 }

@@ -22,8 +22,10 @@ struct report {
     const char *target;
     enum clone_phase phase;
     uint64_t chunks_fetched;
-    /* the sums of earlier clones of this run, which were started over */
+    /* the sums of earlier clones of this run, which were started over or made other images of the set */
     uint64_t earlier_written, earlier_retries;
+    uint64_t image_bytes,
+        planned_bytes; /* of the images that are made: their size, and what they were to cost */
 };
 
 /* `quiet` and `json` are the options. */
@@ -35,6 +37,9 @@ void report_manifest_start(struct report *report);
 void report_manifest_retry(struct report *report, const struct error *error, uint64_t wait_ms);
 
 void report_manifest_end(struct report *report, const struct release *release, const struct error *error);
+
+/* An image is begun. `part` is its name in a set, NULL = the release has one image only. */
+void report_image_start(struct report *report, const char *part, const char *target, bool has_seeds);
 
 /* The clone's events; `owner` is the report. `done` is not among them. */
 extern const struct clone_events report_clone_events;
@@ -48,8 +53,11 @@ void report_clone_again(struct report *report, const struct error *error);
 /* `clone` ended and another will be started: adds its costs to the sums that are reported at the end. */
 void report_restart(struct report *report, struct clone *clone);
 
-/* The last event of a clone or a plan that succeeded; all traffic of `http` counts as its cost. */
-void report_done(struct report *report, struct clone *clone, const struct http *http, bool plan_only);
+/* `clone` made its image, or the plan for it: adds its costs to the sums that are reported at the end. */
+void report_image_end(struct report *report, struct clone *clone);
+
+/* The last event of a run that succeeded; all traffic of `http` counts as its cost. */
+void report_done(struct report *report, const struct http *http, bool plan_only);
 
 /* The last event of a failure; returns the exit status. */
 int report_failure(struct report *report, const char *verb, const struct error *error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One run of `moonsinter clone` or `moonsinter plan`: reads the arguments that both share, fetches the
- * manifest, runs the engine, and starts over if the image on the server was replaced meanwhile. The main
- * thread only.
+ * manifest, runs the engine for each image of the release, and starts over if the image on the server was
+ * replaced meanwhile. The main thread only.
  */
 #pragma once
 
@@ -25,6 +25,9 @@
     "  --header \"NAME: VALUE\", --header @FILE\n"                                                           \
     "                          send this, or the lines of this file, to URL's server with each request;\n"   \
     "                          may be given several times\n" TRUST_OPTIONS_HELP                              \
+    "  --part NAME=OUTPUT[,SEED]...\n"                                                                       \
+    "                          where the release is a set: the output of this part; each part needs one.\n"  \
+    "                          NAME@a= or NAME@b= for a part with an image for each slot\n"                  \
     "  --json                  write events to stdout even if it is a terminal\n"                            \
     "  -q, --quiet             no progress on the terminal\n"                                                \
     "  -h, --help              this text\n"

@@ -11,6 +11,7 @@
 #include "cli/argument.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
+#include "cli/part_option.h"
 #include "cli/publish/generate_report.h"
 #include "cli/verb.h"
 #include "cli/work.h"
@@ -45,6 +46,9 @@ static const char help[] =
     "                      instead of IMAGE\n"
     "  --base OLD          an earlier release's image: put patches from it into\n"
     "                      IMAGE.pack; may be given up to 16 times\n"
+    "  --part NAME=IMAGE   an image that belongs to this one, such as a boot partition: the\n"
+    "                      release is a set. generate has run on it, and it lies beside.\n"
+    "                      NAME@a=IMAGE and NAME@b=IMAGE where each slot has its own\n"
     "  --span-max SIZE     bytes of OLD that one patch may need (default 2M, at most 8M)\n"
     "  --output-max SIZE   bytes that one patch may make (default 1M, at most 4M)\n"
     "  -q, --quiet         no progress on the terminal\n"
@@ -54,6 +58,7 @@ struct arguments {
     struct generate_settings settings;
     struct minisign_secret_key sign_key;
     const char *bases[MANIFEST_BASES_MAX];
+    struct generate_part parts[GENERATE_PARTS_MAX];
     bool quiet;
     bool help;
 };
@@ -73,6 +78,7 @@ enum {
     OPTION_TRUSTED_COMMENT,
     OPTION_PACK,
     OPTION_BASE,
+    OPTION_PART,
     OPTION_SPAN_MAX,
     OPTION_OUTPUT_MAX,
 };
@@ -92,6 +98,7 @@ static const struct option options[] = {
     {"trusted-comment", required_argument, NULL, OPTION_TRUSTED_COMMENT},
     {"pack", no_argument, NULL, OPTION_PACK},
     {"base", required_argument, NULL, OPTION_BASE},
+    {"part", required_argument, NULL, OPTION_PART},
     {"span-max", required_argument, NULL, OPTION_SPAN_MAX},
     {"output-max", required_argument, NULL, OPTION_OUTPUT_MAX},
     {"quiet", no_argument, NULL, 'q'},
@@ -156,6 +163,21 @@ static bool take_base(struct arguments *arguments, const char *path, struct erro
     return true;
 }
 
+static bool take_part(struct arguments *arguments, char *text, struct error *error)
+{
+    struct generate_settings *settings = &arguments->settings;
+    struct part_option option;
+
+    if (settings->part_count == GENERATE_PARTS_MAX)
+        return error_set(error, ERROR_REFUSED, "--part may be given %d times at most", GENERATE_PARTS_MAX);
+    if (!part_option_parse(text, &option, error))
+        return false;
+    arguments->parts[settings->part_count++] =
+        (struct generate_part){.name = option.name, .slot = option.slot, .image_path = option.value};
+    settings->parts = arguments->parts;
+    return true;
+}
+
 /* Reads a limit for patches. */
 static bool take_bound(const char *name, const char *text, uint32_t most, uint32_t *ret_bytes,
                        struct error *error)
@@ -207,6 +229,8 @@ static bool take_option(int option, char **argv, struct arguments *arguments, st
         return true;
     case OPTION_BASE:
         return take_base(arguments, optarg, error);
+    case OPTION_PART:
+        return take_part(arguments, optarg, error);
     case OPTION_SPAN_MAX:
         return take_bound("--span-max", optarg, MANIFEST_SPAN_MAX_LIMIT, &arguments->settings.span_max,
                           error);
@@ -309,6 +333,8 @@ static int parse_and_run(struct arguments *arguments, int argc, char **argv)
     bool is_there = argument_check_access(settings->image_path, &error);
     for (uint32_t i = 0; is_there && i < settings->base_count; i++)
         is_there = argument_check_access(settings->base_paths[i], &error);
+    for (uint32_t i = 0; is_there && i < settings->part_count; i++)
+        is_there = argument_check_access(settings->parts[i].image_path, &error);
     if (!is_there)
         return event_line_write_failure(argv[0], &error);
     event_line_write_value("chunk_size", settings->chunk_size);

@@ -38,6 +38,13 @@ struct manifest_parts {
     uint32_t count;             /* 0 = the release is one image */
 };
 
+/* Which slots an image of a part is for. */
+enum manifest_part_slot {
+    MANIFEST_PART_OF_BOTH,
+    MANIFEST_PART_OF_A,
+    MANIFEST_PART_OF_B,
+};
+
 struct json_object;
 
 /* NULL if `name` can be the name of a part: 1 to 32 of a-z, 0-9 and "-", and not the main image's. Else why

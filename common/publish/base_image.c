@@ -178,7 +178,7 @@ bool base_image_cut(struct base_image *base, const struct chunk_table *table, ba
     size_t manifest_size;
 
     /* A base that was not published by this command has no manifest. */
-    if (!published_read_manifest(device_path(base->device), &manifest, &manifest_size, &missing) &&
+    if (!published_read_manifest(device_path(base->device), &manifest, &manifest_size, NULL, &missing) &&
         missing.code != ENOENT) {
         *error = missing;
         return false;

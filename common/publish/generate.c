@@ -173,7 +173,8 @@ static bool generator_start(struct generate *generator, struct error *error)
     generator->manifest->release = *release;
     generator->manifest->release.version = alloc_string(release->version);
     generator->manifest->release.compatible = alloc_string(release->compatible);
-    return true;
+    return generate_parts_read(settings->image_path, settings->parts, settings->part_count,
+                               &generator->manifest->parts, error);
 }
 
 /* Signs the manifest if there is a key. Its file is renamed just before the manifest's: a device that comes

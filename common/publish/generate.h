@@ -14,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/image/manifest.h"
 #include "common/image/minisign.h"
+#include "common/publish/generate_parts.h"
 #include "common/publish/pack.h"
 
 struct generate_settings {
@@ -21,6 +22,8 @@ struct generate_settings {
     uint32_t chunk_size;             /* bytes of the ancestor's fixed chunks, 1 to MANIFEST_CHUNK_SIZE_MAX */
     uint32_t average;                /* of the content-defined chunks, as chunker_init() takes it */
     struct manifest_release release; /* the strings remain the caller's */
+    const struct generate_part *parts;          /* images that belong to this one; none = it is no set */
+    uint32_t part_count;                        /* at most GENERATE_PARTS_MAX */
     const struct minisign_secret_key *sign_key; /* for IMAGE.json.minisig; NULL = write none */
     const char *trusted_comment;                /* checked by minisign_check_comment(); NULL = the default */
     bool with_pack;                             /* write IMAGE.pack with the chunks, compressed */
@@ -40,7 +43,7 @@ struct generate_warning {
     char text[512];   /* a sentence */
 };
 
-enum { GENERATE_WARNINGS_MAX = 4 + MANIFEST_BASES_MAX };
+enum { GENERATE_WARNINGS_MAX = 5 + MANIFEST_BASES_MAX };
 
 /* What was written. */
 struct generate_result {

@@ -57,7 +57,7 @@ static void look_at_serial(const char *image_path, const struct manifest *manife
     struct manifest *former = NULL;
     size_t size;
 
-    if (!published_read_manifest(image_path, &former, &size, NULL))
+    if (!published_read_manifest(image_path, &former, &size, NULL, NULL))
         return;
     uint64_t serial = former->release.serial;
     if (former->release.has_serial && !release->has_serial)
@@ -105,4 +105,9 @@ void generate_warnings_find(const struct generate_settings *settings, const stru
     look_at_serial(settings->image_path, manifest, result);
     for (uint32_t i = 0; i < settings->base_count; i++)
         look_at_base(settings, i, result);
+    if (manifest->parts.count)
+        add(result, "set-and-first-moonsinter",
+            "the first moonsinter (in Lua) reads nothing of parts and would install %.150s alone; publish no set where it "
+            "polls",
+            settings->image_path);
 }

@@ -13,7 +13,7 @@
 #include "common/sinter/trust.h"
 
 bool published_read_manifest(const char *image_path, struct manifest **ret_manifest, size_t *ret_size,
-                             struct error *error)
+                             uint8_t *ret_sha256, struct error *error)
 {
     CLEANUP_FREE char *path = alloc_printf("%s.json", image_path);
     CLEANUP_FREE char *text = NULL;
@@ -29,6 +29,8 @@ bool published_read_manifest(const char *image_path, struct manifest **ret_manif
         return error_prefix(error, "%s", path);
     free(verdict.comment);
     *ret_size = size;
+    if (ret_sha256)
+        digest_sha256(text, size, ret_sha256);
     return true;
 }
 
@@ -117,8 +119,9 @@ bool published_read(const char *image_path, struct published *ret_published, str
 {
     struct published published = {0};
 
-    bool ok = published_read_manifest(image_path, &published.manifest, &published.manifest_size, error) &&
-              read_table(image_path, &published, error);
+    bool ok =
+        published_read_manifest(image_path, &published.manifest, &published.manifest_size, NULL, error) &&
+        read_table(image_path, &published, error);
     if (ok) {
         published.index = chunk_index_new(published.table);
         ok = read_pack(image_path, &published, error);

@@ -25,9 +25,10 @@ struct published {
 };
 
 /* Reads the manifest beside an image, IMAGE.json; no signature is needed. The caller frees it by
- * manifest_free(). *ret_size is its size in bytes. If there is no such file, the error's code is ENOENT. */
+ * manifest_free(). *ret_size is its size in bytes, and ret_sha256, which may be NULL, gets the SHA-256 of
+ * these. If there is no such file, the error's code is ENOENT. */
 bool published_read_manifest(const char *image_path, struct manifest **ret_manifest, size_t *ret_size,
-                             struct error *error);
+                             uint8_t *ret_sha256, struct error *error);
 
 /* Reads the release of an image. A manifest without a table of chunks is refused. After a success the caller
  * calls published_finish(). */

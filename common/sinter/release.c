@@ -188,11 +188,12 @@ static bool release_wait_for_signature(struct release_fetch *fetch)
     return true;
 }
 
-/* If manifest and signature do not fit each other, the publisher may be between two uploads: both are read
- * again, at least once. Returns whether that has begun. */
+/* If manifest and signature do not fit each other, or a part and its set, the publisher may be between two
+ * uploads: both are read again, at least once. Returns whether that has begun. */
 static bool release_try_again(struct release_fetch *fetch)
 {
-    if (!fetch->done || !fetch->distrusted || trust_keys_count(fetch->trust.keys) == 0)
+    if (!fetch->done || !fetch->distrusted ||
+        (trust_keys_count(fetch->trust.keys) == 0 && !fetch->trust.part))
         return false;
     if (release_wait_for_signature(fetch))
         return true;
@@ -327,6 +328,23 @@ static void release_get_manifest(struct release_fetch *fetch)
     fetch->file = fetch_start_changed(http_base(fetch->http), fetch->http, fetch->release->manifest_url,
                                       fetch->etag, fetch->last_modified, MANIFEST_SIZE_MAX, &events, fetch);
     fetch_set_patience(fetch->file, fetch->give_up_ms, fetch->answers_only);
+}
+
+bool release_refer_part(const struct release *set, const struct manifest_part_file *part,
+                        struct url **ret_image_url, struct error *error)
+{
+    size_t path_size = strcspn(part->url, "?#"), suffix_size = strlen(".json");
+    CLEANUP_FREE char *reference =
+        alloc_printf("%.*s%s", (int)(path_size - suffix_size), part->url, part->url + path_size);
+
+    if (!url_refer(set->manifest_url, reference, ret_image_url, error))
+        return error_prefix(error, "a part in %s", url_shown(set->manifest_url));
+    return true;
+}
+
+struct trust release_trust_part(const struct release *set, const struct manifest_part_file *part)
+{
+    return (struct trust){.part = part, .part_sha256_only = set->verdict.sha256_only};
 }
 
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,

@@ -75,6 +75,14 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
                                           const char *etag, const char *last_modified,
                                           const struct trust *trust, release_done_fn done, void *owner);
 
+/* The URL of a part's image, which lies beside the part's manifest; the caller's. */
+bool release_refer_part(const struct release *set, const struct manifest_part_file *part,
+                        struct url **ret_image_url, struct error *error);
+
+/* What is asked of a part's manifest, for release_fetch_start() with the URL of release_refer_part(). `part`
+ * is of the set's manifest, and has to live until the end. */
+struct trust release_trust_part(const struct release *set, const struct manifest_part_file *part);
+
 /* Repeats a request that failed for a reason that may pass, for up to give_up_ms a file, instead of ending
  * with the first failure; `retry` (may be NULL) is called each time, with the fetch's owner. With
  * `answers_only`, getting no answer at all still ends it at once, until the first answer came. Call it right
@@ -82,9 +90,9 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
 void release_fetch_set_patience(struct release_fetch *fetch, uint64_t give_up_ms, bool answers_only,
                                 release_retry_fn retry);
 
-/* If the signature is missing or does not fit the manifest, fetches both again after growing waits, for up to
- * give_up_ms since that was first seen. Calls release_retry_fn before each wait. Call it right after the
- * start. */
+/* If the signature is missing or does not fit the manifest, or a part's manifest not its set, fetches again
+ * after growing waits, for up to give_up_ms since that was first seen. Calls release_retry_fn before each
+ * wait. Call it right after the start. */
 void release_fetch_wait_for_signature(struct release_fetch *fetch, uint64_t give_up_ms);
 
 /* Ends the fetch without a callback; allowed at any moment before the callback. NULL is fine. Returns

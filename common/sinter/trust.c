@@ -166,15 +166,43 @@ static bool proves_all(const struct manifest *manifest, struct error *error)
         "with moonsinter and sign it again");
 }
 
+/* Whether these are the bytes that the set names. */
+static bool check_part(const struct manifest_part_file *part, const struct trust_input *input,
+                       struct error *error)
+{
+    uint8_t sha256[DIGEST_SHA256_SIZE];
+
+    digest_sha256(input->manifest, input->manifest_size, sha256);
+    return (input->manifest_size == part->size_bytes && memcmp(sha256, part->sha256, sizeof(sha256)) == 0) ||
+           error_set(
+               error, ERROR_MISMATCH,
+               "it is not the manifest that the set names; a publication may be under way, or a file of "
+               "another release is left there");
+}
+
+/* What a manifest has to say that was found to be the part's. */
+static bool check_part_says(const struct manifest *manifest, struct error *error)
+{
+    if (manifest->parts.count)
+        return error_set(error, ERROR_REFUSED,
+                         "it is a part of a set and has parts itself; give single images");
+    return (manifest->has_sha256 && manifest->chunks.present) ||
+           error_set(error, ERROR_REFUSED,
+                     "it is a part of a set and lacks the SHA-256 of its image or of its chunks; generate it "
+                     "with moonsinter");
+}
+
 bool trust_parse_manifest(const struct trust *trust, const struct trust_input *input,
                           struct trust_verdict *ret_verdict, struct manifest **ret_manifest,
                           bool *ret_distrusted, struct error *error)
 {
-    struct trust_verdict verdict = {.sha256_only = trust->demanded};
+    struct trust_verdict verdict = {.sha256_only = trust->demanded || trust->part_sha256_only};
     struct manifest *manifest = NULL;
     struct error problem = {0};
 
-    *ret_distrusted = false;
+    *ret_distrusted = trust->part && !check_part(trust->part, input, error);
+    if (*ret_distrusted)
+        return false;
     if (trust_looks_at_signatures(trust) && !verify_signature(trust, input, &verdict, &problem)) {
         if (trust->demanded) {
             *ret_distrusted = true;
@@ -185,7 +213,8 @@ bool trust_parse_manifest(const struct trust *trust, const struct trust_input *i
         snprintf(verdict.why_not, sizeof(verdict.why_not), "%.250s", problem.message);
     }
     if (!manifest_parse(input->manifest, input->manifest_size, &manifest, error) ||
-        (trust->demanded && !proves_all(manifest, error))) {
+        (trust->demanded && !proves_all(manifest, error)) ||
+        (trust->part && !check_part_says(manifest, error))) {
         manifest_free(manifest);
         free(verdict.comment);
         return false;

@@ -50,6 +50,10 @@ bool trust_keys_equal(const struct trust_keys *keys, const struct trust_keys *ot
 struct trust {
     const struct trust_keys *keys; /* the caller's; NULL = none */
     bool demanded;                 /* there must be a signature by one of the keys */
+    /* The manifest is that of a part of a set, and has to have these bytes: the set's signature speaks for
+     * it. The caller's; NULL = it is a release of its own. */
+    const struct manifest_part_file *part;
+    bool part_sha256_only; /* as it was found for the set, see struct trust_verdict */
 };
 
 /* Whether IMAGE.json.minisig is worth asking for. */
@@ -74,11 +78,13 @@ struct trust_verdict {
     bool sha256_only;
 };
 
-/* Judges a manifest's bytes by their signature, then parses them. If a signature is demanded, it fails unless
- * there is a good one (with *ret_distrusted true and REFUSED, MISMATCH or FORMAT as minisign_verify() sets
- * it) and the manifest names the SHA-256 of the image and of the table of chunks. If none is demanded, the
- * verdict says whether there is a good one. *ret_distrusted is always set, the other results on success
- * only. */
+/* Judges a manifest's bytes by their signature, then parses them. That of a part is judged by its SHA-256
+ * instead
+ * (*ret_distrusted is true where it is another one), has to name the SHA-256 of image and table, and has no
+ * parts. If a signature is demanded, it fails unless there is a good one (with *ret_distrusted true and
+ * REFUSED, MISMATCH or FORMAT as minisign_verify() sets it) and the manifest names the SHA-256 of the image
+ * and of the table of chunks. If none is demanded, the verdict says whether there is a good one.
+ * *ret_distrusted is always set, the other results on success only. */
 bool trust_parse_manifest(const struct trust *trust, const struct trust_input *input,
                           struct trust_verdict *ret_verdict, struct manifest **ret_manifest,
                           bool *ret_distrusted, struct error *error);

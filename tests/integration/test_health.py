@@ -189,11 +189,21 @@ def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, f
     daemon.wait(lambda status: not status.get("stalled"), "and nothing hangs any more")
 
 
+def wait_for_trial(daemon):
+    """Until a slot is on trial and the record says so, so that a daemon that is killed then is not forgotten to have come
+    up. Returns the status."""
+    record = daemon.folder / "state" / "record.json"
+    fresh = daemon.folder / "state" / "record.json.new"
+    status = daemon.wait(is_on_trial, "it is tried")
+    wait_until(lambda: json.loads(record.read_text())["trial"]["stage"] == "booted" and not fresh.exists(), "all is saved")
+    return status
+
+
 def test_every_start_without_a_verdict_is_a_try(nginx, folder, release, file_slots, checks, make_daemon):
     put_check(checks, "10-hangs", f"echo $$ >{folder}/pid; sleep 1000")
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Boot={"Tries": 2}, Health={"Checks": checks}).start()
     for left in (1, 0):
-        status = daemon.wait(is_on_trial, "it is tried")
+        status = wait_for_trial(daemon)
         assert status["boot"]["tries_left"] == left
         daemon.kill()
         daemon.start()
@@ -208,11 +218,11 @@ def test_with_a_single_try_a_power_cut_gives_a_second_one(nginx, folder, release
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Update={"RandomizedDelay": "100d"}, Boot={"Tries": 1},
                          Health={"Checks": checks}).start()
     daemon.post("check")
-    daemon.wait(is_on_trial, "it is tried")
+    wait_for_trial(daemon)
     requests = len(nginx.requests("/image"))
     daemon.kill()
     daemon.start()
-    status = daemon.wait(is_on_trial, "it is tried once more")
+    status = wait_for_trial(daemon)
     assert "tried once more" in str(daemon.request("GET", "/v1/history"))
     assert len(nginx.requests("/image")) == requests, "what is there already is not downloaded again"
     daemon.kill()
@@ -222,7 +232,7 @@ def test_with_a_single_try_a_power_cut_gives_a_second_one(nginx, folder, release
     # Where an operator wants it nevertheless, it has its two tries again.
     daemon.post("install")
     for _ in range(2):
-        daemon.wait(is_on_trial, "it is tried")
+        wait_for_trial(daemon)
         daemon.kill()
         daemon.start()
     daemon.post("check")

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What one run of `clone` or `plan` makes: the main image's output, and those of the parts where the release
+ * is a set. Does not block, except that outputs are looked at.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "common/image/manifest_parts.h"
+#include "common/sinter/release.h"
+
+/* One image to be made. */
+struct session_image {
+    const char *name; /* of the part, or MANIFEST_MAIN_NAME */
+    enum manifest_part_slot slot;
+    const char *target;
+    char **seeds;            /* NULL-terminated */
+    struct release *release; /* what its manifest says; NULL until it was fetched */
+};
+
+struct session_images {
+    /* The main image is the first. Parts follow in the order of the options. */
+    struct session_image list[1 + MANIFEST_PARTS_MAX];
+    unsigned count;
+};
+
+/* Sets the main image. `seeds` is NULL-terminated, and the caller's. */
+void session_images_init(struct session_images *images, const char *target, char **seeds);
+
+/* Adds NAME[@a|@b]=OUTPUT[,SEED]..., which is cut up. */
+bool session_images_add_part(struct session_images *images, char *text, struct error *error);
+
+/* Refuses two outputs that are one file or device. */
+bool session_images_check_outputs(const struct session_images *images, struct error *error);
+
+/* Whether the options name the parts of that release, all of them and no others, each for one slot where
+ * slots differ. */
+bool session_images_check_release(const struct session_images *images, const struct manifest_parts *parts,
+                                  struct error *error);
+
+/* The file of the set's manifest that describes this image of a part, of which session_images_check_release()
+ * approved. */
+const struct manifest_part_file *session_image_file(const struct session_image *image,
+                                                    const struct manifest_parts *parts);
+
+/* Frees the releases and the lists of the parts' seeds. */
+void session_images_finish(struct session_images *images);

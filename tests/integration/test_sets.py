@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""Releases of several images: published as one, and cloned into files as one."""
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+
+import images
+from programs import assert_failed, moonsinter, start_moonsinter
+from releases import make_release, read_manifest
+
+pytestmark = pytest.mark.sanitized
+
+ROOT_SIZE, BOOT_SIZE = 2_000_000, 700_000
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class Site:
+    """A publisher's folder on nginx, with images by name."""
+
+    def __init__(self, nginx):
+        self.nginx, self.www = nginx, nginx.www
+
+    def image(self, name, content):
+        return make_release(self.www, content, name=name)
+
+    def set(self, name, *parts, options=()):
+        """Runs generate for the main image, which is there already; returns its URL."""
+        result = moonsinter("generate", self.www / name, *[word for part in parts for word in ("--part", part)], *options)
+        assert result.status == 0, result
+        assert [event["what"] for event in result.named("warning")] == ["set-and-first-moonsinter"]
+        return self.nginx.url(name)
+
+
+@pytest.fixture
+def site(nginx):
+    return Site(nginx)
+
+
+@pytest.fixture
+def boot(site):
+    return site.image("boot-1.vfat", images.noise(BOOT_SIZE, "boot 1"))
+
+
+@pytest.fixture
+def root(site):
+    return site.image("root.img", images.noise(ROOT_SIZE, "root 1"))
+
+
+@pytest.fixture
+def url(site, boot, root):
+    return site.set("root.img", f"boot={boot}")
+
+
+def outputs(folder, number=1):
+    return folder / f"root-{number}", folder / f"boot-{number}"
+
+
+def test_the_manifest_of_a_set(url, root, boot):
+    ours = read_manifest(root)["moonsinter"]
+    assert (ours["format"], ours["needs"]) == (2, "0.2.0")
+    [part] = ours["parts"]
+    manifest = (boot.parent / "boot-1.vfat.json").read_bytes()
+    assert part == {"name": "boot", "manifest": {"url": "boot-1.vfat.json", "size": len(manifest), "sha256": sha256(manifest)}}
+
+
+def test_a_set_is_cloned_as_it_was_planned(url, folder, root, boot, nginx):
+    made_root, made_boot = outputs(folder)
+    planned = moonsinter("plan", url, made_root, "--part", f"boot={made_boot}")
+    assert planned.status == 0 and not made_root.exists() and not made_boot.exists()
+    assert [event["value"] for event in planned.named("part")] == ["boot", "root"]
+    cloned = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}")
+    assert cloned.status == 0, cloned
+    assert made_root.read_bytes() == root.read_bytes() and made_boot.read_bytes() == boot.read_bytes()
+    done = cloned.events[-1]
+    assert done["total_bytes_downloaded"] == planned.events[-1]["download_bytes"]
+    assert done["total_bytes_written"] == ROOT_SIZE + BOOT_SIZE
+    assert sum(event["download_bytes"] for event in cloned.named("plan")) == done["total_bytes_downloaded"]
+    # Once more: nothing but manifests and tables is read.
+    again = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}")
+    assert again.status == 0 and again.events[-1]["total_bytes_written"] == 0
+
+
+def test_only_the_boot_image_is_new(site, url, folder, root):
+    made_root, made_boot = outputs(folder)
+    assert moonsinter("clone", url, made_root, "--part", f"boot={made_boot}").status == 0
+    newer = site.image("boot-2.vfat", images.noise(300_000, "boot 2") + made_boot.read_bytes()[300_000:])
+    site.set("root.img", f"boot={newer}")
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}")
+    assert result.status == 0, result
+    assert made_boot.read_bytes() == newer.read_bytes() and made_root.read_bytes() == root.read_bytes()
+    assert 300_000 <= result.events[-1]["total_bytes_downloaded"] < 400_000
+
+
+def test_seeds_of_a_part(url, folder, root, boot):
+    made_root, made_boot = outputs(folder)
+    seed = folder / "old-boot"
+    shutil.copy(boot, seed)
+    result = moonsinter("clone", url, made_root, root, "--part", f"boot={made_boot},{folder / 'missing'},{seed}")
+    assert result.status == 0, result
+    assert made_boot.read_bytes() == boot.read_bytes() and made_root.read_bytes() == root.read_bytes()
+    assert result.events[-1]["total_chunks_downloaded"] == 0
+
+
+def test_an_image_for_each_slot(site, folder, root):
+    kernels = {slot: site.image(f"uki-{slot}.efi", images.noise(400_000, slot)) for slot in "ab"}
+    url = site.set("root.img", *[f"uki@{slot}={path}" for slot, path in kernels.items()])
+    for slot, path in kernels.items():
+        made_root, made = outputs(folder, slot)
+        assert moonsinter("clone", url, made_root, "--part", f"uki@{slot}={made}").status == 0
+        assert made.read_bytes() == path.read_bytes()
+    made_root, made = outputs(folder, "c")
+    for part in ("uki", "boot"):
+        assert_failed(moonsinter("clone", url, made_root, "--part", f"{part}={made}"), kind="refused")
+    assert not made_root.exists() and not made.exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("boot=boot", "boot=other"), ("boot=boot", "more=more"), ("boot@a=boot",), ("root=boot",), ("Boot=boot",), ("boot=",),
+    ("boot",), ("boot=,seed",), ("boot=out",), ("boot@c=boot",)], ids=str)
+def test_outputs_that_do_not_fit(url, folder, arguments):
+    """Nothing is made, as a set that is torn would be."""
+    words = [word for argument in arguments for word in ("--part", argument)]
+    result = moonsinter("clone", url, "out", *words, cwd=folder)
+    assert result.status == 2 or (result.status == 1 and result.events[-1]["kind"] == "refused"), result
+    assert not [name for name in os.listdir(folder) if name in ("out", "boot", "other", "more", "seed")]
+
+
+def test_a_part_of_one_image(site, folder, root):
+    url = site.nginx.url("root.img")
+    assert_failed(moonsinter("clone", url, folder / "out", "--part", f"boot={folder / 'boot'}"), kind="refused")
+
+
+def test_two_outputs_by_two_names(url, folder):
+    (folder / "disk").write_bytes(b"")
+    os.link(folder / "disk", folder / "link")
+    assert_failed(moonsinter("clone", url, folder / "disk", "--part", f"boot={folder / 'link'}"), kind="refused")
+
+
+@pytest.mark.parametrize("damage", ["gone", "another", "a set", "no table", "torn image"])
+def test_a_part_that_does_not_fit_its_set(site, url, folder, boot, damage):
+    """The main image is the last to be written, and is not where a part cannot be made."""
+    made_root, made_boot = outputs(folder)
+    manifest = boot.parent / "boot-1.vfat.json"
+    if damage == "gone":
+        manifest.unlink()
+    elif damage == "another":
+        site.image("boot-1.vfat", images.noise(BOOT_SIZE, "another"))
+    elif damage == "torn image":
+        with open(boot, "r+b") as file:
+            file.write(b"torn")
+    else:
+        # The set names these bytes, so that only what they say is wrong.
+        text = json.loads(manifest.read_bytes())
+        if damage == "a set":
+            text["moonsinter"].update(format=2, parts=[{"name": "x", "manifest": {"url": "x.json", "size": 1, "sha256": "0" * 64}}])
+        else:
+            del text["moonsinter"]["chunks"]
+        manifest.write_text(json.dumps(text))
+        root = read_manifest(boot.parent / "root.img")
+        root["moonsinter"]["parts"][0]["manifest"].update(size=manifest.stat().st_size, sha256=sha256(manifest.read_bytes()))
+        (boot.parent / "root.img.json").write_text(json.dumps(root))
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--retry-for", "1s")
+    assert_failed(result)
+    assert not made_root.exists()
+
+
+def test_a_publication_is_under_way(site, url, folder, boot, root):
+    """The next release's part is there and its set is not yet: that is waited for."""
+    made_root, made_boot = outputs(folder)
+    site.image("boot-1.vfat", images.noise(BOOT_SIZE, "next"))
+    process = start_moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--retry-for", "5min")
+    for line in process.stdout:
+        if json.loads(line)["event"] == "dl_manifest_retry":
+            break
+    site.set("root.img", f"boot={boot}")
+    events = [json.loads(line) for line in process.stdout]
+    assert process.wait() == 0 and events[-1]["event"] == "done"
+    process.stderr.close()
+    assert made_boot.read_bytes() == images.noise(BOOT_SIZE, "next") and made_root.read_bytes() == root.read_bytes()
+
+
+def test_a_part_whose_table_is_torn(url, folder, boot):
+    """As for a single image: the fixed chunks serve, and the whole is proved by its SHA-256."""
+    made_root, made_boot = outputs(folder)
+    table = boot.parent / "boot-1.vfat.chunks"
+    table.write_bytes(table.read_bytes()[:-1] + b"?")
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--retry-for", "1s")
+    assert result.status == 0 and "table_skipped" in result.names
+    assert made_boot.read_bytes() == boot.read_bytes()
+
+
+def test_generate_refuses_what_is_no_part(site, root, boot, folder):
+    def refused(*parts):
+        before = read_manifest(root)
+        result = moonsinter("generate", root, *[word for part in parts for word in ("--part", part)])
+        assert result.status == 2 or result.events[-1]["kind"] == "refused", result
+        assert read_manifest(root) == before
+
+    bare = site.www / "bare.vfat"
+    bare.write_bytes(b"x" * 5000)
+    elsewhere = make_release(folder / "elsewhere", b"y" * 5000, name="boot.vfat")
+    site.image("set.img", images.noise(10_000, "set"))
+    site.set("set.img", f"boot={boot}")
+    grown = site.image("grown.vfat", b"z" * 5000)
+    grown.write_bytes(b"z" * 5001)
+    refused(f"boot={bare}")
+    refused(f"boot={elsewhere}")
+    refused(f"boot={site.www / 'set.img'}")
+    refused(f"boot={grown}")
+    refused(f"boot={root}")
+    refused(f"boot={boot}", f"boot={boot}")
+    refused(f"boot@a={boot}")
+    refused(f"boot@a={boot}", f"boot={boot}")
+    refused(f"root={boot}")
+    refused(*[f"part-{number}={boot}" for number in range(17)])
+
+
+def test_a_signed_set(site, url, root, boot, folder, key):
+    """The set's signature speaks for its parts, which need none."""
+    site.set("root.img", f"boot={boot}", options=["--sign", key.secret])
+    made_root, made_boot = outputs(folder)
+    arguments = ("clone", url, made_root, "--part", f"boot={made_boot}", "--key", key.public)
+    assert moonsinter(*arguments).status == 0
+    site.image("boot-1.vfat", images.noise(BOOT_SIZE, "somebody else's"))
+    made_root.unlink()
+    assert_failed(moonsinter(*arguments), kind="mismatch")
+    assert not made_root.exists() and made_boot.read_bytes() == images.noise(BOOT_SIZE, "boot 1")
+
+
+def test_a_device_holds_a_set(url, make_daemon, file_slots, root):
+    """Until it has a place for the parts; also where it runs the main image already."""
+    shutil.copy(root, file_slots[0])
+    daemon = make_daemon(url, file_slots).start()
+    status = daemon.wait(lambda status: status["state"] == "held", "the set is held")
+    assert [block["what"] for block in status["blocked_by"]] == ["part-unknown"]
+    daemon.post("install")
+    daemon.wait(lambda status: status["state"] == "held", "it is still held")
+    assert os.path.getsize(file_slots[1]) == 0
