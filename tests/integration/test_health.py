@@ -189,21 +189,23 @@ def test_a_state_folder_that_hangs_does_not_keep_a_slot_that_is_not_fit(nginx, f
     daemon.wait(lambda status: not status.get("stalled"), "and nothing hangs any more")
 
 
-def wait_for_trial(daemon):
-    """Until a slot is on trial and the record says so, so that a daemon that is killed then is not forgotten to have come
-    up. Returns the status."""
+def wait_for_trial(daemon, started):
+    """Until a slot is on trial, the record says so, and its check has written that file. A daemon that is killed then has not
+    forgotten that it came up, and no process is left that still holds what it held. Returns the status."""
     record = daemon.folder / "state" / "record.json"
     fresh = daemon.folder / "state" / "record.json.new"
     status = daemon.wait(is_on_trial, "it is tried")
     wait_until(lambda: json.loads(record.read_text())["trial"]["stage"] == "booted" and not fresh.exists(), "all is saved")
+    wait_until(started.exists, "the check runs")
+    started.unlink()
     return status
 
 
 def test_every_start_without_a_verdict_is_a_try(nginx, folder, release, file_slots, checks, make_daemon):
-    put_check(checks, "10-hangs", f"echo $$ >{folder}/pid; sleep 1000")
+    put_check(checks, "10-hangs", f"touch {folder}/started; sleep 1000")
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Boot={"Tries": 2}, Health={"Checks": checks}).start()
     for left in (1, 0):
-        status = wait_for_trial(daemon)
+        status = wait_for_trial(daemon, folder / "started")
         assert status["boot"]["tries_left"] == left
         daemon.kill()
         daemon.start()
@@ -213,16 +215,16 @@ def test_every_start_without_a_verdict_is_a_try(nginx, folder, release, file_slo
 
 
 def test_with_a_single_try_a_power_cut_gives_a_second_one(nginx, folder, release, file_slots, checks, make_daemon):
-    put_check(checks, "10-hangs", "sleep 1000")
+    put_check(checks, "10-hangs", f"touch {folder}/started; sleep 1000")
     # The first poll since a start comes within a hundred days, but for a second try.
     daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot", Update={"RandomizedDelay": "100d"}, Boot={"Tries": 1},
                          Health={"Checks": checks}).start()
     daemon.post("check")
-    wait_for_trial(daemon)
+    wait_for_trial(daemon, folder / "started")
     requests = len(nginx.requests("/image"))
     daemon.kill()
     daemon.start()
-    status = wait_for_trial(daemon)
+    status = wait_for_trial(daemon, folder / "started")
     assert "tried once more" in str(daemon.request("GET", "/v1/history"))
     assert len(nginx.requests("/image")) == requests, "what is there already is not downloaded again"
     daemon.kill()
@@ -232,7 +234,7 @@ def test_with_a_single_try_a_power_cut_gives_a_second_one(nginx, folder, release
     # Where an operator wants it nevertheless, it has its two tries again.
     daemon.post("install")
     for _ in range(2):
-        wait_for_trial(daemon)
+        wait_for_trial(daemon, folder / "started")
         daemon.kill()
         daemon.start()
     daemon.post("check")
