@@ -103,6 +103,9 @@ def test_a_slot_that_was_written_by_other_means_and_comes_late(machine, folder, 
     machine.wait(unknown, "which slot runs is not known")
     machine.link("a")
     status = machine.wait(lambda status: status["last_error"], "it is forgotten")
+    # Before anything follows from which slot runs.
+    told = machine.log[machine.log.rindex("is known now"):]
+    assert " -> " not in told[:told.index("is forgotten")], told
     assert status["last_error"]["kind"] == "mismatch" and status["slots"]["a"]["serial"] is None
 
 
