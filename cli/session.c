@@ -273,7 +273,7 @@ static void session_on_release(void *owner, struct release *release, bool unchan
         session_end_overtaken(session, &session->error, ", or give --retry-for");
         return;
     }
-    if (same && session->lacking && !session->give_up_ms) {
+    if (same && session->lacking && !session->options.give_up_ms) {
         session_end(session, &session->error);
         return;
     }
