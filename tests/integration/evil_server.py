@@ -67,6 +67,7 @@ behave(). With ?times=N only the first N requests of that path are affected; lat
   stall           header and half the body, then nothing
   endless         a body without end (1 GiB)
   endless-header  header lines without end (64 MiB)
+  header-drip     header lines without end, 128 bytes each fifth of a second
   endless-line    one header line without end (64 MiB)
   echo            200 with the request's own header lines as the body
   garbage         bytes that are not HTTP
@@ -476,6 +477,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def evil_endless_header(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
         self.send_endless(b"X-Endless: " + b"h" * 100 + b"\r\n", ENDLESS_HEADER, False)
+
+    def evil_header_drip(self):
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 206 Partial Content\r\n")
+        while not self.server.evil.stopping.wait(0.2):
+            self.wfile.write(b"X-Drip: " + b"h" * 118 + b"\r\n")
 
     def evil_endless_line(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")

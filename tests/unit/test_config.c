@@ -191,6 +191,8 @@ static void test_bad_lines(void **state)
         {"Transfer", "RateLimit=12Q", "number of bytes"},
         {"Transfer", "RateLimit=99999999T", "too large"},
         {"Transfer", "Proxy=ftp://x", "scheme"},
+        {"Transfer", "Proxy=http://name:pass/word@proxy:1080", "a port"},
+        {"Transfer", "Proxy=name:pass/word@proxy:1080", "a port"},
         {"Transfer", "Header=NoColon", "Name: value"},
         {"Transfer", "Header=Range: bytes=0-1", "must set itself"},
         {"Transfer", "Header=A b: c", "HTTP does not allow"},
