@@ -21,7 +21,7 @@ SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
 
 # By how much all deadlines are multiplied. They only end what hangs: a busy machine takes several times as long as an idle
 # one, and so do sanitizer builds.
-PATIENCE = 20 if SANITIZED else 5
+PATIENCE = int(os.environ.get("MOONSINTER_PATIENCE", 20 if SANITIZED else 5))
 
 
 def wait_until(condition, what, timeout=20):
