@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What one run of `clone` or `plan` makes: the main image's output, and those of the parts where the release
- * is a set. Does not block, except that outputs are looked at.
+ * The files of one run: those that `clone` and `plan` make, or `verify` looks at. The main image's, and those
+ * of the parts where the release is a set. Does not block, except that outputs are looked at.
  */
 #pragma once
 

@@ -11,10 +11,12 @@
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "cli/meter.h"
+#include "cli/session_images.h"
 #include "cli/trust_options.h"
 #include "cli/verb.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/image/url.h"
 
 static const char help[] =
     "Usage: moonsinter verify FILE MANIFEST [OPTION]...\n"
@@ -23,20 +25,32 @@ static const char help[] =
     "MANIFEST describes: status 0 if it does, 1 if not.\n"
     "\n"
     "With a key, MANIFEST.minisig must be beside it.\n"
-    "\n" TRUST_OPTIONS_HELP "  -q, --quiet             no progress on the terminal\n"
+    "\n" TRUST_OPTIONS_HELP
+    "  --part NAME=FILE        where MANIFEST is of a set: the file that holds this part, whose own manifest\n"
+    "                          lies beside MANIFEST; each part needs one. NAME@a= or NAME@b= for a part with\n"
+    "                          an image for each slot\n"
+    "  -q, --quiet             no progress on the terminal\n"
     "  -h, --help              this text\n";
 
 enum {
     OPTION_KEY = 256,
     OPTION_REQUIRE_SIGNATURE,
+    OPTION_PART,
 };
 
 static const struct option options[] = {
     {"key", required_argument, NULL, OPTION_KEY},
     {"require-signature", no_argument, NULL, OPTION_REQUIRE_SIGNATURE},
+    {"part", required_argument, NULL, OPTION_PART},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
+};
+
+/* One image that is looked at: the main one, or a part of the set. */
+struct verification_image {
+    struct manifest *manifest;
+    struct device *device;
 };
 
 struct verification {
@@ -46,8 +60,9 @@ struct verification {
     struct trust_options trust_options;
     struct trust trust;
     struct trust_verdict verdict;
-    struct manifest *manifest;
-    struct device *device;
+    struct session_images images;                           /* which file has which image */
+    struct verification_image list[1 + MANIFEST_PARTS_MAX]; /* in the same order */
+    unsigned current;                                       /* the one that is being read */
     struct verify *verify;
     uint64_t bytes;
     bool failed;
@@ -59,7 +74,7 @@ static void verification_on_progress(void *owner, uint64_t bytes)
     struct verification *run = owner;
 
     run->bytes += bytes;
-    meter_show(&run->meter, run->bytes, run->manifest->file_size);
+    meter_show(&run->meter, run->bytes, run->list[run->current].manifest->file_size);
 }
 
 static void verification_on_cached(void *owner, const struct error *why)
@@ -72,6 +87,8 @@ static void verification_on_cached(void *owner, const struct error *why)
         event_line_tell("verify", why->message);
 }
 
+static void verification_begin(struct verification *run, unsigned number);
+
 static void verification_on_done(void *owner, const struct error *error, uint32_t xxh32)
 {
     struct verification *run = owner;
@@ -80,7 +97,10 @@ static void verification_on_done(void *owner, const struct error *error, uint32_
     if (error)
         run->error = *error;
     run->verify = verify_free(run->verify);
-    engine_end(&run->engine);
+    if (!run->failed && run->current + 1 < run->images.count && !run->engine.signal)
+        verification_begin(run, run->current + 1);
+    else
+        engine_end(&run->engine);
 }
 
 static void verification_on_stop(void *owner)
@@ -91,7 +111,7 @@ static void verification_on_stop(void *owner)
         verify_stop(run->verify);
 }
 
-/* Reads the manifest, and its signature if there are keys, and judges them. */
+/* Reads the main image's manifest, and its signature if there are keys, and judges them. */
 static bool verification_load_manifest(struct verification *run, const char *path, struct error *error)
 {
     CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", path), *text = NULL, *signature = NULL;
@@ -106,25 +126,68 @@ static bool verification_load_manifest(struct verification *run, const char *pat
         file_read(signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &input.signature_size, &missing))
         input.signature = signature;
     input.no_signature = *missing.message ? missing.message : NULL;
-    if (!trust_parse_manifest(&run->trust, &input, &run->verdict, &run->manifest, &distrusted, error))
+    if (!trust_parse_manifest(&run->trust, &input, &run->verdict, &run->list[0].manifest, &distrusted, error))
         return error_prefix(error, "%s", path);
     return true;
 }
 
-static bool verification_run(struct verification *run, const char *path, const char *manifest_path,
-                             struct error *error)
+/* Reads the manifest of a part, which lies beside the main image's, and has to be the one that it names. */
+static bool verification_load_part(struct verification *run, unsigned number, const char *main_path,
+                                   struct error *error)
+{
+    const struct manifest_part_file *file =
+        session_image_file(&run->images.list[number], &run->list[0].manifest->parts);
+    const struct trust trust = {.part = file, .part_sha256_only = run->verdict.sha256_only};
+    const char *slash = strrchr(main_path, '/');
+    int folder_size = slash ? (int)(slash + 1 - main_path) : 0;
+    CLEANUP_FREE char *name = url_name_of_reference(file->url), *text = NULL;
+    struct trust_input input = {0};
+    struct trust_verdict verdict;
+    bool distrusted;
+
+    if (!name)
+        return error_set(
+            error, ERROR_REFUSED,
+            "%s looks for the manifest of its part %s in another folder; put it beside this one and verify "
+            "the part alone",
+            main_path, run->images.list[number].name);
+    CLEANUP_FREE char *path = alloc_printf("%.*s%s", folder_size, main_path, name);
+    if (!file_read(path, MANIFEST_SIZE_MAX, &text, &input.manifest_size, error))
+        return false;
+    input.manifest = text;
+    if (!trust_parse_manifest(&trust, &input, &verdict, &run->list[number].manifest, &distrusted, error))
+        return error_prefix(error, "%s", path);
+    return true;
+}
+
+/* Starts to read an image; the manifest is there, and the file is open. */
+static void verification_begin(struct verification *run, unsigned number)
 {
     static const struct verify_events events = {
         .progress = verification_on_progress,
         .cached = verification_on_cached,
         .done = verification_on_done,
     };
+    const struct verification_image *image = &run->list[number];
 
+    run->current = number;
+    run->bytes = 0;
+    run->verify = verify_start(run->engine.pool, image->device, image->manifest, &events, run);
+}
+
+/* All is opened before anything is read, as reading takes long. */
+static bool verification_run(struct verification *run, const char *manifest_path, struct error *error)
+{
     if (!verification_load_manifest(run, manifest_path, error) ||
-        !device_open_source(path, &run->device, error) ||
-        !engine_init(&run->engine, NULL, verification_on_stop, run, error))
+        !session_images_check_release(&run->images, &run->list[0].manifest->parts, error))
         return false;
-    run->verify = verify_start(run->engine.pool, run->device, run->manifest, &events, run);
+    for (unsigned i = 0; i < run->images.count; i++)
+        if ((i > 0 && !verification_load_part(run, i, manifest_path, error)) ||
+            !device_open_source(run->images.list[i].target, &run->list[i].device, error))
+            return false;
+    if (!engine_init(&run->engine, NULL, verification_on_stop, run, error))
+        return false;
+    verification_begin(run, 0);
     engine_run(&run->engine);
     *error = run->error;
     return !run->failed;
@@ -132,13 +195,14 @@ static bool verification_run(struct verification *run, const char *path, const c
 
 static void write_done(const struct verification *run)
 {
+    const struct manifest *manifest = run->list[0].manifest;
     struct json_object *event = event_line_new("done");
     char sha256[DIGEST_SHA256_HEX_SIZE];
 
-    json_add_u64(event, "file_size", run->manifest->file_size);
-    json_add_u64(event, "file_hash", run->manifest->file_hash);
-    if (run->manifest->has_sha256) {
-        digest_sha256_to_hex(run->manifest->sha256, sha256);
+    json_add_u64(event, "file_size", manifest->file_size);
+    json_add_u64(event, "file_hash", manifest->file_hash);
+    if (manifest->has_sha256) {
+        digest_sha256_to_hex(manifest->sha256, sha256);
         json_add_string(event, "sha256", sha256);
     }
     if (run->verdict.is_signed) {
@@ -163,6 +227,10 @@ static bool parse_arguments(struct verification *run, int argc, char **argv, str
         case OPTION_REQUIRE_SIGNATURE:
             run->trust_options.required = true;
             break;
+        case OPTION_PART:
+            if (!session_images_add_part(&run->images, optarg, error))
+                return false;
+            break;
         case 'q':
             run->quiet = true;
             break;
@@ -176,6 +244,7 @@ static bool parse_arguments(struct verification *run, int argc, char **argv, str
     if (argc - optind != 2)
         return error_set(error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments",
                          argc - optind);
+    session_images_init(&run->images, argv[optind], argv + argc);
     return trust_options_get(&run->trust_options, &run->trust, error);
 }
 
@@ -191,7 +260,7 @@ static int run_verify(int argc, char **argv)
         fputs(help, stdout);
     } else {
         meter_init(&run.meter, argv[0], run.quiet);
-        bool ok = verification_run(&run, argv[optind], argv[optind + 1], &error);
+        bool ok = verification_run(&run, argv[optind + 1], &error);
         meter_clear(&run.meter);
         /* Before the sentence is written: if nobody reads it, a signal must be able to end the process. */
         engine_finish(&run.engine);
@@ -200,8 +269,11 @@ static int run_verify(int argc, char **argv)
         else
             status = engine_exit_status(&run.engine, event_line_write_failure(argv[0], &error));
     }
-    device_close(run.device);
-    manifest_free(run.manifest);
+    for (unsigned i = 0; i < run.images.count; i++) {
+        device_close(run.list[i].device);
+        manifest_free(run.list[i].manifest);
+    }
+    session_images_finish(&run.images);
     free(run.verdict.comment);
     trust_options_finish(&run.trust_options);
     return status;

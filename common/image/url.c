@@ -305,6 +305,32 @@ char *url_reference_of_name(const char *name)
     return reference;
 }
 
+char *url_name_of_reference(const char *reference)
+{
+    char *name = alloc_string(reference), *out = name;
+
+    for (const char *c = reference; *c; c++) {
+        char digits[3] = {0};
+        if (*c == '%' && isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2])) {
+            memcpy(digits, c + 1, 2);
+            *out++ = (char)strtol(digits, NULL, 16);
+            c += 2;
+        } else {
+            *out++ = strchr("/?#:%", *c) ? '\0' : *c;
+        }
+        /* A slash that is escaped leads elsewhere, too, and what ends the name early is none. */
+        if (!out[-1] || out[-1] == '/') {
+            free(name);
+            return NULL;
+        }
+    }
+    *out = '\0';
+    if (*name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+        return name;
+    free(name);
+    return NULL;
+}
+
 static bool has_port(const char *host, size_t length)
 {
     const char *bracket = *host == '[' ? memchr(host, ']', length) : NULL;

@@ -64,6 +64,10 @@ bool url_refer(const struct url *base, const char *reference, struct url **ret_u
  * the caller. */
 char *url_reference_of_name(const char *name);
 
+/* The name of the file beside the one that refers to it: what url_reference_of_name() made the reference of.
+ * NULL if it leads elsewhere, or to no file. Owned by the caller. */
+char *url_name_of_reference(const char *reference);
+
 /* `text` as url_shown() would show it; for text from a user or a server that may not be a URL at all. Owned
  * by the caller. */
 char *url_for_display(const char *text);

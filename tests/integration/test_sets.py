@@ -195,6 +195,29 @@ def test_a_part_whose_table_is_torn(url, folder, boot):
     assert made_boot.read_bytes() == boot.read_bytes()
 
 
+def test_verify(url, folder, root, boot, site):
+    made_root, made_boot = outputs(folder)
+    assert moonsinter("clone", url, made_root, "--part", f"boot={made_boot}").status == 0
+
+    def verify(*parts):
+        return moonsinter("verify", made_root, f"{root}.json", *[word for part in parts for word in ("--part", part)])
+
+    assert verify(f"boot={made_boot}").status == 0
+    assert_failed(verify(), kind="refused")
+    assert_failed(verify(f"more={made_boot}"), kind="refused")
+    with open(made_boot, "r+b") as file:
+        file.seek(BOOT_SIZE - 1)
+        file.write(b"?")
+    assert_failed(verify(f"boot={made_boot}"), kind="mismatch")
+    # A manifest that fits it, but not the set.
+    site.image("boot-1.vfat", made_boot.read_bytes())
+    assert_failed(verify(f"boot={made_boot}"), kind="mismatch")
+    site.set("root.img", f"boot={boot}")
+    assert verify(f"boot={made_boot}").status == 0
+    (boot.parent / "boot-1.vfat.json").unlink()
+    assert_failed(verify(f"boot={made_boot}"), kind="system")
+
+
 def test_generate_refuses_what_is_no_part(site, root, boot, folder):
     def refused(*parts):
         before = read_manifest(root)

@@ -139,7 +139,17 @@ static void test_names(void **state)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         CLEANUP_FREE char *reference = url_reference_of_name(names[i]);
         assert_string_equal(reference, expected[i]);
+        CLEANUP_FREE char *name = url_name_of_reference(reference);
+        if (strcmp(names[i], "..") == 0)
+            assert_null(name);
+        else
+            assert_string_equal(name, names[i]);
     }
+    static const char *const elsewhere[] = {"",    ".",   "..",   "a/b", "/a",    "//h/a",
+                                            "a?b", "?b",  "a#b",  "x:a", "a%2fb", "a%00b",
+                                            "a%",  "a%2", "a%zz", "%2e", "%2E%2e"};
+    for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
+        assert_null(url_name_of_reference(elsewhere[i]));
 }
 
 static void test_check(void **state)
