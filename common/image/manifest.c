@@ -70,56 +70,38 @@ static bool check_format(struct json_object *ours, struct error *error)
                      format, version_text(), MANIFEST_FORMAT_SET);
 }
 
+/* *ret_value is NULL where the member is missing. */
+static bool find_member(struct json_object *ours, const char *name, enum json_type type,
+                        struct json_object **ret_value, struct error *error)
+{
+    enum json_member member = type == json_type_array ? json_get_array(ours, name, ret_value)
+                                                      : json_get_object(ours, name, ret_value);
+
+    if (member == JSON_MEMBER_BAD)
+        return error_set(error, ERROR_FORMAT, "moonsinter.%s of the manifest is no %s", name,
+                         json_type_to_name(type));
+    if (member == JSON_MEMBER_ABSENT)
+        *ret_value = NULL;
+    return true;
+}
+
 static bool parse_ours(struct json_object *ours, struct manifest *manifest, struct error *error)
 {
-    struct json_object *part;
+    struct json_object *chunks, *pack, *release, *parts;
 
-    if (!manifest_need_sha256(ours, "moonsinter.", manifest->sha256, error))
+    if (!manifest_need_sha256(ours, "moonsinter.", manifest->sha256, error) ||
+        !find_member(ours, "chunks", json_type_object, &chunks, error) ||
+        !find_member(ours, "pack", json_type_object, &pack, error) ||
+        !find_member(ours, "release", json_type_object, &release, error) ||
+        !find_member(ours, "parts", json_type_array, &parts, error))
         return false;
     manifest->has_sha256 = true;
-
-    switch (json_get_object(ours, "chunks", &part)) {
-    case JSON_MEMBER_BAD:
-        return error_set(error, ERROR_FORMAT, "moonsinter.chunks of the manifest is no object");
-    case JSON_MEMBER_OK:
-        if (!parse_chunks(part, manifest->file_size, &manifest->chunks, error))
-            return false;
-        break;
-    case JSON_MEMBER_ABSENT:
-        break;
-    }
-    switch (json_get_object(ours, "pack", &part)) {
-    case JSON_MEMBER_BAD:
-        return error_set(error, ERROR_FORMAT, "moonsinter.pack of the manifest is no object");
-    case JSON_MEMBER_OK:
-        if (!manifest->chunks.present)
-            return error_set(error, ERROR_FORMAT,
-                             "the manifest has moonsinter.pack but no moonsinter.chunks");
-        if (!manifest_pack_parse(part, manifest->chunks.size_bytes, &manifest->pack, error))
-            return false;
-        break;
-    case JSON_MEMBER_ABSENT:
-        break;
-    }
-    switch (json_get_object(ours, "release", &part)) {
-    case JSON_MEMBER_BAD:
-        return error_set(error, ERROR_FORMAT, "moonsinter.release of the manifest is no object");
-    case JSON_MEMBER_OK:
-        if (!manifest_release_parse(part, &manifest->release, error))
-            return false;
-        break;
-    case JSON_MEMBER_ABSENT:
-        break;
-    }
-    switch (json_get_array(ours, "parts", &part)) {
-    case JSON_MEMBER_BAD:
-        return error_set(error, ERROR_FORMAT, "moonsinter.parts of the manifest is no array");
-    case JSON_MEMBER_OK:
-        return manifest_parts_parse(part, &manifest->parts, error);
-    case JSON_MEMBER_ABSENT:
-        break;
-    }
-    return true;
+    if (pack && !chunks)
+        return error_set(error, ERROR_FORMAT, "the manifest has moonsinter.pack but no moonsinter.chunks");
+    return (!chunks || parse_chunks(chunks, manifest->file_size, &manifest->chunks, error)) &&
+           (!pack || manifest_pack_parse(pack, manifest->chunks.size_bytes, &manifest->pack, error)) &&
+           (!release || manifest_release_parse(release, &manifest->release, error)) &&
+           (!parts || manifest_parts_parse(parts, &manifest->parts, error));
 }
 
 static uint64_t count_hashes(const char *text)
