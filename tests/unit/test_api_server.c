@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The API's server (daemon/api_server*.c) met over real sockets by good and by hostile clients. */
+/* The API's server (daemon/face/api_server*.c) met over real sockets by good and by hostile clients. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

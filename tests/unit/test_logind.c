@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/logind against a real D-Bus daemon; logind itself needs a machine to reboot, so a process of the
- * test's own answers for it on that bus, as its versions do. The real one is met in tests/system. */
+/* daemon/host/logind against a real D-Bus daemon; logind itself needs a machine to reboot, so a process of
+ * the test's own answers for it on that bus, as its versions do. The real one is met in tests/system. */
 #include "daemon/host/logind.h"
 
 #include <errno.h>
