@@ -18,6 +18,8 @@ BUILD = pathlib.Path(os.environ.get("MOONSINTER_BUILD", ROOT / "build"))
 MOONSINTER = BUILD / "cli" / "moonsinter"
 MOONSINTERD = BUILD / "daemon" / "moonsinterd"
 SANITIZED = bool(os.environ.get("MOONSINTER_SANITIZED"))
+# A build for coverage writes its counts when a program ends by itself.
+COUNTING = bool(os.environ.get("MOONSINTER_COUNTING"))
 
 # By how much all deadlines are multiplied. They only end what hangs: a busy machine takes several times as long as an idle
 # one, and so do sanitizer builds.
@@ -264,6 +266,10 @@ class Daemon:
         """Ends it in whatever state it is, and removes the socket's folder."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
+            if COUNTING:
+                self.process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(PATIENCE)
             self.process.kill()
             self.process.wait()
             self.process = None
