@@ -316,7 +316,9 @@ char *url_name_of_reference(const char *reference)
             *out++ = (char)strtol(digits, NULL, 16);
             c += 2;
         } else {
-            *out++ = strchr("/?#:%", *c) ? '\0' : *c;
+            *out++ = *c;
+            if (strchr("/?#:%", *c))
+                out[-1] = '\0';
         }
         /* A slash that is escaped leads elsewhere, too, and what ends the name early is none. */
         if (!out[-1] || out[-1] == '/') {
