@@ -162,6 +162,6 @@ def test_a_slot_that_is_the_running_one_by_another_name(scene, folder, loops):
     scene.release(OLD, "2", 2)
     scene.server.start()
     scene.daemon = scene.make_daemon(scene.server.url("image"), (first, second), Trust={"Keys": scene.trusted}).start(wait=False)
-    assert scene.daemon.process.wait() == 1
+    assert scene.daemon.process.wait(60 * programs.PATIENCE) == 1
     scene.daemon.process = None
     assert "the same storage" in scene.daemon.log and loops.backing(first).read_bytes() == bytes(1 << 20)
