@@ -32,14 +32,29 @@ const struct manifest_part *manifest_parts_find(const struct manifest_parts *par
     return NULL;
 }
 
-/* The image lies beside its manifest, under the same name without .json. */
+/* Where the path of a reference begins, of which `size` bytes stand before its query. */
+static const char *find_path(const char *url, size_t size)
+{
+    const char *slashes = memmem(url, size, "//", 2);
+    bool names_host =
+        slashes && (slashes == url || (slashes[-1] == ':' && !memchr(url, '/', (size_t)(slashes - url))));
+
+    return names_host ? slashes + 2 + strcspn(slashes + 2, "/?#") : url;
+}
+
+/* The image lies beside its manifest, under the same name without .json. What is left must be the name of a
+ * file in the same folder, on the same host: "//host.json", for one, would become another host. */
 static bool leads_to_manifest(const char *url)
 {
     static const char suffix[] = ".json";
-    size_t path_size = strcspn(url, "?#"), suffix_size = strlen(suffix);
+    const char *end = url + strcspn(url, "?#"), *path = find_path(url, (size_t)(end - url));
+    const char *slash = memrchr(path, '/', (size_t)(end - path)), *name = slash ? slash + 1 : path;
+    size_t size = (size_t)(end - name), suffix_size = strlen(suffix);
 
-    return path_size > suffix_size && memcmp(url + path_size - suffix_size, suffix, suffix_size) == 0 &&
-           url[path_size - suffix_size - 1] != '/';
+    if (size <= suffix_size || memcmp(end - suffix_size, suffix, suffix_size) != 0)
+        return false;
+    size -= suffix_size;
+    return !(size <= 2 && memcmp(name, "..", size) == 0);
 }
 
 static bool parse_file(struct json_object *object, const char *where, struct manifest_part_file *file,
@@ -50,8 +65,10 @@ static bool parse_file(struct json_object *object, const char *where, struct man
         !manifest_need_sha256(object, where, file->sha256, error))
         return false;
     if (!leads_to_manifest(file->url))
-        return error_set(error, ERROR_FORMAT,
-                         "%surl of the manifest leads to no manifest: its path does not end in .json", where);
+        return error_set(
+            error, ERROR_FORMAT,
+            "%surl of the manifest leads to no manifest: its path does not end in .json with a name before it",
+            where);
     return true;
 }
 

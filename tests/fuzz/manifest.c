@@ -8,6 +8,7 @@
 
 #include "common/base/alloc.h"
 #include "common/image/url.h"
+#include "common/sinter/release.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_sums(const struct manifest *manifest)
@@ -41,6 +42,38 @@ static void resolve(const struct manifest *manifest)
     url_free(base);
 }
 
+/* The image of a part lies beside its manifest: .json after its URL is the URL that the reference leads to,
+ * with the same query. */
+static void resolve_part(const struct release *set, const struct manifest_part_file *file)
+{
+    struct url *image, *manifest;
+    struct error error;
+
+    if (!file->url || !release_refer_part(set, file, &image, &error))
+        return;
+    assert(url_is_secure(image));
+    if (!url_refer(set->manifest_url, file->url, &manifest, &error))
+        abort();
+    struct url *beside = url_append_to_path(image, ".json");
+    assert(url_is_equal(beside, manifest));
+    url_free(beside);
+    url_free(manifest);
+    url_free(image);
+}
+
+static void resolve_parts(const struct manifest *manifest)
+{
+    struct release set = {0};
+    struct error error;
+
+    if (!url_new("https://user:password@host/a/b.json?token", &set.manifest_url, &error))
+        abort();
+    for (uint32_t i = 0; i < manifest->parts.count; i++)
+        for (int slot = 0; slot < 2; slot++)
+            resolve_part(&set, &manifest->parts.list[i].files[slot]);
+    url_free(set.manifest_url);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct manifest *manifest, *again;
@@ -52,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_sums(manifest);
     resolve(manifest);
+    resolve_parts(manifest);
     CLEANUP_FREE char *text = manifest_format(manifest);
     if (!manifest_parse(text, strlen(text), &again, &error))
         abort();

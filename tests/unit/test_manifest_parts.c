@@ -118,6 +118,12 @@ static void test_files(void **state)
         {"{\"name\":\"boot\",\"manifest\":" FILE_OF(".json") "}", "does not end in .json"},
         {"{\"name\":\"boot\",\"manifest\":" FILE_OF("d/.json") "}", "does not end in .json"},
         {"{\"name\":\"boot\",\"manifest\":" FILE_OF("x?y=z.json") "}", "does not end in .json"},
+        /* Without .json these would be another folder, or another host. */
+        {"{\"name\":\"boot\",\"manifest\":" FILE_OF("..json") "}", "does not end in .json"},
+        {"{\"name\":\"boot\",\"manifest\":" FILE_OF("d/...json") "}", "does not end in .json"},
+        {"{\"name\":\"boot\",\"manifest\":" FILE_OF("//host.json") "}", "does not end in .json"},
+        {"{\"name\":\"boot\",\"manifest\":" FILE_OF("https://host.json?t") "}", "does not end in .json"},
+        {"{\"name\":\"boot\",\"manifest\":" FILE_OF("https://host/.json") "}", "does not end in .json"},
         {"{\"name\":\"boot\",\"manifest\":" FILE_OF("") "}", "parts[0].manifest.url"},
         {"{\"name\":\"boot\",\"manifest\":{\"url\":\"x.json\",\"size\":1}}", "parts[0].manifest.sha256"},
         {"{\"name\":\"boot\",\"manifest\":{\"url\":\"x.json\",\"size\":0,\"sha256\":\"" SHA64 "\"}}",
