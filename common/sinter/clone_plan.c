@@ -82,7 +82,8 @@ static void clone_run_plan(struct pool_job *job)
     };
     struct plan_overhead overhead = outline_overhead(clone->outline);
 
-    overhead.manifest_bytes = clone->settings.release->manifest_size;
+    overhead.manifest_bytes =
+        clone->settings.release->manifest_size + clone->settings.release->signature_size;
     plan_free(clone->plan);
     clone->plan = plan_new(&input);
     plan_set_overhead(clone->plan, &overhead);

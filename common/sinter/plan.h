@@ -79,7 +79,7 @@ struct plan_totals {
     uint64_t gap_bytes;       /* gaps between frames, fetched with them */
     uint64_t table_bytes;     /* of IMAGE.chunks, as much as had to be fetched to plan */
     uint64_t section_bytes;   /* of the pack's index and frames, as much as had to be fetched to plan */
-    uint64_t manifest_bytes;  /* of IMAGE.json */
+    uint64_t manifest_bytes;  /* of IMAGE.json, and of its signature if there are keys */
     uint64_t requests;        /* ranges of the image and the pack, batch by batch */
     uint64_t requests_before; /* those made in order to plan, without the manifest's */
     /* Runs fetched because moves within the target would overwrite each other's source. */

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Releases of several images: published as one, and cloned into files as one."""
-import hashlib
 import json
 import os
 import shutil
@@ -10,55 +9,9 @@ import pytest
 import images
 from programs import assert_failed, moonsinter, start_moonsinter
 from releases import make_release, read_manifest
+from set_site import BOOT_SIZE, ROOT_SIZE, boot, outputs, root, sha256, site, url
 
 pytestmark = pytest.mark.sanitized
-
-ROOT_SIZE, BOOT_SIZE = 2_000_000, 700_000
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-class Site:
-    """A publisher's folder on nginx, with images by name."""
-
-    def __init__(self, nginx):
-        self.nginx, self.www = nginx, nginx.www
-
-    def image(self, name, content):
-        return make_release(self.www, content, name=name)
-
-    def set(self, name, *parts, options=()):
-        """Runs generate for the main image, which is there already; returns its URL."""
-        result = moonsinter("generate", self.www / name, *[word for part in parts for word in ("--part", part)], *options)
-        assert result.status == 0, result
-        assert [event["what"] for event in result.named("warning")] == ["set-and-first-moonsinter"]
-        return self.nginx.url(name)
-
-
-@pytest.fixture
-def site(nginx):
-    return Site(nginx)
-
-
-@pytest.fixture
-def boot(site):
-    return site.image("boot-1.vfat", images.noise(BOOT_SIZE, "boot 1"))
-
-
-@pytest.fixture
-def root(site):
-    return site.image("root.img", images.noise(ROOT_SIZE, "root 1"))
-
-
-@pytest.fixture
-def url(site, boot, root):
-    return site.set("root.img", f"boot={boot}")
-
-
-def outputs(folder, number=1):
-    return folder / f"root-{number}", folder / f"boot-{number}"
 
 
 def test_the_manifest_of_a_set(url, root, boot):
@@ -132,7 +85,7 @@ def test_outputs_that_do_not_fit(url, folder, arguments):
 
 
 def test_a_part_of_one_image(site, folder, root):
-    url = site.nginx.url("root.img")
+    url = site.url("root.img")
     assert_failed(moonsinter("clone", url, folder / "out", "--part", f"boot={folder / 'boot'}"), kind="refused")
 
 
@@ -249,7 +202,10 @@ def test_a_signed_set(site, url, root, boot, folder, key):
     site.set("root.img", f"boot={boot}", options=["--sign", key.secret])
     made_root, made_boot = outputs(folder)
     arguments = ("clone", url, made_root, "--part", f"boot={made_boot}", "--key", key.public)
-    assert moonsinter(*arguments).status == 0
+    planned = moonsinter("plan", *arguments[1:])
+    result = moonsinter(*arguments)
+    assert result.status == 0, result
+    assert result.events[-1]["total_bytes_downloaded"] == planned.events[-1]["download_bytes"], "with the signature"
     site.image("boot-1.vfat", images.noise(BOOT_SIZE, "somebody else's"))
     made_root.unlink()
     assert_failed(moonsinter(*arguments), kind="mismatch")
