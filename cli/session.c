@@ -38,6 +38,7 @@ struct session {
     unsigned rounds;
     unsigned idle_rounds; /* how many readings in a row gave the same manifest, after rounds that brought
                              nothing */
+    bool has_brought;     /* a part that was made in this round had something to be written */
     bool ignore_etag;
     bool keep_verified_only; /* a clone's read-back was wrong: see clone_settings */
     bool lacking;            /* the server does not have a file that the manifest names; `error` says which */
@@ -53,6 +54,14 @@ static void session_end(struct session *session, const struct error *error)
     engine_end(&session->engine);
 }
 
+static void session_end_cancelled(struct session *session)
+{
+    struct error error;
+
+    error_set(&error, ERROR_CANCELLED, "the update was cancelled");
+    session_end(session, &error);
+}
+
 static void session_fetch(struct session *session);
 static void session_clone(struct session *session);
 static void session_make_image(struct session *session, struct session_image *image);
@@ -64,22 +73,23 @@ static uint64_t session_give_up_ms(const struct session *session)
 
 /* The files on the server do not fit each other. A publication may be under way, with some servers behind the
  * address further along than others. So the manifest is read again, after growing waits, until the time for
- * tries without progress is over; then returns false. */
-static bool session_start_over(struct session *session, const struct error *error)
+ * tries without progress is over; then returns false. `lacking` says that a file is not there. */
+static bool session_start_over(struct session *session, const struct error *error, bool lacking)
 {
     uint64_t now_ms = wall_clock_steady_ms();
     struct clone *clone = session->clone; /* NULL: it was no image yet, but a part's manifest */
 
-    if (session->rounds == 1 || (clone && clone_progress(clone)->bytes_written)) {
+    if (session->rounds == 1 || session->has_brought || (clone && clone_progress(clone)->bytes_written)) {
         session->stuck_since_ms = now_ms;
         session->idle_rounds = 0;
+        session->has_brought = false;
         backoff_reset(&session->backoff);
     }
     uint64_t wait_ms = backoff_draw_ms(&session->backoff, 0);
     if (session->rounds >= RETRY_ROUNDS_MAX ||
         now_ms - session->stuck_since_ms + wait_ms > session_give_up_ms(session))
         return false;
-    session->lacking = clone && clone_lacks_file(clone);
+    session->lacking = lacking;
     session->error = *error;
     report_manifest_retry(&session->report, error, wait_ms);
     if (clone) {
@@ -135,7 +145,7 @@ static void session_on_clone_done(void *owner, const struct error *error)
 
     if (may_go_on && session_clone_again(session, error))
         return;
-    if (overtaken && session_start_over(session, error))
+    if (overtaken && session_start_over(session, error, clone_lacks_file(session->clone)))
         return;
     if (overtaken && session->rounds > 1) {
         session_end_overtaken(session, error, session->options.give_up_ms ? "" : ", or give --retry-for");
@@ -151,8 +161,17 @@ static void session_on_clone_done(void *owner, const struct error *error)
         session_end(session, NULL);
         return;
     }
+    session->has_brought = session->has_brought || clone_progress(session->clone)->bytes_written;
     session->report.clone = NULL;
     session->clone = clone_free(session->clone);
+    /* The next part's manifest takes as much memory. */
+    session->report.release = main_image->release;
+    image->release = release_free(image->release);
+    if (session->engine.signal) {
+        /* It came when the part was done but for the closing of its files. */
+        session_end_cancelled(session);
+        return;
+    }
     bool is_last_part = image + 1 == main_image + session->options.images.count;
     session_make_image(session, is_last_part ? main_image : image + 1);
 }
@@ -198,9 +217,10 @@ static void session_on_part(void *owner, struct release *release, bool unchanged
     report_manifest_end(&session->report, release, error);
     if (error) {
         /* A set and its part that do not fit may be of two publications, and the set's manifest the older
-         * one. */
-        bool overtaken = error->kind == ERROR_MISMATCH && !session->engine.signal;
-        if (overtaken && session_start_over(session, error))
+         * one. So may one whose part is gone, above all as the parts before it may have taken long. */
+        bool lacking = error->kind == ERROR_REMOTE;
+        bool overtaken = (lacking || error->kind == ERROR_MISMATCH) && !session->engine.signal;
+        if (overtaken && session_start_over(session, error, lacking))
             return;
         if (overtaken && session->rounds > 1)
             session_end_overtaken(session, error, session->options.give_up_ms ? "" : ", or give --retry-for");
@@ -303,7 +323,6 @@ static void session_fetch(struct session *session)
 static void session_on_stop(void *owner)
 {
     struct session *session = owner;
-    struct error error;
 
     if (session->clone) {
         clone_cancel(session->clone);
@@ -311,8 +330,7 @@ static void session_on_stop(void *owner)
     }
     timer_stop(session->again);
     session->fetch = release_fetch_cancel(session->fetch);
-    error_set(&error, ERROR_CANCELLED, "the update was cancelled");
-    session_end(session, &error);
+    session_end_cancelled(session);
 }
 
 static void session_on_draw(void *owner)

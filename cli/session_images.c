@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/session_images.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,14 +48,32 @@ bool session_images_add_part(struct session_images *images, char *text, struct e
     return true;
 }
 
-/* Whether two names lead to one file. One that is not there yet has only its name. */
+/* The name that a file has which is not there yet, without links; NULL if its folder is not there either. */
+static char *name_to_be(const char *path, char *ret_name)
+{
+    CLEANUP_FREE char *folder = alloc_string(path);
+    char *slash = strrchr(folder, '/');
+
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (!realpath(slash ? folder : ".", ret_name) || realpath(path, ret_name) || errno != ENOENT)
+        return NULL;
+    return ret_name; /* glibc leaves there what it did not find: the file, as its folder is there */
+}
+
+/* Whether two names lead to one file, which need not be there yet. */
 static bool is_same_output(const char *one, const char *other)
 {
+    char one_name[PATH_MAX], other_name[PATH_MAX];
     struct stat a, b;
 
     if (strcmp(one, other) == 0)
         return true;
-    if (file_status(one, &a) < 0 || file_status(other, &b) < 0)
+    bool is_one_there = file_status(one, &a) == 0, is_other_there = file_status(other, &b) == 0;
+    if (!is_one_there && !is_other_there)
+        return name_to_be(one, one_name) && name_to_be(other, other_name) &&
+               strcmp(one_name, other_name) == 0;
+    if (!is_one_there || !is_other_there)
         return false;
     bool is_same_device = S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode) && a.st_rdev == b.st_rdev;
     return is_same_device || (a.st_dev == b.st_dev && a.st_ino == b.st_ino);

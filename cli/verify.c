@@ -97,10 +97,18 @@ static void verification_on_done(void *owner, const struct error *error, uint32_
     if (error)
         run->error = *error;
     run->verify = verify_free(run->verify);
-    if (!run->failed && run->current + 1 < run->images.count && !run->engine.signal)
-        verification_begin(run, run->current + 1);
-    else
+    if (run->failed || run->current + 1 == run->images.count) {
         engine_end(&run->engine);
+        return;
+    }
+    if (run->engine.signal) {
+        /* It came when this image was read to its end, and the others were not. */
+        run->failed = true;
+        error_set(&run->error, ERROR_CANCELLED, "the verification was cancelled");
+        engine_end(&run->engine);
+        return;
+    }
+    verification_begin(run, run->current + 1);
 }
 
 static void verification_on_stop(void *owner)
@@ -245,6 +253,11 @@ static bool parse_arguments(struct verification *run, int argc, char **argv, str
         return error_set(error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments",
                          argc - optind);
     session_images_init(&run->images, argv[optind], argv + argc);
+    for (unsigned i = 1; i < run->images.count; i++)
+        if (run->images.list[i].seeds[0])
+            return error_set(error, ERROR_REFUSED,
+                             "--part %s= takes one FILE, whose name has no comma; seeds are for clone",
+                             run->images.list[i].name);
     return trust_options_get(&run->trust_options, &run->trust, error);
 }
 

@@ -6,6 +6,8 @@
  * - bad@OFFSET+SIZE: those bytes cannot be read until they are written
  * - dead: nothing can be read
  * - hang@OTHER: fsync() does not return as long as the file OTHER is there
+ * - hang-read@OTHER, hang-close@OTHER: the same of pread() and close(); a byte is added to OTHER when one
+ * begins to wait
  *
  * Files are known by device and inode, at each call, for they may not be there yet. */
 #define _GNU_SOURCE
@@ -57,11 +59,32 @@ static bool is_direct(int fd)
     return syscall(SYS_fcntl, fd, F_GETFL) & O_DIRECT;
 }
 
+static void hang(int fd, const char *fault)
+{
+    char room[4096];
+    const char *other = find_fault(fd, fault, room, sizeof(room));
+    int told = other ? open(other, O_WRONLY | O_APPEND) : -1;
+
+    if (told < 0)
+        return;
+    syscall(SYS_write, told, "", 1);
+    syscall(SYS_close, told);
+    while (access(other, F_OK) == 0)
+        usleep(10000);
+}
+
+int close(int fd)
+{
+    hang(fd, "hang-close@");
+    return (int)syscall(SYS_close, fd);
+}
+
 static ssize_t fault_pread(int fd, void *data, size_t size, off_t offset)
 {
     char room[4096];
     int saved_errno = errno;
 
+    hang(fd, "hang-read@");
     if ((is_direct(fd) && find_fault(fd, "refuse-direct", room, sizeof(room)))) {
         errno = EINVAL;
         return -1;
