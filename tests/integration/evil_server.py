@@ -67,7 +67,6 @@ behave(). With ?times=N only the first N requests of that path are affected; lat
   stall           header and half the body, then nothing
   endless         a body without end (1 GiB)
   endless-header  header lines without end (64 MiB)
-  header-drip     header lines without end, 128 bytes each fifth of a second
   endless-line    one header line without end (64 MiB)
   echo            200 with the request's own header lines as the body
   garbage         bytes that are not HTTP
@@ -75,6 +74,8 @@ behave(). With ?times=N only the first N requests of that path are affected; lat
   503, 429        with "Retry-After: 1" (?retry=TEXT), for the first 2 requests (?times=N)
   404, 403, ...   that status, always, with a small body
   500-sometimes   500 at each second request
+
+As a proxy for https it lets nobody through, with a body without end.
 
 After demand(TOKEN), requests whose query does not contain TOKEN get 403. After place(PATH, URL), "redirect" of PATH leads
 to URL. `asked` lists all requests: path with query, and the header Authorization.
@@ -141,6 +142,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             super().handle()
         except (OSError, ValueError):
             self.close_connection = True
+
+    def do_CONNECT(self):
+        """As a proxy it wants a password, and talks on and on about it."""
+        self.wfile.write(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 1000000000000\r\n\r\n")
+        self.send_endless(b"p" * PIECE, ENDLESS_BODY, False)
 
     def do_HEAD(self):
         self.do_GET()
@@ -477,12 +483,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def evil_endless_header(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
         self.send_endless(b"X-Endless: " + b"h" * 100 + b"\r\n", ENDLESS_HEADER, False)
-
-    def evil_header_drip(self):
-        self.close_connection = True
-        self.wfile.write(b"HTTP/1.1 206 Partial Content\r\n")
-        while not self.server.evil.stopping.wait(0.2):
-            self.wfile.write(b"X-Drip: " + b"h" * 118 + b"\r\n")
 
     def evil_endless_line(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")

@@ -120,10 +120,13 @@ def test_a_full_medium_is_an_error_and_mends_by_itself(nginx, small_release, mou
 
 @sanitized
 def test_a_slot_that_may_not_get_larger_is_an_error_of_writing(nginx, small_release, file_slots, make_daemon):
-    """LimitFSIZE= of its unit, say. SIGXFSZ ends a process that does not say otherwise."""
+    """LimitFSIZE= of its unit, say. SIGXFSZ ends a process that does not say otherwise; so would a line of a log that is
+    full, which its own thread writes."""
     image, content = small_release
     assert len(content) > 1_000_000
-    daemon = make_daemon(nginx.publish(image), file_slots).start(prefix=["prlimit", "--fsize=1000000"])
+    daemon = make_daemon(nginx.publish(image), file_slots)
+    daemon.log_path.write_bytes(b"\n" * 1_000_000)
+    daemon.start(prefix=["prlimit", "--fsize=1000000"])
     status = daemon.wait(failed_with("system"), "the error is told")
     assert str(file_slots[1]) in status["last_error"]["message"]
     assert status["slots"]["b"]["state"] == "invalid" and status["boot"]["next"] == "a"

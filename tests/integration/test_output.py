@@ -328,6 +328,19 @@ def test_a_file_that_may_not_get_larger_is_a_sentence(folder):
     assert [path.name for path in folder.iterdir()] == ["image"]
 
 
+def test_an_output_that_may_not_get_larger_is_no_end(nginx, small_release, folder):
+    """What is said goes into a file here, and is full at once; what was asked for is done."""
+    image, content = small_release
+    (folder / "said").write_bytes(b"\n" * (len(content) + 1))
+    with open(folder / "said", "ab") as said:
+        done = subprocess.run(
+            [str(programs.MOONSINTER), "clone", nginx.publish(image), folder / "out"], check=False, stdout=said,
+            stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + 1, len(content) + 1)))
+    assert done.returncode == 1 and "the work is done" in done.stderr, done
+    assert (folder / "out").read_bytes() == content
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("way", ["same name", "link", "descriptor"])
 def test_events_do_not_get_into_the_image(nginx, small_release, folder, stream, way):
