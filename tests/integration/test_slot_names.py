@@ -176,7 +176,7 @@ def test_two_loop_devices_over_one_file(folder, loops, nginx, make_daemon):
     second = loops.attach(2 << 20, "shared")
     daemon = make_daemon(url, (first, second))
     daemon.start(wait=False)
-    assert daemon.process.wait() == 1
+    assert daemon.process.wait(60 * programs.PATIENCE) == 1
     assert "the same storage" in daemon.log
     daemon.process = None
     assert loops.backing(first).read_bytes() == bytes(2 << 20)
