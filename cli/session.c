@@ -366,7 +366,9 @@ static bool session_check(const struct session *session, struct error *error)
             !session_check_open_files(image->seeds, session->options.http.connections, error))
             return false;
     }
-    return session_images_check_outputs(&session->options.images, error);
+    return session_images_check_outputs(&session->options.images, error) &&
+           (session->plan_only || session->options.images.count == 1 ||
+            session_check_outputs(&session->options.images, error));
 }
 
 int session_run(int argc, char **argv, bool plan_only, const char *help)

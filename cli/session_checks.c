@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/output.h"
+#include "common/io/device.h"
 #include "common/io/http.h"
 
 enum {
@@ -43,4 +44,19 @@ bool session_check_open_files(char *const *seeds, unsigned connections, struct e
         "so many seeds and connections take %u open files, and this process may open %u; raise that with "
         "ulimit -n, or name fewer of them",
         (unsigned)needed, (unsigned)limit.rlim_max);
+}
+
+bool session_check_outputs(const struct session_images *images, struct error *error)
+{
+    struct device *held[1 + MANIFEST_PARTS_MAX] = {0};
+    bool ok = true;
+
+    for (unsigned i = 0; ok && i < images->count; i++) {
+        ok = device_try_target(images->list[i].target, &held[i], error);
+        if (held[i] && !device_is_block(held[i]))
+            held[i] = device_close(held[i]);
+    }
+    for (unsigned i = 0; i < images->count; i++)
+        device_close(held[i]);
+    return ok;
 }

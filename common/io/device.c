@@ -58,9 +58,11 @@ static bool device_refuse_busy(const char *path, const char *holder, struct erro
                      holder);
 }
 
-static bool device_open_block_target(const char *path, dev_t number, int *ret_fd, struct error *error)
+/* `access` is O_RDWR, or O_RDONLY where nothing is to be written yet. */
+static bool device_open_block_target(const char *path, int access, dev_t number, int *ret_fd,
+                                     struct error *error)
 {
-    int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = open(path, access | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0 && errno == EBUSY) {
         CLEANUP_FREE char *holder = holder_describe(number);
@@ -83,9 +85,10 @@ static bool device_open_block_target(const char *path, dev_t number, int *ret_fd
     return true;
 }
 
-static bool device_open_file_target(const char *path, bool create, int *ret_fd, struct error *error)
+static bool device_open_file_target(const char *path, int access, bool create, int *ret_fd,
+                                    struct error *error)
 {
-    CLEANUP_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0), 0644);
+    CLEANUP_FD int fd = open(path, access | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (create ? O_CREAT : 0), 0644);
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open %s for writing", path);
@@ -104,12 +107,11 @@ static bool device_open_file_target(const char *path, bool create, int *ret_fd, 
     return true;
 }
 
-bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
-                        struct error *error)
+/* Whether a target may be what the path leads to. */
+static bool device_look_at_target(const char *path, bool create, struct stat *ret_status, bool *ret_exists,
+                                  struct error *error)
 {
-    struct stat status;
-    CLEANUP_FD int fd = -1;
-    bool exists = file_status(path, &status) == 0;
+    bool exists = file_status(path, ret_status) == 0;
 
     if (!exists && (errno != ENOENT || !create))
         return error_set_errno(error, errno, "cannot open %s for writing", path);
@@ -117,15 +119,54 @@ bool device_open_target(const char *path, uint64_t need_bytes, bool create, stru
     if (!exists && strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0)
         return error_set(error, ERROR_REFUSED, "%s does not exist; name a block device that does, or a file",
                          path);
-    if (exists && S_ISDIR(status.st_mode))
+    if (exists && S_ISDIR(ret_status->st_mode))
         return error_set(error, ERROR_REFUSED, "%s is a folder; name a file or a block device", path);
-    if (exists && !S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
+    if (exists && !S_ISBLK(ret_status->st_mode) && !S_ISREG(ret_status->st_mode))
         return error_set(error, ERROR_REFUSED, "%s is neither a file nor a block device; name one of these",
                          path);
+    *ret_exists = exists;
+    return true;
+}
 
+bool device_try_target(const char *path, struct device **ret_device, struct error *error)
+{
+    struct stat status;
+    CLEANUP_FD int fd = -1;
+    bool exists;
+
+    *ret_device = NULL;
+    if (!device_look_at_target(path, true, &status, &exists, error))
+        return false;
+    CLEANUP_FREE char *folder = alloc_string(path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (faccessat(AT_FDCWD,
+                  exists  ? path
+                  : slash ? folder
+                          : ".",
+                  exists ? W_OK : W_OK | X_OK, AT_EACCESS) < 0)
+        return error_set_errno(error, errno, "cannot open %s for writing", path);
+    if (!exists)
+        return true;
+    /* Only what was opened for writing makes udev look at a device anew when it is closed. */
+    return (S_ISBLK(status.st_mode) ? device_open_block_target(path, O_RDONLY, status.st_rdev, &fd, error)
+                                    : device_open_file_target(path, O_RDONLY, false, &fd, error)) &&
+           device_new(path, &fd, ret_device, error);
+}
+
+bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
+                        struct error *error)
+{
+    struct stat status;
+    CLEANUP_FD int fd = -1;
+    bool exists;
+
+    if (!device_look_at_target(path, create, &status, &exists, error))
+        return false;
     bool is_block = exists && S_ISBLK(status.st_mode);
-    if (!(is_block ? device_open_block_target(path, status.st_rdev, &fd, error)
-                   : device_open_file_target(path, create, &fd, error)))
+    if (!(is_block ? device_open_block_target(path, O_RDWR, status.st_rdev, &fd, error)
+                   : device_open_file_target(path, O_RDWR, create, &fd, error)))
         return false;
 
     struct device *device;

@@ -26,6 +26,11 @@ bool device_open_source(const char *path, struct device **ret_device, struct err
 bool device_open_target(const char *path, uint64_t need_bytes, bool create, struct device **ret_device,
                         struct error *error);
 
+/* Whether device_open_target() with `create` would take the path, as far as that can be known before its size
+ * matters; nothing is made or written. *ret_device holds it against others, itself opened for reading; NULL
+ * where it is not there yet. */
+bool device_try_target(const char *path, struct device **ret_device, struct error *error);
+
 /* Whether an image of `need_bytes` fits; if not, false with an error. Files grow, so only a block device can
  * be too small. */
 bool device_check_room(const struct device *device, uint64_t need_bytes, struct error *error);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Sets from servers that lie, that are replaced while they are read, and into outputs that somebody mistyped."""
+import fcntl
 import json
 import os
 import pathlib
@@ -54,6 +55,28 @@ def test_outputs_that_look_alike(url, folder, root, boot):
     assert moonsinter("clone", url, folder / "a" / "image", "--part", f"boot={folder / 'b' / 'image'}").status == 0
     assert (folder / "a" / "image").read_bytes() == root.read_bytes()
     assert (folder / "b" / "image").read_bytes() == boot.read_bytes()
+
+
+@pytest.mark.parametrize("bad", ["/dev/moonsinter-none", "folder", "missing/out", "pipe", "locked"])
+@pytest.mark.parametrize("main", [True, False], ids=["main", "part"])
+def test_an_output_that_cannot_be_written(url, folder, bad, main):
+    """The other images are not written either, though they are made before."""
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    with open(folder / "locked", "wb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        made = folder / "made"
+        made.write_bytes(b"of another release")
+        names = (bad, made) if main else (made, bad)
+        assert_failed(moonsinter("clone", url, names[0], "--part", f"boot={names[1]}", cwd=folder))
+        assert made.read_bytes() == b"of another release"
+
+
+def test_an_output_within_another(url, folder, disks):
+    """A disk and one of its partitions are not one device, and yet one would be written over the other."""
+    disk = disks("disk", 8 << 20)
+    result = moonsinter("clone", url, disk.device, "--part", f"boot={disk.part('a')}")
+    assert_failed(result, kind="refused")
 
 
 def test_names_with_odd_bytes(url, folder, boot):
