@@ -351,6 +351,7 @@ static int parse_and_run(struct arguments *arguments, int argc, char **argv)
                                        .owner = &run};
     bool ok = work_run(&work, &error);
     generate_free(run.generate);
+    settings->owner = NULL; /* the settings outlive `run` */
     if (!ok)
         return event_line_write_failure(argv[0], &error);
     generate_report_write(argv[0], settings, &run.result);
