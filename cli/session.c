@@ -138,8 +138,8 @@ static void session_on_again(void *owner)
 static void session_on_clone_done(void *owner, const struct error *error)
 {
     struct session *session = container_of(owner, struct session, report);
-    /* After a signal nothing is started again, even if the clone had failed before it. */
     struct session_image *image = session->image, *main_image = session->options.images.list;
+    /* After a signal nothing is started again, even if the clone had failed before it. */
     bool may_go_on = error && error->kind != ERROR_CANCELLED && !session->engine.signal;
     bool overtaken = may_go_on && clone_was_overtaken(session->clone);
 
@@ -258,8 +258,8 @@ static void session_make_image(struct session *session, struct session_image *im
 {
     struct session_image *main_image = session->options.images.list;
 
+    session->keep_verified_only = session->keep_verified_only && image == session->image;
     session->image = image;
-    session->keep_verified_only = false;
     report_image_start(&session->report, session->options.images.count > 1 ? image->name : NULL,
                        image->target, image->seeds[0] != NULL);
     if (image == main_image) {
