@@ -297,7 +297,8 @@ static void session_on_release(void *owner, struct release *release, bool unchan
         session_end(session, &session->error);
         return;
     }
-    if (!session_images_check_release(&session->options.images, &release->manifest->parts, &refusal)) {
+    if (!session_images_check_release(&session->options.images, &release->manifest->parts, &refusal) ||
+        !session_images_check_references(&session->options.images, &refusal)) {
         session_end(session, &refusal);
         return;
     }

@@ -133,6 +133,20 @@ const struct manifest_part_file *session_image_file(const struct session_image *
     return &manifest_parts_find(parts, image->name)->files[image->slot == MANIFEST_PART_OF_B];
 }
 
+bool session_images_check_references(const struct session_images *images, struct error *error)
+{
+    const struct release *set = images->list[0].release;
+
+    for (unsigned i = 1; i < images->count; i++) {
+        struct url *url;
+        if (!release_refer_part(set, session_image_file(&images->list[i], &set->manifest->parts), &url,
+                                error))
+            return false;
+        url_free(url);
+    }
+    return true;
+}
+
 void session_images_finish(struct session_images *images)
 {
     for (unsigned i = 0; i < images->count; i++) {

@@ -45,5 +45,9 @@ bool session_images_check_release(const struct session_images *images, const str
 const struct manifest_part_file *session_image_file(const struct session_image *image,
                                                     const struct manifest_parts *parts);
 
+/* Refuses references to parts that cannot be followed, before anything is written. The main image's release
+ * was fetched, and session_images_check_release() approved of it. */
+bool session_images_check_references(const struct session_images *images, struct error *error);
+
 /* Frees the releases and the lists of the parts' seeds. */
 void session_images_finish(struct session_images *images);

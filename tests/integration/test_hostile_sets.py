@@ -257,6 +257,18 @@ def test_a_part_that_leads_to_the_set_itself(evil, folder):
     assert not made_root.exists() and not made_boot.exists()
 
 
+@pytest.mark.parametrize("reference", ["http:far.json", "ftp://host/far.json", "//:80/far.json"])
+def test_a_reference_that_leads_nowhere(evil, folder, reference):
+    """It is refused before the parts that stand before it are made."""
+    text = json.loads((evil.www / "root.img.json").read_bytes())
+    text["moonsinter"]["parts"].append({"name": "far", "manifest": {"url": reference, "size": 500, "sha256": "0" * 64}})
+    (evil.www / "root.img.json").write_text(json.dumps(text))
+    made_root, made_boot = outputs(folder)
+    result = moonsinter("clone", evil.address, made_root, *part_options([f"boot={made_boot}", f"far={folder / 'far'}"]))
+    assert_failed(result, kind="refused")
+    assert not made_root.exists() and not made_boot.exists()
+
+
 # ---- what it takes ----
 
 
