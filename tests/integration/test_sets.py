@@ -212,6 +212,20 @@ def test_a_signed_set(site, url, root, boot, folder, key):
     assert not made_root.exists() and made_boot.read_bytes() == images.noise(BOOT_SIZE, "boot 1")
 
 
+@pytest.mark.parametrize("kept", ["torn", "gone"])
+def test_a_signed_set_takes_no_fixed_chunks(site, url, boot, folder, key, kept):
+    """What is demanded of the set is demanded of its parts: nothing is written that SHA-256 does not prove."""
+    site.set("root.img", f"boot={boot}", options=["--sign", key.secret])
+    table = boot.parent / "boot-1.vfat.chunks"
+    content = table.read_bytes()
+    table.unlink()
+    if kept == "torn":
+        table.write_bytes(content[:-1] + b"?")
+    made_root, made_boot = outputs(folder)
+    assert_failed(moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--key", key.public, "--retry-for", "1s"))
+    assert not made_root.exists() and (not made_boot.exists() or not made_boot.read_bytes())
+
+
 def test_a_device_holds_a_set(url, make_daemon, file_slots, root):
     """Until it has a place for the parts; also where it runs the main image already."""
     shutil.copy(root, file_slots[0])
