@@ -324,6 +324,11 @@ void report_restart(struct report *report, struct clone *clone)
     report->earlier_retries += progress->retries;
 }
 
+void report_release_start(struct report *report)
+{
+    report->image_bytes = report->planned_bytes = 0;
+}
+
 void report_image_start(struct report *report, const char *part, const char *target, bool has_seeds)
 {
     report->target = target;

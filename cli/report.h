@@ -38,6 +38,10 @@ void report_manifest_retry(struct report *report, const struct error *error, uin
 
 void report_manifest_end(struct report *report, const struct release *release, const struct error *error);
 
+/* The images of a release are begun, the first time or as it was replaced: what is summed up for all of them
+ * starts with none. */
+void report_release_start(struct report *report);
+
 /* An image is begun. `part` is its name in a set, NULL = the release has one image only. */
 void report_image_start(struct report *report, const char *part, const char *target, bool has_seeds);
 

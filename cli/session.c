@@ -304,6 +304,8 @@ static void session_on_release(void *owner, struct release *release, bool unchan
     }
     /* Of the same set, the images that were made stay as they are. */
     bool goes_on = same && session->image;
+    if (!goes_on)
+        report_release_start(&session->report);
     session_make_image(session, goes_on                             ? session->image
                                 : session->options.images.count > 1 ? main_image + 1
                                                                     : main_image);

@@ -154,8 +154,9 @@ def test_verify_is_interrupted_between_two_images(site, folder, boot):
 # ---- replaced while it is read ----
 
 
-def test_the_part_is_gone_when_its_turn_comes(evil, folder, monkeypatch):
-    """The parts before it took long, and the publisher has tidied up meanwhile: the next set is read."""
+@pytest.fixture
+def tidied(evil, monkeypatch):
+    """The URL of a set with another part, which is gone, and the next set there, when that part's manifest is asked for."""
     other = evil.image("other-1", images.noise(50_000, "other 1"))
     url = evil.set("root.img", f"boot={evil.boot}", f"other={other}")
 
@@ -168,11 +169,25 @@ def test_the_part_is_gone_when_its_turn_comes(evil, folder, monkeypatch):
         handler.send(handler.answer())
     monkeypatch.setattr(evil_server.Handler, "evil_tidied", publish, raising=False)
     evil.server.behave("other-1.json", "tidied")
+    return url
+
+
+def test_the_part_is_gone_when_its_turn_comes(tidied, folder):
+    """The parts before it took long, and the publisher has tidied up meanwhile: the next set is read."""
     made_root, made_boot = outputs(folder)
-    result = moonsinter("clone", url, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
+    result = moonsinter("clone", tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
     assert result.status == 0, result
     assert (folder / "other").read_bytes() == images.noise(50_000, "other 2")
     assert result.events[-1]["total_bytes_written"] == ROOT_SIZE + BOOT_SIZE + 50_000, "nothing is written twice"
+
+
+def test_a_set_is_replaced_while_it_is_planned(tidied, folder):
+    """What the plan says in the end is of the set that it read last."""
+    made_root, made_boot = outputs(folder)
+    result = moonsinter("plan", tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
+    assert result.status == 0, result
+    assert [event["value"] for event in result.named("part")] == ["boot", "other", "boot", "other", "root"]
+    assert result.events[-1]["download_bytes"] == sum(event["download_bytes"] for event in result.named("plan")[-3:])
 
 
 def test_a_part_that_was_never_there(evil, folder):
