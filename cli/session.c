@@ -176,6 +176,14 @@ static void session_on_clone_done(void *owner, const struct error *error)
     session_make_image(session, is_last_part ? main_image : image + 1);
 }
 
+/* On a thread, while the loop leaves these alone. */
+static bool session_check_opened(void *owner, int fd, struct error *error)
+{
+    const struct session *session = container_of(owner, struct session, report);
+
+    return session_images_check_opened(&session->options.images, session->image, fd, error);
+}
+
 static void session_clone(struct session *session)
 {
     const struct clone_settings settings = {
@@ -183,6 +191,7 @@ static void session_clone(struct session *session)
         .target_path = session->image->target,
         .seed_paths = (const char *const *)session->image->seeds,
         .create_target = true,
+        .check_target = session_check_opened,
         .plan_only = session->plan_only,
         .ignore_etag = session->ignore_etag,
         .keep_verified_only = session->keep_verified_only,

@@ -61,6 +61,13 @@ static char *name_to_be(const char *path, char *ret_name)
     return ret_name; /* glibc leaves there what it did not find: the file, as its folder is there */
 }
 
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    bool is_same_device = S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev;
+
+    return is_same_device || (a->st_dev == b->st_dev && a->st_ino == b->st_ino);
+}
+
 /* Whether two names lead to one file, which need not be there yet. */
 static bool is_same_output(const char *one, const char *other)
 {
@@ -75,8 +82,29 @@ static bool is_same_output(const char *one, const char *other)
                strcmp(one_name, other_name) == 0;
     if (!is_one_there || !is_other_there)
         return false;
-    bool is_same_device = S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode) && a.st_rdev == b.st_rdev;
-    return is_same_device || (a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+    return is_same_file(&a, &b);
+}
+
+static bool refuse_same(const struct session_image *one, const struct session_image *other,
+                        struct error *error)
+{
+    return error_set(error, ERROR_REFUSED,
+                     "%s and %s would both be written into %s; give each an output of its own", one->name,
+                     other->name, other->target);
+}
+
+bool session_images_check_opened(const struct session_images *images, const struct session_image *image,
+                                 int fd, struct error *error)
+{
+    struct stat opened, other;
+
+    if (file_status_fd(fd, &opened) < 0)
+        return error_set_errno(error, errno, "cannot look at %s", image->target);
+    for (unsigned i = 0; i < images->count; i++)
+        if (&images->list[i] != image && file_status(images->list[i].target, &other) == 0 &&
+            is_same_file(&opened, &other))
+            return refuse_same(&images->list[i], image, error);
+    return true;
 }
 
 bool session_images_check_outputs(const struct session_images *images, struct error *error)
@@ -84,9 +112,7 @@ bool session_images_check_outputs(const struct session_images *images, struct er
     for (unsigned i = 0; i < images->count; i++)
         for (unsigned j = i + 1; j < images->count; j++)
             if (is_same_output(images->list[i].target, images->list[j].target))
-                return error_set(error, ERROR_REFUSED,
-                                 "%s and %s would both be written into %s; give each an output of its own",
-                                 images->list[i].name, images->list[j].name, images->list[j].target);
+                return refuse_same(&images->list[i], &images->list[j], error);
     return true;
 }
 

@@ -35,6 +35,11 @@ bool session_images_add_part(struct session_images *images, char *text, struct e
 /* Refuses two outputs that are one file or device. */
 bool session_images_check_outputs(const struct session_images *images, struct error *error);
 
+/* The same of an output that was opened and may have been made by it: names that differ may still lead to one
+ * file, on vfat for instance, or by two mounts. */
+bool session_images_check_opened(const struct session_images *images, const struct session_image *image,
+                                 int fd, struct error *error);
+
 /* Whether the options name the parts of that release, all of them and no others, each for one slot where
  * slots differ. */
 bool session_images_check_release(const struct session_images *images, const struct manifest_parts *parts,

@@ -44,7 +44,7 @@ def test_two_names_of_an_output_that_is_not_there_yet(url, folder, names, verb):
     (folder / "way").symlink_to(".")
     main, part = (name.format(folder=folder) for name in names)
     assert_failed(moonsinter(verb, url, main, "--part", f"boot={part}", cwd=folder), kind="refused")
-    assert not (folder / "out").exists()
+    assert not (folder / "out").exists(), "it is refused before it is made"
 
 
 def test_outputs_that_look_alike(url, folder, root, boot):
@@ -55,6 +55,19 @@ def test_outputs_that_look_alike(url, folder, root, boot):
     assert moonsinter("clone", url, folder / "a" / "image", "--part", f"boot={folder / 'b' / 'image'}").status == 0
     assert (folder / "a" / "image").read_bytes() == root.read_bytes()
     assert (folder / "b" / "image").read_bytes() == boot.read_bytes()
+
+
+def test_an_output_that_becomes_another(evil, folder, monkeypatch):
+    """Two names whose difference means nothing to the file system; here the one becomes a link to the other."""
+    made_root, made_boot = outputs(folder)
+
+    def link(handler):
+        made_root.symlink_to(made_boot)
+        handler.send(handler.answer())
+    monkeypatch.setattr(evil_server.Handler, "evil_linked", link, raising=False)
+    evil.server.behave("boot.vfat.json", "linked")
+    assert_failed(moonsinter("clone", evil.address, made_root, "--part", f"boot={made_boot}"), kind="refused")
+    assert not made_boot.exists() or not made_boot.read_bytes()
 
 
 @pytest.mark.parametrize("bad", ["/dev/moonsinter-none", "folder", "missing/out", "pipe", "locked"])
