@@ -9,6 +9,7 @@
 
 #include "cli/part_option.h"
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/base/file_status.h"
 #include "common/sinter/plan.h"
 
@@ -51,21 +52,11 @@ bool session_images_add_part(struct session_images *images, char *text, struct e
 /* The name that a file has which is not there yet, without links; NULL if its folder is not there either. */
 static char *name_to_be(const char *path, char *ret_name)
 {
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
+    CLEANUP_FREE char *folder = file_folder(path);
 
-    if (slash)
-        slash[slash == folder] = '\0';
-    if (!realpath(slash ? folder : ".", ret_name) || realpath(path, ret_name) || errno != ENOENT)
+    if (!realpath(folder, ret_name) || realpath(path, ret_name) || errno != ENOENT)
         return NULL;
     return ret_name; /* glibc leaves there what it did not find: the file, as its folder is there */
-}
-
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-    bool is_same_device = S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev;
-
-    return is_same_device || (a->st_dev == b->st_dev && a->st_ino == b->st_ino);
 }
 
 /* Whether two names lead to one file, which need not be there yet. */
@@ -82,7 +73,7 @@ static bool is_same_output(const char *one, const char *other)
                strcmp(one_name, other_name) == 0;
     if (!is_one_there || !is_other_there)
         return false;
-    return is_same_file(&a, &b);
+    return file_status_is_same(&a, &b);
 }
 
 static bool refuse_same(const struct session_image *one, const struct session_image *other,
@@ -102,7 +93,7 @@ bool session_images_check_opened(const struct session_images *images, const stru
         return error_set_errno(error, errno, "cannot look at %s", image->target);
     for (unsigned i = 0; i < images->count; i++)
         if (&images->list[i] != image && file_status(images->list[i].target, &other) == 0 &&
-            is_same_file(&opened, &other))
+            file_status_is_same(&opened, &other))
             return refuse_same(&images->list[i], image, error);
     return true;
 }

@@ -122,16 +122,19 @@ bool file_read_secret(const char *path, size_t max_size, char **ret_data, size_t
     return read_whole(fd, path, max_size, ret_data, ret_size, error);
 }
 
+char *file_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        return alloc_string(".");
+    return slash == path ? alloc_string("/") : alloc_printf("%.*s", (int)(slash - path), path);
+}
+
 static int file_sync_folder_of(const char *path)
 {
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
-
-    if (slash == folder)
-        slash[1] = 0;
-    else if (slash)
-        *slash = 0;
-    CLEANUP_FD int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FREE char *folder = file_folder(path);
+    CLEANUP_FD int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     /* EINVAL means that the file system cannot sync a folder, as with folders that virtual machines share and

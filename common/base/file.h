@@ -77,6 +77,10 @@ int file_pread_full(int fd, void *data, size_t size, uint64_t offset);
 /* Writes exactly `size` bytes at `offset`; returns 0 or -errno. */
 int file_pwrite_full(int fd, const void *data, size_t size, uint64_t offset);
 
+/* The folder that a path's last name is in, as it is written there: "." for a name alone, "/" for one below
+ * the root. Owned by the caller. */
+char *file_folder(const char *path);
+
 /* Creates a folder and its parents, those that are missing, with mode 0755 less the umask; returns 0 or
  * -errno. */
 int file_make_folders(const char *path);

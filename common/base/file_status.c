@@ -75,6 +75,12 @@ static bool has_attribute(const char *path, uint64_t attributes)
            (wide.stx_attributes & attributes);
 }
 
+bool file_status_is_same(const struct stat *one, const struct stat *other)
+{
+    return (one->st_dev == other->st_dev && one->st_ino == other->st_ino) ||
+           (S_ISBLK(one->st_mode) && S_ISBLK(other->st_mode) && one->st_rdev == other->st_rdev);
+}
+
 bool file_status_is_fixed(const char *path)
 {
     return has_attribute(path, STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);

@@ -33,6 +33,9 @@ int file_status_at(int folder_fd, const char *name, struct stat *ret_status);
  * checks and its keys. Does not block. */
 bool file_status_check_owner(const char *path, const struct stat *status, struct error *error);
 
+/* Whether both are one file, or one block device by two nodes. */
+bool file_status_is_same(const struct stat *one, const struct stat *other);
+
 /* Whether `path` itself has the attribute by which not even root may replace or overwrite it (chattr +i or
  * +a). */
 bool file_status_is_fixed(const char *path);

@@ -137,15 +137,8 @@ bool device_try_target(const char *path, struct device **ret_device, struct erro
     *ret_device = NULL;
     if (!device_look_at_target(path, true, &status, &exists, error))
         return false;
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    if (faccessat(AT_FDCWD,
-                  exists  ? path
-                  : slash ? folder
-                          : ".",
-                  exists ? W_OK : W_OK | X_OK, AT_EACCESS) < 0)
+    CLEANUP_FREE char *folder = file_folder(path);
+    if (faccessat(AT_FDCWD, exists ? path : folder, exists ? W_OK : W_OK | X_OK, AT_EACCESS) < 0)
         return error_set_errno(error, errno, "cannot open %s for writing", path);
     if (!exists)
         return true;

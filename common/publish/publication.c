@@ -59,8 +59,7 @@ static bool check_inputs(const struct publication_settings *settings, const char
  * a folder, an attribute, a mount point, or another user's file in a folder with the sticky bit. */
 static bool check_place(const char *path, struct error *error)
 {
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
+    CLEANUP_FREE char *folder = file_folder(path);
     struct stat place, above;
     uid_t user = geteuid();
 
@@ -76,9 +75,7 @@ static bool check_place(const char *path, struct error *error)
         return error_set(error, ERROR_REFUSED,
                          "%s is a mount point and cannot be replaced; unmount it, or publish elsewhere",
                          path);
-    if (slash)
-        slash[slash == folder] = 0;
-    if (user == 0 || file_status(slash ? folder : ".", &above) < 0 || !(above.st_mode & S_ISVTX))
+    if (user == 0 || file_status(folder, &above) < 0 || !(above.st_mode & S_ISVTX))
         return true;
     return place.st_uid == user || above.st_uid == user ||
            error_set(

@@ -219,9 +219,23 @@ static void test_make_folders(void **state)
     assert_int_equal(file_make_folders("/"), 0);
 }
 
+static void test_the_folder_of_a_name(void **state)
+{
+    static const struct {
+        const char *path, *folder;
+    } cases[] = {{"a", "."},   {"a/b", "a"}, {"/a", "/"}, {"/a/b/c", "/a/b"},
+                 {"./a", "."}, {"a/", "a"},  {"", "."}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CLEANUP_FREE char *folder = file_folder(cases[i].path);
+        assert_string_equal(folder, cases[i].folder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_folder_of_a_name),
         cmocka_unit_test_setup_teardown(test_replace_and_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_text_is_read_without_its_last_line_feed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replace_fails, set_up, tear_down),

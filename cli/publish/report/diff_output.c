@@ -15,12 +15,6 @@
 
 enum { LINKS_MAX = 40 }; /* the kernel's limit */
 
-static bool is_same(const struct stat *one, const struct stat *other)
-{
-    return (one->st_dev == other->st_dev && one->st_ino == other->st_ino) ||
-           (S_ISBLK(one->st_mode) && S_ISBLK(other->st_mode) && one->st_rdev == other->st_rdev);
-}
-
 static bool check_images(const char *path, const char *const images[2], struct error *error)
 {
     struct stat file, image;
@@ -28,7 +22,7 @@ static bool check_images(const char *path, const char *const images[2], struct e
     if (file_status(path, &file) < 0)
         return true;
     for (int i = 0; i < 2; i++)
-        if (file_status(images[i], &image) == 0 && is_same(&file, &image))
+        if (file_status(images[i], &image) == 0 && file_status_is_same(&file, &image))
             return error_set(
                 error, ERROR_REFUSED,
                 "the report would overwrite %s, which is to be compared; give --report another name",
