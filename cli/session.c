@@ -130,6 +130,18 @@ static void session_end_overtaken(struct session *session, const struct error *e
     session_end(session, &whole);
 }
 
+/* Ends the run with this error, or reads the manifest again where that may help: `overtaken` says that the
+ * files on the server do not fit each other, or that one is not there (`lacking`). */
+static void session_fail(struct session *session, const struct error *error, bool overtaken, bool lacking)
+{
+    if (overtaken && session_start_over(session, error, lacking))
+        return;
+    if (overtaken && session->rounds > 1)
+        session_end_overtaken(session, error, session->options.give_up_ms ? "" : ", or give --retry-for");
+    else
+        session_end(session, error);
+}
+
 static void session_on_again(void *owner)
 {
     session_fetch(owner);
@@ -145,14 +157,8 @@ static void session_on_clone_done(void *owner, const struct error *error)
 
     if (may_go_on && session_clone_again(session, error))
         return;
-    if (overtaken && session_start_over(session, error, clone_lacks_file(session->clone)))
-        return;
-    if (overtaken && session->rounds > 1) {
-        session_end_overtaken(session, error, session->options.give_up_ms ? "" : ", or give --retry-for");
-        return;
-    }
     if (error) {
-        session_end(session, error);
+        session_fail(session, error, overtaken, overtaken && clone_lacks_file(session->clone));
         return;
     }
     report_image_end(&session->report, session->clone);
@@ -229,12 +235,7 @@ static void session_on_part(void *owner, struct release *release, bool unchanged
          * one. So may one whose part is gone, above all as the parts before it may have taken long. */
         bool lacking = error->kind == ERROR_REMOTE;
         bool overtaken = (lacking || error->kind == ERROR_MISMATCH) && !session->engine.signal;
-        if (overtaken && session_start_over(session, error, lacking))
-            return;
-        if (overtaken && session->rounds > 1)
-            session_end_overtaken(session, error, session->options.give_up_ms ? "" : ", or give --retry-for");
-        else
-            session_end(session, error);
+        session_fail(session, error, overtaken, lacking);
         return;
     }
     release_inherit(release, image->release);

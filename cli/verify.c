@@ -119,8 +119,9 @@ static void verification_on_stop(void *owner)
         verify_stop(run->verify);
 }
 
-/* Reads the main image's manifest, and its signature if there are keys, and judges them. */
-static bool verification_load_manifest(struct verification *run, const char *path, struct error *error)
+/* Reads a manifest, and its signature if there are keys, and judges them. */
+static bool load_manifest(const char *path, const struct trust *trust, struct trust_verdict *ret_verdict,
+                          struct manifest **ret_manifest, struct error *error)
 {
     CLEANUP_FREE char *signature_path = alloc_printf("%s.minisig", path), *text = NULL, *signature = NULL;
     struct trust_input input = {0};
@@ -130,13 +131,12 @@ static bool verification_load_manifest(struct verification *run, const char *pat
     if (!file_read(path, MANIFEST_SIZE_MAX, &text, &input.manifest_size, error))
         return false;
     input.manifest = text;
-    if (trust_looks_at_signatures(&run->trust) &&
+    if (trust_looks_at_signatures(trust) &&
         file_read(signature_path, MINISIGN_SIGNATURE_SIZE_MAX, &signature, &input.signature_size, &missing))
         input.signature = signature;
     input.no_signature = *missing.message ? missing.message : NULL;
-    if (!trust_parse_manifest(&run->trust, &input, &run->verdict, &run->list[0].manifest, &distrusted, error))
-        return error_prefix(error, "%s", path);
-    return true;
+    return trust_parse_manifest(trust, &input, ret_verdict, ret_manifest, &distrusted, error) ||
+           error_prefix(error, "%s", path);
 }
 
 /* Reads the manifest of a part, which lies beside the main image's, and has to be the one that it names. */
@@ -146,12 +146,8 @@ static bool verification_load_part(struct verification *run, unsigned number, co
     const struct manifest_part_file *file =
         session_image_file(&run->images.list[number], &run->list[0].manifest->parts);
     const struct trust trust = {.part = file, .part_sha256_only = run->verdict.sha256_only};
-    const char *slash = strrchr(main_path, '/');
-    int folder_size = slash ? (int)(slash + 1 - main_path) : 0;
-    CLEANUP_FREE char *name = url_name_of_reference(file->url), *text = NULL;
-    struct trust_input input = {0};
+    CLEANUP_FREE char *name = url_name_of_reference(file->url), *folder = file_folder(main_path);
     struct trust_verdict verdict;
-    bool distrusted;
 
     if (!name)
         return error_set(
@@ -159,13 +155,8 @@ static bool verification_load_part(struct verification *run, unsigned number, co
             "%s looks for the manifest of its part %s in another folder; put it beside this one and verify "
             "the part alone",
             main_path, run->images.list[number].name);
-    CLEANUP_FREE char *path = alloc_printf("%.*s%s", folder_size, main_path, name);
-    if (!file_read(path, MANIFEST_SIZE_MAX, &text, &input.manifest_size, error))
-        return false;
-    input.manifest = text;
-    if (!trust_parse_manifest(&trust, &input, &verdict, &run->list[number].manifest, &distrusted, error))
-        return error_prefix(error, "%s", path);
-    return true;
+    CLEANUP_FREE char *path = alloc_printf("%s/%s", folder, name);
+    return load_manifest(path, &trust, &verdict, &run->list[number].manifest, error);
 }
 
 /* Starts to read an image; the manifest is there, and the file is open. */
@@ -186,7 +177,7 @@ static void verification_begin(struct verification *run, unsigned number)
 /* All is opened before anything is read, as reading takes long. */
 static bool verification_run(struct verification *run, const char *manifest_path, struct error *error)
 {
-    if (!verification_load_manifest(run, manifest_path, error) ||
+    if (!load_manifest(manifest_path, &run->trust, &run->verdict, &run->list[0].manifest, error) ||
         !session_images_check_release(&run->images, &run->list[0].manifest->parts, error))
         return false;
     for (unsigned i = 0; i < run->images.count; i++)

@@ -217,6 +217,15 @@ bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifes
     return true;
 }
 
+const char *manifest_check_part(const struct manifest *manifest)
+{
+    if (manifest->parts.count)
+        return "is of a set itself; give single images as parts";
+    return manifest->has_sha256 && manifest->chunks.present
+               ? NULL
+               : "lacks the SHA-256 of its image or of its chunks; run moonsinter generate on the part first";
+}
+
 struct manifest *manifest_free(struct manifest *manifest)
 {
     if (!manifest)

@@ -63,6 +63,10 @@ struct manifest {
 /* Parses the `size` bytes of a manifest (which need not be zero-terminated). */
 bool manifest_parse(const char *text, size_t size, struct manifest **ret_manifest, struct error *error);
 
+/* NULL if the manifest can be that of a part of a set; else why not, as half a sentence that goes on after
+ * its name. */
+const char *manifest_check_part(const struct manifest *manifest);
+
 /* Frees the manifest, also an incomplete one; NULL is fine. Returns NULL. */
 struct manifest *manifest_free(struct manifest *manifest);
 

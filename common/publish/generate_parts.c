@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/base/file_status.h"
 #include "common/image/manifest.h"
 #include "common/image/url.h"
@@ -23,12 +24,8 @@ static const char *name_of(const char *path)
 /* The folder of a file, to be compared; NULL with errno if it is not there. The caller's. */
 static char *folder_of(const char *path)
 {
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
+    CLEANUP_FREE char *folder = file_folder(path);
 
-    if (!slash)
-        return realpath(".", NULL);
-    slash[slash == folder] = '\0';
     return realpath(folder, NULL);
 }
 
@@ -54,15 +51,11 @@ static bool check_place(const char *main_path, const char *path, struct error *e
  * was seen by the generate that made it. */
 static bool check_manifest(const struct manifest *manifest, const char *path, struct error *error)
 {
+    const char *why = manifest_check_part(manifest);
     struct stat status;
 
-    if (manifest->parts.count)
-        return error_set(error, ERROR_REFUSED, "%s is a set itself, and no part of one; give single images",
-                         path);
-    if (!manifest->has_sha256 || !manifest->chunks.present)
-        return error_set(error, ERROR_REFUSED,
-                         "%s.json has no SHA-256 and no table of chunks; run moonsinter generate %s first",
-                         path, path);
+    if (why)
+        return error_set(error, ERROR_REFUSED, "%s.json %s", path, why);
     if (file_status(path, &status) < 0)
         return error_set_errno(error, errno, "cannot open %s for reading", path);
     if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size != manifest->file_size)

@@ -183,13 +183,9 @@ static bool check_part(const struct manifest_part_file *part, const struct trust
 /* What a manifest has to say that was found to be the part's. */
 static bool check_part_says(const struct manifest *manifest, struct error *error)
 {
-    if (manifest->parts.count)
-        return error_set(error, ERROR_REFUSED,
-                         "it is a part of a set and has parts itself; give single images");
-    return (manifest->has_sha256 && manifest->chunks.present) ||
-           error_set(error, ERROR_REFUSED,
-                     "it is a part of a set and lacks the SHA-256 of its image or of its chunks; generate it "
-                     "with moonsinter");
+    const char *why = manifest_check_part(manifest);
+
+    return !why || error_set(error, ERROR_REFUSED, "as the manifest of a part it %s", why);
 }
 
 bool trust_parse_manifest(const struct trust *trust, const struct trust_input *input,
