@@ -50,6 +50,10 @@ struct release *release_free(struct release *release)
     if (!release)
         return NULL;
     release_forget_stock(release);
+    for (uint32_t i = 0; i < MANIFEST_PARTS_MAX; i++) {
+        release_free(release->parts[i][0]);
+        release_free(release->parts[i][1]);
+    }
     manifest_free(release->manifest);
     url_free(release->image_url);
     url_free(release->manifest_url);
@@ -60,6 +64,11 @@ struct release *release_free(struct release *release)
     free(release->last_modified);
     free(release);
     return NULL;
+}
+
+struct release *release_part(const struct release *set, uint32_t part, unsigned slot)
+{
+    return set->parts[part][set->manifest->parts.list[part].per_slot ? slot : 0];
 }
 
 bool release_inherit(struct release *release, struct release *earlier)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/error.h"
 #include "common/image/manifest.h"
@@ -44,7 +45,15 @@ struct release {
     struct trust_verdict verdict;
     struct manifest *manifest;
     struct release_stock stock;
+    /* Of each part of a set, in the manifest's order, the release of its image for slot A and for slot B;
+     * where one image serves both slots, only the first. NULL until it was fetched, and of a part's own
+     * release. */
+    struct release *parts[MANIFEST_PARTS_MAX][2];
 };
+
+/* The release of that part's image for a slot (0 = A, 1 = B), NULL if it was not fetched. `part` counts in
+ * the order of the set's manifest. */
+struct release *release_part(const struct release *set, uint32_t part, unsigned slot);
 
 /* Frees; NULL is fine. Returns NULL. */
 struct release *release_free(struct release *release);

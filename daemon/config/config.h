@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "common/base/digest.h"
+#include "common/image/manifest_parts.h"
 #include "common/io/http_settings.h"
 
 enum config_mode {
@@ -55,6 +56,13 @@ enum {
 struct http_settings;
 struct trust_keys;
 
+/* One section [Part NAME]. */
+struct config_part {
+    char name[MANIFEST_PART_NAME_MAX + 1];
+    char *slot_names[2]; /* as written, like those of [Slots] */
+    bool carry;          /* Missing=carry: a release without it gets the running slot's */
+};
+
 /* Strings are the config's own; NULL where optional and not set. A limit of 0 means none. */
 struct config {
     /* [Update] */
@@ -66,6 +74,9 @@ struct config {
     bool allow_downgrade;
     /* [Slots]: as written: an absolute path, PARTUUID=, PARTLABEL=, LABEL= or UUID=; see host/slots.h */
     char *slot_names[2];
+    /* [Part NAME], in the order of the files */
+    struct config_part parts[MANIFEST_PARTS_MAX];
+    unsigned part_count;
     /* [Boot] */
     enum config_backend backend;
     unsigned tries;

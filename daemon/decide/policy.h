@@ -51,6 +51,9 @@ struct policy_input {
     uint64_t image_bytes;
     bool is_empty;            /* the image has 0 bytes */
     const char *part_unknown; /* a part that this device has no place for; NULL = none */
+    const char *part_missing; /* why a part of this device that the release lacks cannot be carried over, a
+                                 sentence; NULL = there is none */
+    const char *parts_why;    /* see struct slots */
     const char *release_compatible;
     bool has_serial;
     uint64_t serial;

@@ -38,9 +38,20 @@ struct record_release {
     uint64_t serial;
     char sha256[DIGEST_SHA256_HEX_SIZE];          /* of the image; an ancestor's manifest has none */
     char manifest_sha256[DIGEST_SHA256_HEX_SIZE]; /* of the manifest's bytes */
+    /* Of a set, a digest over all its parts, see record_release_from(); "" = one image. Two releases are the
+     * same only if this is, too. */
+    char parts_sha256[DIGEST_SHA256_HEX_SIZE];
     bool is_signed; /* whether that manifest was signed by a key trusted at the time */
     bool lent;      /* it was only offered under this serial, not installed, so the serial sets no floor */
     uint64_t created_s; /* Unix time, by the manifest; 0 = not given */
+};
+
+/* A part of the set that a slot holds. */
+struct record_part {
+    char name[MANIFEST_PART_NAME_MAX + 1];
+    char sha256[DIGEST_SHA256_HEX_SIZE]; /* of its image */
+    bool per_slot;                       /* the image is for this slot only */
+    struct slot_print print;             /* see struct record_slot */
 };
 
 struct record_slot {
@@ -48,6 +59,8 @@ struct record_slot {
     struct record_release release;
     uint64_t time_s;         /* Unix time of the last change */
     struct slot_print print; /* fingerprint of the slot when it was last known to hold `release` */
+    struct record_part parts[MANIFEST_PARTS_MAX];
+    unsigned part_count;
 };
 
 /* How far the trial of the release armed last has come. */

@@ -216,6 +216,16 @@ struct slots *slots_free(struct slots *slots)
     return NULL;
 }
 
+const struct storage *slots_find_place(const struct slots *slots, const char *name, enum slot slot)
+{
+    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
+        return &slots->devices[slot];
+    for (unsigned i = 0; i < slots->part_count; i++)
+        if (strcmp(slots->parts[i].name, name) == 0)
+            return &slots->parts[i].devices[slot];
+    return NULL;
+}
+
 enum slot slots_target(const struct slots *slots)
 {
     return slot_other(slots->running);
@@ -263,5 +273,25 @@ bool slots_target_check_opened(const struct slots *slots, enum slot target, int 
         return error_set(error, ERROR_REFUSED,
                          "slot %s (%s) became another device or file while it was opened", slot_name(target),
                          device->path);
+    return true;
+}
+
+bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
+                             struct error *error)
+{
+    const struct storage *place = slots_find_place(slots, name, target);
+    struct storage opened;
+
+    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
+        return slots_target_check_opened(slots, target, fd, error);
+    if (!slots_target_check(slots, target, error))
+        return false;
+    int result = storage_find_fd(fd, &opened);
+    if (result < 0)
+        return error_set_errno(error, result, "cannot look at the opened part %s (%s)", name, place->path);
+    if (place->present && !storage_equal(place, &opened))
+        return error_set(error, ERROR_REFUSED,
+                         "the part %s (%s) became another device or file while it was opened", name,
+                         place->path);
     return true;
 }

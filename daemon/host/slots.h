@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "common/base/error.h"
+#include "common/image/manifest_parts.h"
 #include "daemon/host/storage.h"
 
 enum slot {
@@ -36,6 +37,12 @@ enum slot slot_other(enum slot slot);
 /* "a" or "b", either case, into *ret_slot; returns 0 or -EINVAL. */
 int slot_parse(const char *text, enum slot *ret_slot);
 
+/* A part of the set in both slots, as [Part NAME] says. */
+struct slots_part {
+    char name[MANIFEST_PART_NAME_MAX + 1];
+    struct storage devices[SLOT_COUNT];
+};
+
 struct slots_request {
     const char *root; /* put before /proc, /sys, /dev and the slots' paths; NULL or "" except in tests */
     const char *names[SLOT_COUNT]; /* as configured */
@@ -55,6 +62,11 @@ struct slots {
     char *name_why; /* a sentence: why a name cannot be relied on, so that nothing may be written; NULL = all
                        well, or not asked for */
     bool is_root[SLOT_COUNT]; /* the machine's own root file system stands on it, whatever the backend says */
+    struct slots_part parts[MANIFEST_PARTS_MAX]; /* in the order of the settings */
+    unsigned part_count;
+    char *parts_why; /* a sentence: why nothing may be written, tried or marked good because of the parts, for
+                        instance that the loader started another slot's part than the running root's; NULL =
+                        all well */
 };
 
 /* Finds the slots. Fails only if the settings cannot be right (A and B the same device or file, a folder, a
@@ -64,6 +76,10 @@ bool slots_find(const struct slots_request *request, struct slots **ret_slots, s
 
 /* NULL is fine. Returns NULL. */
 struct slots *slots_free(struct slots *slots);
+
+/* Where an image of a set belongs in `slot`: `name` is a part's, or MANIFEST_MAIN_NAME. NULL if the settings
+ * have no such part. */
+const struct storage *slots_find_place(const struct slots *slots, const char *name, enum slot slot);
 
 /* The slot an update would be written to: the one that does not run; SLOT_NONE if that is not known. */
 enum slot slots_target(const struct slots *slots);
@@ -77,3 +93,8 @@ bool slots_target_check(const struct slots *slots, enum slot target, struct erro
 /* After opening the target: whether the opened descriptor's file (its fstat's st_dev, st_ino, st_rdev) is
  * none of the running slot and the root file system; closes the gap between looking and opening. */
 bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error);
+
+/* The same for any image of a set, by its name: the opened file must be its place in `target`, and no place
+ * of another image or of the other slot. */
+bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
+                             struct error *error);
