@@ -6,25 +6,45 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
 
+/* Reads the value of an option into `member`; `option` is what was typed, such as "--average", for sentences.
+ */
+typedef bool (*argument_take_fn)(const char *option, char *value, void *member, struct error *error);
+
+/* One option of a verb. A verb has a table of these, and the last row is all zero. --help and --quiet, which
+ * every verb has, may be written -h and -q as well. */
+struct argument_option {
+    const char *name;
+    argument_take_fn take; /* NULL: the option has no value, and sets a bool */
+    size_t offset;         /* of the member that it is for, in the verb's structure */
+};
+
+/* Reads the options of the verb argv[0] into its structure `owner`; optind is then the first of the other
+ * arguments. --help ends the reading, as nothing else matters then. */
+bool argument_parse_options(const struct argument_option *options, int argc, char **argv, void *owner,
+                            struct error *error);
+
+/* The value as it is, into a `const char *`. */
+bool argument_take_text(const char *option, char *value, void *member, struct error *error);
+
+/* Text that a manifest may contain, into a `char *`. */
+bool argument_take_printable(const char *option, char *value, void *member, struct error *error);
+
+/* A time, as "2026-01-31T12:00:00Z" or as "@" and Unix seconds, into a uint64_t of seconds. */
+bool argument_take_time(const char *option, char *value, void *member, struct error *error);
+
+/* A duration such as 30s, which is not zero, into a uint64_t of milliseconds. */
+bool argument_take_duration(const char *option, char *value, void *member, struct error *error);
+
+/* --average: bytes with K, a power of two that chunker_init() takes, into a uint32_t. */
+bool argument_take_average(const char *option, char *value, void *member, struct error *error);
+
 /* CHUNK_SIZE: bytes with K, M or G, 1 to MANIFEST_CHUNK_SIZE_MAX. */
 bool argument_parse_chunk_size(const char *text, uint32_t *ret_bytes, struct error *error);
-
-/* --average: bytes with K, a power of two that chunker_init() takes. */
-bool argument_parse_average(const char *text, uint32_t *ret_bytes, struct error *error);
-
-/* A time, as "2026-01-31T12:00:00Z" or as "@" and Unix seconds. */
-bool argument_parse_time(const char *option, const char *text, uint64_t *ret_seconds, struct error *error);
-
-/* Text that a manifest may contain. */
-bool argument_check_text(const char *option, const char *text, struct error *error);
-
-/* For getopt_long() that returned '?' or ':' with opterr = 0 and a leading ':' in its short options: what is
- * wrong with the option before argv[optind]. Returns false. */
-bool argument_set_option_error(int result, char **argv, struct error *error);
 
 /* Whether a file may be read; if not, writes the ancestor's event as well. */
 bool argument_check_access(const char *path, struct error *error);

@@ -10,32 +10,22 @@
 #include "cli/argument.h"
 #include "cli/event_line.h"
 #include "cli/plain_text.h"
-#include "common/base/text.h"
 
 static const char default_socket[] = "/run/moonsinter/moonsinterd.sock";
-
-enum {
-    OPTION_SOCKET = 256,
-    OPTION_JSON,
-    OPTION_UNTIL,
-    OPTION_UNTIL_DONE,
-    OPTION_UNTIL_VERDICT,
-    OPTION_WITHIN,
-};
 
 enum { OPTIONS_OF_WATCH_ALONE = 4 };
 
 /* The first ones are only for `watch`; the others share the rest. */
-static const struct option options_of_watch[] = {
-    {"until", required_argument, NULL, OPTION_UNTIL},
-    {"until-done", no_argument, NULL, OPTION_UNTIL_DONE},
-    {"until-verdict", no_argument, NULL, OPTION_UNTIL_VERDICT},
-    {"daemon-within", required_argument, NULL, OPTION_WITHIN},
-    {"socket", required_argument, NULL, OPTION_SOCKET},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+static const struct argument_option options_of_watch[] = {
+    {"until", argument_take_text, offsetof(struct daemon_options, until)},
+    {"until-done", NULL, offsetof(struct daemon_options, until_done)},
+    {"until-verdict", NULL, offsetof(struct daemon_options, until_verdict)},
+    {"daemon-within", argument_take_duration, offsetof(struct daemon_options, within_ms)},
+    {"socket", argument_take_text, offsetof(struct daemon_options, socket)},
+    {"json", NULL, offsetof(struct daemon_options, json)},
+    {"quiet", NULL, offsetof(struct daemon_options, quiet)},
+    {"help", NULL, offsetof(struct daemon_options, help)},
+    {NULL, NULL, 0},
 };
 
 bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **argv, const char *help,
@@ -48,56 +38,21 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
     };
     bool is_watch = strcmp(argv[0], "watch") == 0;
     struct error error;
-    int option;
 
-    opterr = 0;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, ":qh",
-                                 is_watch ? options_of_watch : options_of_watch + OPTIONS_OF_WATCH_ALONE,
-                                 NULL)) != -1) {
-        switch (option) {
-        case OPTION_SOCKET:
-            options.socket = optarg;
-            break;
-        case OPTION_JSON:
-            options.json = true;
-            break;
-        case OPTION_UNTIL:
-            options.until = optarg;
-            break;
-        case OPTION_UNTIL_DONE:
-            options.until_done = true;
-            break;
-        case OPTION_UNTIL_VERDICT:
-            options.until_verdict = true;
-            break;
-        case OPTION_WITHIN:
-            if (text_parse_duration(optarg, &options.within_ms) == 0 && options.within_ms > 0)
-                break;
-            error_set(&error, ERROR_REFUSED, "--daemon-within takes a duration such as 2min, not %.100s",
-                      optarg);
-            *ret_exit_status = event_line_write_usage(argv[0], &error);
-            return false;
-        case 'q':
-            options.quiet = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            *ret_exit_status = 0;
-            return false;
-        default:
-            argument_set_option_error(option, argv, &error);
-            *ret_exit_status = event_line_write_usage(argv[0], &error);
-            return false;
-        }
-    }
-    if (optind < argc) {
-        error_set(&error, ERROR_REFUSED, "it takes no argument, but %.100s was given", argv[optind]);
-        *ret_exit_status = event_line_write_usage(argv[0], &error);
+    bool ok = argument_parse_options(is_watch ? options_of_watch : options_of_watch + OPTIONS_OF_WATCH_ALONE,
+                                     argc, argv, &options, &error);
+    if (ok && options.help) {
+        fputs(help, stdout);
+        *ret_exit_status = 0;
         return false;
     }
-    *ret_options = options;
-    return true;
+    if (ok && optind < argc)
+        ok = error_set(&error, ERROR_REFUSED, "it takes no argument, but %.100s was given", argv[optind]);
+    if (ok)
+        *ret_options = options;
+    else
+        *ret_exit_status = event_line_write_usage(argv[0], &error);
+    return ok;
 }
 
 bool daemon_options_for_people(const struct daemon_options *options)

@@ -20,14 +20,15 @@ void session_images_init(struct session_images *images, const char *target, char
         images->count = 1;
 }
 
-bool session_images_add_part(struct session_images *images, char *text, struct error *error)
+bool session_images_take_part(const char *typed, char *value, void *member, struct error *error)
 {
+    struct session_images *images = member;
     struct part_option option;
     char *rest;
 
     /* The place of the main image stays free. */
     unsigned place = images->count ? images->count : 1;
-    if (!part_option_parse(text, &option, error))
+    if (!part_option_parse(value, &option, error))
         return false;
     if (place > MANIFEST_PARTS_MAX)
         return error_set(error, ERROR_REFUSED, "--part may be given %d times at most", MANIFEST_PARTS_MAX);

@@ -29,8 +29,9 @@ struct session_images {
 /* Sets the main image. `seeds` is NULL-terminated, and the caller's. */
 void session_images_init(struct session_images *images, const char *target, char **seeds);
 
-/* Adds NAME[@a|@b]=OUTPUT[,SEED]..., which is cut up. */
-bool session_images_add_part(struct session_images *images, char *text, struct error *error);
+/* --part, for a table of options: adds NAME[@a|@b]=OUTPUT[,SEED]..., which is cut up, to a struct
+ * session_images. */
+bool session_images_take_part(const char *option, char *value, void *member, struct error *error);
 
 /* Refuses two outputs that are one file or device. */
 bool session_images_check_outputs(const struct session_images *images, struct error *error);

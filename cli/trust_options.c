@@ -7,7 +7,7 @@
 
 #define KEYS_DEFAULT "/etc/moonsinter/keys.d"
 
-bool trust_options_add_key(struct trust_options *options, const char *path, struct error *error)
+static bool add_key(struct trust_options *options, const char *path, struct error *error)
 {
     struct stat status;
     bool is_folder = file_status(path, &status) == 0 && S_ISDIR(status.st_mode);
@@ -24,13 +24,17 @@ bool trust_options_add_key(struct trust_options *options, const char *path, stru
     return true;
 }
 
+bool trust_options_take_key(const char *option, char *value, void *member, struct error *error)
+{
+    return add_key(member, value, error);
+}
+
 bool trust_options_get(struct trust_options *options, struct trust *ret_trust, struct error *error)
 {
     /* Keys that others may replace prove nothing. A folder given with --key is not checked: it is the user's
      * choice. */
     if (options->required && !options->keys &&
-        (!trust_keys_check_owners(KEYS_DEFAULT, error) ||
-         !trust_options_add_key(options, KEYS_DEFAULT, error)))
+        (!trust_keys_check_owners(KEYS_DEFAULT, error) || !add_key(options, KEYS_DEFAULT, error)))
         return error_prefix(error, "--require-signature needs a key");
     ret_trust->keys = options->keys;
     ret_trust->demanded = options->keys != NULL;

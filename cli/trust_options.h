@@ -17,8 +17,8 @@ struct trust_options {
     bool required;
 };
 
-/* --key: a file, or a folder of *.pub. */
-bool trust_options_add_key(struct trust_options *options, const char *path, struct error *error);
+/* --key, for a table of options: takes a file, or a folder of *.pub, into a struct trust_options. */
+bool trust_options_take_key(const char *option, char *value, void *member, struct error *error);
 
 /* To be called after the last option: what to ask of manifests. Fails if the keys of /etc/moonsinter/keys.d
  * are needed, but there are none or others than root may write one. */

@@ -32,21 +32,6 @@ static const char help[] =
     "  -q, --quiet             no progress on the terminal\n"
     "  -h, --help              this text\n";
 
-enum {
-    OPTION_KEY = 256,
-    OPTION_REQUIRE_SIGNATURE,
-    OPTION_PART,
-};
-
-static const struct option options[] = {
-    {"key", required_argument, NULL, OPTION_KEY},
-    {"require-signature", no_argument, NULL, OPTION_REQUIRE_SIGNATURE},
-    {"part", required_argument, NULL, OPTION_PART},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
 /* One image that is looked at: the main one, or a part of the set. */
 struct verification_image {
     struct manifest *manifest;
@@ -211,35 +196,21 @@ static void write_done(const struct verification *run)
     event_line_write(event);
 }
 
+static const struct argument_option options[] = {
+    {"key", trust_options_take_key, offsetof(struct verification, trust_options)},
+    {"require-signature", NULL, offsetof(struct verification, trust_options.required)},
+    {"part", session_images_take_part, offsetof(struct verification, images)},
+    {"quiet", NULL, offsetof(struct verification, quiet)},
+    {"help", NULL, offsetof(struct verification, help)},
+    {NULL, NULL, 0},
+};
+
 static bool parse_arguments(struct verification *run, int argc, char **argv, struct error *error)
 {
-    int option;
-
-    opterr = 0;
-    optind = 0; /* makes glibc start over: the program's own options were parsed before */
-    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
-        switch (option) {
-        case OPTION_KEY:
-            if (!trust_options_add_key(&run->trust_options, optarg, error))
-                return false;
-            break;
-        case OPTION_REQUIRE_SIGNATURE:
-            run->trust_options.required = true;
-            break;
-        case OPTION_PART:
-            if (!session_images_add_part(&run->images, optarg, error))
-                return false;
-            break;
-        case 'q':
-            run->quiet = true;
-            break;
-        case 'h':
-            run->help = true;
-            return true;
-        default:
-            return argument_set_option_error(option, argv, error);
-        }
-    }
+    if (!argument_parse_options(options, argc, argv, run, error))
+        return false;
+    if (run->help)
+        return true;
     if (argc - optind != 2)
         return error_set(error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments",
                          argc - optind);

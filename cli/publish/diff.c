@@ -39,19 +39,6 @@ static const char help[] =
     "  -q, --quiet         no progress on the terminal\n"
     "  -h, --help          this text\n";
 
-enum {
-    OPTION_AVERAGE = 256,
-    OPTION_REPORT,
-};
-
-static const struct option options[] = {
-    {"average", required_argument, NULL, OPTION_AVERAGE},
-    {"report", required_argument, NULL, OPTION_REPORT},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
 struct arguments {
     struct diff_settings settings;
     const char *report_path; /* NULL: no report */
@@ -59,25 +46,20 @@ struct arguments {
     bool help;
 };
 
+static const struct argument_option options[] = {
+    {"average", argument_take_average, offsetof(struct arguments, settings.average)},
+    {"report", argument_take_text, offsetof(struct arguments, report_path)},
+    {"quiet", NULL, offsetof(struct arguments, quiet)},
+    {"help", NULL, offsetof(struct arguments, help)},
+    {NULL, NULL, 0},
+};
+
 static bool parse_arguments(int argc, char **argv, struct arguments *arguments, struct error *error)
 {
     struct diff_settings *settings = &arguments->settings;
-    int option;
 
-    opterr = 0;
-    optind = 0; /* makes glibc start over: the program's own options were parsed before */
-    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1) {
-        if (option == 'q')
-            arguments->quiet = true;
-        else if (option == 'h')
-            arguments->help = true;
-        else if (option == OPTION_REPORT)
-            arguments->report_path = optarg;
-        else if (option != OPTION_AVERAGE)
-            return argument_set_option_error(option, argv, error);
-        else if (!argument_parse_average(optarg, &settings->average, error))
-            return false;
-    }
+    if (!argument_parse_options(options, argc, argv, arguments, error))
+        return false;
     if (arguments->help)
         return true;
     if (argc - optind < 2 || argc - optind > 3)

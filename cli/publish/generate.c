@@ -63,201 +63,164 @@ struct arguments {
     bool help;
 };
 
-enum {
-    OPTION_VERSION = 256,
-    OPTION_SERIAL,
-    OPTION_COMPATIBLE,
-    OPTION_CREATED,
-    OPTION_EXPIRES,
-    OPTION_ROLLOUT_START,
-    OPTION_ROLLOUT_DURATION,
-    OPTION_ROLLOUT_PERCENT,
-    OPTION_ROLLOUT_HOLD,
-    OPTION_AVERAGE,
-    OPTION_SIGN,
-    OPTION_TRUSTED_COMMENT,
-    OPTION_PACK,
-    OPTION_BASE,
-    OPTION_PART,
-    OPTION_SPAN_MAX,
-    OPTION_OUTPUT_MAX,
-};
-
-static const struct option options[] = {
-    {"version", required_argument, NULL, OPTION_VERSION},
-    {"serial", required_argument, NULL, OPTION_SERIAL},
-    {"compatible", required_argument, NULL, OPTION_COMPATIBLE},
-    {"created", required_argument, NULL, OPTION_CREATED},
-    {"expires", required_argument, NULL, OPTION_EXPIRES},
-    {"rollout-start", required_argument, NULL, OPTION_ROLLOUT_START},
-    {"rollout-duration", required_argument, NULL, OPTION_ROLLOUT_DURATION},
-    {"rollout-percent", required_argument, NULL, OPTION_ROLLOUT_PERCENT},
-    {"rollout-hold", no_argument, NULL, OPTION_ROLLOUT_HOLD},
-    {"average", required_argument, NULL, OPTION_AVERAGE},
-    {"sign", required_argument, NULL, OPTION_SIGN},
-    {"trusted-comment", required_argument, NULL, OPTION_TRUSTED_COMMENT},
-    {"pack", no_argument, NULL, OPTION_PACK},
-    {"base", required_argument, NULL, OPTION_BASE},
-    {"part", required_argument, NULL, OPTION_PART},
-    {"span-max", required_argument, NULL, OPTION_SPAN_MAX},
-    {"output-max", required_argument, NULL, OPTION_OUTPUT_MAX},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-/* Any of these options makes it a rollout; the others keep their defaults. */
-static bool take_rollout_option(int option, struct manifest_rollout *rollout, struct error *error)
+/* Any of the rollout's options makes it one; the others keep their defaults. */
+static void begin_rollout(struct manifest_rollout *rollout)
 {
-    uint64_t number;
-
     if (!rollout->present)
-        *rollout = (struct manifest_rollout){.present = true, .percent = MANIFEST_PERCENT_MAX};
-    switch (option) {
-    case OPTION_ROLLOUT_START:
-        return argument_parse_time("--rollout-start", optarg, &rollout->start_s, error);
-    case OPTION_ROLLOUT_DURATION:
-        if (text_parse_duration(optarg, &number) < 0 || number % 1000 != 0 ||
-            number / 1000 > MANIFEST_ROLLOUT_DURATION_MAX)
-            return error_set(error, ERROR_REFUSED,
-                             "--rollout-duration takes a time such as 12h or 3d in whole seconds, not %.100s",
-                             optarg);
-        rollout->duration_s = number / 1000;
-        return true;
-    case OPTION_ROLLOUT_PERCENT:
-        if (text_parse_u64(optarg, &number) < 0 || number > MANIFEST_PERCENT_MAX)
-            return error_set(error, ERROR_REFUSED,
-                             "--rollout-percent takes a whole number from 0 to 100, not %.100s", optarg);
-        rollout->percent = (unsigned)number;
-        return true;
-    default:
-        rollout->hold = true;
-        return true;
-    }
+        rollout->percent = MANIFEST_PERCENT_MAX;
+    rollout->present = true;
 }
 
-static bool take_secret_key(const char *path, struct arguments *arguments, struct error *error)
+static bool take_rollout_start(const char *option, char *value, void *member, struct error *error)
 {
+    struct manifest_rollout *rollout = member;
+
+    begin_rollout(rollout);
+    return argument_take_time(option, value, &rollout->start_s, error);
+}
+
+static bool take_rollout_duration(const char *option, char *value, void *member, struct error *error)
+{
+    struct manifest_rollout *rollout = member;
+    uint64_t ms;
+
+    begin_rollout(rollout);
+    if (text_parse_duration(value, &ms) < 0 || ms % 1000 != 0 || ms / 1000 > MANIFEST_ROLLOUT_DURATION_MAX)
+        return error_set(error, ERROR_REFUSED,
+                         "%s takes a time such as 12h or 3d in whole seconds, not %.100s", option, value);
+    rollout->duration_s = ms / 1000;
+    return true;
+}
+
+static bool take_rollout_percent(const char *option, char *value, void *member, struct error *error)
+{
+    struct manifest_rollout *rollout = member;
+    uint64_t percent;
+
+    begin_rollout(rollout);
+    if (text_parse_u64(value, &percent) < 0 || percent > MANIFEST_PERCENT_MAX)
+        return error_set(error, ERROR_REFUSED, "%s takes a whole number from 0 to 100, not %.100s", option,
+                         value);
+    rollout->percent = (unsigned)percent;
+    return true;
+}
+
+static bool take_serial(const char *option, char *value, void *member, struct error *error)
+{
+    struct manifest_release *release = member;
+
+    release->has_serial =
+        text_parse_u64(value, &release->serial) == 0 && release->serial <= MANIFEST_SERIAL_MAX;
+    return release->has_serial ||
+           error_set(error, ERROR_REFUSED, "%s takes a whole number below 2^63, not %.100s", option, value);
+}
+
+static bool take_secret_key(const char *option, char *value, void *member, struct error *error)
+{
+    struct arguments *arguments = member;
     char *text;
     size_t size;
 
-    if (!file_read(path, MINISIGN_KEY_SIZE_MAX, &text, &size, error))
+    if (!file_read(value, MINISIGN_KEY_SIZE_MAX, &text, &size, error))
         return false;
     bool ok = minisign_parse_secret_key(text, size, &arguments->sign_key, error);
     explicit_bzero(text, size);
     free(text);
     if (!ok)
-        return error_prefix(error, "%s", path);
+        return error_prefix(error, "%s", value);
     arguments->settings.sign_key = &arguments->sign_key;
     return true;
 }
 
-static bool take_base(struct arguments *arguments, const char *path, struct error *error)
+static bool take_comment(const char *option, char *value, void *member, struct error *error)
 {
+    return minisign_check_comment(value, error) && argument_take_text(option, value, member, error);
+}
+
+static bool take_base(const char *option, char *value, void *member, struct error *error)
+{
+    struct arguments *arguments = member;
     struct generate_settings *settings = &arguments->settings;
 
     if (settings->base_count == MANIFEST_BASES_MAX)
-        return error_set(error, ERROR_REFUSED, "--base may be given %d times at most", MANIFEST_BASES_MAX);
-    arguments->bases[settings->base_count++] = path;
+        return error_set(error, ERROR_REFUSED, "%s may be given %d times at most", option,
+                         MANIFEST_BASES_MAX);
+    arguments->bases[settings->base_count++] = value;
     settings->base_paths = arguments->bases;
     return true;
 }
 
-static bool take_part(struct arguments *arguments, char *text, struct error *error)
+static bool take_part(const char *option, char *value, void *member, struct error *error)
 {
+    struct arguments *arguments = member;
     struct generate_settings *settings = &arguments->settings;
-    struct part_option option;
+    struct part_option part;
 
     if (settings->part_count == GENERATE_PARTS_MAX)
-        return error_set(error, ERROR_REFUSED, "--part may be given %d times at most", GENERATE_PARTS_MAX);
-    if (!part_option_parse(text, &option, error))
+        return error_set(error, ERROR_REFUSED, "%s may be given %d times at most", option,
+                         GENERATE_PARTS_MAX);
+    if (!part_option_parse(value, &part, error))
         return false;
     arguments->parts[settings->part_count++] =
-        (struct generate_part){.name = option.name, .slot = option.slot, .image_path = option.value};
+        (struct generate_part){.name = part.name, .slot = part.slot, .image_path = part.value};
     settings->parts = arguments->parts;
     return true;
 }
 
 /* Reads a limit for patches. */
-static bool take_bound(const char *name, const char *text, uint32_t most, uint32_t *ret_bytes,
+static bool take_bound(const char *option, const char *value, uint32_t most, uint32_t *ret_bytes,
                        struct error *error)
 {
     uint64_t bytes;
 
-    if (text_parse_size(text, &bytes) < 0 || bytes < PACK_BOUND_LEAST || bytes > most)
-        return error_set(error, ERROR_REFUSED, "%s takes a size from %dK to %" PRIu32 "M, not %.100s", name,
-                         PACK_BOUND_LEAST / 1024, most / 1024 / 1024, text);
+    if (text_parse_size(value, &bytes) < 0 || bytes < PACK_BOUND_LEAST || bytes > most)
+        return error_set(error, ERROR_REFUSED, "%s takes a size from %dK to %" PRIu32 "M, not %.100s", option,
+                         PACK_BOUND_LEAST / 1024, most / 1024 / 1024, value);
     *ret_bytes = (uint32_t)bytes;
     return true;
 }
 
-static bool take_option(int option, char **argv, struct arguments *arguments, struct error *error)
+static bool take_span_max(const char *option, char *value, void *member, struct error *error)
 {
-    struct manifest_release *release = &arguments->settings.release;
-
-    switch (option) {
-    case OPTION_VERSION:
-        release->version = optarg;
-        return argument_check_text("--version", optarg, error);
-    case OPTION_SERIAL:
-        if (text_parse_u64(optarg, &release->serial) < 0 || release->serial > MANIFEST_SERIAL_MAX)
-            return error_set(error, ERROR_REFUSED, "--serial takes a whole number below 2^63, not %.100s",
-                             optarg);
-        release->has_serial = true;
-        return true;
-    case OPTION_COMPATIBLE:
-        release->compatible = optarg;
-        return argument_check_text("--compatible", optarg, error);
-    case OPTION_CREATED:
-        return argument_parse_time("--created", optarg, &release->created, error);
-    case OPTION_EXPIRES:
-        return argument_parse_time("--expires", optarg, &release->expires, error);
-    case OPTION_ROLLOUT_START:
-    case OPTION_ROLLOUT_DURATION:
-    case OPTION_ROLLOUT_PERCENT:
-    case OPTION_ROLLOUT_HOLD:
-        return take_rollout_option(option, &release->rollout, error);
-    case OPTION_AVERAGE:
-        return argument_parse_average(optarg, &arguments->settings.average, error);
-    case OPTION_SIGN:
-        return take_secret_key(optarg, arguments, error);
-    case OPTION_TRUSTED_COMMENT:
-        arguments->settings.trusted_comment = optarg;
-        return minisign_check_comment(optarg, error);
-    case OPTION_PACK:
-        arguments->settings.with_pack = true;
-        return true;
-    case OPTION_BASE:
-        return take_base(arguments, optarg, error);
-    case OPTION_PART:
-        return take_part(arguments, optarg, error);
-    case OPTION_SPAN_MAX:
-        return take_bound("--span-max", optarg, MANIFEST_SPAN_MAX_LIMIT, &arguments->settings.span_max,
-                          error);
-    case OPTION_OUTPUT_MAX:
-        return take_bound("--output-max", optarg, MANIFEST_OUTPUT_MAX_LIMIT, &arguments->settings.output_max,
-                          error);
-    case 'q':
-        arguments->quiet = true;
-        return true;
-    case 'h':
-        arguments->help = true;
-        return true;
-    default:
-        return argument_set_option_error(option, argv, error);
-    }
+    return take_bound(option, value, MANIFEST_SPAN_MAX_LIMIT, member, error);
 }
+
+static bool take_output_max(const char *option, char *value, void *member, struct error *error)
+{
+    return take_bound(option, value, MANIFEST_OUTPUT_MAX_LIMIT, member, error);
+}
+
+static const struct argument_option options[] = {
+    {"version", argument_take_printable, offsetof(struct arguments, settings.release.version)},
+    {"serial", take_serial, offsetof(struct arguments, settings.release)},
+    {"compatible", argument_take_printable, offsetof(struct arguments, settings.release.compatible)},
+    {"created", argument_take_time, offsetof(struct arguments, settings.release.created)},
+    {"expires", argument_take_time, offsetof(struct arguments, settings.release.expires)},
+    {"rollout-start", take_rollout_start, offsetof(struct arguments, settings.release.rollout)},
+    {"rollout-duration", take_rollout_duration, offsetof(struct arguments, settings.release.rollout)},
+    {"rollout-percent", take_rollout_percent, offsetof(struct arguments, settings.release.rollout)},
+    {"rollout-hold", NULL, offsetof(struct arguments, settings.release.rollout.hold)},
+    {"average", argument_take_average, offsetof(struct arguments, settings.average)},
+    {"sign", take_secret_key, 0},
+    {"trusted-comment", take_comment, offsetof(struct arguments, settings.trusted_comment)},
+    {"pack", NULL, offsetof(struct arguments, settings.with_pack)},
+    {"base", take_base, 0},
+    {"part", take_part, 0},
+    {"span-max", take_span_max, offsetof(struct arguments, settings.span_max)},
+    {"output-max", take_output_max, offsetof(struct arguments, settings.output_max)},
+    {"quiet", NULL, offsetof(struct arguments, quiet)},
+    {"help", NULL, offsetof(struct arguments, help)},
+    {NULL, NULL, 0},
+};
 
 static bool parse_arguments(int argc, char **argv, struct arguments *arguments, struct error *error)
 {
-    const struct manifest_release *release = &arguments->settings.release;
-    int option;
+    struct manifest_release *release = &arguments->settings.release;
 
-    opterr = 0;
-    optind = 0; /* makes glibc start over: the program's own options were parsed before */
-    while ((option = getopt_long(argc, argv, ":qh", options, NULL)) != -1)
-        if (!take_option(option, argv, arguments, error))
-            return false;
+    if (!argument_parse_options(options, argc, argv, arguments, error))
+        return false;
+    if (release->rollout.hold)
+        begin_rollout(&release->rollout);
     if (arguments->help)
         return true;
     if (argc - optind < 1 || argc - optind > 2)
