@@ -11,6 +11,7 @@
 #include "common/io/http.h"
 #include "common/sinter/trust.h"
 #include "daemon/config/config_files.h"
+#include "daemon/config/config_part.h"
 #include "daemon/config/config_private.h"
 #include "daemon/config/config_secret.h"
 #include "daemon/config/config_table.h"
@@ -22,7 +23,7 @@ struct loading {
     struct config_problems *problems;
 };
 
-static void origin_clear(struct config_origin *origin)
+void config_origin_clear(struct config_origin *origin)
 {
     while (origin->count) {
         free(origin->texts[--origin->count]);
@@ -48,8 +49,9 @@ struct config *config_free(struct config *config)
         return NULL;
     for (size_t i = 0; i < config_key_count; i++) {
         config_key_clear(&config_keys[i], config);
-        origin_clear(&config->origins->keys[i]);
+        config_origin_clear(&config->origins->keys[i]);
     }
+    config_part_clear_all(config);
     http_settings_clear_headers(config->header_lines);
     trust_keys_free(config->keys);
     free(config->keys_why);
@@ -85,7 +87,7 @@ static const char *section_of(const char *key)
     for (size_t i = 0; i < config_key_count; i++)
         if (strcmp(config_keys[i].key, key) == 0)
             return config_keys[i].section;
-    return NULL;
+    return config_part_find_key(key) < config_part_key_count ? CONFIG_PART_SECTION : NULL;
 }
 
 static void report_unknown(struct loading *loading, const char *where, const char *section, const char *key,
@@ -105,15 +107,14 @@ static void report_unknown(struct loading *loading, const char *where, const cha
 }
 
 /* Sets one key, or reports why not. */
-static void set_key(struct loading *loading, size_t index, const char *text, const char *where)
+static void set_key(struct loading *loading, const struct config_key *key, struct config_origin *origin,
+                    const char *text, const char *where)
 {
-    const struct config_key *key = &config_keys[index];
-    struct config_origin *origin = &loading->config->origins->keys[index];
     bool list = config_key_is_list(key);
 
     if (!*text) {
         config_key_reset(key, loading->config);
-        origin_clear(origin);
+        config_origin_clear(origin);
         return;
     }
     const char *why = config_key_set(key, loading->config, text);
@@ -124,7 +125,7 @@ static void set_key(struct loading *loading, size_t index, const char *text, con
         return;
     }
     if (!list)
-        origin_clear(origin);
+        config_origin_clear(origin);
     origin->texts[origin->count] = alloc_string(text);
     origin->places[origin->count++] = alloc_string(where);
 }
@@ -137,32 +138,58 @@ static bool is_in_file(const char *place, const char *file)
     return strncmp(place, file, length) == 0 && place[length] == ':' && !strchr(place + length + 1, ':');
 }
 
+/* Finds the key that is meant, and where its origin is kept; reports what there is not. */
+static struct config_origin *find_key(struct loading *loading, const struct config_assignment *assignment,
+                                      const char *where, struct config_key *ret_key)
+{
+    struct config *config = loading->config;
+    bool section_known = config_part_is_section(assignment->section);
+    unsigned part;
+
+    if (section_known) {
+        size_t index = config_part_find_key(assignment->key);
+        const char *why = config_part_take(config, assignment->section, &part);
+        if (why)
+            config_problems_add(loading->problems, true, "%s: [%s] %s", where, assignment->section, why);
+        if (why)
+            return NULL;
+        if (index < config_part_key_count) {
+            *ret_key = config_part_key(part, index);
+            return &config->origins->parts[part][index];
+        }
+    } else {
+        size_t index = config_find_key(assignment->section, assignment->key, &section_known);
+        if (index < config_key_count) {
+            *ret_key = config_keys[index];
+            return &config->origins->keys[index];
+        }
+    }
+    report_unknown(loading, where, assignment->section, assignment->key, section_known);
+    return NULL;
+}
+
 static void take_assignment(void *owner, const struct config_assignment *assignment)
 {
     struct loading *loading = owner;
     CLEANUP_FREE char *where = alloc_printf("%s:%u", assignment->file, assignment->line);
-    bool section_known;
-    size_t index = config_find_key(assignment->section, assignment->key, &section_known);
+    struct config_key key;
+    struct config_origin *origin = find_key(loading, assignment, where, &key);
 
-    if (index == config_key_count) {
-        report_unknown(loading, where, assignment->section, assignment->key, section_known);
+    if (!origin)
         return;
-    }
-    const struct config_origin *origin = &loading->config->origins->keys[index];
-    if (*assignment->value && !config_key_is_list(&config_keys[index]) && origin->count &&
+    if (*assignment->value && !config_key_is_list(&key) && origin->count &&
         is_in_file(origin->places[0], assignment->file)) {
         config_problems_add(loading->problems, true, "%s: %s= is already set at %s", where, assignment->key,
                             origin->places[0]);
         return;
     }
-    set_key(loading, index, assignment->value, where);
+    set_key(loading, &key, origin, assignment->value, where);
     CLEANUP_FREE char *path = alloc_printf("%s%s", loading->root, assignment->file);
-    if (config_secret_is_one(&config_keys[index], assignment->value) && config_secret_is_open(path))
-        config_problems_add(
-            loading->problems, false,
-            "%s: the secret in %s= can be read by every user of this machine; chmod 600 %s%s", where,
-            assignment->key, assignment->file,
-            config_keys[index].secret ? ", or put it into a file of mode 0600 and write Header=@FILE" : "");
+    if (config_secret_is_one(&key, assignment->value) && config_secret_is_open(path))
+        config_problems_add(loading->problems, false,
+                            "%s: the secret in %s= can be read by every user of this machine; chmod 600 %s%s",
+                            where, assignment->key, assignment->file,
+                            key.secret ? ", or put it into a file of mode 0600 and write Header=@FILE" : "");
 }
 
 static void set_from_arguments(struct loading *loading, const struct config_request *request)
@@ -185,7 +212,8 @@ static void set_from_arguments(struct loading *loading, const struct config_requ
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         size_t index = config_find_key(settings[i].section, settings[i].key, &section_known);
         if (*settings[i].value)
-            set_key(loading, index, settings[i].value, "command line");
+            set_key(loading, &config_keys[index], &loading->config->origins->keys[index], settings[i].value,
+                    "command line");
         else
             config_problems_add(loading->problems, true, "command line: %s is empty", settings[i].key);
     }
@@ -201,6 +229,7 @@ bool config_read(const struct config_request *request, struct config **ret_confi
     config_files_read(request, take_assignment, &loading, problems);
     if (request->url)
         set_from_arguments(&loading, request);
+    config_part_drop_empty(loading.config);
     config_complete(loading.config, root, problems);
     *ret_config = loading.config;
     return problems->errors == errors_before;
@@ -251,23 +280,42 @@ static char *default_value(const struct config *config, const struct config_key 
     return alloc_string("");
 }
 
+static void show_key(const struct config *config, const char *section, const struct config_key *key,
+                     const struct config_origin *origin, config_setting_fn setting, void *owner)
+{
+    for (size_t i = 0; i < origin->count || i == 0; i++) {
+        bool is_default = origin->count == 0;
+        CLEANUP_FREE char *value =
+            is_default ? default_value(config, key) : config_secret_show(key, origin->texts[i]);
+        struct config_setting item = {
+            .section = section,
+            .key = key->key,
+            .value = value,
+            .origin = is_default ? "default" : origin->places[i],
+        };
+        setting(owner, &item);
+    }
+}
+
+static void show_parts(const struct config *config, config_setting_fn setting, void *owner)
+{
+    for (unsigned i = 0; i < config->part_count; i++) {
+        CLEANUP_FREE char *section = alloc_printf("Part %s", config->parts[i].name);
+        for (size_t j = 0; j < config_part_key_count; j++) {
+            struct config_key key = config_part_key(i, j);
+            show_key(config, section, &key, &config->origins->parts[i][j], setting, owner);
+        }
+    }
+}
+
 void config_each_setting(const struct config *config, config_setting_fn setting, void *owner)
 {
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        const struct config_origin *origin = &config->origins->keys[i];
-        for (size_t j = 0; j < origin->count || j == 0; j++) {
-            bool is_default = origin->count == 0;
-            CLEANUP_FREE char *value =
-                is_default ? default_value(config, key) : config_secret_show(key, origin->texts[j]);
-            struct config_setting item = {
-                .section = key->section,
-                .key = key->key,
-                .value = value,
-                .origin = is_default ? "default" : origin->places[j],
-            };
-            setting(owner, &item);
-        }
+        /* The parts come after the slots, as on the manual page. */
+        if (i && strcmp(config_keys[i - 1].section, "Slots") == 0 && strcmp(key->section, "Slots") != 0)
+            show_parts(config, setting, owner);
+        show_key(config, key->section, key, &config->origins->keys[i], setting, owner);
     }
 }
 
@@ -295,13 +343,15 @@ void config_print(const struct config *config, FILE *stream)
 
 bool config_get_key_info(size_t index, struct config_key_info *ret_info)
 {
-    if (index >= config_key_count)
+    if (index >= config_key_count + config_part_key_count)
         return false;
+    const struct config_key *key =
+        index < config_key_count ? &config_keys[index] : &config_part_keys[index - config_key_count];
     *ret_info = (struct config_key_info){
-        .section = config_keys[index].section,
-        .key = config_keys[index].key,
-        .default_text = config_keys[index].default_text ? config_keys[index].default_text : "",
-        .summary = config_keys[index].summary,
+        .section = key->section,
+        .key = key->key,
+        .default_text = key->default_text ? key->default_text : "",
+        .summary = key->summary,
     };
     return true;
 }

@@ -197,7 +197,8 @@ struct config_setting {
     const char *origin; /* a file's path with ":LINE", "command line" or "default" */
 };
 
-/* Called once for each setting, in the table's order; the strings live until it returns. */
+/* Called once for each setting, in the table's order, those of each part after the slots'; the strings live
+ * until it returns. */
 typedef void (*config_setting_fn)(void *owner, const struct config_setting *setting);
 
 /* Walks over all settings; a key that may stand several times comes once for each value. */
@@ -214,7 +215,7 @@ struct config_key_info {
     const char *summary;      /* one sentence */
 };
 
-/* Row `index` of the table; returns false past its end. */
+/* Row `index` of the table, of which those of a part come last; returns false past its end. */
 bool config_get_key_info(size_t index, struct config_key_info *ret_info);
 
 const char *config_backend_name(enum config_backend backend);

@@ -11,6 +11,7 @@
 #include "common/image/url.h"
 #include "common/sinter/trust.h"
 #include "daemon/config/config_files.h"
+#include "daemon/config/config_part.h"
 #include "daemon/config/config_secret.h"
 #include "daemon/config/config_table.h"
 
@@ -185,6 +186,7 @@ static void check_together(const struct config *config, const char *root, struct
     if (config->slot_names[0] && config->slot_names[1] &&
         strcmp(config->slot_names[0], config->slot_names[1]) == 0)
         config_problems_add(problems, true, "A= and B= in [Slots] are the same: %s", config->slot_names[0]);
+    config_part_check(config, problems);
     check_file(problems, root, "CaFile", config->ca_file);
     check_file(problems, root, "ClientCertificate", config->client_certificate);
     check_file(problems, root, "ClientKey", config->client_key);

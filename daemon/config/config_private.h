@@ -17,10 +17,16 @@ struct config_origin {
     char *places[CONFIG_LIST_MAX]; /* "FILE:LINE" */
 };
 
+enum { CONFIG_PART_KEYS = 3 };
+
 struct config_origins {
+    struct config_origin parts[MANIFEST_PARTS_MAX][CONFIG_PART_KEYS]; /* as config_part_keys */
     size_t count;
     struct config_origin keys[]; /* as config_keys */
 };
+
+/* Frees what it holds and empties it. */
+void config_origin_clear(struct config_origin *origin);
 
 /* The row of `key` in `section` of the table, or config_key_count. */
 size_t config_find_key(const char *section, const char *key, bool *ret_section_known);

@@ -10,6 +10,8 @@
 #include "common/base/text.h"
 #include "common/image/url.h"
 #include "common/io/http.h"
+#include "daemon/config/config_part.h"
+#include "daemon/config/config_private.h"
 #include "daemon/config/config_value.h"
 
 #define SECOND UINT64_C(1000)
@@ -139,6 +141,20 @@ const struct config_key config_keys[] = {
 };
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
+#define PART_PLACE(member) offsetof(struct config_part, member)
+
+const struct config_key config_part_keys[] = {
+    {CONFIG_PART_SECTION, "A", CONFIG_TYPE_TEXT, PART_PLACE(slot_names[0]), .check = config_value_check_slot,
+     .summary = "Where slot A's image of this part lies: a partition, or a file on a mounted one."},
+    {CONFIG_PART_SECTION, "B", CONFIG_TYPE_TEXT, PART_PLACE(slot_names[1]), .check = config_value_check_slot,
+     .summary = "Where slot B's image of this part lies."},
+    {CONFIG_PART_SECTION, "Missing", CONFIG_TYPE_MISSING, PART_PLACE(carry), "refuse",
+     .summary = "What to do with a release that does not bring this part."},
+};
+const size_t config_part_key_count = sizeof(config_part_keys) / sizeof(config_part_keys[0]);
+static_assert(sizeof(config_part_keys) / sizeof(config_part_keys[0]) == CONFIG_PART_KEYS,
+              "each key of a part has room for its origin");
+
 static const char *const mode_names[] = {"check", "install", "reboot"};
 
 static const char *const demand_names[] = {"auto", "no", "yes"};
@@ -223,6 +239,16 @@ static const char *set_demand(struct config *config, const char *text)
     return NULL;
 }
 
+static const char *set_missing(const struct config_key *key, struct config *config, const char *text)
+{
+    bool carry = strcmp(text, "carry") == 0;
+
+    if (!carry && strcmp(text, "refuse") != 0)
+        return "must be refuse or carry";
+    *(bool *)place(key, config) = carry;
+    return NULL;
+}
+
 static const char *set_mode(struct config *config, const char *text)
 {
     for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++)
@@ -292,6 +318,8 @@ const char *config_key_set(const struct config_key *key, struct config *config, 
         return set_demand(config, text);
     case CONFIG_TYPE_BACKEND:
         return set_backend(config, text);
+    case CONFIG_TYPE_MISSING:
+        return set_missing(key, config, text);
     case CONFIG_TYPE_TEXT:
     case CONFIG_TYPE_FILE:
         why = key->type == CONFIG_TYPE_FILE ? config_value_check_path(text)
@@ -323,6 +351,7 @@ void config_key_clear(const struct config_key *key, struct config *config)
     case CONFIG_TYPE_MODE:
     case CONFIG_TYPE_DEMAND:
     case CONFIG_TYPE_BACKEND:
+    case CONFIG_TYPE_MISSING:
         break;
     case CONFIG_TYPE_TEXT:
     case CONFIG_TYPE_FILE:

@@ -19,11 +19,12 @@ enum config_type {
     CONFIG_TYPE_MODE,
     CONFIG_TYPE_DEMAND,
     CONFIG_TYPE_BACKEND,
-    CONFIG_TYPE_URL,    /* struct url * */
-    CONFIG_TYPE_TEXT,   /* char *, `check` decides */
-    CONFIG_TYPE_FILE,   /* char *, an absolute path that must be there and readable */
-    CONFIG_TYPE_LIST,   /* char *[], may stand several times, `check` decides */
-    CONFIG_TYPE_WINDOW, /* may stand several times */
+    CONFIG_TYPE_MISSING, /* bool: whether to carry */
+    CONFIG_TYPE_URL,     /* struct url * */
+    CONFIG_TYPE_TEXT,    /* char *, `check` decides */
+    CONFIG_TYPE_FILE,    /* char *, an absolute path that must be there and readable */
+    CONFIG_TYPE_LIST,    /* char *[], may stand several times, `check` decides */
+    CONFIG_TYPE_WINDOW,  /* may stand several times */
 };
 
 struct config_key {
@@ -43,6 +44,10 @@ struct config_key {
 /* All of them, in the order of printing. */
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
+
+/* Those of each section [Part NAME]; their offsets are in struct config_part. */
+extern const struct config_key config_part_keys[];
+extern const size_t config_part_key_count;
 
 /* Whether a key may stand several times and adds up. */
 bool config_key_is_list(const struct config_key *key);

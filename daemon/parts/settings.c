@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/container.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 
 /* Belongs to the pool while `busy`. */
 struct job {
@@ -113,9 +114,13 @@ static void put_fixed(void *owner, const struct config_setting *setting)
 {
     static const char *const sections[] = {"Slots", "Boot", "Api", "Storage"};
 
+    bool is_fixed = text_has_prefix(setting->section, "Part ");
+
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
-        if (strcmp(setting->section, sections[i]) == 0 && strcmp(setting->key, "AllowNoFallback") != 0)
-            fprintf(owner, "%s=%s\n", setting->key, setting->value);
+        is_fixed |=
+            strcmp(setting->section, sections[i]) == 0 && strcmp(setting->key, "AllowNoFallback") != 0;
+    if (is_fixed)
+        fprintf(owner, "[%s] %s=%s\n", setting->section, setting->key, setting->value);
 }
 
 /* All settings that need a restart, as text; freed by the caller. */

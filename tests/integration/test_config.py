@@ -41,7 +41,8 @@ def test_good_settings_are_shown_with_the_file_each_came_from(daemon):
     ("Update", "Interval", "0"), ("Boot", "Backend", "floppy"), ("Boot", "Tries", "0"), ("Boot", "Tries", "4294967297"),
     ("Update", "AllowDowngrade", "perhaps"), ("Update", "Url", "file:///etc/passwd"), ("Transfer", "RateLimit", "12Q"),
     ("Transfer", "CaFile", "/no/such/file.pem"), ("Api", "Socket", "relative/path"), ("Slots", "A", "relative"),
-    ("Storage", "StateDirectory", "relative"), ("Transfer", "Header", "no colon")])
+    ("Storage", "StateDirectory", "relative"), ("Transfer", "Header", "no colon"), ("Part boot", "A", "relative"),
+    ("Part boot", "Missing", "perhaps"), ("Part boot", "C", "/x")])
 def test_a_bad_setting_is_named(daemon, section, key, value):
     daemon.settings.setdefault(section, {})[key] = value
     daemon.write_config()
@@ -76,6 +77,44 @@ def test_every_problem_is_told_at_once(daemon):
     told = check(daemon).stderr
     for word in ("One", "Two", "Three"):
         assert word in told
+
+
+# What is wrong with the parts of a set: the lines, and what is told of them.
+BAD_PARTS = {
+    "more than 16": ("".join(f"[Part p{i}]\nA=/p{i}-a\nB=/p{i}-b\n" for i in range(17)), "[Part p16]"),
+    "no name": ("[Part]\nA=/x\nB=/y\n", "[Part]"),
+    "a bad name": ("[Part Boot]\nA=/x\nB=/y\n", "[Part Boot]"),
+    "the main image's name": ("[Part root]\nA=/x\nB=/y\n", "[Part root]"),
+    "no B": ("[Part boot]\nA=/x\n", "B= is missing in [Part boot]"),
+    "no A": ("[Part boot]\nB=/x\nMissing=carry\n", "A= is missing in [Part boot]"),
+    "one place": ("[Part boot]\nA=/x\nB=/x\n", "/x"),
+    "one place for two": ("[Part boot]\nA=/x\nB=/y\n[Part app]\nA=/z\nB=/x\n", "[Part app]"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_PARTS)
+def test_a_bad_part_is_named(daemon, what):
+    lines, told = BAD_PARTS[what]
+    daemon.write_config(extra=lines)
+    result = check(daemon)
+    assert result.returncode == 1 and told in result.stderr, result
+    started = run_moonsinterd("--config", daemon.config)
+    assert started.returncode == 1 and started.stderr == result.stderr, started
+
+
+def test_a_part_is_shown_with_the_file_each_key_came_from(daemon, folder):
+    daemon.write_config(extra=f"[Part boot]\nA={folder}/boot-a\nB={folder}/boot-b\n")
+    folder_of_dropins = daemon.config.with_name("moonsinterd.conf.d")
+    folder_of_dropins.mkdir()
+    (folder_of_dropins / "1.conf").write_text("[Part boot]\nMissing=carry\n")
+    result = check(daemon)
+    assert result.returncode == 0 and "[Part boot]\n" in result.stdout, result
+    daemon.start()
+    settings = daemon.request("GET", "/v1/config")[1]["settings"]
+    shown = {setting["key"]: setting for setting in settings if setting["section"] == "Part boot"}
+    assert {key: setting["value"] for key, setting in shown.items()} == {
+        "A": f"{folder}/boot-a", "B": f"{folder}/boot-b", "Missing": "carry"}
+    assert str(daemon.config) in shown["A"]["origin"] and "1.conf:2" in shown["Missing"]["origin"]
 
 
 def test_a_missing_file_is_an_error(folder):

@@ -139,6 +139,8 @@ static void test_what_takes_a_restart(void **state)
     settings_take(fixture->settings);
     reload(fixture, OTHER_A);
     assert_true(settings_next_needs_restart(fixture->settings));
+    reload(fixture, MINIMAL "[Part boot]\nA=/dev/sda5\nB=/dev/sda6\n");
+    assert_true(settings_next_needs_restart(fixture->settings));
     reload(fixture, MINIMAL);
     assert_false(settings_next_needs_restart(fixture->settings));
 }
