@@ -95,7 +95,9 @@ void boot_find(boot_finding_fn found, void *owner, enum boot_level level, const 
 
 static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
 {
-    switch (boot->backend->abilities.kernel) {
+    const struct boot_backend *backend = boot->backend;
+
+    switch (backend->find_kernel ? backend->find_kernel(boot) : backend->abilities.kernel) {
     case BOOT_KERNEL_IN_SLOT:
         return;
     case BOOT_KERNEL_SHARED:
@@ -104,14 +106,15 @@ static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
             "boot selection (%s): one kernel outside the slots serves both, so a release needs modules for "
             "it; that is looked up before a slot is armed, as far as debugfs, unsquashfs or dump.erofs is "
             "there to do it",
-            boot->backend->name);
+            backend->name);
         return;
     case BOOT_KERNEL_BESIDE:
         boot_find(
             found, owner, BOOT_LEVEL_WARNING,
             "boot selection (%s): each slot's kernel lies outside of it and is not updated, so a release "
-            "needs modules for the one that starts it, which is not looked up",
-            boot->backend->name);
+            "needs modules for the one that starts it, which is not looked up; a part of the release can bring "
+            "the kernel along (docs/boot.md)",
+            backend->name);
         return;
     }
 }

@@ -19,7 +19,8 @@ struct boot;
 
 /* Where the kernel of a slot is. */
 enum boot_kernel {
-    BOOT_KERNEL_IN_SLOT, /* in the slot, so an update brings it; also if only the user knows */
+    BOOT_KERNEL_IN_SLOT, /* in the slot or a part of it, so an update brings it; also if only the user knows
+                          */
     BOOT_KERNEL_SHARED,  /* outside, one for both slots: the kernel that runs now */
     BOOT_KERNEL_BESIDE,  /* outside, one for each slot */
 };
@@ -29,8 +30,8 @@ struct boot_abilities {
     bool trial; /* a new slot is tried first, and the loader leaves it if it is not marked good */
     bool tries; /* the number of tries can be set; else a trial is one start */
     const char *reboot_argument; /* argument of the reboot that tries an armed slot; NULL = none is needed */
-    bool in_place_reboot; /* `file`: the machine does not reboot; the daemon calls boot_start() instead */
-    enum boot_kernel kernel;
+    bool in_place_reboot;    /* `file`: the machine does not reboot; the daemon calls boot_start() instead */
+    enum boot_kernel kernel; /* of a slot without parts */
 };
 
 enum boot_health {
@@ -46,6 +47,8 @@ struct boot_state {
     enum slot running;   /* `file` only; SLOT_NONE = the kernel knows, ask slots_find() */
     enum slot next;      /* runs after the next reboot; SLOT_NONE if the data name neither slot */
     enum slot trial;     /* armed or being tried; SLOT_NONE = none */
+    enum slot started;   /* whose boot part or entry the loader began this start with, which should be the
+                            running   slot's; SLOT_NONE = it does not tell, or may be wrong */
     unsigned tries_left; /* starts that the trial has left; 0 without a trial */
     enum boot_health health[SLOT_COUNT];
     char note[200]; /* a clause on what is wrong but does no harm so far; "" = nothing */
@@ -70,6 +73,8 @@ struct boot_backend {
     bool (*open)(struct boot *boot, const struct config *config, struct error *error);
     void (*close)(struct boot *boot);
     bool (*start)(struct boot *boot, struct error *error); /* NULL = the machine's own loader does it */
+    enum boot_kernel (*find_kernel)(struct boot *boot);    /* NULL = as the abilities say; looks at what the
+                                                              slots    and their parts hold now */
     void (*probe)(struct boot *boot, boot_finding_fn found, void *owner); /* NULL = nothing of its own */
     bool (*read)(struct boot *boot, struct boot_state *ret_state, struct error *error);
     bool (*can_arm)(struct boot *boot, enum slot slot, struct error *error); /* NULL = nothing to tell */

@@ -129,6 +129,7 @@ static bool custom_read(struct boot *boot, struct boot_state *ret_state, struct 
         return false;
     *ret_state = (struct boot_state){
         .running = SLOT_NONE,
+        .started = SLOT_NONE,
         .next = primary,
         .trial = trial,
         .tries_left = trial != SLOT_NONE && trial == primary, /* at least one; the loader may have more */

@@ -216,6 +216,7 @@ static bool file_read_state(struct boot *boot, struct boot_state *ret_state, str
         return false;
     *ret_state = (struct boot_state){
         .running = selection.running,
+        .started = SLOT_NONE,
         .next = selection.trial != SLOT_NONE && selection.tries_left ? selection.trial : selection.selected,
         .trial = selection.trial,
         .tries_left = selection.tries_left,

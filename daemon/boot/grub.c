@@ -301,6 +301,7 @@ static bool grub_read(struct boot *boot, struct boot_state *ret_state, struct er
     enum slot first = state->first, other = slot_other(first);
     struct boot_state result = {
         .running = SLOT_NONE,
+        .started = SLOT_NONE,
         .next = can_start(state, first)   ? first
                 : can_start(state, other) ? other
                                           : SLOT_NONE,

@@ -2,6 +2,7 @@
 #include "daemon/boot/loader_entries.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -124,8 +125,8 @@ enum slot loader_entries_slot(const struct loader_entries *entries, const char *
 }
 
 /* Adds what is found to *file; whether anything was found so far to *found. */
-static void find_entry_in(const char *place, const char *folder_name, const char *entry_name,
-                          struct loader_entry_file *file, bool *found)
+static void find_entry_in(size_t root_length, const char *place, const char *folder_name,
+                          const char *entry_name, struct loader_entry_file *file, bool *found)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/%s", place, folder_name);
     DIR *folder = opendir(path);
@@ -134,6 +135,10 @@ static void find_entry_in(const char *place, const char *folder_name, const char
     for (int i = 0; folder && i < DIRECTORY_ENTRIES_MAX && (entry = readdir(folder)); i++) {
         struct loader_entry_file match;
         if (!match_entry(entry->d_name, entry_name, &match))
+            continue;
+        match.place_length = strlen(place) - root_length;
+        if (snprintf(match.path, sizeof(match.path), "%s/%s", path + root_length, entry->d_name) >=
+            (int)sizeof(match.path))
             continue;
         bool twice = *found && (file->twice || match.counted != file->counted);
         bool better = file->counted && (!match.counted || (file->exhausted && !match.exhausted));
@@ -155,7 +160,8 @@ bool loader_entries_find(const struct loader_entries *entries, enum slot slot,
 
     for (int i = 0; i < PLACES_MAX && places.paths[i]; i++)
         for (int j = 0; j < FOLDER_COUNT; j++)
-            find_entry_in(places.paths[i], entry_folders[j], entries->names[slot], &file, &found);
+            find_entry_in(strlen(entries->root), places.paths[i], entry_folders[j], entries->names[slot],
+                          &file, &found);
     if (found)
         *ret_file = file;
     return found;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/base/error.h"
 #include "daemon/config/config.h"
@@ -18,8 +19,12 @@ struct loader_entries {
     char *esp;               /* Esp=; NULL = the usual places */
 };
 
-/* The name of an entry's file. */
+enum { LOADER_ENTRY_PATH_SIZE = 512 };
+
+/* The file of an entry, as its name tells. */
 struct loader_entry_file {
+    char path[LOADER_ENTRY_PATH_SIZE]; /* without `root` */
+    size_t place_length;               /* of its mount point, the beginning of the path */
     bool counted;
     bool exhausted; /* counted down to zero, so the loader takes it for bad */
     bool twice;     /* there is one file with counters and one without; the loader, and this code, use the one

@@ -168,6 +168,7 @@ static bool rpi_read(struct boot *boot, struct boot_state *ret_state, struct err
         return false;
     *ret_state = (struct boot_state){
         .running = SLOT_NONE,
+        .started = SLOT_NONE,
         .next = cmdline_slot(boot, &cmdline),
         .trial = SLOT_NONE,
     };

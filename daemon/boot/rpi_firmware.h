@@ -15,8 +15,10 @@ enum { RPI_FIRMWARE_TRYBOOT_A_B = 1 << 2 };
 
 /* Older firmware does not report everything. */
 struct rpi_firmware {
-    bool has_capabilities, has_partition, has_tryboot;
+    bool has_capabilities, has_partition, has_tryboot, has_built_s;
     uint32_t capabilities;
+    uint32_t built_s; /* when the boot EEPROM was built, Unix time (build-timestamp) */
+    bool is_pi_5;     /* its EEPROM reads config.txt itself; before, start4.elf on the boot partition does */
     uint32_t
         partition; /* number of the partition that the firmware started from; on which disk is not known */
     bool tryboot;  /* the flag was set, so this start is a trial */

@@ -17,6 +17,7 @@
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
 #include "daemon/boot/in_place.h"
+#include "daemon/boot/rpi_boot_part.h"
 #include "daemon/boot/rpi_firmware.h"
 
 enum { MARK_LENGTH = 8 };
@@ -32,6 +33,7 @@ struct tryboot_backend {
     char boot_id[MARK_LENGTH + 1];
     const struct boot *boot; /* whose it is */
     struct rpi_firmware firmware;
+    struct rpi_boot_part part;
 };
 
 enum section { SECTION_ALL, SECTION_TRYBOOT, SECTION_NONE };
@@ -179,8 +181,13 @@ static bool tryboot_open(struct boot *boot, const struct config *config, struct 
 
     boot->private = backend;
     backend->path = alloc_printf("%s%s", boot->root, config->autoboot_file);
-    for (int i = SLOT_A; i <= SLOT_B; i++)
-        backend->partitions[i] = (char)('0' + config->boot_partitions[i] % 10);
+    rpi_boot_part_init(&backend->part, config);
+    for (int i = SLOT_A; i <= SLOT_B; i++) {
+        unsigned number;
+        if (!rpi_boot_part_number(&backend->part, config, boot->root, (enum slot)i, &number, error))
+            return false;
+        backend->partitions[i] = (char)('0' + number % 10);
+    }
     if (backend->partitions[SLOT_A] == backend->partitions[SLOT_B])
         return error_set(error, ERROR_REFUSED, "BootPartitionA= and BootPartitionB= are the same: %c",
                          backend->partitions[SLOT_A]);
@@ -194,8 +201,24 @@ static void tryboot_close(struct boot *boot)
 {
     struct tryboot_backend *backend = boot->private;
 
+    rpi_boot_part_finish(&backend->part);
     free(backend->path);
     free(backend);
+}
+
+/* The slot whose boot partition the firmware says it started from. Some firmware names the usual one in a
+ * trial, so that only the one under [tryboot] is believed then; older firmware does not tell of a trial at
+ * all. */
+static enum slot find_started(const struct tryboot_backend *backend, const struct tryboot_state *state)
+{
+    const struct rpi_firmware *firmware = &backend->firmware;
+
+    if (!firmware->has_tryboot || !firmware->has_partition)
+        return SLOT_NONE;
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (firmware->partition == (uint32_t)(backend->partitions[i] - '0'))
+            return firmware->tryboot && state->tried != (enum slot)i ? SLOT_NONE : (enum slot)i;
+    return SLOT_NONE;
 }
 
 static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct error *error)
@@ -211,6 +234,7 @@ static bool tryboot_read(struct boot *boot, struct boot_state *ret_state, struct
         .running = SLOT_NONE,
         .next = trial && state.this_boot ? state.tried : state.usual,
         .trial = trial ? state.tried : SLOT_NONE,
+        .started = find_started(boot->private, &state),
         .tries_left = trial && state.this_boot,
     };
     ret_state->health[state.usual] = BOOT_HEALTH_GOOD;
@@ -382,7 +406,11 @@ static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
     struct tryboot_state state;
     struct error error;
 
+    const unsigned numbers[SLOT_COUNT] = {(unsigned)(backend->partitions[SLOT_A] - '0'),
+                                          (unsigned)(backend->partitions[SLOT_B] - '0')};
+
     probe_firmware(backend, found, owner);
+    rpi_boot_part_probe(&backend->part, boot, &backend->firmware, numbers, found, owner);
     if (!begin_change(backend, &file, &autoboot, &state, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (!autoboot.tried || !autoboot.mark)
@@ -394,12 +422,20 @@ static void tryboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
         boot_find(found, owner, BOOT_LEVEL_OK, "%s has all its lines and can be written", backend->path);
 }
 
+static enum boot_kernel tryboot_find_kernel(struct boot *boot)
+{
+    const struct tryboot_backend *backend = boot->private;
+
+    return backend->part.places[SLOT_A] ? BOOT_KERNEL_IN_SLOT : BOOT_KERNEL_BESIDE;
+}
+
 const struct boot_backend boot_backend_rpi_tryboot = {
     .name = "rpi-tryboot",
     .wants_running = true,
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE, .reboot_argument = "0 tryboot"},
     .open = tryboot_open,
     .close = tryboot_close,
+    .find_kernel = tryboot_find_kernel,
     .probe = tryboot_probe,
     .read = tryboot_read,
     .can_arm = tryboot_can_arm,

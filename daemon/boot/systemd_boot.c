@@ -18,6 +18,7 @@
 #include "common/base/text.h"
 #include "daemon/boot/boot.h"
 #include "daemon/boot/efi_variable.h"
+#include "daemon/boot/entry_parts.h"
 #include "daemon/boot/loader_entries.h"
 #include "daemon/boot/trial_file.h"
 
@@ -27,6 +28,7 @@ enum { FEATURE_ONE_SHOT = 1 << 3 /* of LoaderFeatures */ };
 
 struct systemd_backend {
     struct loader_entries entries;
+    struct entry_parts parts;
     char *default_path, *one_shot_path, *selected_path, *info_path, *features_path;
     char *trial_file;
     const struct boot *boot; /* whose it is */
@@ -80,6 +82,7 @@ static bool systemd_open(struct boot *boot, const struct config *config, struct 
     backend->trial_file = trial_file_path(boot->root, config);
     backend->boot = boot;
     loader_entries_init(&backend->entries, boot->root, config);
+    entry_parts_init(&backend->parts, &backend->entries, config);
     if (strcasecmp(backend->entries.names[SLOT_A], backend->entries.names[SLOT_B]) == 0)
         return error_set(error, ERROR_REFUSED, "EntryA= and EntryB= are the same: %s",
                          backend->entries.names[SLOT_A]);
@@ -94,6 +97,7 @@ static void systemd_close(struct boot *boot)
 {
     struct systemd_backend *backend = boot->private;
 
+    entry_parts_finish(&backend->parts);
     loader_entries_finish(&backend->entries);
     free(backend->trial_file);
     free(backend->default_path);
@@ -128,6 +132,7 @@ static bool systemd_read(struct boot *boot, struct boot_state *ret_state, struct
         .running = SLOT_NONE,
         .next = state.has_one_shot ? state.one_shot : state.usual,
         .trial = trial,
+        .started = state.selected,
         .tries_left = armed,
     };
     for (int i = SLOT_A; i <= SLOT_B; i++) {
@@ -323,6 +328,14 @@ static void systemd_probe(struct boot *boot, boot_finding_fn found, void *owner)
             "looked at; set Esp=");
     probe_entry(backend, SLOT_A, found, owner);
     probe_entry(backend, SLOT_B, found, owner);
+    entry_parts_probe(&backend->parts, found, owner);
+}
+
+static enum boot_kernel systemd_find_kernel(struct boot *boot)
+{
+    const struct systemd_backend *backend = boot->private;
+
+    return entry_parts_bring_kernel(&backend->parts) ? BOOT_KERNEL_IN_SLOT : BOOT_KERNEL_BESIDE;
 }
 
 const struct boot_backend boot_backend_systemd_boot = {
@@ -331,6 +344,7 @@ const struct boot_backend boot_backend_systemd_boot = {
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE},
     .open = systemd_open,
     .close = systemd_close,
+    .find_kernel = systemd_find_kernel,
     .probe = systemd_probe,
     .read = systemd_read,
     .can_arm = systemd_can_arm,

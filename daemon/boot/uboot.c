@@ -189,6 +189,7 @@ static bool uboot_read(struct boot *boot, struct boot_state *ret_state, struct e
     bool trial = state->trial != SLOT_NONE, tried = trial && uboot_state_can_start(state, state->trial);
     struct boot_state result = {
         .running = SLOT_NONE,
+        .started = SLOT_NONE,
         .trial = state->trial,
         .tries_left = tried ? state->left[state->trial] : 0,
     };

@@ -86,6 +86,7 @@ struct config {
     char *grubenv_file;          /* grub: the usual file that exists, if not set */
     char *autoboot_file;         /* rpi-tryboot: the usual file that exists, if not set */
     unsigned boot_partitions[2]; /* rpi-tryboot: their numbers */
+    bool has_boot_partition[2];  /* set, and not the default */
     char *fw_env_config;         /* uboot */
     char *uboot_variables;       /* uboot: "rauc" or "mender" */
     char *boot_entries[2];       /* systemd-boot: NAME.conf or NAME.efi */

@@ -62,6 +62,8 @@ static void find_defaults(struct config *config, const char *root)
     if (!config_find_origin(config, "Update", "RandomizedDelay")->count)
         config->randomized_delay_ms = config->interval_ms / 10;
     config->health_checks_optional = !config_find_origin(config, "Health", "Checks")->count;
+    config->has_boot_partition[0] = config_find_origin(config, "Boot", "BootPartitionA")->count;
+    config->has_boot_partition[1] = config_find_origin(config, "Boot", "BootPartitionB")->count;
     if (!config->selection_file)
         config->selection_file = alloc_printf("%s/boot-selection.json", config->state_directory);
     for (size_t i = 0; i < BOOT_FILE_COUNT; i++)

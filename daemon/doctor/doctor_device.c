@@ -111,9 +111,11 @@ void doctor_look_at_slots(struct doctor *doctor)
     struct boot_state *boot = &doctor->boot_state;
     struct error error;
 
-    *boot = (struct boot_state){.running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE};
+    *boot = (struct boot_state){
+        .running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE, .started = SLOT_NONE};
     if (doctor->boot && !boot_read(doctor->boot, boot, &error))
-        *boot = (struct boot_state){.running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE};
+        *boot = (struct boot_state){
+            .running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE, .started = SLOT_NONE};
     struct slots_request request = {.names = {doctor->config->slot_names[0], doctor->config->slot_names[1]},
                                     .selected = boot->running,
                                     .judge_names = true,

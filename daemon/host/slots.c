@@ -210,10 +210,6 @@ struct slots *slots_free(struct slots *slots)
         return NULL;
     storage_finish(&slots->devices[SLOT_A]);
     storage_finish(&slots->devices[SLOT_B]);
-    for (unsigned i = 0; i < slots->part_count; i++) {
-        storage_finish(&slots->parts[i].devices[SLOT_A]);
-        storage_finish(&slots->parts[i].devices[SLOT_B]);
-    }
     storage_set_finish(&slots->in_use);
     free(slots->name_why);
     free(slots);

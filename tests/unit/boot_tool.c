@@ -12,10 +12,12 @@
 
 static void print_state(const struct boot_state *state)
 {
-    printf("{\"running\":\"%s\",\"next\":\"%s\",\"trial\":\"%s\",\"tries_left\":%u,\"a\":\"%s\",\"b\":\"%s\","
-           "\"note\":\"%s\"}\n",
-           slot_name(state->running), slot_name(state->next), slot_name(state->trial), state->tries_left,
-           boot_health_name(state->health[SLOT_A]), boot_health_name(state->health[SLOT_B]), state->note);
+    printf(
+        "{\"running\":\"%s\",\"next\":\"%s\",\"trial\":\"%s\",\"started\":\"%s\",\"tries_left\":%u,\"a\":\"%s\",\"b\":\"%s\","
+        "\"note\":\"%s\"}\n",
+        slot_name(state->running), slot_name(state->next), slot_name(state->trial), slot_name(state->started),
+        state->tries_left, boot_health_name(state->health[SLOT_A]), boot_health_name(state->health[SLOT_B]),
+        state->note);
 }
 
 static int print_error(const struct error *error)

@@ -29,17 +29,23 @@ class Loader:
         self.root = pathlib.Path(root)
         self.configure(backend, slots, **settings)
 
-    def configure(self, backend, slots=("/dev/mmcblk0p2", "/dev/mmcblk0p3"), **settings):
+    def configure(self, backend, slots=("/dev/mmcblk0p2", "/dev/mmcblk0p3"), parts=None, **settings):
+        """`parts`: name of a part -> its places in slot A and B."""
         lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         self.write("etc/test.conf", f"[Update]\nUrl=http://127.0.0.1/image\n[Slots]\nA={slots[0]}\nB={slots[1]}\n"
-                                    f"[Boot]\nBackend={backend}\n{lines}")
+                                    f"[Boot]\nBackend={backend}\n{lines}"
+                   + "".join(f"[Part {name}]\nA={a}\nB={b}\n" for name, (a, b) in (parts or {}).items()))
 
-    def runs(self, slot):
-        """What the kernel says: that one of two partitions was started."""
-        for number in (2, 3):
+    def has_partitions(self, *numbers):
+        """What the kernel says of the disk."""
+        for number in numbers:
             self.write(f"sys/class/block/mmcblk0p{number}/dev", f"179:{number}\n")
             self.write(f"sys/dev/block/179:{number}/partition", f"{number}\n")
             self.write(f"sys/dev/block/179:{number}/dev", f"179:{number}\n")
+
+    def runs(self, slot):
+        """What the kernel says: that one of two partitions was started."""
+        self.has_partitions(2, 3)
         self.write("proc/cmdline", f"console=ttyS0 root=/dev/mmcblk0p{2 + 'ab'.index(slot)} rootwait\n")
 
     def path(self, name):

@@ -225,6 +225,142 @@ def test_doctor(pi):
     assert any("has to be made longer" in sentence for sentence in pi.findings("warning"))
 
 
+# --- with the boot partition as a part of the set ---
+
+SLOTS = ("/dev/mmcblk0p5", "/dev/mmcblk0p6")
+BOOT = {"boot": ("/dev/mmcblk0p2", "/dev/mmcblk0p3")}
+CONFIG = "kernel=vmlinuz\n[boot_partition=2]\ncmdline=cmdline-a.txt\n[boot_partition=3]\ncmdline=cmdline-b.txt\n[all]\n"
+
+
+@pytest.fixture
+def set_pi(tmp_path):
+    pi = Tryboot(tmp_path / "root")
+    pi.has_partitions(2, 3, 5, 6)
+    pi.configure("rpi-tryboot", slots=SLOTS, parts=BOOT)
+    return pi
+
+
+def test_whose_boot_partition_was_started(pi):
+    pi.expect(started="none")
+    tell(pi, partition=3, tryboot=0)
+    pi.expect(started="b")
+    tell(pi, partition=2)
+    pi.expect(started="a")
+    tell(pi, partition=7)
+    pi.expect(started="none")
+    # In a trial some firmware names the usual partition.
+    pi.call("arm", "b")
+    pi.reboot("0 tryboot")
+    tell(pi, partition=2, tryboot=1)
+    pi.expect(started="none", trial="b")
+    tell(pi, partition=3)
+    pi.expect(started="b", trial="b")
+    pi.call("good", "b")
+    pi.expect(started="b", trial="none")
+    tell(pi, partition=2)
+    pi.expect(started="none")
+    # Older firmware does not tell of a trial.
+    pi.path("proc/device-tree/chosen/bootloader/tryboot").unlink()
+    tell(pi, partition=3)
+    pi.expect(started="none")
+
+
+def test_the_numbers_of_the_part(set_pi):
+    """They are those of its partitions, which the settings must not contradict."""
+    set_pi.expect(next="a")
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts={"boot": ("/dev/mmcblk0p3", "/dev/mmcblk0p2")})
+    set_pi.expect(next="b")
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts=BOOT, BootPartitionA=2, BootPartitionB=3)
+    set_pi.expect(next="a")
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts=BOOT, BootPartitionA=2, BootPartitionB=4)
+    with pytest.raises(boots.Refused, match="BootPartitionB=4, but the part boot of slot b .* is partition 3"):
+        set_pi.state()
+    absent = {"boot": ("/dev/mmcblk0p2", "/dev/mmcblk0p9")}
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts=absent)
+    with pytest.raises(boots.Refused, match="slot b .* is no partition that is there, .* set BootPartitionB="):
+        set_pi.state()
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts=absent, BootPartitionB=3)
+    set_pi.expect(next="a")
+    set_pi.has_partitions(12)
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts={"boot": ("/dev/mmcblk0p12", "/dev/mmcblk0p3")})
+    with pytest.raises(boots.Refused, match="slot a .* is partition 12; it has to be one of 1 to 9"):
+        set_pi.state()
+    # Another part has nothing to do with it.
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts={"app": ("/dev/mmcblk0p8", "/dev/mmcblk0p9")})
+    set_pi.expect(next="a")
+
+
+def test_doctor_knows_that_the_part_brings_the_kernel(set_pi):
+    assert not any("kernel lies outside of it" in sentence for sentence in set_pi.findings("warning"))
+    set_pi.configure("rpi-tryboot", slots=SLOTS, parts={"app": ("/dev/mmcblk0p8", "/dev/mmcblk0p9")})
+    assert any("kernel lies outside of it" in sentence for sentence in set_pi.findings("warning"))
+
+
+def mount(pi, files):
+    """Mounts both boot partitions, which hold these files."""
+    lines = ""
+    for number in (2, 3):
+        lines += f"{20 + number} 1 179:{number} / /mnt/{number} ro - vfat /dev/mmcblk0p{number} ro\n"
+        for name, text in files.items():
+            pi.write(f"mnt/{number}/{name}", text)
+    pi.write("proc/self/mountinfo", lines)
+
+
+def about_parts(pi, level):
+    return [sentence for sentence in pi.findings(level) if "boot partition of slot" in sentence or "[boot_partition=N]" in sentence]
+
+
+CMDLINES = {"cmdline-a.txt": "console=tty1 root=/dev/mmcblk0p5 rootwait\n", "cmdline-b.txt": "root=/dev/mmcblk0p6\n"}
+
+
+@pytest.mark.parametrize("files, expected", [
+    ({"config.txt": CONFIG, **CMDLINES}, []),
+    # Not told apart: what slot A's partition says is right, and slot B's leads to slot A.
+    ({"config.txt": "kernel=vmlinuz\n", "cmdline.txt": "root=/dev/mmcblk0p5\n"}, ["slot b (on /mnt/3) starts slot a"]),
+    ({"config.txt": CONFIG, "cmdline-a.txt": CMDLINES["cmdline-b.txt"], "cmdline-b.txt": CMDLINES["cmdline-a.txt"]},
+     ["slot a (on /mnt/2) starts slot b", "slot b (on /mnt/3) starts slot a"]),
+    ({"config.txt": CONFIG, "cmdline-a.txt": CMDLINES["cmdline-a.txt"]}, ["slot b (on /mnt/3) has no root= in cmdline-b.txt"]),
+    # A later name counts, and so does a later root=.
+    ({"config.txt": CONFIG + "cmdline=both.txt\n", "both.txt": "root=/dev/mmcblk0p5 root=/dev/mmcblk0p6\n"},
+     ["slot a (on /mnt/2) starts slot b"]),
+    # Nothing is concluded from a filter that is not understood, nor from a root= that is neither.
+    ({"config.txt": CONFIG + "[pi4]\ncmdline=both.txt\n", "both.txt": "root=/dev/mmcblk0p5\n"}, []),
+    ({"config.txt": CONFIG, "cmdline-a.txt": "root=/dev/mapper/root\n", "cmdline-b.txt": "root=LABEL=x\n"}, []),
+    ({"config.txt": "", "cmdline.txt": "quiet\n"}, ["slot a (on /mnt/2) has no root=", "slot b (on /mnt/3) has no root="]),
+])
+def test_doctor_looks_where_the_boot_partitions_lead(set_pi, files, expected):
+    assert about_parts(set_pi, "failure") == []
+    mount(set_pi, files)
+    found = about_parts(set_pi, "failure")
+    assert len(found) == len(expected) and all(part in sentence for part, sentence in zip(expected, found)), found
+
+
+PI_5 = b"raspberrypi,5-model-b\0brcm,bcm2712\0"
+PI_4 = b"raspberrypi,4-model-b\0brcm,bcm2711\0"
+FILTER_DAY = 1741564800
+
+
+@pytest.mark.parametrize("model, built, files, level", [
+    (PI_5, FILTER_DAY - 1, {"config.txt": CONFIG, **CMDLINES}, "failure"),
+    (PI_5, FILTER_DAY - 1, {}, "warning"),
+    # One image for each slot does without the filter.
+    (PI_5, FILTER_DAY - 1, {"config.txt": "kernel=vmlinuz\n", "cmdline.txt": "root=/dev/mapper/root\n"}, None),
+    (PI_5, FILTER_DAY, {"config.txt": CONFIG, **CMDLINES}, None),
+    (PI_5, None, {"config.txt": CONFIG, **CMDLINES}, None),
+    # There start4.elf reads config.txt, which is on the boot partition itself.
+    (PI_4, FILTER_DAY - 1, {"config.txt": CONFIG, **CMDLINES}, None),
+    (None, FILTER_DAY - 1, {"config.txt": CONFIG, **CMDLINES}, None),
+])
+def test_doctor_knows_which_firmware_lacks_the_filter(set_pi, model, built, files, level):
+    if model:
+        set_pi.write("proc/device-tree/compatible", model)
+    if built:
+        tell(set_pi, **{"build-timestamp": built})
+    mount(set_pi, files)
+    for one in ("failure", "warning"):
+        assert any("2025-03-10" in sentence for sentence in about_parts(set_pi, one)) == (one == level), set_pi.call("probe")
+
+
 # --- rpi-cmdline ---
 
 @pytest.fixture

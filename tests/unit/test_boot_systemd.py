@@ -327,6 +327,84 @@ def test_doctor(loader):
     assert any(f"slot a has no entry {A}" in sentence for sentence in failures)
 
 
+# --- with parts of the set ---
+
+KERNEL_FILES = {"kernel": ("/boot/efi/a/vmlinuz", "/boot/efi/b/vmlinuz"), "initrd": ("/boot/efi/a/initrd.img", "/boot/efi/b/initrd.img")}
+
+
+def with_kernel_files(loader, parts=None, **texts):
+    """An entry, a kernel and an initrd for each slot."""
+    for slot in "ab":
+        loader.write(f"boot/efi/{slot}/vmlinuz", "kernel")
+        loader.write(f"boot/efi/{slot}/initrd.img", "initrd")
+        loader.write(f"boot/efi/loader/entries/moonsinter-{slot}.conf",
+                     texts.get(slot, f"title {slot}\nlinux    /{slot}/vmlinuz\ninitrd\t/{slot}/initrd.img\r\noptions quiet\n"))
+    loader.configure("systemd-boot", parts=parts or KERNEL_FILES)
+
+
+def brings_kernel(loader):
+    return not any("kernel lies outside of it" in sentence for sentence in loader.findings("warning"))
+
+
+def about_parts(loader):
+    return [sentence for level in ("failure", "warning") for sentence in loader.findings(level) if " part " in sentence and "the entry of" in sentence]
+
+
+def test_whose_entry_was_started(loader):
+    loader.expect(started="a")
+    loader.set("LoaderEntrySelected", "moonsinter-b+2-1.conf")
+    loader.expect(started="b")
+    loader.set("LoaderEntrySelected", "memtest.conf")
+    loader.expect(started="none")
+    loader.variable("LoaderEntrySelected").unlink()
+    loader.expect(started="none")
+
+
+def test_kernel_files_are_parts(loader):
+    assert not brings_kernel(loader)
+    with_kernel_files(loader)
+    assert brings_kernel(loader) and about_parts(loader) == [] and loader.findings("failure") == []
+    # Whatever way leads to the file, also to one that is not there yet.
+    os.symlink("boot/efi", loader.path("efi"))
+    loader.configure("systemd-boot", parts={name: (a.replace("/boot/efi", "/efi"), b) for name, (a, b) in KERNEL_FILES.items()})
+    assert brings_kernel(loader) and about_parts(loader) == []
+    loader.configure("systemd-boot", parts=KERNEL_FILES)
+    os.unlink(loader.path("efi"))
+    os.unlink(loader.path("boot/efi/b/vmlinuz"))
+    assert brings_kernel(loader) and about_parts(loader) == []
+    # Only the root and data are updated.
+    with_kernel_files(loader, parts={"app": ("/dev/mmcblk0p5", "/dev/mmcblk0p6")})
+    assert not brings_kernel(loader) and about_parts(loader) == []
+
+
+def test_an_entry_that_starts_other_files_than_the_parts(loader):
+    with_kernel_files(loader, b="linux /vmlinuz\ninitrd /b/initrd.img\n")
+    assert not brings_kernel(loader)
+    assert about_parts(loader) == [next(sentence for sentence in loader.findings("warning")
+                                        if "does not name /boot/efi/b/vmlinuz, where the part kernel is" in sentence)]
+    with_kernel_files(loader, b="linux /a/vmlinuz\ninitrd /b/initrd.img\n")
+    assert not brings_kernel(loader)
+    assert any("slot b (moonsinter-b.conf) names /boot/efi/a/vmlinuz, which is the part kernel of slot a" in sentence
+               for sentence in loader.findings("failure"))
+
+
+def test_unified_kernel_images_are_parts(loader):
+    uki = [f"moonsinter-{slot}.efi" for slot in "ab"]
+    for slot in "ab":
+        loader.path(f"boot/efi/loader/entries/moonsinter-{slot}.conf").unlink()
+        loader.write(f"boot/efi/EFI/Linux/moonsinter-{slot}.efi", "image")
+    places = tuple(f"/boot/efi/EFI/Linux/{name}" for name in uki)
+    loader.configure("systemd-boot", parts={"uki": places}, EntryA=uki[0], EntryB=uki[1])
+    loader.set("LoaderEntrySelected", uki[1])
+    loader.expect(started="b")
+    assert brings_kernel(loader) and loader.findings("failure") == [] and about_parts(loader) == []
+    # A part has one name; systemd-boot would go by it, too, as soon as it is written, but counts in the other one until then.
+    os.rename(loader.path(f"boot/efi/EFI/Linux/{uki[1]}"), loader.path("boot/efi/EFI/Linux/moonsinter-b+3.efi"))
+    assert any("take the counters off" in sentence for sentence in loader.findings("warning"))
+    assert not brings_kernel(loader)
+    assert any(f"does not name {places[1]}" in sentence for sentence in about_parts(loader))
+
+
 def test_not_an_efi_machine(tmp_path):
     loader = SystemdBoot(tmp_path / "root")
     loader.configure("systemd-boot", EfiVariables="/sys/nowhere")
