@@ -62,8 +62,7 @@ bool daemon_options_for_people(const struct daemon_options *options)
 
 void daemon_options_print_json(struct json_object *object)
 {
-    const char *text =
-        json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    const char *text = json_to_text(object);
 
     if (isatty(STDOUT_FILENO))
         plain_text_print(stdout, text);

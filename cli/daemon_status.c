@@ -17,24 +17,6 @@ char *daemon_status_text(char ret_text[DAEMON_STATUS_TEXT_SIZE], struct json_obj
     return plain_text_copy(ret_text, DAEMON_STATUS_TEXT_SIZE, text);
 }
 
-static struct json_object *member(struct json_object *object, const char *name)
-{
-    struct json_object *inner = NULL;
-
-    if (object)
-        json_get_object(object, name, &inner);
-    return inner;
-}
-
-static uint64_t number(struct json_object *object, const char *name)
-{
-    uint64_t value = 0;
-
-    if (object)
-        json_get_u64(object, name, UINT64_MAX, &value);
-    return value;
-}
-
 static bool is_true(struct json_object *object, const char *name)
 {
     bool value = false;
@@ -54,11 +36,20 @@ static void print_text(FILE *stream, const char *before, struct json_object *obj
         fprintf(stream, "%s%s%s", before, text, after);
 }
 
+static void print_bytes(FILE *stream, const char *before, struct json_object *object, const char *name,
+                        const char *after)
+{
+    char text[16];
+
+    fprintf(stream, "%s%s%s", before, text_format_bytes(text, sizeof(text), json_number(object, name)),
+            after);
+}
+
 /* "version 1.2 (serial 3)", as far as known. */
 static void print_release(FILE *stream, struct json_object *object)
 {
     char version[DAEMON_STATUS_TEXT_SIZE], sha256[DAEMON_STATUS_TEXT_SIZE];
-    uint64_t serial = number(object, "serial");
+    uint64_t serial = json_number(object, "serial");
 
     daemon_status_text(version, object, "version");
     daemon_status_text(sha256, object, "sha256");
@@ -92,12 +83,12 @@ static void print_boot(FILE *stream, struct json_object *boot)
 {
     if (!boot)
         return;
-    if (member(boot, "next"))
+    if (json_inner(boot, "next"))
         print_text(stream, "Next boot:   slot ", boot, "next", "");
     else
         fputs("Next boot:   not known", stream);
     if (is_true(boot, "trial"))
-        fprintf(stream, ", on trial, %" PRIu64 " tries left", number(boot, "tries_left"));
+        fprintf(stream, ", on trial, %" PRIu64 " tries left", json_number(boot, "tries_left"));
     print_text(stream, " (", boot, "backend", ")");
     fputc('\n', stream);
     print_text(stream, "Note:        ", boot, "note", "\n");
@@ -106,7 +97,7 @@ static void print_boot(FILE *stream, struct json_object *boot)
 /* Prints what was published but could not be used. */
 static void print_skipped(FILE *stream, struct json_object *status, const char *before)
 {
-    struct json_object *update = member(status, "update");
+    struct json_object *update = json_inner(status, "update");
 
     print_text(stream, before, update, "table_skipped", " (table-skipped)\n");
     print_text(stream, before, update, "pack_skipped", " (pack-skipped)\n");
@@ -114,7 +105,7 @@ static void print_skipped(FILE *stream, struct json_object *status, const char *
 
 void daemon_status_print_waiting(FILE *stream, struct json_object *status, const char *before)
 {
-    struct json_object *waiting = member(member(status, "update"), "waiting");
+    struct json_object *waiting = json_inner(json_inner(status, "update"), "waiting");
 
     if (!waiting)
         return;
@@ -129,7 +120,7 @@ void daemon_status_print_waiting(FILE *stream, struct json_object *status, const
 /* Prints how far an update under way has got, how fast it is, and how long it will take. */
 static void print_pace(FILE *stream, struct json_object *status, struct json_object *progress)
 {
-    uint64_t eta_s = number(progress, "eta_s");
+    uint64_t eta_s = json_number(progress, "eta_s");
     char state[DAEMON_STATUS_TEXT_SIZE], text[32];
     struct json_object *percent = NULL;
 
@@ -138,9 +129,8 @@ static void print_pace(FILE *stream, struct json_object *status, struct json_obj
         return;
     double done = json_object_get_double(percent);
     fprintf(stream, "Progress:    %.1f %%", done > 0 && done < 100 ? done : done > 0 ? 100.0 : 0.0);
-    if (number(progress, "rate_bytes_per_s"))
-        fprintf(stream, ", %s/s",
-                text_format_bytes(text, sizeof(text), number(progress, "rate_bytes_per_s")));
+    if (json_number(progress, "rate_bytes_per_s"))
+        print_bytes(stream, ", ", progress, "rate_bytes_per_s", "/s");
     if (eta_s)
         fprintf(stream, ", %s left of the download", progress_format_left(text, sizeof(text), eta_s));
     fputc('\n', stream);
@@ -148,30 +138,25 @@ static void print_pace(FILE *stream, struct json_object *status, struct json_obj
 
 static void print_update(FILE *stream, struct json_object *status)
 {
-    struct json_object *update = member(status, "update"), *progress = member(update, "progress");
-    char text[16];
+    struct json_object *update = json_inner(status, "update"), *progress = json_inner(update, "progress");
 
     if (!update)
         return;
-    if (number(update, "size_bytes")) {
+    if (json_number(update, "size_bytes")) {
         fputs("Update:      ", stream);
         print_release(stream, update);
-        fprintf(stream, ", %s", text_format_bytes(text, sizeof(text), number(update, "size_bytes")));
+        print_bytes(stream, ", ", update, "size_bytes", "");
         print_text(stream, ", from ", update, "url", "\n");
     } else {
         print_text(stream, "Source:      ", update, "url", "\n");
     }
-    if (number(progress, "bytes_to_download") || number(progress, "bytes_written")) {
+    if (json_number(progress, "bytes_to_download") || json_number(progress, "bytes_written")) {
         print_pace(stream, status, progress);
-        fprintf(stream, "Transfer:    %s",
-                text_format_bytes(text, sizeof(text), number(progress, "bytes_downloaded")));
-        fprintf(stream, " of %s downloaded",
-                text_format_bytes(text, sizeof(text), number(progress, "bytes_to_download")));
-        fprintf(stream, ", %s kept", text_format_bytes(text, sizeof(text), number(progress, "bytes_kept")));
-        fprintf(stream, ", %s copied",
-                text_format_bytes(text, sizeof(text), number(progress, "bytes_copied")));
-        fprintf(stream, ", %s written\n",
-                text_format_bytes(text, sizeof(text), number(progress, "bytes_written")));
+        print_bytes(stream, "Transfer:    ", progress, "bytes_downloaded", " of ");
+        print_bytes(stream, "", progress, "bytes_to_download", " downloaded, ");
+        print_bytes(stream, "", progress, "bytes_kept", " kept, ");
+        print_bytes(stream, "", progress, "bytes_copied", " copied, ");
+        print_bytes(stream, "", progress, "bytes_written", " written\n");
     }
     print_skipped(stream, status, "Costs more:  ");
     daemon_status_print_waiting(stream, status, "Waiting:     ");
@@ -230,12 +215,11 @@ void daemon_status_print_entry(FILE *stream, struct json_object *entry)
     print_text(stream, "", entry, "result", "");
     print_text(stream, "  ", entry, "from", "");
     print_text(stream, " -> ", entry, "to", "");
-    if (number(entry, "bytes_downloaded") || number(entry, "seconds")) {
-        fprintf(stream, "  %s", text_format_bytes(text, sizeof(text), number(entry, "bytes_downloaded")));
-        fprintf(stream, " downloaded, %s",
-                text_format_bytes(text, sizeof(text), number(entry, "bytes_written")));
-        fprintf(stream, " written in %s",
-                text_format_duration(text, sizeof(text), number(entry, "seconds") % 31536000 * 1000));
+    if (json_number(entry, "bytes_downloaded") || json_number(entry, "seconds")) {
+        print_bytes(stream, "  ", entry, "bytes_downloaded", " downloaded, ");
+        print_bytes(stream, "", entry, "bytes_written", " written");
+        fprintf(stream, " in %s",
+                text_format_duration(text, sizeof(text), json_number(entry, "seconds") % 31536000 * 1000));
     }
     print_text(stream, ": ", entry, "reason", "");
     fputc('\n', stream);
@@ -245,7 +229,7 @@ void daemon_status_print_entry(FILE *stream, struct json_object *entry)
 /* Prints which keys are trusted, and who signed what is offered. */
 static void print_trust(FILE *stream, struct json_object *status)
 {
-    struct json_object *update = member(status, "update");
+    struct json_object *update = json_inner(status, "update");
     char key[DAEMON_STATUS_TEXT_SIZE];
 
     if (*daemon_status_text(key, update, "signed_by")) {
@@ -253,12 +237,12 @@ static void print_trust(FILE *stream, struct json_object *status)
         print_text(stream, ": ", update, "trusted_comment", "");
         fputc('\n', stream);
     }
-    print_text(stream, "Trust:       ", member(status, "trust"), "why", "\n");
+    print_text(stream, "Trust:       ", json_inner(status, "trust"), "why", "\n");
 }
 
 void daemon_status_print(FILE *stream, struct json_object *status)
 {
-    struct json_object *slots = member(status, "slots"), *last_check = member(status, "last_check");
+    struct json_object *slots = json_inner(status, "slots"), *last_check = json_inner(status, "last_check");
 
     print_text(stream, "State:       ", status, "state", "");
     print_text(stream, " (", status, "phase", ")");
@@ -266,9 +250,9 @@ void daemon_status_print(FILE *stream, struct json_object *status)
     fputc('\n', stream);
     print_blocks(stream, status, "Held:        ");
     print_text(stream, "Stalled:     ", status, "stalled", "\n");
-    print_slot(stream, "a", member(slots, "a"));
-    print_slot(stream, "b", member(slots, "b"));
-    print_boot(stream, member(status, "boot"));
+    print_slot(stream, "a", json_inner(slots, "a"));
+    print_slot(stream, "b", json_inner(slots, "b"));
+    print_boot(stream, json_inner(status, "boot"));
     print_update(stream, status);
     print_trust(stream, status);
     if (last_check && json_object_object_length(last_check)) {
@@ -276,11 +260,11 @@ void daemon_status_print(FILE *stream, struct json_object *status)
         print_text(stream, ", ", last_check, "time", "\n");
         print_text(stream, "Next check:  ", last_check, "next", "\n");
     }
-    if (member(status, "last_update")) {
+    if (json_inner(status, "last_update")) {
         fputs("Last update: ", stream);
-        daemon_status_print_entry(stream, member(status, "last_update"));
+        daemon_status_print_entry(stream, json_inner(status, "last_update"));
     }
-    print_last_error(stream, member(status, "last_error"), "Last error:  ");
+    print_last_error(stream, json_inner(status, "last_error"), "Last error:  ");
 }
 
 /* Explains a state to people who do not know its name. */
@@ -302,19 +286,19 @@ static void explain_state(FILE *stream, struct json_object *status, const char *
             fprintf(stream, ": %s", meanings[i][1]);
     if (strcmp(state, "reboot-pending") != 0)
         return;
-    if (!*daemon_status_text(slot, member(status, "boot"), "next")) {
+    if (!*daemon_status_text(slot, json_inner(status, "boot"), "next")) {
         fputs(": an update waits for its boot, and what boots next is not known", stream);
         return;
     }
     fprintf(stream, ": the next boot takes slot %s, ", slot);
-    print_release(stream, member(member(status, "slots"), slot));
+    print_release(stream, json_inner(json_inner(status, "slots"), slot));
     fputs("; moonsinter reboot makes it", stream);
 }
 
 void daemon_status_print_reasons(FILE *stream, struct json_object *status)
 {
-    struct json_object *last_update = member(status, "last_update");
-    struct json_object *last_check = member(status, "last_check");
+    struct json_object *last_update = json_inner(status, "last_update");
+    struct json_object *last_check = json_inner(status, "last_check");
     char state[DAEMON_STATUS_TEXT_SIZE];
 
     fprintf(stream, "The state is %s", daemon_status_text(state, status, "state"));
@@ -325,7 +309,7 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
     print_text(stream, "It is stalled: ", status, "stalled", "\n");
     print_skipped(stream, status, "It downloads more than it need: ");
     daemon_status_print_waiting(stream, status, "It waits: ");
-    print_text(stream, "The boot selection: ", member(status, "boot"), "note", "\n");
+    print_text(stream, "The boot selection: ", json_inner(status, "boot"), "note", "\n");
     print_text(stream, "The last check found: ", last_check, "result", "\n");
     print_text(stream, "It looks again at ", last_check, "next", "");
     print_text(stream, ": ", last_check, "why", "");
@@ -340,5 +324,5 @@ void daemon_status_print_reasons(FILE *stream, struct json_object *status)
         fputc('\n', stream);
         print_output(stream, last_update);
     }
-    print_last_error(stream, member(status, "last_error"), "The last error: ");
+    print_last_error(stream, json_inner(status, "last_error"), "The last error: ");
 }

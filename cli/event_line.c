@@ -20,8 +20,7 @@ struct json_object *event_line_new(const char *name)
 
 void event_line_write(struct json_object *event)
 {
-    const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-    const char *text = json_object_to_json_string_ext(event, flags);
+    const char *text = json_to_text(event);
     size_t size = strlen(text) + 2; /* making it safe to show never makes it longer */
     CLEANUP_FREE char *line = alloc_zeroed(size);
 

@@ -45,6 +45,15 @@ static void report_event(struct report *report, struct json_object *event)
         json_object_put(event);
 }
 
+/* An event whose only member says something. */
+static void report_text(struct report *report, const char *name, const char *value)
+{
+    struct json_object *event = event_line_new(name);
+
+    json_add_string(event, "value", value);
+    report_event(report, event);
+}
+
 void report_manifest_start(struct report *report)
 {
     report_event(report, event_line_new("dl_manifest_start"));
@@ -72,9 +81,7 @@ void report_manifest_retry(struct report *report, const struct error *error, uin
 void report_manifest_end(struct report *report, const struct release *release, const struct error *error)
 {
     if (error) {
-        struct json_object *event = event_line_new("dl_manifest_failed");
-        json_add_string(event, "value", error->message);
-        report_event(report, event);
+        report_text(report, "dl_manifest_failed", error->message);
         return;
     }
     report->release = release;
@@ -194,20 +201,16 @@ static void report_on_seed_skipped(void *owner, const char *path, const struct e
 static void report_on_pack_skipped(void *owner, const struct error *error)
 {
     struct report *report = owner;
-    struct json_object *event = event_line_new("pack_skipped");
 
-    json_add_string(event, "value", error->message);
-    report_event(report, event);
+    report_text(report, "pack_skipped", error->message);
     report_note(report, "%s; going on without the pack's patches", error->message);
 }
 
 static void report_on_table_skipped(void *owner, const struct error *error)
 {
     struct report *report = owner;
-    struct json_object *event = event_line_new("table_skipped");
 
-    json_add_string(event, "value", error->message);
-    report_event(report, event);
+    report_text(report, "table_skipped", error->message);
     report_note(report, "%s; going on with fixed chunks", error->message);
 }
 
@@ -236,10 +239,8 @@ static void report_on_source_hashed(void *owner, const char *path, uint32_t xxh3
 static void report_on_read_back_cached(void *owner, const struct error *why)
 {
     struct report *report = owner;
-    struct json_object *event = event_line_new("read_back_cached");
 
-    json_add_string(event, "value", why->message);
-    report_event(report, event);
+    report_text(report, "read_back_cached", why->message);
     report_note(report, "%s", why->message);
 }
 
@@ -309,10 +310,7 @@ void report_progress(struct report *report, const struct clone_progress *progres
 
 void report_clone_again(struct report *report, const struct error *error)
 {
-    struct json_object *event = event_line_new("clone_again");
-
-    json_add_string(event, "value", error->message);
-    report_event(report, event);
+    report_text(report, "clone_again", error->message);
     report_note(report, "%s; looking at each chunk of the output once more", error->message);
 }
 
@@ -335,9 +333,7 @@ void report_image_start(struct report *report, const char *part, const char *tar
     report->has_seeds = has_seeds;
     if (!part)
         return;
-    struct json_object *event = event_line_new("part");
-    json_add_string(event, "value", part);
-    report_event(report, event);
+    report_text(report, "part", part);
     report_note(report, "%s into %s", part, target);
 }
 

@@ -62,23 +62,12 @@ static void on_signal(int caught)
     _exit(EVENT_LINE_BY_SIGNAL + caught);
 }
 
-static uint64_t number(struct json_object *object, const char *name)
-{
-    uint64_t value = 0;
-
-    json_get_u64(object, name, UINT64_MAX, &value);
-    return value;
-}
-
 /* Shows each reason for waiting on a line of its own, above the progress. */
 static void show_waiting(struct watch *watch, struct json_object *status)
 {
-    struct json_object *update, *waiting;
     char why[DAEMON_STATUS_TEXT_SIZE] = "";
 
-    if (json_get_object(status, "update", &update) == JSON_MEMBER_OK &&
-        json_get_object(update, "waiting", &waiting) == JSON_MEMBER_OK)
-        daemon_status_text(why, waiting, "why");
+    daemon_status_text(why, json_inner(json_inner(status, "update"), "waiting"), "why");
     if (*why && strcmp(why, watch->waiting) != 0 && watch->progress.shown) {
         progress_clear(&watch->progress);
         daemon_status_print_waiting(stderr, status, "waiting: ");
@@ -88,11 +77,10 @@ static void show_waiting(struct watch *watch, struct json_object *status)
 
 static void draw(struct watch *watch, struct json_object *status)
 {
-    struct json_object *update, *progress, *percent;
+    struct json_object *progress = json_inner(json_inner(status, "update"), "progress"), *percent;
     char phase[DAEMON_STATUS_TEXT_SIZE];
 
-    if (json_get_object(status, "update", &update) != JSON_MEMBER_OK ||
-        json_get_object(update, "progress", &progress) != JSON_MEMBER_OK)
+    if (!progress)
         return;
     daemon_status_text(phase, status, "phase");
     /* Phases are short words; any other text must not fill the line. */
@@ -101,10 +89,10 @@ static void draw(struct watch *watch, struct json_object *status)
         .phase = *watch->waiting ? "waiting"
                  : *phase        ? phase
                                  : watch->state,
-        .bytes_done = number(progress, "bytes_downloaded"),
-        .bytes_total = number(progress, "bytes_to_download"),
-        .rate_bytes_s = number(progress, "rate_bytes_per_s"),
-        .eta_s = number(progress, "eta_s"),
+        .bytes_done = json_number(progress, "bytes_downloaded"),
+        .bytes_total = json_number(progress, "bytes_to_download"),
+        .rate_bytes_s = json_number(progress, "rate_bytes_per_s"),
+        .eta_s = json_number(progress, "eta_s"),
     };
     if (json_object_object_get_ex(progress, "percent", &percent) && isfinite(json_object_get_double(percent)))
         view.percent = json_object_get_double(percent);
@@ -141,26 +129,20 @@ static void show(struct watch *watch, struct json_object *status)
 static bool is_later(struct json_object *status, const char *one, const char *other)
 {
     char one_time[DAEMON_STATUS_TEXT_SIZE], other_time[DAEMON_STATUS_TEXT_SIZE];
-    struct json_object *one_object = NULL, *other_object = NULL;
 
-    json_get_object(status, one, &one_object);
-    json_get_object(status, other, &other_object);
-    daemon_status_text(one_time, one_object, "time");
-    daemon_status_text(other_time, other_object, "time");
+    daemon_status_text(one_time, json_inner(status, one), "time");
+    daemon_status_text(other_time, json_inner(status, other), "time");
     return strcmp(one_time, other_time) >= 0;
 }
 
 /* The exit status that --until-done gives now, or -1 to go on. */
 static int judge(struct json_object *status)
 {
-    struct json_object *last_check = NULL, *last_update = NULL;
     char state[DAEMON_STATUS_TEXT_SIZE], check[DAEMON_STATUS_TEXT_SIZE], update[DAEMON_STATUS_TEXT_SIZE];
 
     daemon_status_text(state, status, "state");
-    json_get_object(status, "last_check", &last_check);
-    json_get_object(status, "last_update", &last_update);
-    daemon_status_text(check, last_check, "result");
-    daemon_status_text(update, last_update, "result");
+    daemon_status_text(check, json_inner(status, "last_check"), "result");
+    daemon_status_text(update, json_inner(status, "last_update"), "result");
     if (is_busy(state))
         return -1;
     if (strcmp(state, "reboot-pending") == 0 || strcmp(state, "trial") == 0)
@@ -179,13 +161,10 @@ static int judge(struct json_object *status)
 static int judge_slot(struct json_object *status)
 {
     static const char *const names[] = {"a", "b"};
-    struct json_object *slots = NULL, *slot;
     char role[DAEMON_STATUS_TEXT_SIZE], health[DAEMON_STATUS_TEXT_SIZE];
 
-    json_get_object(status, "slots", &slots);
-    for (size_t i = 0; slots && i < sizeof(names) / sizeof(names[0]); i++) {
-        slot = NULL;
-        json_get_object(slots, names[i], &slot);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct json_object *slot = json_inner(json_inner(status, "slots"), names[i]);
         daemon_status_text(role, slot, "role");
         daemon_status_text(health, slot, "state");
         if (strcmp(role, "active") == 0)

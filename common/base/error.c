@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/error.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,23 +68,12 @@ bool error_prefix(struct error *error, const char *format, ...)
 
 const char *error_kind_name(enum error_kind kind)
 {
-    switch (kind) {
-    case ERROR_NONE:
-        return "none";
-    case ERROR_NETWORK:
-        return "network";
-    case ERROR_REMOTE:
-        return "remote";
-    case ERROR_FORMAT:
-        return "format";
-    case ERROR_MISMATCH:
-        return "mismatch";
-    case ERROR_REFUSED:
-        return "refused";
-    case ERROR_SYSTEM:
-        return "system";
-    case ERROR_CANCELLED:
-        return "cancelled";
-    }
-    return "unknown";
+    static const char *const names[] = {
+        [ERROR_NONE] = "none",     [ERROR_NETWORK] = "network",     [ERROR_REMOTE] = "remote",
+        [ERROR_FORMAT] = "format", [ERROR_MISMATCH] = "mismatch",   [ERROR_REFUSED] = "refused",
+        [ERROR_SYSTEM] = "system", [ERROR_CANCELLED] = "cancelled",
+    };
+
+    assert(kind < sizeof(names) / sizeof(names[0]));
+    return names[kind];
 }

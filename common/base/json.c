@@ -313,6 +313,24 @@ enum json_member json_get_array(struct json_object *object, const char *name, st
     return json_find(object, name, json_type_array, ret_value);
 }
 
+struct json_object *json_inner(struct json_object *object, const char *name)
+{
+    struct json_object *inner = NULL;
+
+    if (object)
+        json_get_object(object, name, &inner);
+    return inner;
+}
+
+uint64_t json_number(struct json_object *object, const char *name)
+{
+    uint64_t number = 0;
+
+    if (object)
+        json_get_u64(object, name, UINT64_MAX, &number);
+    return number;
+}
+
 void json_add_string(struct json_object *object, const char *name, const char *value)
 {
     CLEANUP_FREE char *text = value ? utf8_replace_invalid(value) : NULL;
@@ -323,4 +341,14 @@ void json_add_string(struct json_object *object, const char *name, const char *v
 void json_add_u64(struct json_object *object, const char *name, uint64_t value)
 {
     json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+void json_add_bool(struct json_object *object, const char *name, bool value)
+{
+    json_object_object_add(object, name, json_object_new_boolean(value));
+}
+
+const char *json_to_text(struct json_object *object)
+{
+    return json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }

@@ -49,6 +49,11 @@ enum json_member json_get_u64(struct json_object *object, const char *name, uint
 /* Reads a string, which is valid as long as `object`; one with a zero byte in it is JSON_MEMBER_BAD. */
 enum json_member json_get_string(struct json_object *object, const char *name, const char **ret_value);
 
+/* For readers that ignore what they do not know: the object or the number that is there, or NULL or 0 where
+ * the member is missing or something else, or `object` is NULL. */
+struct json_object *json_inner(struct json_object *object, const char *name);
+uint64_t json_number(struct json_object *object, const char *name);
+
 /* Reads a boolean. */
 enum json_member json_get_bool(struct json_object *object, const char *name, bool *ret_value);
 
@@ -64,3 +69,9 @@ void json_add_string(struct json_object *object, const char *name, const char *v
 
 /* Adds an integer. */
 void json_add_u64(struct json_object *object, const char *name, uint64_t value);
+
+/* Adds true or false. */
+void json_add_bool(struct json_object *object, const char *name, bool value);
+
+/* The object as text of one line, valid until the object is changed or freed. */
+const char *json_to_text(struct json_object *object);

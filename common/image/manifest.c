@@ -284,9 +284,7 @@ char *manifest_format(const struct manifest *manifest)
             manifest->chunk_size, manifest->last_chunk_size, manifest->file_hash, manifest->file_size);
     if (manifest->has_sha256) {
         CLEANUP_JSON struct json_object *ours = format_ours(manifest);
-        fprintf(
-            stream, ",\"moonsinter\":%s",
-            json_object_to_json_string_ext(ours, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        fprintf(stream, ",\"moonsinter\":%s", json_to_text(ours));
     }
     fputs(manifest->has_sha256 ? "}\n" : "}", stream);
     if (fclose(stream) != 0)

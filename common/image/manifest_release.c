@@ -122,7 +122,7 @@ static struct json_object *format_rollout(const struct manifest_rollout *rollout
     if (rollout->percent != MANIFEST_PERCENT_MAX)
         json_add_u64(object, "percent", rollout->percent);
     if (rollout->hold)
-        json_object_object_add(object, "hold", json_object_new_boolean(true));
+        json_add_bool(object, "hold", true);
     return object;
 }
 

@@ -288,21 +288,13 @@ struct device *clone_take_target(struct clone *clone)
 
 const char *clone_phase_name(enum clone_phase phase)
 {
-    switch (phase) {
-    case CLONE_PHASE_PREPARING:
-        return "preparing";
-    case CLONE_PHASE_SCANNING:
-        return "scanning";
-    case CLONE_PHASE_TRANSFERRING:
-        return "transferring";
-    case CLONE_PHASE_SYNCING:
-        return "syncing";
-    case CLONE_PHASE_VERIFYING:
-        return "verifying";
-    case CLONE_PHASE_CLOSING:
-        return "closing";
-    case CLONE_PHASE_FINISHED:
-        return "finished";
-    }
-    return "unknown";
+    static const char *const names[] = {
+        [CLONE_PHASE_PREPARING] = "preparing",       [CLONE_PHASE_SCANNING] = "scanning",
+        [CLONE_PHASE_TRANSFERRING] = "transferring", [CLONE_PHASE_SYNCING] = "syncing",
+        [CLONE_PHASE_VERIFYING] = "verifying",       [CLONE_PHASE_CLOSING] = "closing",
+        [CLONE_PHASE_FINISHED] = "finished",
+    };
+
+    assert(phase < sizeof(names) / sizeof(names[0]));
+    return names[phase];
 }

@@ -191,18 +191,11 @@ bool boot_reject(struct boot *boot, enum slot slot, struct error *error)
 
 const char *boot_health_name(enum boot_health health)
 {
-    switch (health) {
-    case BOOT_HEALTH_UNKNOWN:
-        return "unknown";
-    case BOOT_HEALTH_GOOD:
-        return "good";
-    case BOOT_HEALTH_TRIAL:
-        return "trial";
-    case BOOT_HEALTH_BAD:
-        return "bad";
-    case BOOT_HEALTH_INVALID:
-        return "invalid";
-    }
-    assert(false);
-    return NULL;
+    static const char *const names[] = {
+        [BOOT_HEALTH_UNKNOWN] = "unknown", [BOOT_HEALTH_GOOD] = "good",       [BOOT_HEALTH_TRIAL] = "trial",
+        [BOOT_HEALTH_BAD] = "bad",         [BOOT_HEALTH_INVALID] = "invalid",
+    };
+
+    assert(health < sizeof(names) / sizeof(names[0]));
+    return names[health];
 }

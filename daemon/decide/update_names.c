@@ -60,43 +60,27 @@ const char *update_event_name(enum update_event_kind kind)
 
 const char *update_order_name(enum update_order what)
 {
-    switch (what) {
-    case UPDATE_ORDER_CHECK:
-        return "check";
-    case UPDATE_ORDER_PLAN:
-        return "plan";
-    case UPDATE_ORDER_INVALIDATE:
-        return "invalidate";
-    case UPDATE_ORDER_INSTALL:
-        return "install";
-    case UPDATE_ORDER_CANCEL:
-        return "cancel";
-    case UPDATE_ORDER_ARM:
-        return "arm";
-    case UPDATE_ORDER_JUDGE_REBOOT:
-        return "judge-reboot";
-    case UPDATE_ORDER_RETRY_REBOOT:
-        return "retry-reboot";
-    case UPDATE_ORDER_REBOOT:
-        return "reboot";
-    case UPDATE_ORDER_JUDGE_TRIAL:
-        return "judge-trial";
-    case UPDATE_ORDER_RETRY_TRIAL:
-        return "retry-trial";
-    case UPDATE_ORDER_MARK_GOOD:
-        return "mark-good";
-    case UPDATE_ORDER_REJECT:
-        return "reject";
-    case UPDATE_ORDER_SET_TIMER:
-        return "set-timer";
-    case UPDATE_ORDER_STOP_TIMER:
-        return "stop-timer";
-    case UPDATE_ORDER_SAVE_RECORD:
-        return "save-record";
-    case UPDATE_ORDER_PUBLISH:
-        return "publish";
-    case UPDATE_ORDER_EXIT:
-        return "exit";
-    }
-    return "unknown";
+    static const char *const names[] = {
+        [UPDATE_ORDER_CHECK] = "check",
+        [UPDATE_ORDER_PLAN] = "plan",
+        [UPDATE_ORDER_INVALIDATE] = "invalidate",
+        [UPDATE_ORDER_INSTALL] = "install",
+        [UPDATE_ORDER_CANCEL] = "cancel",
+        [UPDATE_ORDER_ARM] = "arm",
+        [UPDATE_ORDER_JUDGE_REBOOT] = "judge-reboot",
+        [UPDATE_ORDER_RETRY_REBOOT] = "retry-reboot",
+        [UPDATE_ORDER_REBOOT] = "reboot",
+        [UPDATE_ORDER_JUDGE_TRIAL] = "judge-trial",
+        [UPDATE_ORDER_RETRY_TRIAL] = "retry-trial",
+        [UPDATE_ORDER_MARK_GOOD] = "mark-good",
+        [UPDATE_ORDER_REJECT] = "reject",
+        [UPDATE_ORDER_SET_TIMER] = "set-timer",
+        [UPDATE_ORDER_STOP_TIMER] = "stop-timer",
+        [UPDATE_ORDER_SAVE_RECORD] = "save-record",
+        [UPDATE_ORDER_PUBLISH] = "publish",
+        [UPDATE_ORDER_EXIT] = "exit",
+    };
+
+    assert(what < sizeof(names) / sizeof(names[0]));
+    return names[what];
 }

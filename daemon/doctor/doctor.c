@@ -15,8 +15,7 @@ static const char *const level_names[] = {
 
 static void print_json(struct doctor *doctor, struct json_object *object)
 {
-    fprintf(doctor->stream, "%s\n",
-            json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    fprintf(doctor->stream, "%s\n", json_to_text(object));
     fflush(doctor->stream);
 }
 

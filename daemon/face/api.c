@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/face/api.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,68 +27,50 @@ bool api_error_set(struct api_error *error, unsigned http_status, const char *co
 
 const char *api_status_phrase(unsigned http_status)
 {
-    switch (http_status) {
-    case 200:
-        return "OK";
-    case 202:
-        return "Accepted";
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 409:
-        return "Conflict";
-    case 411:
-        return "Length Required";
-    case 413:
-        return "Content Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 503:
-        return "Service Unavailable";
-    }
+    static const struct {
+        unsigned http_status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {202, "Accepted"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+    };
+
+    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
+        if (phrases[i].http_status == http_status)
+            return phrases[i].phrase;
     return "Unknown";
 }
 
 const char *api_action_name(enum api_action action)
 {
-    switch (action) {
-    case API_ACTION_CHECK:
-        return "check";
-    case API_ACTION_INSTALL:
-        return "install";
-    case API_ACTION_CANCEL:
-        return "cancel";
-    case API_ACTION_REBOOT:
-        return "reboot";
-    case API_ACTION_MARK_GOOD:
-        return "mark-good";
-    case API_ACTION_MARK_BAD:
-        return "mark-bad";
-    case API_ACTION_ROLLBACK:
-        return "rollback";
-    }
-    return "unknown";
+    static const char *const names[] = {
+        [API_ACTION_CHECK] = "check",         [API_ACTION_INSTALL] = "install",
+        [API_ACTION_CANCEL] = "cancel",       [API_ACTION_REBOOT] = "reboot",
+        [API_ACTION_MARK_GOOD] = "mark-good", [API_ACTION_MARK_BAD] = "mark-bad",
+        [API_ACTION_ROLLBACK] = "rollback",
+    };
+
+    assert(action < sizeof(names) / sizeof(names[0]));
+    return names[action];
 }
 
 /* Takes `object`. A JSON body is one line, so that streams and replies can be read alike. */
 static void reply_json(struct api_reply *reply, unsigned http_status, struct json_object *object)
 {
-    size_t size;
-    const char *text = json_object_to_json_string_length(
-        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+    char *line = alloc_printf("%s\n", json_to_text(object));
 
-    *reply = (struct api_reply){.http_status = http_status, .content_type = content_json};
-    reply->body = alloc_zeroed(size + 2);
-    memcpy(reply->body, text, size);
-    reply->body[size] = '\n';
-    reply->body_size = size + 1;
+    *reply = (struct api_reply){
+        .http_status = http_status, .content_type = content_json, .body = line, .body_size = strlen(line)};
     json_object_put(object);
 }
 

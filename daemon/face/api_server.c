@@ -189,17 +189,14 @@ struct api_server *api_server_free(struct api_server *server)
 void api_server_publish(struct api_server *server, struct json_object *object)
 {
     struct api_client *client, *next;
-    size_t size;
 
     if (server->clients.stream_count == 0)
         return;
-    const char *text = json_object_to_json_string_length(
-        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-    CLEANUP_FREE char *line = alloc_printf("%s\n", text);
+    CLEANUP_FREE char *line = alloc_printf("%s\n", json_to_text(object));
     for (client = TAILQ_FIRST(&server->clients.open); client; client = next) {
         next = TAILQ_NEXT(client, link);
         if (client->state == API_CLIENT_STREAMING)
-            api_client_write_line(client, line, size + 1);
+            api_client_write_line(client, line, strlen(line));
     }
 }
 

@@ -56,7 +56,7 @@ static void add_way(struct json_object *values, const struct diff_report *report
     json_add_u64(values, "list_bytes", cost->list_bytes);
     json_add_u64(values, "data_bytes", cost->data_bytes);
     json_add_u64(values, "total_bytes", total_of(report, way));
-    json_object_object_add(values, "estimated", json_object_new_boolean(cost->estimated));
+    json_add_bool(values, "estimated", cost->estimated);
 }
 
 static void add_ways(struct json_object *values, const struct diff_report *report)
@@ -70,15 +70,14 @@ static void add_ways(struct json_object *values, const struct diff_report *repor
         struct json_object *item = page_values_add_item(ways);
         add_way(item, report, way);
         json_add_string(item, "title", way_titles[way]);
-        json_object_object_add(item, "ours", json_object_new_boolean(way >= DIFF_WAY_PACK));
+        json_add_bool(item, "ours", way >= DIFF_WAY_PACK);
         page_values_add_size(item, "list", report->costs[way].list_bytes);
         page_values_add_size(item, "data", report->costs[way].data_bytes);
         page_values_add_size(item, "total", total_of(report, way));
         page_values_add_share(item, "share", total_of(report, way), report->diff.new_size);
         page_values_add_share(item, "length", total_of(report, way), most);
     }
-    json_object_object_add(values, "whole_estimated",
-                           json_object_new_boolean(report->costs[DIFF_WAY_WHOLE_PACKED].estimated));
+    json_add_bool(values, "whole_estimated", report->costs[DIFF_WAY_WHOLE_PACKED].estimated);
 }
 
 static void add_advice(struct json_object *values, const struct diff_advice *advice)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/report/diff_report.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -204,36 +205,29 @@ void diff_report_finish(struct diff_report *report)
 
 const char *diff_way_name(enum diff_way way)
 {
-    switch (way) {
-    case DIFF_WAY_WHOLE:
-        return "whole";
-    case DIFF_WAY_WHOLE_PACKED:
-        return "whole-compressed";
-    case DIFF_WAY_FIXED:
-        return "fixed-chunks";
-    case DIFF_WAY_BLOCKS:
-        return "blocks-4k";
-    case DIFF_WAY_CONTENT_DEFINED:
-        return "content-defined";
-    case DIFF_WAY_PACK:
-        return "pack";
-    case DIFF_WAY_PATCHES:
-        return "patches";
-    }
-    return "";
+    static const char *const names[] = {
+        [DIFF_WAY_WHOLE] = "whole",
+        [DIFF_WAY_WHOLE_PACKED] = "whole-compressed",
+        [DIFF_WAY_FIXED] = "fixed-chunks",
+        [DIFF_WAY_BLOCKS] = "blocks-4k",
+        [DIFF_WAY_CONTENT_DEFINED] = "content-defined",
+        [DIFF_WAY_PACK] = "pack",
+        [DIFF_WAY_PATCHES] = "patches",
+    };
+
+    assert(way < sizeof(names) / sizeof(names[0]));
+    return names[way];
 }
 
 const char *diff_fate_name(enum diff_fate fate)
 {
-    switch (fate) {
-    case DIFF_FATE_KEEP:
-        return "keep";
-    case DIFF_FATE_COPY:
-        return "copy";
-    case DIFF_FATE_PATCH:
-        return "patch";
-    case DIFF_FATE_FETCH:
-        return "fetch";
-    }
-    return "";
+    static const char *const names[] = {
+        [DIFF_FATE_KEEP] = "keep",
+        [DIFF_FATE_COPY] = "copy",
+        [DIFF_FATE_PATCH] = "patch",
+        [DIFF_FATE_FETCH] = "fetch",
+    };
+
+    assert(fate < sizeof(names) / sizeof(names[0]));
+    return names[fate];
 }

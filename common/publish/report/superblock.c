@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/report/superblock.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/base/le.h"
@@ -157,19 +158,15 @@ void superblock_read(const uint8_t *data, size_t size, struct superblock *ret_su
 
 const char *superblock_kind_name(enum superblock_kind kind)
 {
-    switch (kind) {
-    case SUPERBLOCK_UNKNOWN:
-        return "unknown";
-    case SUPERBLOCK_SQUASHFS:
-        return "squashfs";
-    case SUPERBLOCK_EROFS:
-        return "erofs";
-    case SUPERBLOCK_EXT4:
-        return "ext4";
-    case SUPERBLOCK_COMPRESSED_FILE:
-        return "compressed file";
-    case SUPERBLOCK_ENCRYPTED:
-        return "LUKS";
-    }
-    return "unknown";
+    static const char *const names[] = {
+        [SUPERBLOCK_UNKNOWN] = "unknown",
+        [SUPERBLOCK_SQUASHFS] = "squashfs",
+        [SUPERBLOCK_EROFS] = "erofs",
+        [SUPERBLOCK_EXT4] = "ext4",
+        [SUPERBLOCK_COMPRESSED_FILE] = "compressed file",
+        [SUPERBLOCK_ENCRYPTED] = "LUKS",
+    };
+
+    assert(kind < sizeof(names) / sizeof(names[0]));
+    return names[kind];
 }
