@@ -305,3 +305,11 @@ int file_make_folders(const char *path)
         *slash = '/';
     }
 }
+
+bool file_make_parent(const char *path, struct error *error)
+{
+    CLEANUP_FREE char *folder = file_folder(path);
+
+    int result = file_make_folders(folder);
+    return result == 0 || error_set_errno(error, result, "cannot make the folder %s", folder);
+}

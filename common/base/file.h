@@ -84,3 +84,6 @@ char *file_folder(const char *path);
 /* Creates a folder and its parents, those that are missing, with mode 0755 less the umask; returns 0 or
  * -errno. */
 int file_make_folders(const char *path);
+
+/* Creates the folder that file_folder() tells, and its parents, where they are missing. */
+bool file_make_parent(const char *path, struct error *error);

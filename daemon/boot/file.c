@@ -105,7 +105,7 @@ static bool selection_parse(struct json_object *object, struct selection *ret_se
 }
 
 static bool selection_read(const struct file_backend *backend, struct selection *ret_selection,
-                           bool *ret_recorded, struct error *error)
+                           struct error *error)
 {
     CLEANUP_FREE char *text = NULL;
     CLEANUP_JSON struct json_object *object = NULL;
@@ -120,7 +120,6 @@ static bool selection_read(const struct file_backend *backend, struct selection 
                                             .selected = SLOT_A,
                                             .trial = SLOT_NONE,
                                             .health = {[SLOT_A] = BOOT_HEALTH_GOOD}};
-        *ret_recorded = false;
         return true;
     }
     if (!json_parse_object(text, size, backend->path, &object, &cause) ||
@@ -128,18 +127,13 @@ static bool selection_read(const struct file_backend *backend, struct selection 
         return error_set(error, ERROR_FORMAT,
                          "%s cannot be understood; if slot a is the right one to run, remove the file%s%s",
                          backend->path, *cause.message ? ": " : "", cause.message);
-    *ret_recorded = true;
     return true;
 }
 
-static bool selection_write(const struct file_backend *backend, const struct selection *selection,
-                            struct error *error)
+static char *selection_format(const struct selection *selection)
 {
     CLEANUP_JSON struct json_object *object = json_object_new_object();
     struct json_object *slots = json_object_new_object();
-    CLEANUP_FREE char *folder = alloc_string(backend->path);
-    CLEANUP_FREE char *back = NULL;
-    size_t back_size;
 
     json_add_u64(object, "format", SELECTION_FORMAT);
     json_add_string(object, "running", slot_name(selection->running));
@@ -149,35 +143,30 @@ static bool selection_write(const struct file_backend *backend, const struct sel
     json_object_object_add(object, "slots", slots);
     json_add_string(slots, "a", boot_health_name(selection->health[SLOT_A]));
     json_add_string(slots, "b", boot_health_name(selection->health[SLOT_B]));
-    CLEANUP_FREE char *text =
-        alloc_printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
-
-    *strrchr(folder, '/') = 0;
-    int result = *folder ? file_make_folders(folder) : 0;
-    if (result < 0)
-        return error_set_errno(error, result, "cannot make the folder %s", folder);
-    if (!file_replace(backend->path, text, strlen(text), 0644, error) ||
-        !file_read(backend->path, SELECTION_FILE_MAX, &back, &back_size, error))
-        return false;
-    if (back_size != strlen(text) || memcmp(back, text, back_size) != 0)
-        return error_set(error, ERROR_SYSTEM, "%s does not hold what was just written to it", backend->path);
-    return true;
+    return alloc_printf("%s\n", json_to_text(object));
 }
 
-static bool selection_equal(const struct selection *a, const struct selection *b)
+static bool file_holds(const char *path, const char *text, struct error *error)
 {
-    return a->running == b->running && a->selected == b->selected && a->trial == b->trial &&
-           a->tries_left == b->tries_left && a->health[SLOT_A] == b->health[SLOT_A] &&
-           a->health[SLOT_B] == b->health[SLOT_B];
+    CLEANUP_FREE char *found = NULL;
+    size_t size;
+
+    return file_read(path, SELECTION_FILE_MAX, &found, &size, error) &&
+           ((size == strlen(text) && memcmp(found, text, size) == 0) ||
+            error_set(error, ERROR_SYSTEM, "%s does not hold what was just written to it", path));
 }
 
 /* Writes only if something changes, so that repeated calls do not wear the medium. */
-static bool selection_change(struct file_backend *backend, const struct selection *old, bool recorded,
-                             const struct selection *selection, struct error *error)
+static bool selection_change(struct file_backend *backend, const struct selection *selection,
+                             struct error *error)
 {
-    if (recorded && !backend->doubtful && selection_equal(old, selection))
+    CLEANUP_FREE char *text = selection_format(selection);
+
+    if (!backend->doubtful && file_holds(backend->path, text, NULL))
         return true;
-    backend->doubtful = !selection_write(backend, selection, error);
+    backend->doubtful = !file_make_parent(backend->path, error) ||
+                        !file_replace(backend->path, text, strlen(text), 0644, error) ||
+                        !file_holds(backend->path, text, error);
     return !backend->doubtful;
 }
 
@@ -190,12 +179,10 @@ static bool is_unfit(enum boot_health health)
 static bool file_start(struct boot *boot, struct error *error)
 {
     struct file_backend *backend = boot->private;
-    struct selection old, selection;
-    bool recorded;
+    struct selection selection;
 
-    if (!selection_read(backend, &old, &recorded, error))
+    if (!selection_read(backend, &selection, error))
         return false;
-    selection = old;
     selection.running = selection.selected;
     if (selection.trial != SLOT_NONE && selection.tries_left) {
         selection.tries_left--;
@@ -204,15 +191,14 @@ static bool file_start(struct boot *boot, struct error *error)
         selection.health[selection.trial] = BOOT_HEALTH_BAD;
         selection.trial = SLOT_NONE;
     }
-    return selection_change(backend, &old, recorded, &selection, error);
+    return selection_change(backend, &selection, error);
 }
 
 static bool file_read_state(struct boot *boot, struct boot_state *ret_state, struct error *error)
 {
     struct selection selection;
-    bool recorded;
 
-    if (!selection_read(boot->private, &selection, &recorded, error))
+    if (!selection_read(boot->private, &selection, error))
         return false;
     *ret_state = (struct boot_state){
         .running = selection.running,
@@ -235,12 +221,10 @@ static void end_trial_of(struct selection *selection, enum slot slot)
 
 static bool file_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
-    struct selection old, selection;
-    bool recorded;
+    struct selection selection;
 
-    if (!selection_read(boot->private, &old, &recorded, error))
+    if (!selection_read(boot->private, &selection, error))
         return false;
-    selection = old;
     if (slot == selection.running)
         return error_set(error, ERROR_REFUSED, "slot %s is running and cannot be given up", slot_name(slot));
     if (selection.trial == selection.running)
@@ -254,55 +238,49 @@ static bool file_invalidate(struct boot *boot, enum slot slot, struct error *err
     end_trial_of(&selection, slot);
     selection.selected = slot_other(slot);
     selection.health[slot] = BOOT_HEALTH_INVALID;
-    return selection_change(boot->private, &old, recorded, &selection, error);
+    return selection_change(boot->private, &selection, error);
 }
 
 static bool file_arm(struct boot *boot, enum slot slot, struct error *error)
 {
     struct file_backend *backend = boot->private;
-    struct selection old, selection;
-    bool recorded;
+    struct selection selection;
 
-    if (!selection_read(backend, &old, &recorded, error))
+    if (!selection_read(backend, &selection, error))
         return false;
-    selection = old;
     if (slot == selection.running)
         return error_set(error, ERROR_REFUSED, "slot %s is running already", slot_name(slot));
     if (selection.selected ==
         slot) /* selected already, since the other slot was rejected: known to be good */
-        return selection_change(backend, &old, recorded, &selection, error);
+        return selection_change(backend, &selection, error);
     selection.selected = slot_other(slot);
     selection.trial = slot;
     selection.tries_left = backend->tries;
     selection.health[slot] = BOOT_HEALTH_TRIAL;
-    return selection_change(backend, &old, recorded, &selection, error);
+    return selection_change(backend, &selection, error);
 }
 
 static bool file_good(struct boot *boot, enum slot slot, struct error *error)
 {
-    struct selection old, selection;
-    bool recorded;
+    struct selection selection;
 
-    if (!selection_read(boot->private, &old, &recorded, error))
+    if (!selection_read(boot->private, &selection, error))
         return false;
-    selection = old;
     if (slot != selection.running)
         return error_set(error, ERROR_REFUSED, "slot %s does not run, so it cannot be marked good",
                          slot_name(slot));
     end_trial_of(&selection, slot);
     selection.selected = slot;
     selection.health[slot] = BOOT_HEALTH_GOOD;
-    return selection_change(boot->private, &old, recorded, &selection, error);
+    return selection_change(boot->private, &selection, error);
 }
 
 static bool file_reject(struct boot *boot, enum slot slot, struct error *error)
 {
-    struct selection old, selection;
-    bool recorded;
+    struct selection selection;
 
-    if (!selection_read(boot->private, &old, &recorded, error))
+    if (!selection_read(boot->private, &selection, error))
         return false;
-    selection = old;
     if (selection.health[slot_other(slot)] != BOOT_HEALTH_GOOD)
         return error_set(error, ERROR_REFUSED,
                          "slot %s is not known to be good, so slot %s cannot be rejected",
@@ -310,7 +288,7 @@ static bool file_reject(struct boot *boot, enum slot slot, struct error *error)
     end_trial_of(&selection, slot);
     selection.selected = slot_other(slot);
     selection.health[slot] = BOOT_HEALTH_BAD;
-    return selection_change(boot->private, &old, recorded, &selection, error);
+    return selection_change(boot->private, &selection, error);
 }
 
 const struct boot_backend boot_backend_file = {

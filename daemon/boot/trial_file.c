@@ -33,18 +33,14 @@ bool trial_file_read(const char *path, enum slot *ret_slot, struct error *error)
 bool trial_file_write(const char *path, enum slot slot, struct error *error)
 {
     CLEANUP_FREE char *text = alloc_printf("%s\n", slot_name(slot));
-    CLEANUP_FREE char *folder = alloc_string(path);
     enum slot written;
 
     if (!trial_file_read(path, &written, error))
         return false;
     if (written == slot)
         return true;
-    *strrchr(folder, '/') = 0;
-    int result = *folder ? file_make_folders(folder) : 0;
-    if (result < 0)
-        return error_set_errno(error, result, "cannot make the folder %s", folder);
-    if (!file_replace(path, text, strlen(text), 0644, error) || !trial_file_read(path, &written, error))
+    if (!file_make_parent(path, error) || !file_replace(path, text, strlen(text), 0644, error) ||
+        !trial_file_read(path, &written, error))
         return false;
     return written == slot ||
            error_set(error, ERROR_SYSTEM, "%s does not hold what was just written to it", path);

@@ -35,20 +35,6 @@ static bool make_address(const char *path, struct sockaddr_un *ret_address, stru
     return true;
 }
 
-static bool make_parent(const char *path, struct error *error)
-{
-    CLEANUP_FREE char *folder = alloc_string(path);
-    char *slash = strrchr(folder, '/');
-
-    if (!slash || slash == folder)
-        return true;
-    *slash = '\0';
-    int result = file_make_folders(folder);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot make the folder %s for the API's socket", folder);
-    return true;
-}
-
 /* Removes a socket that nobody listens on any more; refuses everything else that stands at `path`. */
 static bool clear_path(const char *path, const struct sockaddr_un *address, struct error *error)
 {
@@ -114,7 +100,7 @@ bool api_socket_open(struct api_socket *ret_socket, const char *path, const stru
     struct sockaddr_un address;
     int file_fd = -1;
 
-    if (!make_address(path, &address, error) || !make_parent(path, error) ||
+    if (!make_address(path, &address, error) || !file_make_parent(path, error) ||
         !clear_path(path, &address, error))
         return false;
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
