@@ -22,6 +22,7 @@ enum {
     MINISIGN_SIGNATURE_BLOB_SIZE = 2 + MINISIGN_ID_SIZE + MINISIGN_SIGNATURE_SIZE,
     /* Three algorithms, salt, two limits of the key derivation, number, seed and public key, checksum. */
     MINISIGN_SECRET_BLOB_SIZE = 3 * 2 + 32 + 2 * 8 + MINISIGN_ID_SIZE + 64 + 32,
+    BASE64_DATA_MAX = 162, /* the first multiple of 3 that has room for each of these */
 };
 
 static const char untrusted_prefix[] = "untrusted comment: ";
@@ -71,45 +72,24 @@ static bool is_blank(const struct lines *lines)
     return true;
 }
 
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Takes a line of base64 that decodes to exactly `size` bytes, in the one canonical spelling: OpenSSL's
- * decoder alone would accept blanks and wrong padding. */
+ * decoder alone would accept blanks and wrong padding, so what it made is encoded again and compared. */
 static bool take_base64(struct lines *lines, uint8_t *ret_data, size_t size)
 {
-    size_t digits = (size * 8 + 5) / 6, length = (size + 2) / 3 * 4, line_size, done = 0;
+    unsigned char data[BASE64_DATA_MAX], text[BASE64_DATA_MAX / 3 * 4 + 1];
+    size_t length = (size + 2) / 3 * 4, line_size;
     const char *line;
-    uint32_t bits = 0;
-    unsigned count = 0;
 
+    assert(size <= BASE64_DATA_MAX);
     if (!take_line(lines, length + 2, &line, &line_size) || line_size != length)
         return false;
-    for (size_t i = 0; i < length; i++) {
-        int digit = base64_digit(line[i]);
-        if (i >= digits) {
-            if (line[i] != '=')
-                return false;
-            continue;
-        }
-        if (digit < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)digit;
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            ret_data[done++] = (uint8_t)(bits >> count);
-        }
-    }
-    return done == size && (bits & ((UINT32_C(1) << count) - 1)) == 0;
+    bool ok = EVP_DecodeBlock(data, (const unsigned char *)line, (int)length) >= (int)size &&
+              EVP_EncodeBlock(text, data, (int)size) == (int)length && memcmp(text, line, length) == 0;
+    if (ok)
+        memcpy(ret_data, data, size);
+    OPENSSL_cleanse(data, sizeof(data)); /* it may be a secret key */
+    OPENSSL_cleanse(text, sizeof(text));
+    return ok;
 }
 
 bool minisign_parse_key(const char *text, size_t size, struct minisign_key *ret_key, struct error *error)
