@@ -119,6 +119,8 @@ static bool check_slots(const struct options *options, const struct config *conf
     struct slots_request request = {
         .root = options->request.root,
         .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .parts = config->parts,
+        .part_count = config->part_count,
         .selected = SLOT_NONE,
         .judge_names = true,
         .names_by_content = config->backend == CONFIG_BACKEND_FILE,

@@ -117,6 +117,8 @@ void doctor_look_at_slots(struct doctor *doctor)
         *boot = (struct boot_state){
             .running = SLOT_NONE, .next = SLOT_NONE, .trial = SLOT_NONE, .started = SLOT_NONE};
     struct slots_request request = {.names = {doctor->config->slot_names[0], doctor->config->slot_names[1]},
+                                    .parts = doctor->config->parts,
+                                    .part_count = doctor->config->part_count,
                                     .selected = boot->running,
                                     .judge_names = true,
                                     .names_by_content = doctor->config->backend == CONFIG_BACKEND_FILE};

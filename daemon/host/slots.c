@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/host/slots.h"
+#include "daemon/host/slots_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
-#include "daemon/host/root_device.h"
 #include "daemon/host/slot_name.h"
 
 /* What one way of finding the root file system says of the slots. */
@@ -114,27 +113,10 @@ static enum slot decide(const struct root_device *cmdline, enum verdict by_cmdli
     return hint != SLOT_NONE && hint != slot ? SLOT_NONE : slot;
 }
 
-/* Neither slot may be, or lie on, the other, nor may both lie on the same. */
-static bool check_distinct(const struct slots *slots, const struct slots_request *request, const char *root,
-                           struct error *error)
-{
-    for (int i = SLOT_A; i <= SLOT_B; i++) {
-        struct storage_set below = {0};
-        const struct storage *other = &slots->devices[slot_other((enum slot)i)];
-        storage_set_add(&below, root, &slots->devices[i]);
-        bool shared = storage_set_has(&below, other) || storage_overlaps(root, &slots->devices[i], other);
-        storage_set_finish(&below);
-        if (shared)
-            return error_set(error, ERROR_REFUSED, "A=%s and B=%s in [Slots] are the same storage (%s)",
-                             request->names[SLOT_A], request->names[SLOT_B], other->path);
-    }
-    return true;
-}
-
-static bool shares_storage(const struct root_device *device, const char *root, const struct storage *slot)
+bool slots_shares_storage(const struct root_device *device, const char *root, const struct storage *place)
 {
     for (size_t i = 0; i < device->on.count; i++)
-        if (storage_overlaps(root, &device->on.items[i], slot))
+        if (storage_overlaps(root, &device->on.items[i], place))
             return true;
     return false;
 }
@@ -156,8 +138,9 @@ static void find_running(struct slots *slots, const char *root, enum slot select
     for (int i = SLOT_A; i <= SLOT_B; i++) {
         enum verdict mine = i == SLOT_A ? VERDICT_A : VERDICT_B;
         slots->is_root[i] = by_cmdline == mine || by_mounts == mine || by_cmdline == VERDICT_BOTH ||
-                            by_mounts == VERDICT_BOTH || shares_storage(&cmdline, root, &slots->devices[i]) ||
-                            shares_storage(&mounts, root, &slots->devices[i]);
+                            by_mounts == VERDICT_BOTH ||
+                            slots_shares_storage(&cmdline, root, &slots->devices[i]) ||
+                            slots_shares_storage(&mounts, root, &slots->devices[i]);
     }
     for (size_t i = 0; i < mounts.below.count; i++)
         storage_set_add(&slots->in_use, root, &mounts.below.items[i]);
@@ -165,22 +148,30 @@ static void find_running(struct slots *slots, const char *root, enum slot select
         storage_set_add(&slots->in_use, root, &cmdline.below.items[i]);
     if (slots->running != SLOT_NONE)
         storage_set_add(&slots->in_use, root, &slots->devices[slots->running]);
+    slots_note_parts_in_use(slots, root, &cmdline, &mounts);
     root_device_finish(&cmdline);
     root_device_finish(&mounts);
 }
 
-static void judge_names(struct slots *slots, const struct slots_request *request, const char *root)
+void slots_judge_name(struct slots *slots, const struct slots_request *request, const char *root,
+                      const char *what, const char *name)
 {
-    for (int i = SLOT_A; i <= SLOT_B; i++) {
-        CLEANUP_FREE char *objection =
-            slot_name_find_objection(root, request->names[i], request->names_by_content);
-        if (!objection)
-            continue;
-        char *before = slots->name_why;
-        slots->name_why = alloc_printf("%s%sslot %s: %s", before ? before : "", before ? "; " : "",
-                                       slot_name((enum slot)i), objection);
-        free(before);
-    }
+    CLEANUP_FREE char *objection = slot_name_find_objection(root, name, request->names_by_content);
+    char *before = slots->name_why;
+
+    if (!objection)
+        return;
+    slots->name_why = alloc_printf("%s%s%s: %s", before ? before : "", before ? "; " : "", what, objection);
+    free(before);
+}
+
+static bool find_devices(struct slots *slots, const struct slots_request *request, const char *root,
+                         struct error *error)
+{
+    for (int i = SLOT_A; i <= SLOT_B; i++)
+        if (!storage_find(root, request->names[i], &slots->devices[i], error))
+            return error_prefix(error, "slot %s", slot_name((enum slot)i));
+    return true;
 }
 
 bool slots_find(const struct slots_request *request, struct slots **ret_slots, struct error *error)
@@ -188,18 +179,17 @@ bool slots_find(const struct slots_request *request, struct slots **ret_slots, s
     const char *root = request->root ? request->root : "";
     struct slots *slots = alloc_zeroed(sizeof(*slots));
 
-    for (int i = SLOT_A; i <= SLOT_B; i++)
-        if (!storage_find(root, request->names[i], &slots->devices[i], error)) {
-            slots_free(slots);
-            return error_prefix(error, "slot %s", slot_name((enum slot)i));
-        }
-    if (!check_distinct(slots, request, root, error)) {
+    if (!find_devices(slots, request, root, error) || !slots_find_parts(slots, request, root, error) ||
+        !slots_check_distinct(slots, request, root, error)) {
         slots_free(slots);
         return false;
     }
     find_running(slots, root, request->selected);
-    if (request->judge_names)
-        judge_names(slots, request, root);
+    if (request->judge_names) {
+        slots_judge_name(slots, request, root, "slot a", request->names[SLOT_A]);
+        slots_judge_name(slots, request, root, "slot b", request->names[SLOT_B]);
+        slots_judge_part_names(slots, request, root);
+    }
     *ret_slots = slots;
     return true;
 }
@@ -210,88 +200,13 @@ struct slots *slots_free(struct slots *slots)
         return NULL;
     storage_finish(&slots->devices[SLOT_A]);
     storage_finish(&slots->devices[SLOT_B]);
+    for (unsigned i = 0; i < slots->part_count; i++) {
+        storage_finish(&slots->parts[i].devices[SLOT_A]);
+        storage_finish(&slots->parts[i].devices[SLOT_B]);
+    }
     storage_set_finish(&slots->in_use);
     free(slots->name_why);
+    free(slots->parts_why);
     free(slots);
     return NULL;
-}
-
-const struct storage *slots_find_place(const struct slots *slots, const char *name, enum slot slot)
-{
-    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
-        return &slots->devices[slot];
-    for (unsigned i = 0; i < slots->part_count; i++)
-        if (strcmp(slots->parts[i].name, name) == 0)
-            return &slots->parts[i].devices[slot];
-    return NULL;
-}
-
-enum slot slots_target(const struct slots *slots)
-{
-    return slot_other(slots->running);
-}
-
-bool slots_target_check(const struct slots *slots, enum slot target, struct error *error)
-{
-    const struct storage *device = &slots->devices[target];
-
-    if (slots->name_why)
-        return error_set(error, ERROR_REFUSED, "%s", slots->name_why);
-    if (slots->running == SLOT_NONE)
-        return error_set(error, ERROR_REFUSED, "nothing is written while the running slot is not known: %s",
-                         slots->why);
-    if (target == slots->running)
-        return error_set(error, ERROR_REFUSED, "slot %s (%s) is running and is never written",
-                         slot_name(target), device->path);
-    if (slots->is_root[target] || storage_set_has(&slots->in_use, device))
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s (%s) holds this machine's root file system and is never written",
-                         slot_name(target), device->path);
-    if (!device->present && text_has_prefix(device->path, "/dev/"))
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s (%s) is not there; make the partition, or correct [Slots]",
-                         slot_name(target), device->path);
-    return true;
-}
-
-bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error)
-{
-    const struct storage *device = &slots->devices[target];
-    struct storage opened;
-
-    if (!slots_target_check(slots, target, error))
-        return false;
-    int result = storage_find_fd(fd, &opened);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot look at the opened slot %s (%s)", slot_name(target),
-                               device->path);
-    if (storage_set_has(&slots->in_use, &opened))
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s (%s) turned out to be the running system when it was opened",
-                         slot_name(target), device->path);
-    if (device->present && !storage_equal(device, &opened))
-        return error_set(error, ERROR_REFUSED,
-                         "slot %s (%s) became another device or file while it was opened", slot_name(target),
-                         device->path);
-    return true;
-}
-
-bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
-                             struct error *error)
-{
-    const struct storage *place = slots_find_place(slots, name, target);
-    struct storage opened;
-
-    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
-        return slots_target_check_opened(slots, target, fd, error);
-    if (!slots_target_check(slots, target, error))
-        return false;
-    int result = storage_find_fd(fd, &opened);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot look at the opened part %s (%s)", name, place->path);
-    if (place->present && !storage_equal(place, &opened))
-        return error_set(error, ERROR_REFUSED,
-                         "the part %s (%s) became another device or file while it was opened", name,
-                         place->path);
-    return true;
 }

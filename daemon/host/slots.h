@@ -41,11 +41,16 @@ int slot_parse(const char *text, enum slot *ret_slot);
 struct slots_part {
     char name[MANIFEST_PART_NAME_MAX + 1];
     struct storage devices[SLOT_COUNT];
+    bool is_root[SLOT_COUNT]; /* as of struct slots */
 };
+
+struct config_part;
 
 struct slots_request {
     const char *root; /* put before /proc, /sys, /dev and the slots' paths; NULL or "" except in tests */
-    const char *names[SLOT_COUNT]; /* as configured */
+    const char *names[SLOT_COUNT];   /* as configured */
+    const struct config_part *parts; /* of the set, as configured; only read during the call */
+    unsigned part_count;
     /* With the `file` backend the slot that runs by its own data; SLOT_NONE = ask the kernel. */
     enum slot selected;
     /* Also find out whether the names can be relied on, which may take a look at every disk. Must be set if
@@ -58,7 +63,8 @@ struct slots {
     struct storage devices[SLOT_COUNT]; /* what the names stand for now; .path is the one to open */
     enum slot running;                  /* SLOT_NONE = cannot be determined */
     char why[512];                      /* one sentence: how the running one was found, or why it cannot be */
-    struct storage_set in_use;          /* what "/" and the running slot stand on; never to be written */
+    struct storage_set in_use;          /* what "/" and the running slot with its parts stand on; never to be
+                                           written */
     char *name_why; /* a sentence: why a name cannot be relied on, so that nothing may be written; NULL = all
                        well, or not asked for */
     bool is_root[SLOT_COUNT]; /* the machine's own root file system stands on it, whatever the backend says */
@@ -69,8 +75,9 @@ struct slots {
                         all well */
 };
 
-/* Finds the slots. Fails only if the settings cannot be right (A and B the same device or file, a folder, a
- * name of no known form); a missing slot or an unknown running one is part of the result. Freed by
+/* Finds the slots and the places of the parts. Fails only if the settings cannot be right (two places the
+ * same device or file, or one on the other; a folder; a name of no known form); a missing place or an unknown
+ * running slot is part of the result. Freed by
  * slots_free(). */
 bool slots_find(const struct slots_request *request, struct slots **ret_slots, struct error *error);
 
@@ -84,8 +91,13 @@ const struct storage *slots_find_place(const struct slots *slots, const char *na
 /* The slot an update would be written to: the one that does not run; SLOT_NONE if that is not known. */
 enum slot slots_target(const struct slots *slots);
 
-/* Whether `target` may be written as far as slots go: the names are certain, the running slot is known and
- * another one, the machine's root is not on it, and a partition is there (a file may be created). Mounts and
+/* Says that the loader started the parts of slot `started`, SLOT_NONE if it does not tell. Where another
+ * slot's root runs, that is the slots' parts_why. Call it after slots_find(). */
+void slots_note_started(struct slots *slots, enum slot started);
+
+/* Whether `target` may be written as far as slots go, in each place that it has: the names are certain, the
+ * running slot is known and another one, the machine's root is not on it, and a partition is there (a file
+ * may be created). Mounts and
  * other holders are found by device_open_target(). An error is of kind refused. Looks only at `slots`, so
  * find them anew before an installation. */
 bool slots_target_check(const struct slots *slots, enum slot target, struct error *error);

@@ -13,7 +13,7 @@
 #include "common/base/file.h"
 
 enum {
-    SET_MAX = 64,  /* devices below one */
+    SET_MAX = 512, /* devices below one, or below all places of a slot with sixteen parts */
     DEPTH_MAX = 8, /* of stacked devices; nobody really stacks deeper */
 };
 

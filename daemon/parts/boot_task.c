@@ -44,6 +44,8 @@ bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct 
         return false;
     struct slots_request request = {
         .names = {config->slot_names[SLOT_A], config->slot_names[SLOT_B]},
+        .parts = config->parts,
+        .part_count = config->part_count,
         .selected = seen.boot.running,
         .judge_names = true,
         .names_by_content = config->backend == CONFIG_BACKEND_FILE,

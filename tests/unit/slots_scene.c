@@ -31,6 +31,10 @@ int scene_teardown(void **state)
     struct scene *scene = *state;
     CLEANUP_FREE char *command = alloc_printf("rm -rf '%s'", scene->root);
 
+    for (size_t i = 0; i < MANIFEST_PARTS_MAX; i++) {
+        free(scene->parts[i].slot_names[SLOT_A]);
+        free(scene->parts[i].slot_names[SLOT_B]);
+    }
     slots_free(scene->slots);
     assert_int_equal(system(command), 0);
     free(scene);
@@ -107,9 +111,29 @@ void scene_put_disk(const struct scene *scene)
     scene_put_device(scene, "pci/ata1/block/sda/sda4", "8:4", "4\n", NULL);
 }
 
+void scene_add_part(struct scene *scene, const char *name, const char *a, const char *b)
+{
+    struct config_part *part = &scene->parts[scene->part_count++];
+
+    assert_true(scene->part_count <= MANIFEST_PARTS_MAX);
+    snprintf(part->name, sizeof(part->name), "%s", name);
+    free(part->slot_names[SLOT_A]);
+    free(part->slot_names[SLOT_B]);
+    part->slot_names[SLOT_A] = alloc_string(a);
+    part->slot_names[SLOT_B] = alloc_string(b);
+}
+
 bool scene_find(struct scene *scene, const char *a, const char *b, enum slot selected)
 {
-    struct slots_request request = {.root = scene->root, .names = {a, b}, .selected = selected};
+    struct slots_request request = {
+        .root = scene->root,
+        .names = {a, b},
+        .parts = scene->parts,
+        .part_count = scene->part_count,
+        .selected = selected,
+        .judge_names = scene->judge_names,
+        .names_by_content = scene->names_by_content,
+    };
 
     scene->slots = slots_free(scene->slots);
     return slots_find(&request, &scene->slots, &scene->error);

@@ -5,11 +5,15 @@
 #include <stdbool.h>
 
 #include "common/base/error.h"
+#include "daemon/config/config.h"
 #include "daemon/host/slots.h"
 
 struct scene {
-    char root[64];       /* the folder */
-    struct slots *slots; /* found by the last scene_find() */
+    char root[64];                                /* the folder */
+    struct config_part parts[MANIFEST_PARTS_MAX]; /* the settings' */
+    unsigned part_count;
+    bool judge_names, names_by_content; /* as of struct slots_request */
+    struct slots *slots;                /* found by the last scene_find() */
     struct error error;
 };
 
@@ -33,7 +37,10 @@ void scene_put_sd_card(const struct scene *scene);
 /* Makes sda with four partitions that have no names. */
 void scene_put_disk(const struct scene *scene);
 
-/* Finds the slots with these names; false with scene->error set if it cannot. */
+/* Adds a part to the settings; to begin anew, set part_count to 0. */
+void scene_add_part(struct scene *scene, const char *name, const char *a, const char *b);
+
+/* Finds the slots with these names and those of the parts; false with scene->error set if it cannot. */
 bool scene_find(struct scene *scene, const char *a, const char *b, enum slot selected);
 
 /* Sets the kernel's command line and what is mounted. */
