@@ -99,6 +99,9 @@ static void look_at_names(struct doctor *doctor)
     if (slots->name_why)
         doctor_tell(doctor, "slot-names", BOOT_LEVEL_FAILURE, "every update would be held: %s",
                     slots->name_why);
+    if (slots->parts_why)
+        doctor_tell(doctor, "parts-mixed", BOOT_LEVEL_FAILURE, "every update would be held: %s",
+                    slots->parts_why);
     if (a && b && strcmp(a, b) != 0)
         doctor_tell(doctor, "slot-disks", BOOT_LEVEL_WARNING,
                     "slot a (%s) is on the disk %s and slot b (%s) on %s: where that is not meant, A= or B= "
@@ -126,6 +129,7 @@ void doctor_look_at_slots(struct doctor *doctor)
         doctor_tell(doctor, "slots", BOOT_LEVEL_FAILURE, "%s", error.message);
         return;
     }
+    slots_note_started(doctor->slots, boot->started);
     look_at_slot(doctor, SLOT_A);
     look_at_slot(doctor, SLOT_B);
     look_at_names(doctor);

@@ -52,6 +52,7 @@ bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct 
     };
     if (!slots_find(&request, &seen.slots, error))
         return false;
+    slots_note_started(seen.slots, seen.boot.started);
     seen.running = seen.slots->running;
     seen.slot_bytes = find_slot_bytes(seen.slots);
     machine_id_read(seen.machine_id, seen.machine_id_why, sizeof(seen.machine_id_why));
