@@ -17,6 +17,8 @@ struct release_fetch {
     struct http *http;
     struct pool *pool;
     struct trust trust;
+    struct manifest_part_file
+        part;                /* what trust.part is, without its URL: the set may end before this does */
     struct fetch *file;      /* being fetched */
     uint64_t retry_after_ms; /* what the last answer asked for */
     uint64_t give_up_ms;
@@ -298,6 +300,16 @@ static void release_on_manifest_answer(void *owner, const struct http_response *
     fetch->release->last_modified = alloc_string(response->last_modified);
 }
 
+/* The server has more bytes for a part's manifest than the set names, so it is another one. */
+static void release_on_longer_part(struct release_fetch *fetch)
+{
+    fetch->distrusted = true;
+    error_set(&fetch->error, ERROR_MISMATCH, "%s: it is longer than the manifest that the set names; %s",
+              url_shown(fetch->release->manifest_url), TRUST_OTHER_PART);
+    if (!release_try_again(fetch))
+        release_fail(fetch, &fetch->error);
+}
+
 static void release_on_manifest(void *owner, char *body, size_t size, enum http_outcome outcome,
                                 const struct error *error)
 {
@@ -321,7 +333,10 @@ static void release_on_manifest(void *owner, char *body, size_t size, enum http_
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_TRANSIENT:
     case HTTP_OUTCOME_FAILED:
-        release_fail(fetch, error);
+        if (fetch->trust.part && error->kind == ERROR_REFUSED)
+            release_on_longer_part(fetch);
+        else
+            release_fail(fetch, error);
         return;
     }
 }
@@ -333,9 +348,11 @@ static void release_get_manifest(struct release_fetch *fetch)
         .answer = release_on_manifest_answer,
         .done = release_on_manifest,
     };
+    const struct manifest_part_file *part = fetch->trust.part;
+    size_t size_max = part ? (size_t)part->size_bytes : MANIFEST_SIZE_MAX;
 
     fetch->file = fetch_start_changed(http_base(fetch->http), fetch->http, fetch->release->manifest_url,
-                                      fetch->etag, fetch->last_modified, MANIFEST_SIZE_MAX, &events, fetch);
+                                      fetch->etag, fetch->last_modified, size_max, &events, fetch);
     fetch_set_patience(fetch->file, fetch->give_up_ms, fetch->answers_only);
 }
 
@@ -365,6 +382,11 @@ struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, 
     fetch->http = http;
     fetch->pool = pool;
     fetch->trust = *trust;
+    if (trust->part) {
+        fetch->part = *trust->part;
+        fetch->part.url = NULL;
+        fetch->trust.part = &fetch->part;
+    }
     fetch->etag = alloc_string(etag);
     fetch->last_modified = alloc_string(last_modified);
     fetch->done = done;

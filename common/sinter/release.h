@@ -78,8 +78,8 @@ typedef void (*release_retry_fn)(void *owner, const struct error *error, uint64_
  * of the manifest is parsed before the signature is verified. If it is missing or wrong, the publisher may
  * have been between two uploads: before that is an error both files are fetched once more, at once, or as
  * release_fetch_wait_for_signature() says. etag and last_modified (both may be NULL) come from the release
- * known so far, which must have been judged by the same `trust`. What `trust` points to stays the caller's
- * and must live until the end. */
+ * known so far, which must have been judged by the same `trust`. The keys that `trust` points to stay the
+ * caller's and must live until the end; what it says of a part is copied. */
 struct release_fetch *release_fetch_start(struct http *http, struct pool *pool, const struct url *image_url,
                                           const char *etag, const char *last_modified,
                                           const struct trust *trust, release_done_fn done, void *owner);
@@ -89,7 +89,7 @@ bool release_refer_part(const struct release *set, const struct manifest_part_fi
                         struct url **ret_image_url, struct error *error);
 
 /* What is asked of a part's manifest, for release_fetch_start() with the URL of release_refer_part(). `part`
- * is of the set's manifest, and has to live until the end. */
+ * is of the set's manifest, and stays the caller's. */
 struct trust release_trust_part(const struct release *set, const struct manifest_part_file *part);
 
 /* Repeats a request that failed for a reason that may pass, for up to give_up_ms a file, instead of ending

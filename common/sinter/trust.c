@@ -174,10 +174,8 @@ static bool check_part(const struct manifest_part_file *part, const struct trust
 
     digest_sha256(input->manifest, input->manifest_size, sha256);
     return (input->manifest_size == part->size_bytes && memcmp(sha256, part->sha256, sizeof(sha256)) == 0) ||
-           error_set(
-               error, ERROR_MISMATCH,
-               "it is not the manifest that the set names; a publication may be under way, or a file of "
-               "another release is left there");
+           error_set(error, ERROR_MISMATCH, "it is not the manifest that the set names; %s",
+                     TRUST_OTHER_PART);
 }
 
 /* What a manifest has to say that was found to be the part's. */

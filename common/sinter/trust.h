@@ -46,6 +46,9 @@ char *trust_keys_list_ids(const struct trust_keys *keys, char *ret_text, size_t 
 /* Whether both hold the same keys in the same order. */
 bool trust_keys_equal(const struct trust_keys *keys, const struct trust_keys *other);
 
+/* How a sentence goes on that says of a part's manifest that it is another one than the set's. */
+#define TRUST_OTHER_PART "a publication may be under way, or a file of another release is left there"
+
 /* What is asked of a manifest. All zero: nothing; the server is trusted. */
 struct trust {
     const struct trust_keys *keys; /* the caller's; NULL = none */

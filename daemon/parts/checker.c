@@ -9,6 +9,7 @@
 #include "common/base/digest.h"
 #include "common/base/log.h"
 #include "common/base/wall_clock.h"
+#include "common/sinter/release_parts.h"
 #include "daemon/decide/turns.h"
 #include "daemon/host/identify.h"
 
@@ -19,6 +20,9 @@ struct checker {
     struct release *release;       /* what the server offered last; NULL = nothing is known */
     struct record_release offered; /* the same release as the record keeps it */
     struct release_fetch *fetch;
+    struct release_parts *parts; /* fetches what belongs to the set that the server just sent */
+    struct http *http;           /* of the question under way */
+    uint64_t retry_after_ms;     /* as the server asked with the set's manifest */
     struct identify *identify;
     char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that a slot was compared with last */
     struct turns
@@ -50,6 +54,21 @@ static void take(struct checker *checker, struct release *release)
     checker->offered = offered;
 }
 
+/* Only a set that was had whole is offered; until then the release before it is. */
+static void on_parts_fetched(void *owner, struct release *set, bool unchanged, const struct error *error,
+                             uint64_t retry_after_ms)
+{
+    struct checker *checker = owner;
+
+    checker->parts = NULL;
+    if (error) {
+        checker->events->failed(checker->owner, error, retry_after_ms);
+        return;
+    }
+    take(checker, set);
+    checker->events->answered(checker->owner, true, checker->retry_after_ms);
+}
+
 static void on_fetched(void *owner, struct release *release, bool unchanged, const struct error *error,
                        uint64_t retry_after_ms)
 {
@@ -58,6 +77,12 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     checker->fetch = NULL;
     if (error) {
         checker->events->failed(checker->owner, error, retry_after_ms);
+        return;
+    }
+    if (release && release->manifest->parts.count) {
+        checker->retry_after_ms = retry_after_ms;
+        checker->parts = release_parts_start(checker->http, checker->pool, release, checker->release,
+                                             on_parts_fetched, checker);
         return;
     }
     if (release)
@@ -70,6 +95,7 @@ void checker_ask(struct checker *checker, const struct checker_request *request)
     const struct release *known = checker->overtaken ? NULL : checker->release;
 
     assert(checker_state(checker) == CHECKER_IDLE);
+    checker->http = request->http;
     checker->fetch =
         release_fetch_start(request->http, checker->pool, request->url, known ? known->etag : NULL,
                             known ? known->last_modified : NULL, &request->trust, on_fetched, checker);
@@ -176,17 +202,20 @@ struct checker *checker_free(struct checker *checker)
 void checker_stop(struct checker *checker)
 {
     checker->fetch = release_fetch_cancel(checker->fetch);
+    checker->parts = release_parts_cancel(checker->parts);
 }
 
 enum checker_state checker_state(const struct checker *checker)
 {
-    return checker->fetch ? CHECKER_ASKING : checker->identify ? CHECKER_IDENTIFYING : CHECKER_IDLE;
+    if (checker->fetch || checker->parts)
+        return CHECKER_ASKING;
+    return checker->identify ? CHECKER_IDENTIFYING : CHECKER_IDLE;
 }
 
 void checker_cancel(struct checker *checker)
 {
     identify_cancel(checker->identify);
-    if (!checker->fetch)
+    if (checker_state(checker) != CHECKER_ASKING)
         return;
     checker_stop(checker);
     checker->events->cancelled(checker->owner);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the server offers: asks the server, keeps the release that it offered last for the next question
- * and for the installer, and finds out whether a slot holds that release already. Also remembers whether
- * the image on the server did not belong to the manifest, and which releases were offered in turn. One
- * thing at a time. Judges only the signature; knows neither rules nor record. Nothing blocks; the loop's
- * thread only.
+ * What the server offers: asks the server, also for the manifests of all parts where that is a set, keeps
+ * the release that it offered last for the next question and for the installer, and finds out whether a slot
+ * holds that release already. Also remembers whether the image on the server did not belong to the manifest,
+ * and which releases were offered in turn. One thing at a time. Judges only the signature; knows neither
+ * rules nor record. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -33,7 +33,7 @@ struct checker_events {
     /* The server answered. `is_new`: it sent a manifest, and checker_release() is a new one; else it says
      * that nothing has changed. `retry_after_ms` is the wait that the server asked for; 0 = none. */
     void (*answered)(void *owner, bool is_new, uint64_t retry_after_ms);
-    /* No release could be fetched; `error` is valid during the call. */
+    /* No release could be fetched, or not all of a set; `error` is valid during the call. */
     void (*failed)(void *owner, const struct error *error, uint64_t retry_after_ms);
     /* The slot was read. If it holds the offered release, `print`, valid during the call, is its fingerprint,
      * which has 0 bytes if it could not be taken. */

@@ -168,11 +168,11 @@ struct chunk_table *publish_fixed_table(const uint8_t *data, size_t size, uint32
     return chunk_table_new_fixed(hashes, count, chunk_size, last);
 }
 
-struct release *publish_release(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
-                                const uint8_t *chunks, size_t chunks_size)
+static struct release *publish(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
+                               const uint8_t *chunks, size_t chunks_size, struct manifest_parts parts)
 {
     struct manifest manifest = {
-        .chunk_size = chunk_size, .file_size = size, .file_hash = digest_xxh32(data, size)};
+        .chunk_size = chunk_size, .file_size = size, .file_hash = digest_xxh32(data, size), .parts = parts};
     CLEANUP_FREE char *reference = alloc_printf("%s.chunks", strrchr(url_shown(url), '/') + 1);
     struct release *release;
     struct error error;
@@ -193,6 +193,27 @@ struct release *publish_release(const struct url *url, const uint8_t *data, size
         abort();
     }
     return release;
+}
+
+struct release *publish_release(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
+                                const uint8_t *chunks, size_t chunks_size)
+{
+    return publish(url, data, size, chunk_size, chunks, chunks_size, (struct manifest_parts){0});
+}
+
+struct release *publish_set(const struct url *url, const uint8_t *data, size_t size, const uint8_t *chunks,
+                            size_t chunks_size, struct manifest_part *parts, uint32_t count)
+{
+    return publish(url, data, size, MANIFEST_CHUNK_SIZE_DEFAULT, chunks, chunks_size,
+                   (struct manifest_parts){.list = parts, .count = count});
+}
+
+struct manifest_part_file publish_part(char *url, const struct release *part)
+{
+    struct manifest_part_file file = {.url = url, .size_bytes = part->manifest_size};
+
+    digest_sha256(part->manifest_text, part->manifest_size, file.sha256);
+    return file;
 }
 
 #define OWN_SECRET                                                                                           \

@@ -57,6 +57,13 @@ struct chunk_table *publish_fixed_table(const uint8_t *data, size_t size, uint32
 struct release *publish_release(const struct url *url, const uint8_t *data, size_t size, uint32_t chunk_size,
                                 const uint8_t *chunks, size_t chunks_size);
 
+/* publish_release() of a set with these `count` parts, which stay the caller's. */
+struct release *publish_set(const struct url *url, const uint8_t *data, size_t size, const uint8_t *chunks,
+                            size_t chunks_size, struct manifest_part *parts, uint32_t count);
+
+/* What a set says of a part's manifest at `url`, which stays the caller's. */
+struct manifest_part_file publish_part(char *url, const struct release *part);
+
 /* The signature of these bytes by the tests' key, owned by the caller. */
 char *publish_signature(const void *data, size_t size);
 

@@ -252,6 +252,63 @@ static void test_what_is_forgotten_comes_whole(void **state)
     assert_false(checker_ignores_etag(scene->checker));
 }
 
+static enum range_fault have_no_part(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return strcmp(path, "/boot.json") == 0 ? RANGE_FAULT_MISSING : RANGE_FAULT_NONE;
+}
+
+static enum range_fault answer_no_part(void *owner, const char *path, uint64_t offset, uint64_t size)
+{
+    return strcmp(path, "/boot.json") == 0 ? RANGE_FAULT_SILENT : RANGE_FAULT_NONE;
+}
+
+/* A set is offered when all its manifests are there, and until then the release before it is. */
+static void test_a_set(void **state)
+{
+    struct scene *scene = *state;
+    struct fixture *fixture = &scene->fixture;
+    char url[] = "boot.json";
+    struct manifest_part part = {.name = "boot", .files = {publish_part(url, scene->other)}};
+    struct release *set = publish_set(fixture->url, fixture->image, IMAGE_SIZE, fixture->chunks,
+                                      fixture->chunks_size, &part, 1);
+    struct range_file *file = range_server_put(fixture->server, "/boot.json", scene->other->manifest_text,
+                                               scene->other->manifest_size, NULL);
+
+    assert_int_equal(ask(scene), ENDING_ANSWERED);
+    publish(scene, set, "\"second\"");
+    fixture->fault = have_no_part;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(scene), ENDING_FAILED);
+        assert_int_equal(scene->kind, ERROR_REMOTE);
+        assert_null(checker_release(scene->checker)->parts[0][0]);
+        assert_string_equal(checker_release(scene->checker)->manifest_text, fixture->release->manifest_text);
+    }
+    fixture->fault = answer_no_part;
+    scene->ending = ENDING_NONE;
+    checker_ask(scene->checker, &scene->request);
+    for (int i = 0; i < 20; i++)
+        event_base_loop(fixture->bench.base, EVLOOP_NONBLOCK);
+    assert_int_equal(checker_state(scene->checker), CHECKER_ASKING);
+    checker_cancel(scene->checker);
+    assert_int_equal(scene->ending, ENDING_CANCELLED);
+    fixture->fault = NULL;
+    unsigned requests = file->requests;
+    assert_int_equal(ask(scene), ENDING_ANSWERED);
+    assert_true(scene->is_new);
+    assert_string_equal(release_part(checker_release(scene->checker), 0, 1)->manifest_text,
+                        scene->other->manifest_text);
+    assert_int_equal(file->requests, requests + 1);
+    /* Nothing is new, or only the manifest is asked for. */
+    assert_int_equal(ask(scene), ENDING_ANSWERED);
+    assert_false(scene->is_new);
+    checker_note_overtaken(scene->checker);
+    assert_int_equal(ask(scene), ENDING_ANSWERED);
+    assert_true(scene->is_new);
+    assert_int_equal(file->requests, requests + 1);
+    assert_non_null(release_part(checker_release(scene->checker), 0, 0));
+    release_free(set);
+}
+
 /* As after a restart. */
 static void test_what_was_kept_is_not_fetched_again(void **state)
 {
@@ -292,6 +349,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_question_is_cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_a_slot_holds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_forgotten_comes_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_set, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_kept_is_not_fetched_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_releases_that_come_in_turn_have_to_wait, set_up, tear_down),
     };
