@@ -115,6 +115,20 @@ void daemon_arm_invalidate(struct daemon *daemon)
 
 /* --- arming it --- */
 
+/* The fingerprints of all images, which their slot is compared with later. */
+static void note_prints(struct daemon *daemon)
+{
+    const struct boot_armed *armed = boot_selection_armed(daemon->boot);
+    struct record_slot *kept = &daemon->record->slots[daemon->target.slot];
+
+    kept->print = armed->print;
+    for (unsigned i = 0; i < armed->part_count; i++) {
+        struct record_part *part = record_slot_find_part(kept, armed->parts[i].name);
+        if (part)
+            part->print = armed->parts[i].print;
+    }
+}
+
 static void on_armed(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
@@ -130,7 +144,7 @@ static void on_armed(void *owner, const struct error *error)
         return;
     }
     daemon_trial_note(daemon, TRIAL_EVENT_ARMED);
-    daemon->record->slots[daemon->target.slot].print = *boot_selection_armed_print(daemon->boot);
+    note_prints(daemon);
     daemon_install_remember(daemon, RECORD_RESULT_INSTALLED, NULL);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_ARMED}, NULL);
 }
@@ -172,7 +186,7 @@ static void on_let_go_refused(void *owner, const struct error *error)
 static void on_arming_saved(void *owner, const struct error *error)
 {
     struct daemon *daemon = owner;
-    struct device *held = installer_take_target(daemon->installer);
+    struct targets *held = installer_take_targets(daemon->installer);
 
     if (daemon->cancelled)
         boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_cancelled);

@@ -139,6 +139,16 @@ static void end_before_it_began(struct daemon *daemon)
     install_failed(daemon, &(struct installer_end){.error = &error});
 }
 
+static bool has_places(const struct daemon *daemon, const struct slots *slots)
+{
+    const struct manifest_parts *parts = &checker_release(daemon->checker)->manifest->parts;
+
+    for (uint32_t i = 0; i < parts->count; i++)
+        if (!slots_find_place(slots, parts->list[i].name, SLOT_A))
+            return false;
+    return true;
+}
+
 void daemon_install_start(struct daemon *daemon, bool plan_only)
 {
     const struct slots *slots = daemon->view->slots;
@@ -149,9 +159,9 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         end_before_it_began(daemon);
         return;
     }
-    if (target == SLOT_NONE) {
-        /* Without a target there is nothing to plan. Installations do not get here: they were refused
-         * before. */
+    if (target == SLOT_NONE || !has_places(daemon, slots)) {
+        /* Without a target, or a place for each part, there is nothing to plan. Installations do not get
+         * here: they were refused before. */
         daemon_judge_offer(daemon, true);
         return;
     }

@@ -174,7 +174,7 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
 /* The only way to arm a slot (tests/unit/test_includes.py sees to that): submits the arming of the target
  * that was just installed and read back and takes `held`, or returns false and says why it may not be armed;
  * then `held` stays the caller's. */
-bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection_done_fn then,
+bool daemon_trust_arm(struct daemon *daemon, struct targets *held, boot_selection_done_fn then,
                       struct error *ret_refusal);
 
 /* daemon_settings.c */

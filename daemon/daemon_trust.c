@@ -80,15 +80,24 @@ bool daemon_trust_explain_clock(const struct daemon *daemon, const struct error 
 
 /* However the target was filled (fetched, copied, kept from before a restart): what was just read back must
  * have the SHA-256 of the manifest, and where a signature is demanded, the manifest must be signed. */
-static bool allows_arming(const struct daemon *daemon, struct error *error)
+static bool allows_arming(const struct daemon *daemon, const struct targets *held, struct error *error)
 {
     const struct installer_view *installed = installer_view(daemon->installer);
     const struct record_release *release = &installed->release;
 
-    if (*release->sha256 && strcmp(release->sha256, installed->read_back) != 0)
-        return error_set(error, ERROR_MISMATCH,
-                         "the release is not armed: what was read back from the target is not what its "
-                         "manifest says");
+    for (unsigned i = 0; i < installed->image_count; i++) {
+        const struct installer_image *image = &installed->images[i];
+        /* A part without SHA-256 is no part; only the main image of an ancestor's manifest has none. */
+        bool must = *image->sha256 || strcmp(image->name, MANIFEST_MAIN_NAME) != 0;
+        if (must && (!*image->sha256 || strcmp(image->sha256, image->read_back) != 0))
+            return error_set(error, ERROR_MISMATCH,
+                             "the release is not armed: what was read back of %s from the target is not what "
+                             "its manifest says",
+                             image->name);
+    }
+    if (installed->image_count != held->count || !targets_find(held, MANIFEST_MAIN_NAME) ||
+        (*release->parts_sha256 && held->count == 1))
+        return error_set(error, ERROR_MISMATCH, "the release is not armed: not all its images are held");
     if (!is_demanded(daemon))
         return true;
     if (!release->is_signed)
@@ -98,12 +107,11 @@ static bool allows_arming(const struct daemon *daemon, struct error *error)
     return true;
 }
 
-bool daemon_trust_arm(struct daemon *daemon, struct device *held, boot_selection_done_fn then,
+bool daemon_trust_arm(struct daemon *daemon, struct targets *held, boot_selection_done_fn then,
                       struct error *ret_refusal)
 {
-    if (!allows_arming(daemon, ret_refusal))
+    if (!allows_arming(daemon, held, ret_refusal))
         return false;
-    boot_selection_arm(daemon->boot, daemon->target.slot, held,
-                       installer_view(daemon->installer)->progress.image_bytes, then);
+    boot_selection_arm(daemon->boot, daemon->target.slot, held, then);
     return true;
 }

@@ -38,6 +38,7 @@ static void clone_closed(struct pool_job *job)
 {
     struct clone *clone = container_of(job, struct clone, job);
 
+    clone_progress(clone); /* for the last time, as others use `http` from now on */
     clone->phase = CLONE_PHASE_FINISHED;
     clone->events->done(clone->owner, clone->stopping ? &clone->error : NULL);
 }
@@ -184,13 +185,27 @@ void clone_start(struct clone *clone)
 {
     clone->received_before = http_received_bytes(clone->http);
     clone->requests_before = http_requests_made(clone->http);
-    clone->progress.image_bytes = clone_manifest(clone)->file_size;
     clone_enter(clone, CLONE_PHASE_PREPARING);
     if (clone->stopping) {
         clone_end(clone);
         return;
     }
     clone_run_job(clone, clone_run_open, clone_opened);
+}
+
+void clone_wait(struct clone *clone)
+{
+    clone_progress(clone);
+    clone->waits = true;
+}
+
+void clone_go_on(struct clone *clone)
+{
+    assert(clone->waits);
+    clone->waits = false;
+    clone->received_before = http_received_bytes(clone->http) - clone->progress.bytes_received;
+    clone->requests_before = http_requests_made(clone->http) - clone->progress.requests;
+    clone_transfer(clone);
 }
 
 void clone_cancel(struct clone *clone)
@@ -201,6 +216,10 @@ void clone_cancel(struct clone *clone)
         return;
     error_set(&error, ERROR_CANCELLED, "the update was cancelled");
     clone_stop(clone, &error);
+    if (clone->waits) {
+        clone_end(clone);
+        return;
+    }
     if (clone->outline)
         outline_cancel(clone->outline);
     sources_stop(clone->sources);
@@ -248,8 +267,10 @@ enum clone_phase clone_phase(const struct clone *clone)
 
 const struct clone_progress *clone_progress(struct clone *clone)
 {
-    clone->progress.bytes_received = http_received_bytes(clone->http) - clone->received_before;
-    clone->progress.requests = http_requests_made(clone->http) - clone->requests_before;
+    if (!clone->waits && clone->phase != CLONE_PHASE_FINISHED) {
+        clone->progress.bytes_received = http_received_bytes(clone->http) - clone->received_before;
+        clone->progress.requests = http_requests_made(clone->http) - clone->requests_before;
+    }
     return &clone->progress;
 }
 

@@ -98,9 +98,10 @@ struct clone_settings {
     const char *const *seed_paths; /* NULL-terminated, PLAN_SOURCE_SEED_LAST at most; the target itself among
                                       them is ignored */
     bool create_target;            /* a missing target is created as a file */
-    bool plan_only;  /* stop after planning; the target is opened for reading only, and may be missing */
-    bool keep_stock; /* leave what is fetched for planning in the release, for its next clone; see also
-                        clone_leave_stock() */
+    bool plan_only;    /* stop after planning; the target is opened for reading only, and may be missing */
+    bool wait_planned; /* after `planned`, wait for clone_go_on(); nothing is written before that */
+    bool keep_stock;   /* leave what is fetched for planning in the release, for its next clone; see also
+                          clone_leave_stock() */
     bool keep_verified_only; /* keep no chunk by its XXH3 alone; for use after a failed verification */
     bool ignore_etag;  /* the manifest was read again and is the same, though the image's ETag changed */
     bool hash_sources; /* report source_hashed */
@@ -122,6 +123,9 @@ struct clone *clone_new(struct event_base *base, struct http *http, struct pool 
 
 /* Begins; `done` is called later, never before this returns. */
 void clone_start(struct clone *clone);
+
+/* Goes on with a clone that waits after its plan (settings.wait_planned). */
+void clone_go_on(struct clone *clone);
 
 /* Asks it to stop; `done` comes with ERROR_CANCELLED as soon as the jobs under way have ended. */
 void clone_cancel(struct clone *clone);

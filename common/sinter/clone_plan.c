@@ -89,8 +89,6 @@ static void clone_run_plan(struct pool_job *job)
     plan_set_overhead(clone->plan, &overhead);
 }
 
-static void clone_transfer(struct clone *clone);
-
 static void clone_planned(struct clone *clone)
 {
     const struct plan_totals *totals = plan_totals(clone->plan);
@@ -110,8 +108,14 @@ static void clone_planned(struct clone *clone)
     clone->progress.image_bytes = totals->image_bytes;
     clone->progress.bytes_kept = totals->bytes_kept;
     clone->progress.bytes_planned = plan_download_bytes(totals);
+    bool waits = clone->settings.wait_planned && !clone->settings.plan_only && !clone->stopping;
+    if (waits)
+        clone_wait(clone);
     if (clone->events->planned)
         clone->events->planned(clone->owner, clone->plan);
+    /* One that waits was perhaps sent on or cancelled from within the call. */
+    if (waits)
+        return;
     if (clone->stopping || clone->settings.plan_only)
         clone_end(clone);
     else
@@ -229,7 +233,7 @@ static void clone_tell_kept(struct clone *clone)
     }
 }
 
-static void clone_transfer(struct clone *clone)
+void clone_transfer(struct clone *clone)
 {
     static const struct transfer_events events = {
         .chunks = clone_on_chunks,

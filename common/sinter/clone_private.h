@@ -28,6 +28,8 @@ struct clone {
     enum clone_phase phase;
     struct clone_progress progress;
     uint64_t received_before, requests_before; /* the counts of `http` before this clone */
+    bool waits; /* for clone_go_on(); `progress` has its own counts of `http` meanwhile, for others use that,
+                   too */
 
     /* Pool jobs that belong to none of the parts below; one at a time. */
     struct pool_job job;
@@ -83,6 +85,9 @@ void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clo
 /* Counts and reports that a request is tried again. */
 void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms);
 
+/* Stands still until clone_go_on(). */
+void clone_wait(struct clone *clone);
+
 /* All is written: syncs and reads back. */
 void clone_finish_target(struct clone *clone);
 
@@ -108,3 +113,6 @@ void clone_judge(struct clone *clone);
 
 /* Plans with what is known by now. */
 void clone_make_plan(struct clone *clone);
+
+/* Carries out the plan. */
+void clone_transfer(struct clone *clone);

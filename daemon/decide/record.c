@@ -195,6 +195,14 @@ void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
     }
 }
 
+struct record_part *record_slot_find_part(struct record_slot *slot, const char *name)
+{
+    for (unsigned i = 0; i < slot->part_count; i++)
+        if (strcmp(slot->parts[i].name, name) == 0)
+            return &slot->parts[i];
+    return NULL;
+}
+
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s)
 {
     struct record_slot *kept = &record->slots[slot];

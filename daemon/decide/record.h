@@ -216,6 +216,9 @@ bool record_lend(struct record *record, enum slot slot, const struct record_rele
  * remembered as failed, and its trial is over. */
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 
+/* What is recorded of a part in that slot; NULL if nothing is. */
+struct record_part *record_slot_find_part(struct record_slot *slot, const char *name);
+
 /* Slot `slot` holds no whole image from now on. */
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
 

@@ -31,8 +31,7 @@ struct waiting {
     bool waits;
     enum boot_task_kind kind;
     enum slot slot;
-    struct device *held;
-    uint64_t print_bytes;
+    struct targets *held;
     boot_selection_done_fn then;
 };
 
@@ -124,7 +123,6 @@ static void begin(struct boot_selection *selection, const struct waiting *task)
         .config = selection->deps.config,
         .held = task->held,
         .start = selection->start_due,
-        .print_bytes = task->print_bytes,
     };
     /* Only a look takes fingerprints: the result of a task must not depend on whether a slot can be read. */
     if (task->kind == BOOT_TASK_LOOK)
@@ -145,19 +143,17 @@ static void begin_or_wait(struct boot_selection *selection, const struct waiting
 }
 
 void boot_selection_submit(struct boot_selection *selection, enum boot_task_kind kind, enum slot slot,
-                           struct device *held, boot_selection_done_fn then)
+                           struct targets *held, boot_selection_done_fn then)
 {
     assert(kind != BOOT_TASK_ARM && then);
     begin_or_wait(selection, &(struct waiting){.kind = kind, .slot = slot, .held = held, .then = then});
 }
 
-void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct device *held,
-                        uint64_t image_bytes, boot_selection_done_fn then)
+void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct targets *held,
+                        boot_selection_done_fn then)
 {
-    begin_or_wait(
-        selection,
-        &(struct waiting){
-            .kind = BOOT_TASK_ARM, .slot = slot, .held = held, .print_bytes = image_bytes, .then = then});
+    begin_or_wait(selection,
+                  &(struct waiting){.kind = BOOT_TASK_ARM, .slot = slot, .held = held, .then = then});
 }
 
 void boot_selection_look(struct boot_selection *selection)
@@ -205,9 +201,9 @@ const struct boot_abilities *boot_selection_abilities(const struct boot_selectio
     return boot_get_abilities(selection->boot);
 }
 
-const struct slot_print *boot_selection_armed_print(const struct boot_selection *selection)
+const struct boot_armed *boot_selection_armed(const struct boot_selection *selection)
 {
-    return &selection->job.task.print;
+    return &selection->job.task.armed;
 }
 
 const struct boot_prints *boot_selection_prints(const struct boot_selection *selection)

@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
-#include "common/io/device.h"
 #include "common/io/pool.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
@@ -60,16 +59,16 @@ const struct boot_abilities *boot_selection_abilities(const struct boot_selectio
 /* Submits a task, which waits if a look by boot_selection_look() is under way; no other task may be. Takes
  * `held` and closes it after the task, even if that fails. */
 void boot_selection_submit(struct boot_selection *selection, enum boot_task_kind kind, enum slot slot,
-                           struct device *held, boot_selection_done_fn then);
+                           struct targets *held, boot_selection_done_fn then);
 
-/* Submits, like boot_selection_submit(), the task that makes `slot` boot next, if it is still the device that
- * `held` has open, which holds a verified image of `image_bytes`. Only daemon_trust_arm() calls this
+/* Submits, like boot_selection_submit(), the task that makes `slot` boot next, if its places are still what
+ * `held` has open, the verified images of a release. Only daemon_trust_arm() calls this
  * (tests/unit/test_includes.py). */
-void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct device *held,
-                        uint64_t image_bytes, boot_selection_done_fn then);
+void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct targets *held,
+                        boot_selection_done_fn then);
 
-/* The fingerprint of what was armed last. */
-const struct slot_print *boot_selection_armed_print(const struct boot_selection *selection);
+/* The fingerprints of what was armed last. */
+const struct boot_armed *boot_selection_armed(const struct boot_selection *selection);
 
 /* The fingerprints that the last job read; valid until the next one begins. */
 const struct boot_prints *boot_selection_prints(const struct boot_selection *selection);

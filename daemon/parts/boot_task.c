@@ -69,21 +69,30 @@ bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct 
 
 /* A slot's name may lead elsewhere by now. What is armed has to be the very device or file that was written
  * and read back, which is still open. */
+static bool check_held_target(struct boot_task *task, const struct slots *slots, const struct target *target)
+{
+    const struct storage *place = slots_find_place(slots, target->name, task->slot);
+    struct storage held;
+
+    if (place && storage_find_fd(device_descriptor(target->device), &held) == 0 &&
+        storage_equal(place, &held))
+        return true;
+    return error_set(
+        &task->error, ERROR_SYSTEM,
+        "slot %s is not armed: %s (%s) is another device or file than the one that was written and "
+        "verified",
+        slot_name(task->slot), target->name, place ? place->path : "no place");
+}
+
 static bool check_held(struct boot_task *task)
 {
     struct boot_view view;
-    struct storage held;
 
     if (!boot_view_look(&view, task->boot, task->config, &task->error))
         return false;
-    const struct storage *device = &view.slots->devices[task->slot];
     bool fits = slots_target_check(view.slots, task->slot, &task->error);
-    if (fits && (storage_find_fd(device_descriptor(task->held), &held) < 0 || !storage_equal(device, &held)))
-        fits =
-            error_set(&task->error, ERROR_SYSTEM,
-                      "slot %s (%s) is not armed: it is another device or file than the one that was written "
-                      "and verified",
-                      slot_name(task->slot), device->path);
+    for (unsigned i = 0; fits && i < task->held->count; i++)
+        fits = check_held_target(task, view.slots, &task->held->list[i]);
     boot_view_finish(&view);
     return fits;
 }
@@ -91,8 +100,26 @@ static bool check_held(struct boot_task *task)
 /* A kernel that does not come with the update has to find its modules in the new image. */
 static bool check_kernel(struct boot_task *task)
 {
+    const struct target *main_image = targets_find(task->held, MANIFEST_MAIN_NAME);
+
     return boot_get_abilities(task->boot)->kernel != BOOT_KERNEL_SHARED ||
-           kernel_modules_check(task->boot->root, device_descriptor(task->held), &task->error);
+           kernel_modules_check(task->boot->root, device_descriptor(main_image->device), &task->error);
+}
+
+static void take_armed_prints(struct boot_task *task)
+{
+    struct boot_armed *armed = &task->armed;
+
+    for (unsigned i = 0; i < task->held->count; i++) {
+        const struct target *target = &task->held->list[i];
+        struct slot_print *print = &armed->print;
+        if (strcmp(target->name, MANIFEST_MAIN_NAME) != 0) {
+            struct boot_armed_part *part = &armed->parts[armed->part_count++];
+            memcpy(part->name, target->name, sizeof(part->name));
+            print = &part->print;
+        }
+        slot_print_take(target->device, target->image_bytes, print);
+    }
 }
 
 static bool run(struct boot_task *task)
@@ -109,7 +136,7 @@ static bool run(struct boot_task *task)
     case BOOT_TASK_ARM:
         if (!check_held(task) || !check_kernel(task))
             return false;
-        slot_print_take(task->held, task->print_bytes, &task->print);
+        take_armed_prints(task);
         return boot_arm(task->boot, task->slot, error);
     case BOOT_TASK_GOOD:
         return boot_good(task->boot, task->slot, error);
@@ -183,5 +210,5 @@ void boot_task_run(struct boot_task *task)
     if (done && !seen)
         task->error = task->look_error;
     task->failed = !done || !seen || !check(task);
-    task->held = device_close(task->held);
+    task->held = targets_close(task->held);
 }

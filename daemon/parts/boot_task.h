@@ -11,11 +11,11 @@
 
 #include "common/base/error.h"
 #include "common/image/rollout.h"
-#include "common/io/device.h"
 #include "daemon/boot/boot.h"
 #include "daemon/config/config.h"
 #include "daemon/host/slot_print.h"
 #include "daemon/host/slots.h"
+#include "daemon/host/targets.h"
 
 enum { BOOT_VIEW_WHY_SIZE = 384 }; /* as much as the record keeps */
 
@@ -51,17 +51,26 @@ struct boot_prints {
     struct slot_print seen[SLOT_COUNT];
 };
 
+/* The fingerprints of what was armed: of the main image and, by their names, of the parts. One that could not
+ * be taken has 0 bytes. */
+struct boot_armed {
+    struct slot_print print;
+    struct boot_armed_part {
+        char name[MANIFEST_PART_NAME_MAX + 1];
+        struct slot_print print;
+    } parts[MANIFEST_PARTS_MAX];
+    unsigned part_count;
+};
+
 struct boot_task {
     enum boot_task_kind kind;
     enum slot slot;
     struct boot *boot;
     const struct config *config;
-    struct device
-        *held;  /* open until the task is done, so that nobody changes what was verified before it is armed */
-    bool start; /* boot_start() failed at the start and is tried again with a look */
-    /* BOOT_TASK_ARM: length of the image, and its fingerprint, which has 0 bytes if it could not be taken */
-    uint64_t print_bytes;
-    struct slot_print print;
+    struct targets *held; /* open until the task is done, so that nobody changes what was verified before it
+                             is armed */
+    bool start;           /* boot_start() failed at the start and is tried again with a look */
+    struct boot_armed armed; /* BOOT_TASK_ARM */
     struct boot_prints prints;
     /* The result: */
     bool failed;

@@ -30,7 +30,8 @@ struct installer {
     bool keep_verified_only; /* the last installation did not read back what it wrote */
 
     /* the run under way: */
-    struct clone *clone;
+    struct clone_set *clone;
+    const char *seeds[CLONE_SET_IMAGES_MAX][2]; /* of each image, NULL-terminated */
     struct release *release;
     const struct slots *slots;
     enum slot slot;
@@ -40,7 +41,7 @@ struct installer {
     uint64_t moved, moved_ms; /* what had moved at the last change, and when that was; to notice a stall */
     uint64_t waiting_moved;   /* what had moved when the waiting began */
 
-    struct device *verified; /* while INSTALLER_VERIFIED */
+    struct targets *verified; /* while INSTALLER_VERIFIED */
 };
 
 /* --- what the clone tells --- */
@@ -73,14 +74,13 @@ static void on_phase(void *owner, enum clone_phase phase)
     if (!name || name == installer->view.phase)
         return;
     installer->view.phase = name;
-    installer->view.progress = *clone_progress(installer->clone);
+    installer->view.progress = *clone_set_progress(installer->clone);
     installer->events->changed(installer->owner);
 }
 
-static void on_planned(void *owner, const struct plan *plan)
+static void on_planned(void *owner, const struct plan_totals *totals)
 {
     struct installer *installer = owner;
-    const struct plan_totals *totals = plan_totals(plan);
     char kept[16], copied[16], patched[16], fetched[16];
 
     installer->has_plan = true;
@@ -104,7 +104,7 @@ static uint64_t count_moved(const struct clone_progress *progress)
            progress->bytes_written + progress->bytes_verified;
 }
 
-static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+static void on_retry(void *owner, const struct error *error, uint64_t wait_ms)
 {
     struct installer *installer = owner;
     struct installer_waiting *waiting = &installer->view.waiting;
@@ -118,7 +118,7 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
     if (waiting->until_s <= now_s || now_s + wait_ms / 1000 < waiting->until_s)
         waiting->until_s = now_s + wait_ms / 1000;
     record_copy_text(waiting->why, sizeof(waiting->why), error->message);
-    installer->waiting_moved = count_moved(clone_progress(installer->clone));
+    installer->waiting_moved = count_moved(clone_set_progress(installer->clone));
     log_debug("tried again in %s: %s", text_format_duration(wait, sizeof(wait), wait_ms), error->message);
 }
 
@@ -127,22 +127,32 @@ static void on_seed_skipped(void *owner, const char *path, const struct error *e
     log_info("%s does not serve as a seed, or not all of it does: %s", path, error->message);
 }
 
-static void on_pack_skipped(void *owner, const struct error *error)
+/* The sentence of one image, which has its name in front where there are several. */
+static void set_why(struct installer *installer, char *ret_why, const char *name, const struct error *error)
 {
-    struct installer *installer = owner;
+    struct error named = *error;
 
-    record_copy_text(installer->view.pack_why, sizeof(installer->view.pack_why), error->message);
-    log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
-                error->message);
+    if (installer->view.image_count > 1)
+        error_prefix(&named, "%s", name);
+    record_copy_text(ret_why, RECORD_TEXT_SIZE, named.message);
 }
 
-static void on_table_skipped(void *owner, const struct error *error)
+static void on_pack_skipped(void *owner, const char *name, const struct error *error)
 {
     struct installer *installer = owner;
 
-    record_copy_text(installer->view.table_why, sizeof(installer->view.table_why), error->message);
+    set_why(installer, installer->view.pack_why, name, error);
+    log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
+                installer->view.pack_why);
+}
+
+static void on_table_skipped(void *owner, const char *name, const struct error *error)
+{
+    struct installer *installer = owner;
+
+    set_why(installer, installer->view.table_why, name, error);
     log_warning("the table of chunks cannot be had, so fixed chunks serve and more is downloaded: %s",
-                error->message);
+                installer->view.table_why);
 }
 
 static void on_read_back_cached(void *owner, const struct error *why)
@@ -151,11 +161,11 @@ static void on_read_back_cached(void *owner, const struct error *why)
 }
 
 /* Runs on a pool thread; `slots` and `slot` do not change while a run is under way. */
-static bool check_target(void *owner, int fd, struct error *error)
+static bool check_target(void *owner, const char *name, int fd, struct error *error)
 {
     const struct installer *installer = owner;
 
-    return slots_target_check_opened(installer->slots, installer->slot, fd, error);
+    return slots_target_check_part(installer->slots, installer->slot, name, fd, error);
 }
 
 /* --- how a run ends --- */
@@ -169,13 +179,18 @@ static void end_view(struct installer_view *view)
     view->waiting.kind = ERROR_NONE;
 }
 
-static void hold_target(struct installer *installer)
+static void hold_targets(struct installer *installer)
 {
     uint8_t sha256[DIGEST_SHA256_SIZE];
 
-    if (clone_get_sha256(installer->clone, sha256))
-        digest_sha256_to_hex(sha256, installer->view.read_back);
-    installer->verified = clone_take_target(installer->clone);
+    installer->verified = targets_new();
+    for (unsigned i = 0; i < installer->view.image_count; i++) {
+        struct installer_image *image = &installer->view.images[i];
+        if (clone_set_get_sha256(installer->clone, i, sha256))
+            digest_sha256_to_hex(sha256, image->read_back);
+        targets_add(installer->verified, image->name, clone_set_take_target(installer->clone, i),
+                    image->bytes);
+    }
     installer->view.percent = 100;
     installer->keep_verified_only = false;
     installer->state = INSTALLER_VERIFIED;
@@ -194,6 +209,13 @@ static bool explain_budget(const struct installer *installer, struct error *erro
     return true;
 }
 
+static void forget_stock(struct installer *installer)
+{
+    release_forget_stock(installer->release);
+    for (uint32_t i = 0; i < installer->release->manifest->parts.count; i++)
+        release_forget_stock(release_part(installer->release, i, (unsigned)installer->slot));
+}
+
 /* Ends a run. What was fetched for the plan stays with the release, for the next run, until an installation
  * has succeeded. After a mismatch the next run trusts no chunk in place by its XXH3 alone. */
 static void on_done(void *owner, const struct error *done_error)
@@ -202,11 +224,11 @@ static void on_done(void *owner, const struct error *done_error)
     bool planning = installer->state == INSTALLER_PLANNING;
     struct installer_end end = {
         /* A missing file does not prove a newer release; the next check will tell. */
-        .overtaken = clone_was_overtaken(installer->clone) && !clone_lacks_file(installer->clone),
+        .overtaken = clone_set_was_overtaken(installer->clone) && !clone_set_lacks_file(installer->clone),
     };
     struct error error;
 
-    installer->view.progress = *clone_progress(installer->clone);
+    installer->view.progress = *clone_set_progress(installer->clone);
     end_view(&installer->view);
     timer_stop(installer->progress_timer);
     installer->state = INSTALLER_IDLE;
@@ -217,20 +239,20 @@ static void on_done(void *owner, const struct error *done_error)
         end.error = &error;
         installer->keep_verified_only |= !planning && error.kind == ERROR_MISMATCH;
     } else if (!planning) {
-        hold_target(installer);
+        hold_targets(installer);
     }
     if (done_error || planning)
-        clone_leave_stock(installer->clone);
-    installer->clone = clone_free(installer->clone);
+        clone_set_leave_stock(installer->clone);
+    installer->clone = clone_set_free(installer->clone);
     if (!done_error && !planning)
-        release_forget_stock(installer->release);
+        forget_stock(installer);
     if (planning)
         installer->events->planned(installer->owner, &end);
     else
         installer->events->installed(installer->owner, &end);
 }
 
-static const struct clone_events clone_events = {
+static const struct clone_set_events clone_events = {
     .phase = on_phase,
     .planned = on_planned,
     .retry = on_retry,
@@ -257,10 +279,8 @@ static void update_rate(struct installer *installer, uint64_t now_ms)
     installer->rate_ms = now_ms;
 }
 
-static void update_percent(struct installer_view *view)
+static void update_percent(struct installer_view *view, double percent)
 {
-    double percent = clone_progress_percent(&view->progress);
-
     /* How much is left may turn out to be more while it runs, but the percentage never goes back. */
     if (percent > view->percent)
         view->percent = percent < 99.9 ? percent : 99.9;
@@ -298,14 +318,14 @@ static void on_progress_timer(void *owner)
     const struct clone_progress *progress = &installer->view.progress;
     uint64_t now_ms = wall_clock_boot_ms();
 
-    installer->view.progress = *clone_progress(installer->clone);
+    installer->view.progress = *clone_set_progress(installer->clone);
     update_rate(installer, now_ms);
-    update_percent(&installer->view);
+    update_percent(&installer->view, clone_set_percent(installer->clone));
     watch_for_stall(installer, now_ms);
     if (installer->max_bytes && installer->state == INSTALLER_INSTALLING && !installer->over_budget &&
         progress->bytes_received > installer->max_bytes) {
         installer->over_budget = true;
-        clone_cancel(installer->clone);
+        clone_set_cancel(installer->clone);
     }
     installer->events->changed(installer->owner);
     timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
@@ -329,7 +349,7 @@ struct installer *installer_free(struct installer *installer)
 {
     if (!installer)
         return NULL;
-    device_close(installer->verified);
+    targets_close(installer->verified);
     timer_free(installer->progress_timer);
     free(installer);
     return NULL;
@@ -340,6 +360,7 @@ void installer_reset(struct installer *installer, const struct record_release *r
     struct installer_view *view = &installer->view;
 
     view->release = *release;
+    view->image_count = 0;
     memset(&view->progress, 0, sizeof(view->progress));
     view->percent = 0;
     end_view(view);
@@ -347,28 +368,48 @@ void installer_reset(struct installer *installer, const struct record_release *r
     installer->rate_bytes = installer->moved = 0;
 }
 
+/* Adds an image to the view and to what is cloned. The running slot's image of the same kind is its seed. */
+static void add_image(struct installer *installer, struct clone_set_settings *settings,
+                      const struct installer_request *request, const char *name, struct release *release)
+{
+    const struct manifest *manifest = release->manifest;
+    const struct storage *place = slots_find_place(request->slots, name, request->slot);
+    const struct storage *seed = slots_find_place(request->slots, name, slot_other(request->slot));
+    unsigned number = installer->view.image_count++;
+    struct installer_image *image = &installer->view.images[number];
+
+    *image = (struct installer_image){.bytes = manifest->file_size};
+    snprintf(image->name, sizeof(image->name), "%s", name);
+    if (manifest->has_sha256)
+        digest_sha256_to_hex(manifest->sha256, image->sha256);
+    installer->seeds[number][0] = seed->path;
+    settings->images[settings->count++] = (struct clone_set_image){
+        .name = image->name,
+        .release = release,
+        .target_path = place->path,
+        .seed_paths = installer->seeds[number],
+        /* A slot that is missing is a mistake, or a disk that is not there yet; creating a file would hide
+         * that. A part that is a file on a mounted partition is made with the first release that has it. */
+        .create_target = strcmp(name, MANIFEST_MAIN_NAME) != 0 && !text_has_prefix(place->path, "/dev/"),
+    };
+}
+
 void installer_start(struct installer *installer, const struct installer_request *request)
 {
-    const struct storage *devices = request->slots->devices;
-    const char *seeds[] = {devices[slot_other(request->slot)].path, NULL};
-    struct clone_settings settings = {
-        .release = request->release,
-        .target_path = devices[request->slot].path,
-        .seed_paths = seeds,
-        /* A missing slot is a mistake, or a disk that is not there yet; creating a file would hide that. */
-        .create_target = false,
+    const struct manifest_parts *parts = &request->release->manifest->parts;
+    struct clone_set_settings settings = {
         .check_target = check_target,
         .plan_only = request->plan_only,
         .keep_stock = true,
         .keep_verified_only = installer->keep_verified_only,
         .ignore_etag = request->ignore_etag,
-        .chunks_max = table_room_chunks_max(request->release->manifest->file_size, table_room_memory_bytes()),
+        .memory_bytes = table_room_memory_bytes(),
         .connections = request->connections,
     };
 
     assert(installer->state == INSTALLER_IDLE);
     installer_reset(installer, request->offered);
-    installer->view.table_why[0] = installer->view.pack_why[0] = installer->view.read_back[0] = 0;
+    installer->view.table_why[0] = installer->view.pack_why[0] = 0;
     installer->view.phase = phase_name(CLONE_PHASE_PREPARING);
     installer->state = request->plan_only ? INSTALLER_PLANNING : INSTALLER_INSTALLING;
     installer->release = request->release;
@@ -376,19 +417,23 @@ void installer_start(struct installer *installer, const struct installer_request
     installer->slot = request->slot;
     installer->max_bytes = request->max_bytes;
     installer->over_budget = false;
+    for (uint32_t i = 0; i < parts->count; i++)
+        add_image(installer, &settings, request, parts->list[i].name,
+                  release_part(request->release, i, (unsigned)request->slot));
+    add_image(installer, &settings, request, MANIFEST_MAIN_NAME, request->release);
     if (!request->plan_only)
-        log_notice("installing %s into slot %s (%s)", request->name, slot_name(request->slot),
-                   settings.target_path);
-    installer->clone = clone_new(installer->deps.base, request->http, installer->deps.pool, &settings,
-                                 &clone_events, installer);
-    clone_start(installer->clone);
+        log_notice("installing %s into slot %s (%s)%s", request->name, slot_name(request->slot),
+                   request->slots->devices[request->slot].path, parts->count ? " and its parts" : "");
+    installer->clone = clone_set_new(installer->deps.base, request->http, installer->deps.pool, &settings,
+                                     &clone_events, installer);
+    clone_set_start(installer->clone);
     timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
 }
 
 void installer_cancel(struct installer *installer)
 {
     if (installer->clone)
-        clone_cancel(installer->clone);
+        clone_set_cancel(installer->clone);
 }
 
 enum installer_state installer_state(const struct installer *installer)
@@ -411,12 +456,12 @@ const struct installer_plan *installer_plan(const struct installer *installer)
     return installer->has_plan ? &installer->plan : NULL;
 }
 
-struct device *installer_take_target(struct installer *installer)
+struct targets *installer_take_targets(struct installer *installer)
 {
-    struct device *target = installer->verified;
+    struct targets *targets = installer->verified;
 
     assert(installer->state == INSTALLER_VERIFIED);
     installer->verified = NULL;
     installer->state = INSTALLER_IDLE;
-    return target;
+    return targets;
 }

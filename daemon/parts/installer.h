@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clones a release from the server into the target slot, or only plans that: shows how much is to be
- * moved, how far it is and how fast, whether it stands still, and ends it when it has received too many
- * bytes. After an installation the target stays open and exclusive until it is taken, so that nobody
- * changes what was verified before it is armed. One run at a time. Knows nothing of rules, record or boot
- * selection. Nothing blocks; the loop's thread only.
+ * Clones a release from the server into the target slot, all images where it is a set, or only plans that:
+ * shows how much is to be moved, how far it is and how fast, whether it stands still, and ends it when it has
+ * received too many bytes. After an installation the targets stay open and exclusive until they are taken, so
+ * that nobody changes what was verified before it is armed. One run at a time. Knows nothing of rules, record
+ * or boot selection. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -13,14 +13,14 @@
 
 #include "common/base/digest.h"
 #include "common/base/error.h"
-#include "common/io/device.h"
 #include "common/io/http.h"
 #include "common/io/pool.h"
-#include "common/sinter/clone.h"
+#include "common/sinter/clone_set.h"
 #include "common/sinter/plan.h"
 #include "common/sinter/release.h"
 #include "daemon/decide/record.h"
 #include "daemon/host/slots.h"
+#include "daemon/host/targets.h"
 
 struct event_base;
 struct installer;
@@ -29,7 +29,7 @@ enum installer_state {
     INSTALLER_IDLE,
     INSTALLER_PLANNING,
     INSTALLER_INSTALLING,
-    INSTALLER_VERIFIED, /* the target was read back whole, and is held: installer_take_target() */
+    INSTALLER_VERIFIED, /* all was read back whole, and is held: installer_take_targets() */
 };
 
 struct installer_deps {
@@ -57,7 +57,7 @@ struct installer_events {
 /* What it points at stays the caller's and must not change until the run is over. */
 struct installer_request {
     struct http *http;
-    struct release *release;
+    struct release *release;              /* with the releases of its parts */
     const struct record_release *offered; /* the same as the record has it; copied */
     const char *name;                     /* what the log calls it */
     const struct slots *slots;
@@ -75,18 +75,27 @@ struct installer_waiting {
     char why[RECORD_TEXT_SIZE];
 };
 
+/* One image of the release. */
+struct installer_image {
+    char name[MANIFEST_PART_NAME_MAX + 1]; /* of the part, or MANIFEST_MAIN_NAME */
+    uint64_t bytes;
+    char sha256[DIGEST_SHA256_HEX_SIZE];    /* by its manifest; "" = an ancestor's has none */
+    char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from the target; "" = none */
+};
+
 /* What is known of the run under way, or of the last one; all zeroes before the first. */
 struct installer_view {
     struct record_release release;
     const char *phase; /* as the status shows it; NULL = none is under way */
-    struct clone_progress progress;
+    struct installer_image images[CLONE_SET_IMAGES_MAX]; /* the parts first, the main image last */
+    unsigned image_count;
+    struct clone_progress progress; /* of all images together */
     double percent;
-    uint64_t rate_bytes_per_s;              /* a mean over the last seconds; 0 = none is under way */
-    uint64_t begun_ms;                      /* by wall_clock_boot_ms() */
-    char read_back[DIGEST_SHA256_HEX_SIZE]; /* SHA-256 of all that was read back from the target; "" = none */
-    char table_why[RECORD_TEXT_SIZE];       /* why the plan does not use the table of chunks; "" = it does */
-    char pack_why[RECORD_TEXT_SIZE]; /* why the plan does not use the pack; "" = it does, or there is none */
-    char stall_why[512];             /* nothing moves: a sentence; "" = all is well */
+    uint64_t rate_bytes_per_s;        /* a mean over the last seconds; 0 = none is under way */
+    uint64_t begun_ms;                /* by wall_clock_boot_ms() */
+    char table_why[RECORD_TEXT_SIZE]; /* why the plan does not use a table of chunks; "" = it does */
+    char pack_why[RECORD_TEXT_SIZE];  /* why the plan does not use a pack; "" = it does, or there is none */
+    char stall_why[512];              /* nothing moves: a sentence; "" = all is well */
     struct installer_waiting waiting;
 };
 
@@ -101,7 +110,7 @@ struct installer_plan {
 struct installer *installer_new(const struct installer_deps *deps, const struct installer_events *events,
                                 void *owner);
 
-/* No run may be under way. Closes a target that was not taken. NULL is fine. Returns NULL. */
+/* No run may be under way. Closes targets that were not taken. NULL is fine. Returns NULL. */
 struct installer *installer_free(struct installer *installer);
 
 /* Begins a run; only while INSTALLER_IDLE. It ends in an event, which never comes from within this call. */
@@ -125,6 +134,6 @@ const struct installer_view *installer_view(const struct installer *installer);
 /* The last plan that was made; NULL where there was none yet. */
 const struct installer_plan *installer_plan(const struct installer *installer);
 
-/* Hands over the target; only while INSTALLER_VERIFIED, which this ends. The caller closes the target, on a
- * pool thread, as that may block. */
-struct device *installer_take_target(struct installer *installer);
+/* Hands over the targets; only while INSTALLER_VERIFIED, which this ends. The caller closes them, on a pool
+ * thread, as that may block. */
+struct targets *installer_take_targets(struct installer *installer);

@@ -50,18 +50,25 @@ void fixture_set_up(struct fixture *fixture)
     fixture_publish(fixture, fixture->bench.base, IMAGE_SIZE, true);
 }
 
-void fixture_tear_down(struct fixture *fixture)
+void fixture_unpublish(struct fixture *fixture)
 {
     release_free(fixture->release);
     range_server_free(fixture->server);
-    engine_bench_finish(&fixture->bench);
     folder_free(fixture->folder);
     free(fixture->target_path);
-    for (unsigned i = 0; i < SEEDS_MAX; i++)
-        free(fixture->seed_paths[i]);
     url_free(fixture->url);
     free(fixture->image);
     free(fixture->chunks);
+}
+
+void fixture_tear_down(struct fixture *fixture)
+{
+    struct engine_bench bench = fixture->bench;
+
+    for (unsigned i = 0; i < SEEDS_MAX; i++)
+        free(fixture->seed_paths[i]);
+    fixture_unpublish(fixture);
+    engine_bench_finish(&bench);
 }
 
 void fixture_start(struct fixture *fixture)

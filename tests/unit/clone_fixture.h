@@ -47,6 +47,9 @@ void fixture_publish(struct fixture *fixture, struct event_base *base, size_t si
 
 void fixture_tear_down(struct fixture *fixture);
 
+/* Ends what fixture_publish() made; before its base is freed. */
+void fixture_unpublish(struct fixture *fixture);
+
 /* Begins to clone with the fixture's settings, target and seeds. */
 void fixture_start(struct fixture *fixture);
 

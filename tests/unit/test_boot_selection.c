@@ -143,10 +143,12 @@ static void run_task(struct scene *scene, enum boot_task_kind kind, enum slot sl
 
 static void arm(struct scene *scene, const char *path)
 {
-    struct device *held;
+    struct targets *held = targets_new();
+    struct device *device;
 
-    assert_true(device_open_source(path, &held, NULL));
-    boot_selection_arm(scene->selection, SLOT_B, held, SLOT_BYTES, on_done);
+    assert_true(device_open_source(path, &device, NULL));
+    targets_add(held, MANIFEST_MAIN_NAME, device, SLOT_BYTES);
+    boot_selection_arm(scene->selection, SLOT_B, held, on_done);
     run_until_idle(scene);
 }
 
@@ -165,7 +167,7 @@ static void test_what_was_written_is_armed(void **state)
     assert_ptr_equal(boot_selection_view(scene->selection), view);
     assert_int_equal(view->boot.next, SLOT_B);
     assert_int_equal(view->boot.trial, SLOT_B);
-    assert_int_equal(boot_selection_armed_print(scene->selection)->bytes, SLOT_BYTES);
+    assert_int_equal(boot_selection_armed(scene->selection)->print.bytes, SLOT_BYTES);
 }
 
 /* Its name leads to another file by now than the one that was verified. */

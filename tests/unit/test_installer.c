@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
@@ -23,6 +24,9 @@ struct scene {
     bool cancel_stalled, cancel_waiting; /* what is a reason for on_changed() to cancel the run */
     unsigned table_requests;             /* to halve_table() */
     bool has_received_bytes;             /* as on_changed() saw */
+    /* where the release is a set: its part, served apart */
+    struct fixture part;
+    struct manifest_part part_entry;
     /* of the last run */
     unsigned planned, installed;
     enum error_kind kind; /* ERROR_NONE = it went well */
@@ -150,7 +154,7 @@ static void test_a_plan_and_then_the_installation(void **state)
     assert_true(record_release_is_same(&plan->release, &scene->offered));
     assert_true(plan->totals.bytes_copied > 500 * 1000);
     assert_true(file_holds(scene->fixture.target_path, "old", 3));
-    assert_string_equal(view->read_back, "");
+    assert_string_equal(view->images[0].read_back, "");
 
     scene->request.plan_only = false;
     run(scene);
@@ -161,13 +165,14 @@ static void test_a_plan_and_then_the_installation(void **state)
     assert_true(file_holds(scene->fixture.target_path, scene->fixture.image, IMAGE_SIZE));
     digest_sha256(scene->fixture.image, IMAGE_SIZE, sha256);
     digest_sha256_to_hex(sha256, hex);
-    assert_string_equal(view->read_back, hex);
+    assert_string_equal(view->images[0].read_back, hex);
     assert_true(view->percent == 100);
     assert_null(view->phase);
-    struct device *target = installer_take_target(scene->installer);
-    assert_non_null(target);
+    struct targets *targets = installer_take_targets(scene->installer);
+    assert_int_equal(targets->count, 1);
+    assert_non_null(targets_find(targets, MANIFEST_MAIN_NAME)->device);
     assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
-    device_close(target);
+    targets_close(targets);
 }
 
 static void test_a_server_that_does_not_answer(void **state)
@@ -182,7 +187,7 @@ static void test_a_server_that_does_not_answer(void **state)
     assert_false(scene->over_budget);
     assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
     assert_string_equal(installer_view(scene->installer)->stall_why, "");
-    assert_string_equal(installer_view(scene->installer)->read_back, "");
+    assert_string_equal(installer_view(scene->installer)->images[0].read_back, "");
 }
 
 static void test_a_server_that_is_busy(void **state)
@@ -250,6 +255,111 @@ static void test_the_running_slot_is_not_written(void **state)
     assert_true(file_holds(running, scene->fixture.image, 600 * 1000));
 }
 
+enum { PART_SIZE = 300 * 1000 };
+
+/* The release becomes a set with a part `boot`, which is a file beside each slot; that of slot B is not there
+ * yet. */
+static void make_set(struct scene *scene)
+{
+    struct fixture *fixture = &scene->fixture;
+    struct slots_part *place = &scene->slots->parts[scene->slots->part_count++];
+
+    scene->part.dice.state = 2;
+    fixture_publish(&scene->part, fixture->bench.base, PART_SIZE, true);
+    strcpy(scene->part_entry.name, "boot");
+    fixture->release->manifest->parts = (struct manifest_parts){.list = &scene->part_entry, .count = 1};
+    fixture->release->parts[0][0] = scene->part.release;
+    strcpy(place->name, "boot");
+    place->devices[SLOT_A] = (struct storage){
+        .path = folder_write(fixture->folder, "boot-a", scene->part.image, 100 * 1000), .present = true};
+    place->devices[SLOT_B] = (struct storage){.path = alloc_printf("%s/boot-b", fixture->folder)};
+}
+
+static void unmake_set(struct scene *scene)
+{
+    struct fixture *fixture = &scene->fixture;
+
+    fixture->release->manifest->parts = (struct manifest_parts){0};
+    fixture->release->parts[0][0] = NULL;
+    fixture_unpublish(&scene->part);
+}
+
+static void test_a_set_is_planned_and_installed_as_one(void **state)
+{
+    struct scene *scene = *state;
+    const struct installer_view *view = installer_view(scene->installer);
+
+    make_set(scene);
+    const char *part_path = scene->slots->parts[0].devices[SLOT_B].path;
+    scene->request.plan_only = true;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_NONE);
+    struct plan_totals totals = installer_plan(scene->installer)->totals;
+    assert_int_equal(totals.image_bytes, IMAGE_SIZE + PART_SIZE);
+    assert_true(file_holds(scene->fixture.target_path, "old", 3));
+    assert_int_not_equal(access(part_path, F_OK), 0);
+
+    scene->request.plan_only = false;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_NONE);
+    assert_true(view->percent == 100);
+    assert_true(file_holds(scene->fixture.target_path, scene->fixture.image, IMAGE_SIZE));
+    assert_true(file_holds(part_path, scene->part.image, PART_SIZE));
+    assert_int_equal(view->image_count, 2);
+    assert_string_equal(view->images[0].name, "boot");
+    assert_string_equal(view->images[0].read_back, view->images[0].sha256);
+    assert_string_equal(view->images[1].read_back, view->images[1].sha256);
+    assert_int_equal(view->progress.bytes_received, view->progress.bytes_planned);
+    /* What was fetched for the first plan is not fetched again. */
+    assert_int_equal(view->progress.bytes_received + totals.table_bytes, plan_download_bytes(&totals));
+    struct targets *targets = installer_take_targets(scene->installer);
+    assert_int_equal(targets->count, 2);
+    assert_int_equal(targets_find(targets, "boot")->image_bytes, PART_SIZE);
+    assert_int_equal(targets_find(targets, MANIFEST_MAIN_NAME)->image_bytes, IMAGE_SIZE);
+    targets_close(targets);
+    unmake_set(scene);
+}
+
+/* Nothing is written before all is planned. */
+static void test_a_part_that_cannot_be_planned(void **state)
+{
+    struct scene *scene = *state;
+
+    make_set(scene);
+    scene->part.fault = lose_image;
+    free(scene->slots->parts[0].devices[SLOT_B].path);
+    scene->slots->parts[0].devices[SLOT_B].path = alloc_string("/no-such-folder/boot-b");
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_SYSTEM);
+    assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+    assert_true(file_holds(scene->fixture.target_path, "old", 3));
+    unmake_set(scene);
+}
+
+/* The part is whole when the main image fails: it stays as it is, and nothing is held. */
+static void test_a_main_image_that_fails_after_its_part(void **state)
+{
+    struct scene *scene = *state;
+
+    make_set(scene);
+    const char *part_path = scene->slots->parts[0].devices[SLOT_B].path;
+    scene->fixture.fault = lose_image;
+    scene->cancel_stalled = true;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_CANCELLED);
+    assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+    assert_true(file_holds(part_path, scene->part.image, PART_SIZE));
+    scene->fixture.fault = NULL;
+    scene->cancel_stalled = false;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_NONE);
+    assert_true(file_holds(scene->fixture.target_path, scene->fixture.image, IMAGE_SIZE));
+    /* Of the part nothing was written again. */
+    assert_true(installer_view(scene->installer)->progress.bytes_written < IMAGE_SIZE);
+    targets_close(installer_take_targets(scene->installer));
+    unmake_set(scene);
+}
+
 static void test_what_never_began(void **state)
 {
     struct scene *scene = *state;
@@ -257,7 +367,7 @@ static void test_what_never_began(void **state)
     struct record_release other = {.version = "2.0"};
 
     run(scene);
-    device_close(installer_take_target(scene->installer));
+    targets_close(installer_take_targets(scene->installer));
     assert_true(view->progress.bytes_received > 0);
     installer_reset(scene->installer, &other);
     assert_string_equal(view->release.version, "2.0");
@@ -274,6 +384,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_many_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_plan_may_fetch_what_it_needs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_running_slot_is_not_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_set_is_planned_and_installed_as_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_part_that_cannot_be_planned, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_main_image_that_fails_after_its_part, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_never_began, set_up, tear_down),
     };
 

@@ -18,8 +18,8 @@
 static unsigned armed;
 
 /* The rest of the daemon, as far as the gate meets it. */
-void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct device *held,
-                        uint64_t image_bytes, boot_selection_done_fn then)
+void boot_selection_arm(struct boot_selection *selection, enum slot slot, struct targets *held,
+                        boot_selection_done_fn then)
 {
     assert_int_equal(slot, SLOT_B);
     armed++;
@@ -36,7 +36,18 @@ struct scene {
     enum config_demand demand;
     bool key, accepted, is_signed;
     const char *sha256, *read_back;
+    const char *part_sha256, *part_read_back; /* NULL: no set */
+    bool lets_go;                             /* the part is not held */
 };
+
+static void add_image(const char *name, const char *sha256, const char *read_back)
+{
+    struct installer_image *image = &installed.images[installed.image_count++];
+
+    snprintf(image->name, sizeof(image->name), "%s", name);
+    snprintf(image->sha256, sizeof(image->sha256), "%s", sha256);
+    snprintf(image->read_back, sizeof(image->read_back), "%s", read_back);
+}
 
 /* ERROR_NONE: it was armed. */
 static enum error_kind try_to_arm(const struct scene *scene)
@@ -50,9 +61,17 @@ static enum error_kind try_to_arm(const struct scene *scene)
     config.keys = scene->key ? publish_keys(true) : NULL;
     installed.release.is_signed = scene->is_signed;
     snprintf(installed.release.sha256, sizeof(installed.release.sha256), "%s", scene->sha256);
-    snprintf(installed.read_back, sizeof(installed.read_back), "%s", scene->read_back);
+    struct targets held = {0};
+    installed.image_count = 0;
+    if (scene->part_sha256) {
+        add_image("boot", scene->part_sha256, scene->part_read_back);
+        if (!scene->lets_go)
+            targets_add(&held, "boot", NULL, 1);
+    }
+    add_image(MANIFEST_MAIN_NAME, scene->sha256, scene->read_back);
+    targets_add(&held, MANIFEST_MAIN_NAME, NULL, 1);
     armed = 0;
-    bool allowed = daemon_trust_arm(&daemon, NULL, NULL, &error);
+    bool allowed = daemon_trust_arm(&daemon, &held, NULL, &error);
     assert_int_equal(armed, allowed);
     trust_keys_free(config.keys);
     return allowed ? ERROR_NONE : error.kind;
@@ -63,7 +82,7 @@ static void test_what_was_read_back_counts(void **state)
     static const enum config_demand demands[] = {CONFIG_DEMAND_AUTO, CONFIG_DEMAND_NO, CONFIG_DEMAND_YES};
 
     for (size_t i = 0; i < 3; i++) {
-        struct scene scene = {demands[i], true, true, true, GOOD, GOOD};
+        struct scene scene = {demands[i], true, true, true, GOOD, GOOD, NULL, NULL, false};
         assert_int_equal(try_to_arm(&scene), ERROR_NONE);
         scene.read_back = EVIL;
         assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
@@ -74,7 +93,7 @@ static void test_what_was_read_back_counts(void **state)
 
 static void test_unsigned_where_a_signature_is_demanded(void **state)
 {
-    struct scene scene = {CONFIG_DEMAND_AUTO, false, false, false, GOOD, GOOD};
+    struct scene scene = {CONFIG_DEMAND_AUTO, false, false, false, GOOD, GOOD, NULL, NULL, false};
 
     assert_int_equal(try_to_arm(&scene), ERROR_NONE);
     scene.key = true;
@@ -92,11 +111,31 @@ static void test_unsigned_where_a_signature_is_demanded(void **state)
 /* The ancestor's manifest has nothing but XXH32. */
 static void test_nothing_to_prove_it_by(void **state)
 {
-    struct scene scene = {CONFIG_DEMAND_NO, true, true, true, "", ""};
+    struct scene scene = {CONFIG_DEMAND_NO, true, true, true, "", "", NULL, NULL, false};
 
     assert_int_equal(try_to_arm(&scene), ERROR_NONE);
     scene.demand = CONFIG_DEMAND_YES;
     assert_int_equal(try_to_arm(&scene), ERROR_REFUSED);
+}
+
+/* Each image of a set counts, and all have to be held. */
+static void test_every_image_of_a_set_counts(void **state)
+{
+    struct scene scene = {CONFIG_DEMAND_NO, false, false, false, GOOD, GOOD, GOOD, GOOD, false};
+
+    assert_int_equal(try_to_arm(&scene), ERROR_NONE);
+    scene.part_read_back = EVIL;
+    assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
+    scene.part_read_back = "";
+    assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
+    scene.part_sha256 = "";
+    assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
+    scene.part_sha256 = scene.part_read_back = GOOD;
+    scene.lets_go = true;
+    assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
+    scene.lets_go = false;
+    scene.read_back = EVIL;
+    assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
 }
 
 int main(void)
@@ -105,6 +144,7 @@ int main(void)
         cmocka_unit_test(test_what_was_read_back_counts),
         cmocka_unit_test(test_unsigned_where_a_signature_is_demanded),
         cmocka_unit_test(test_nothing_to_prove_it_by),
+        cmocka_unit_test(test_every_image_of_a_set_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
