@@ -178,8 +178,11 @@ void daemon_trial_check(struct daemon *daemon)
         .timeout_ms = config->health_timeout_ms,
     };
 
-    if (trial_restarted_too_often(daemon->record)) {
-        trial_runner_decide(daemon->trial_runner, "moonsinterd ended again and again during the trial");
+    const char *why = trial_restarted_too_often(daemon->record)
+                          ? "moonsinterd ended again and again during the trial"
+                          : daemon->view->slots->parts_why;
+    if (why) {
+        trial_runner_decide(daemon->trial_runner, why);
         on_judged(daemon);
         return;
     }

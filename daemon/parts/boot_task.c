@@ -97,6 +97,21 @@ static bool check_held(struct boot_task *task)
     return fits;
 }
 
+/* What runs with the parts of the other slot is not the release that was armed, so it is no good one either.
+ */
+static bool check_parts(struct boot_task *task)
+{
+    struct boot_view view;
+
+    if (!boot_view_look(&view, task->boot, task->config, &task->error))
+        return false;
+    bool fits =
+        !view.slots->parts_why || error_set(&task->error, ERROR_REFUSED, "slot %s is not marked good: %s",
+                                            slot_name(task->slot), view.slots->parts_why);
+    boot_view_finish(&view);
+    return fits;
+}
+
 /* A kernel that does not come with the update has to find its modules in the new image. */
 static bool check_kernel(struct boot_task *task)
 {
@@ -139,7 +154,7 @@ static bool run(struct boot_task *task)
         take_armed_prints(task);
         return boot_arm(task->boot, task->slot, error);
     case BOOT_TASK_GOOD:
-        return boot_good(task->boot, task->slot, error);
+        return check_parts(task) && boot_good(task->boot, task->slot, error);
     case BOOT_TASK_REJECT:
         return boot_reject(task->boot, task->slot, error);
     case BOOT_TASK_START:
