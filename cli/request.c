@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* moonsinter check, install, cancel, reboot, mark-good, mark-bad, rollback: orders to the daemon. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/daemon_client.h"
 #include "cli/daemon_options.h"

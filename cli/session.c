@@ -2,7 +2,6 @@
 #include "cli/session.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli/engine.h"
 #include "cli/event_line.h"

@@ -14,7 +14,6 @@
 #include "cli/progress.h"
 #include "cli/tell.h"
 #include "cli/verb.h"
-#include "common/base/alloc.h"
 #include "common/base/wall_clock.h"
 
 static const char help[] =

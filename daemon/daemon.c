@@ -2,10 +2,8 @@
 /* The loop, its signals and timers, and the daemon's beginning and end: see daemon/daemon_private.h. */
 #include "daemon/daemon.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"

@@ -3,7 +3,6 @@
 #include "daemon/daemon_private.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/wall_clock.h"

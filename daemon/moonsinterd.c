@@ -3,10 +3,8 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/io/http_settings.h"

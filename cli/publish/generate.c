@@ -15,7 +15,6 @@
 #include "cli/publish/generate_report.h"
 #include "cli/verb.h"
 #include "cli/work.h"
-#include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 /* By the kind the daemon decides whether trying again can help. */
 enum error_kind {

@@ -2,17 +2,13 @@
 #include "common/image/minisign.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "common/base/alloc.h"
-#include "common/base/text.h"
 
 enum {
     MINISIGN_HASH_SIZE = 64,      /* BLAKE2b-512 */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/io/device.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

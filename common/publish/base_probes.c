@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/base_probes.h"
 
-#include <stdlib.h>
-
 #include "common/base/alloc.h"
 #include "common/base/digest.h"
 #include "common/io/device.h"

@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/alloc.h"
-
 struct run_list {
     const struct chunk_table *table;
     const struct chunk_index *index;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/patch_spans.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/min_max.h"

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "common/base/error.h"
 #include "daemon/config/config.h"

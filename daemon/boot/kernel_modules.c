@@ -2,9 +2,7 @@
 #include "daemon/boot/kernel_modules.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 

@@ -2,7 +2,6 @@
 #include "daemon/boot/read_only.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

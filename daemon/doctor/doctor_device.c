@@ -3,7 +3,6 @@
 #include "daemon/doctor/doctor_private.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>

@@ -2,13 +2,10 @@
 /* Looks at clock, memory, health checks, reboot and watchdog. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/timex.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"

@@ -2,7 +2,6 @@
 /* Asks the image server. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/text.h"

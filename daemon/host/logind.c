@@ -3,7 +3,6 @@
 
 #ifdef HAVE_SYSTEMD
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <systemd/sd-bus.h>

@@ -2,17 +2,14 @@
 #include "daemon/host/partition_name.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"

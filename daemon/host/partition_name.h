@@ -7,8 +7,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #include "daemon/host/storage.h"
 
 enum partition_name_kind {

@@ -2,7 +2,6 @@
 #include "cli/publish/report/template.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/plain_text.h"
