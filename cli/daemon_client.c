@@ -118,12 +118,7 @@ static bool append(struct exchange *exchange, const char *data, size_t size, siz
     exchange->is_garbled = size > max - exchange->size;
     if (exchange->is_garbled)
         return false;
-    if (exchange->size + size >= exchange->room) {
-        exchange->room = 2 * (exchange->size + size) + 1;
-        exchange->text = realloc(exchange->text, exchange->room);
-        if (!exchange->text)
-            abort();
-    }
+    exchange->text = alloc_grow(exchange->text, 1, exchange->size + size + 1, &exchange->room);
     memcpy(exchange->text + exchange->size, data, size);
     exchange->size += size;
     exchange->text[exchange->size] = '\0';

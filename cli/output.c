@@ -142,5 +142,5 @@ bool output_is_file(int fd, const char *path)
     struct stat stream, file;
 
     return file_status_fd(fd, &stream) == 0 && file_status(path, &file) == 0 &&
-           stream.st_dev == file.st_dev && stream.st_ino == file.st_ino;
+           file_status_is_same(&stream, &file);
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GROW_FIRST = 64 };
+
 static void *alloc_check(void *memory)
 {
     if (!memory)
@@ -21,6 +23,15 @@ void *alloc_zeroed(size_t size)
 void *alloc_array(size_t count, size_t size)
 {
     return alloc_check(calloc(count ? count : 1, size ? size : 1));
+}
+
+void *alloc_grow(void *items, size_t size, size_t count, size_t *room)
+{
+    if (items && count <= *room)
+        return items;
+    *room = count > 2 * *room ? count : 2 * *room;
+    *room = *room > GROW_FIRST ? *room : GROW_FIRST;
+    return alloc_check(reallocarray(items, *room, size));
 }
 
 char *alloc_string(const char *text)

@@ -20,6 +20,11 @@ void *alloc_zeroed(size_t size) __attribute__((returns_nonnull));
  * product overflows. */
 void *alloc_array(size_t count, size_t size) __attribute__((returns_nonnull));
 
+/* Makes room for `count` objects of `size` bytes in a list that has room for *room: more than that, so that a
+ * list which grows by one each time is seldom moved. Returns where the list is now; aborts like the others.
+ */
+void *alloc_grow(void *items, size_t size, size_t count, size_t *room) __attribute__((returns_nonnull));
+
 /* A copy of `text`, owned by the caller; NULL if `text` is NULL. */
 char *alloc_string(const char *text);
 

@@ -66,6 +66,13 @@ bool error_prefix(struct error *error, const char *format, ...)
     return false;
 }
 
+bool error_pass(struct error *error, const struct error *cause)
+{
+    if (error)
+        *error = *cause;
+    return false;
+}
+
 const char *error_kind_name(enum error_kind kind)
 {
     static const char *const names[] = {

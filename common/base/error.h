@@ -39,6 +39,9 @@ bool error_set(struct error *error, enum error_kind kind, const char *format, ..
 bool error_set_errno(struct error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Hands on an error that was set before, where somebody wants one. Returns false. */
+bool error_pass(struct error *error, const struct error *cause);
+
 /* Puts the formatted text and ": " before the message. Returns false. */
 bool error_prefix(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -2,7 +2,6 @@
 #include "common/io/holder.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "common/base/folder.h"
 #include "common/base/text.h"
 
 /* The phrase for the first line of a file in /proc for which `look` returns one, or NULL. */
@@ -66,16 +66,10 @@ static char *holder_find_mount(dev_t device)
 static char *holder_find_stacked(dev_t device)
 {
     CLEANUP_FREE char *path = alloc_printf("/sys/dev/block/%u:%u/holders", major(device), minor(device));
-    DIR *folder = opendir(path);
-    char *found = NULL;
+    CLEANUP_FOLDER DIR *folder = opendir(path);
+    const struct dirent *entry = folder_next(folder);
 
-    if (!folder)
-        return NULL;
-    for (struct dirent *entry; !found && (entry = readdir(folder));)
-        if (entry->d_name[0] != '.')
-            found = alloc_printf("it is held by %s", entry->d_name);
-    closedir(folder);
-    return found;
+    return entry ? alloc_printf("it is held by %s", entry->d_name) : NULL;
 }
 
 /* Whether a descriptor of process `pid` is open on `device`. Only root can see this of other users'
@@ -83,30 +77,23 @@ static char *holder_find_stacked(dev_t device)
 static bool holder_has_open(const char *pid, dev_t device)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%s/fd", pid);
-    DIR *folder = opendir(path);
-    bool found = false;
+    CLEANUP_FOLDER DIR *folder = opendir(path);
+    struct stat status;
 
-    if (!folder)
-        return false;
-    for (struct dirent *entry; !found && (entry = readdir(folder));) {
-        struct stat status;
-        found = entry->d_name[0] != '.' && file_status_at(dirfd(folder), entry->d_name, &status) == 0 &&
-                S_ISBLK(status.st_mode) && status.st_rdev == device;
-    }
-    closedir(folder);
-    return found;
+    for (struct dirent *entry; (entry = folder_next(folder));)
+        if (file_status_at(dirfd(folder), entry->d_name, &status) == 0 && S_ISBLK(status.st_mode) &&
+            status.st_rdev == device)
+            return true;
+    return false;
 }
 
 /* The first process other than this one that has the device open. It cannot be seen which of several has it
  * open exclusively, so the phrase does not claim that. */
 static char *holder_find_process(dev_t device)
 {
-    DIR *folder = opendir("/proc");
-    char *found = NULL;
+    CLEANUP_FOLDER DIR *folder = opendir("/proc");
 
-    if (!folder)
-        return NULL;
-    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+    for (struct dirent *entry; (entry = folder_next(folder));) {
         char name[32] = "?";
         if (!isdigit((unsigned char)entry->d_name[0]) || strtol(entry->d_name, NULL, 10) == getpid() ||
             !holder_has_open(entry->d_name, device))
@@ -118,10 +105,9 @@ static char *holder_find_process(dev_t device)
                 name[strcspn(name, "\n")] = '\0';
             fclose(file);
         }
-        found = alloc_printf("process %s (%s) has it open", entry->d_name, name);
+        return alloc_printf("process %s (%s) has it open", entry->d_name, name);
     }
-    closedir(folder);
-    return found;
+    return NULL;
 }
 
 /* Whether loop device `name` ("loop0") stands on the file: sysfs says on which path. */
@@ -130,28 +116,23 @@ static bool holder_is_backed_by(const char *name, const struct stat *file)
     CLEANUP_FREE char *path = file_read_text(PATH_MAX, "/sys/block/%s/loop/backing_file", name);
     struct stat status;
 
-    return path && file_status(path, &status) == 0 && status.st_dev == file->st_dev &&
-           status.st_ino == file->st_ino;
+    return path && file_status(path, &status) == 0 && file_status_is_same(&status, file);
 }
 
 char *holder_describe_loop(const struct stat *file)
 {
-    DIR *folder = opendir("/sys/block");
-    char *found = NULL;
+    CLEANUP_FOLDER DIR *folder = opendir("/sys/block");
 
-    if (!folder)
-        return NULL;
-    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+    for (struct dirent *entry; (entry = folder_next(folder));) {
         struct stat loop;
         if (!text_has_prefix(entry->d_name, "loop") || !holder_is_backed_by(entry->d_name, file))
             continue;
         CLEANUP_FREE char *path = alloc_printf("/dev/%s", entry->d_name);
         CLEANUP_FREE char *mount =
             file_status(path, &loop) == 0 && S_ISBLK(loop.st_mode) ? holder_find_mount(loop.st_rdev) : NULL;
-        found = mount ? alloc_printf("it backs %s, and %s", path, mount) : alloc_printf("it backs %s", path);
+        return mount ? alloc_printf("it backs %s, and %s", path, mount) : alloc_printf("it backs %s", path);
     }
-    closedir(folder);
-    return found;
+    return NULL;
 }
 
 char *holder_describe(dev_t device)

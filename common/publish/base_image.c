@@ -216,27 +216,25 @@ struct sampled {
     uint64_t *samples;
     size_t count;
     size_t size; /* bytes */
-    bool ok;
-    struct error error;
 };
 
-static void *sample_piece(void *owner, void *worker, uint64_t item)
+static void *sample_piece(void *owner, void *worker, uint64_t item, struct error *error)
 {
     struct sampling *sampling = owner;
     struct base_image *base = sampling->base;
-    struct sampled *sampled = alloc_zeroed(sizeof(*sampled));
     uint64_t begin = item * BASE_SAMPLE_SIZE, end = begin + BASE_SAMPLE_SIZE;
 
     if (end > base->size)
         end = base->size;
-    sampled->size = (size_t)(end - begin);
     /* Windows that begin before this piece and end in it belong to this piece. */
     uint64_t from = begin < SIMILARITY_WINDOW - 1 ? begin : begin - (SIMILARITY_WINDOW - 1);
     size_t size = (size_t)(end - from);
     CLEANUP_FREE uint8_t *data = alloc_zeroed(size);
-    sampled->ok = device_read(base->device, data, size, from, &sampled->error);
-    if (sampled->ok)
-        sampled->count = similarity_take_samples(base->similarity, data, size, from, &sampled->samples);
+    if (!device_read(base->device, data, size, from, error))
+        return NULL;
+    struct sampled *sampled = alloc_zeroed(sizeof(*sampled));
+    sampled->size = (size_t)(end - begin);
+    sampled->count = similarity_take_samples(base->similarity, data, size, from, &sampled->samples);
     return sampled;
 }
 
@@ -251,17 +249,11 @@ static void drop_sampled(void *result)
 static bool take_sampled(void *owner, uint64_t item, void *result, struct error *error)
 {
     struct sampling *sampling = owner;
-    struct sampled *sampled = result;
-    bool ok = sampled->ok;
+    const struct sampled *sampled = result;
 
-    if (ok) {
-        similarity_add(sampling->base->similarity, sampled->samples, sampled->count);
-        sampling->progress(sampling->owner, sampled->size);
-    } else if (error) {
-        *error = sampled->error;
-    }
-    drop_sampled(sampled);
-    return ok;
+    similarity_add(sampling->base->similarity, sampled->samples, sampled->count);
+    sampling->progress(sampling->owner, sampled->size);
+    return true;
 }
 
 bool base_image_sample(struct base_image *base, base_image_progress_fn progress, void *owner,

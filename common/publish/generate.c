@@ -301,8 +301,8 @@ static bool generator_write(struct generate *generator, struct generate_result *
 
 static bool is_same_file(const struct stat *before, const struct stat *after)
 {
-    return before->st_dev == after->st_dev && before->st_ino == after->st_ino &&
-           before->st_size == after->st_size && before->st_mtim.tv_sec == after->st_mtim.tv_sec &&
+    return file_status_is_same(before, after) && before->st_size == after->st_size &&
+           before->st_mtim.tv_sec == after->st_mtim.tv_sec &&
            before->st_mtim.tv_nsec == after->st_mtim.tv_nsec &&
            before->st_ctim.tv_sec == after->st_ctim.tv_sec &&
            before->st_ctim.tv_nsec == after->st_ctim.tv_nsec;

@@ -24,8 +24,9 @@ struct in_order_job {
     struct in_order *run;
     void *worker; /* used while it runs */
     uint64_t item;
-    void *result;
-    bool done; /* the thread is done with it: `result` waits for those of the pieces before */
+    void *result; /* NULL where it failed: `error` */
+    struct error error;
+    bool done; /* the thread is done with it: it waits for those of the pieces before */
 };
 
 struct in_order {
@@ -71,14 +72,13 @@ static void job_run(struct pool_job *pool_job)
     struct in_order_job *job = container_of(pool_job, struct in_order_job, pool_job);
     const struct in_order_settings *settings = job->run->settings;
 
-    job->result = settings->run(settings->owner, job->worker, job->item);
+    job->result = settings->run(settings->owner, job->worker, job->item, &job->error);
 }
 
 static void job_done(struct pool_job *pool_job)
 {
     struct in_order_job *job = container_of(pool_job, struct in_order_job, pool_job);
 
-    assert(job->result);
     job->done = true;
     job->run->idle[job->run->idle_count++] = job->worker;
 }
@@ -102,10 +102,13 @@ static bool take_results(struct in_order *run, struct error *error)
         struct in_order_job *job = &run->window[run->taken % run->window_size];
         if (!job->done)
             return true;
-        void *result = job->result;
-        job->result = NULL;
         run->taken++;
-        if (!settings->take(settings->owner, job->item, result, error))
+        if (!job->result)
+            return error_pass(error, &job->error);
+        bool ok = settings->take(settings->owner, job->item, job->result, error);
+        settings->drop(job->result);
+        job->result = NULL;
+        if (!ok)
             return false;
     }
     return true;

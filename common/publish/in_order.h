@@ -11,18 +11,19 @@
 
 #include "common/base/error.h"
 
-/* Does the work of piece `item` on a thread of the pool, and returns its result, allocated and not NULL.
- * `worker` came from `worker_new`, and no other thread uses it during the call. */
-typedef void *(*in_order_run_fn)(void *owner, void *worker, uint64_t item);
+/* Does the work of piece `item` on a thread of the pool, and returns its result, allocated; NULL, with the
+ * error set, ends all when the pieces before it were taken. `worker` came from `worker_new`, and no other
+ * thread uses it during the call. */
+typedef void *(*in_order_run_fn)(void *owner, void *worker, uint64_t item, struct error *error);
 
-/* Takes the result of piece `item` and frees it. Called in the order of the pieces, on the thread of
+/* Takes what it wants of the result of piece `item`. Called in the order of the pieces, on the thread of
  * in_order_run(). False, with the error set, ends all. */
 typedef bool (*in_order_take_fn)(void *owner, uint64_t item, void *result, struct error *error);
 
 struct in_order_settings {
     in_order_run_fn run;
     in_order_take_fn take;
-    void (*drop)(void *result); /* frees a result that is no longer to be taken */
+    void (*drop)(void *result); /* frees a result, after it was taken or where it never will be */
     /* Makes what a thread has for itself, such as buffers; NULL if there is no memory. Called for each thread
      * before the first piece; may be NULL if `run` needs no worker. */
     void *(*worker_new)(void *owner);

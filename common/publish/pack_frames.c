@@ -28,8 +28,6 @@ struct frame_batch {
     uint8_t *data;
     size_t size;
     uint32_t sizes[BATCH_CHUNKS];
-    bool ok;
-    struct error error;
 };
 
 struct frame_run {
@@ -83,32 +81,6 @@ static bool has_frame(const struct pack_frames *frames, uint32_t chunk)
     return first != chunk && chunk_table_are_same(frames->table, first, chunk);
 }
 
-static void *make_batch(void *owner, void *data, uint64_t item)
-{
-    const struct frame_run *run = owner;
-    const struct pack_frames *frames = run->frames;
-    struct frame_worker *worker = data;
-    struct frame_batch *batch = alloc_zeroed(sizeof(*batch));
-    uint32_t first = batch_first(item), end = batch_end(frames->table, item);
-
-    batch->data = alloc_zeroed(
-        (size_t)(chunk_table_offset(frames->table, end) - chunk_table_offset(frames->table, first)));
-    batch->ok = true;
-    for (uint32_t i = first; i < end && batch->ok; i++) {
-        const uint8_t *frame = NULL;
-        uint32_t size = 0;
-        if (has_frame(frames, i))
-            continue;
-        batch->ok = pack_chunk(frames, worker, i, &frame, &size, &batch->error);
-        if (batch->ok) {
-            memcpy(batch->data + batch->size, frame, size);
-            batch->size += size;
-            batch->sizes[i - first] = size;
-        }
-    }
-    return batch;
-}
-
 static void drop_batch(void *result)
 {
     struct frame_batch *batch = result;
@@ -117,24 +89,44 @@ static void drop_batch(void *result)
     free(batch);
 }
 
+static void *make_batch(void *owner, void *worker, uint64_t item, struct error *error)
+{
+    const struct frame_run *run = owner;
+    const struct pack_frames *frames = run->frames;
+    struct frame_batch *batch = alloc_zeroed(sizeof(*batch));
+    uint32_t first = batch_first(item), end = batch_end(frames->table, item);
+
+    batch->data = alloc_zeroed(
+        (size_t)(chunk_table_offset(frames->table, end) - chunk_table_offset(frames->table, first)));
+    for (uint32_t i = first; i < end; i++) {
+        const uint8_t *frame = NULL;
+        uint32_t size = 0;
+        if (has_frame(frames, i))
+            continue;
+        if (!pack_chunk(frames, worker, i, &frame, &size, error)) {
+            drop_batch(batch);
+            return NULL;
+        }
+        memcpy(batch->data + batch->size, frame, size);
+        batch->size += size;
+        batch->sizes[i - first] = size;
+    }
+    return batch;
+}
+
 static bool take_batch(void *owner, uint64_t item, void *result, struct error *error)
 {
     const struct frame_run *run = owner;
     const struct chunk_table *table = run->frames->table;
-    struct frame_batch *batch = result;
+    const struct frame_batch *batch = result;
     uint32_t first = batch_first(item), end = batch_end(table, item);
-    bool ok = batch->ok;
 
-    if (!ok && error)
-        *error = batch->error;
-    ok = ok && file_writer_add(run->writer, batch->data, batch->size, error);
-    if (ok) {
-        memcpy(run->sizes + first, batch->sizes, (end - first) * sizeof(*run->sizes));
-        run->frames->progress(run->frames->owner,
-                              chunk_table_offset(table, end) - chunk_table_offset(table, first));
-    }
-    drop_batch(batch);
-    return ok;
+    if (!file_writer_add(run->writer, batch->data, batch->size, error))
+        return false;
+    memcpy(run->sizes + first, batch->sizes, (end - first) * sizeof(*run->sizes));
+    run->frames->progress(run->frames->owner,
+                          chunk_table_offset(table, end) - chunk_table_offset(table, first));
+    return true;
 }
 
 static void worker_free(void *data)

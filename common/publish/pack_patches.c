@@ -31,8 +31,6 @@ struct made_patch {
     struct patch patch; /* frame_size 0: the patch would cost more than the chunks */
     struct patch_span spans[PATCH_SPANS_MAX];
     uint8_t *frame;
-    bool ok;
-    struct error error;
 };
 
 struct patch_making {
@@ -121,19 +119,6 @@ static bool make_frame(const struct pack_patches *settings, const struct patch_r
     return true;
 }
 
-static void *make_patch(void *owner, void *worker, uint64_t item)
-{
-    const struct patch_making *making = owner;
-    const struct patch_run *run = &making->settings->runs[item];
-    struct made_patch *made = alloc_zeroed(sizeof(*made));
-
-    made->patch.first = run->first;
-    made->patch.count = run->count;
-    made->patch.output_size = run->size;
-    made->ok = make_frame(making->settings, run, worker, made, &made->error);
-    return made;
-}
-
 static void drop_patch(void *result)
 {
     struct made_patch *made = result;
@@ -142,18 +127,29 @@ static void drop_patch(void *result)
     free(made);
 }
 
+static void *make_patch(void *owner, void *worker, uint64_t item, struct error *error)
+{
+    const struct patch_making *making = owner;
+    const struct patch_run *run = &making->settings->runs[item];
+    struct made_patch *made = alloc_zeroed(sizeof(*made));
+
+    made->patch.first = run->first;
+    made->patch.count = run->count;
+    made->patch.output_size = run->size;
+    if (make_frame(making->settings, run, worker, made, error))
+        return made;
+    drop_patch(made);
+    return NULL;
+}
+
 static void add_patch(struct pack_patch_list *list, const struct made_patch *made)
 {
     struct patch *patch = &list->patches[list->patch_count++];
 
     *patch = made->patch;
     patch->span_first = list->span_count;
-    if (list->spans_room - list->span_count < PATCH_SPANS_MAX) {
-        list->spans_room = 2 * list->spans_room + PATCH_SPANS_MAX;
-        list->spans = reallocarray(list->spans, list->spans_room, sizeof(*list->spans));
-        if (!list->spans)
-            abort();
-    }
+    list->spans = alloc_grow(list->spans, sizeof(*list->spans), list->span_count + patch->span_count,
+                             &list->spans_room);
     memcpy(list->spans + list->span_count, made->spans, patch->span_count * sizeof(*list->spans));
     list->span_count += patch->span_count;
 }
@@ -162,18 +158,15 @@ static bool take_patch(void *owner, uint64_t item, void *result, struct error *e
 {
     const struct patch_making *making = owner;
     struct made_patch *made = result;
-    bool ok = made->ok;
 
-    if (!ok && error)
-        *error = made->error;
-    if (ok && made->patch.frame_size > 0) {
+    if (made->patch.frame_size > 0) {
         made->patch.frame_offset = file_writer_size(making->writer);
-        ok = file_writer_add(making->writer, made->frame, made->patch.frame_size, error);
+        if (!file_writer_add(making->writer, made->frame, made->patch.frame_size, error))
+            return false;
         add_patch(making->list, made);
     }
     making->settings->progress(making->settings->owner, made->patch.output_size);
-    drop_patch(made);
-    return ok;
+    return true;
 }
 
 static void worker_free(void *data)

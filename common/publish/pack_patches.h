@@ -37,7 +37,7 @@ struct pack_patch_list {
     uint32_t patch_count;
     struct patch_span *spans;
     uint32_t span_count;
-    uint32_t spans_room;
+    size_t spans_room;
 };
 
 /* Appends the frames of the patches to `writer` and fills `ret_list`. The caller zeroes it before and calls

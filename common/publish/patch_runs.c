@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/patch_runs.h"
 
-#include <stdlib.h>
+#include "common/base/alloc.h"
 
 struct run_list {
     const struct chunk_table *table;
@@ -9,7 +9,7 @@ struct run_list {
     const struct base_image *base;
     struct patch_run *items;
     uint32_t count;
-    uint32_t room;
+    size_t room;
 };
 
 bool patch_run_needs(const struct base_image *base, const struct chunk_index *index, uint32_t chunk)
@@ -45,12 +45,7 @@ static void add_run(struct run_list *list, uint32_t first, uint32_t end)
 {
     const struct chunk_table *table = list->table;
 
-    if (list->count == list->room) {
-        list->room = list->room ? list->room * 2 : 64;
-        list->items = reallocarray(list->items, list->room, sizeof(*list->items));
-        if (!list->items)
-            abort();
-    }
+    list->items = alloc_grow(list->items, sizeof(*list->items), list->count + 1, &list->room);
     struct patch_run *run = &list->items[list->count++];
     *run =
         (struct patch_run){.first = first, .count = end - first, .offset = chunk_table_offset(table, first)};

@@ -85,12 +85,8 @@ static void collect_votes(struct choice *choice, const struct base_image *base, 
         if (i > 0 && samples[i] >> 32 == samples[i - 1] >> 32)
             continue;
         const uint64_t *found = similarity_find(base->similarity, samples[i], &found_count);
-        if (choice->vote_count + found_count > room) {
-            room = 2 * room + 1024;
-            choice->votes = reallocarray(choice->votes, room, sizeof(*choice->votes));
-            if (!choice->votes)
-                abort();
-        }
+        choice->votes =
+            alloc_grow(choice->votes, sizeof(*choice->votes), choice->vote_count + found_count, &room);
         for (size_t j = 0; j < found_count; j++)
             choice->votes[choice->vote_count++] =
                 (struct vote){.block = (uint32_t)found[j], .sample = choice->sample_count};

@@ -22,20 +22,12 @@ struct publication {
     atomic_int state;                               /* enum publication_state */
 };
 
-static const char *suffix_of(enum publication_file file)
-{
-    switch (file) {
-    case PUBLICATION_PACK:
-        return ".pack";
-    case PUBLICATION_TABLE:
-        return ".chunks";
-    case PUBLICATION_SIGNATURE:
-        return ".json.minisig";
-    case PUBLICATION_MANIFEST:
-        return ".json";
-    }
-    return "";
-}
+static const char *const suffixes[PUBLICATION_FILES] = {
+    [PUBLICATION_PACK] = ".pack",
+    [PUBLICATION_TABLE] = ".chunks",
+    [PUBLICATION_SIGNATURE] = ".json.minisig",
+    [PUBLICATION_MANIFEST] = ".json",
+};
 
 /* Refuses if `path`, which is to be written, is one of the files that are read. */
 static bool check_inputs(const struct publication_settings *settings, const char *path, struct error *error)
@@ -45,8 +37,7 @@ static bool check_inputs(const struct publication_settings *settings, const char
     if (file_status(path, &output) < 0)
         return true;
     for (uint32_t i = 0; i < settings->input_count; i++)
-        if (file_status(settings->inputs[i], &input) == 0 && input.st_dev == output.st_dev &&
-            input.st_ino == output.st_ino)
+        if (file_status(settings->inputs[i], &input) == 0 && file_status_is_same(&input, &output))
             return error_set(
                 error, ERROR_REFUSED,
                 "%s would be overwritten by %s, which is written here; give one of them another name",
@@ -86,7 +77,7 @@ static bool check_place(const char *path, struct error *error)
 static bool open_file(struct publication *publication, const struct publication_settings *settings,
                       enum publication_file file, struct error *error)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s%s", settings->image_path, suffix_of(file));
+    CLEANUP_FREE char *path = alloc_printf("%s%s", settings->image_path, suffixes[file]);
     CLEANUP_FREE char *temporary = alloc_printf("%s.new", path);
     struct error why;
 

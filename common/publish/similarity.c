@@ -56,18 +56,6 @@ struct similarity *similarity_free(struct similarity *similarity)
     return NULL;
 }
 
-/* Makes room for one more sample. */
-static uint64_t *grow(uint64_t *samples, size_t count, size_t *room)
-{
-    if (count < *room)
-        return samples;
-    *room = *room ? *room * 2 : 1024;
-    samples = reallocarray(samples, *room, sizeof(*samples));
-    if (!samples)
-        abort();
-    return samples;
-}
-
 size_t similarity_take_samples(const struct similarity *similarity, const uint8_t *data, size_t size,
                                uint64_t offset, uint64_t **ret_samples)
 {
@@ -87,7 +75,7 @@ size_t similarity_take_samples(const struct similarity *similarity, const uint8_
         /* In a run of equal bytes all windows are the same: one of them is enough. */
         if (sample == last)
             continue;
-        samples = grow(samples, count, &room);
+        samples = alloc_grow(samples, sizeof(*samples), count + 1, &room);
         samples[count++] = last = sample;
     }
     *ret_samples = samples;
@@ -97,7 +85,8 @@ size_t similarity_take_samples(const struct similarity *similarity, const uint8_
 void similarity_add(struct similarity *similarity, const uint64_t *samples, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        similarity->samples = grow(similarity->samples, similarity->count, &similarity->room);
+        similarity->samples =
+            alloc_grow(similarity->samples, sizeof(*samples), similarity->count + 1, &similarity->room);
         similarity->samples[similarity->count++] = samples[i];
     }
 }

@@ -12,7 +12,8 @@
 struct plan {
     struct plan_totals totals;
     struct plan_run *runs;
-    uint32_t run_count, run_room;
+    uint32_t run_count;
+    size_t run_room;
     struct plan_order order;
     struct plan_batches batches;
 };
@@ -137,12 +138,7 @@ static void plan_add_run(struct plan *plan, const struct plan_run *next, uint32_
         last->fetch_size += next->fetch_size;
         return;
     }
-    if (plan->run_count == plan->run_room) {
-        plan->run_room = plan->run_room ? plan->run_room * 2 : 64;
-        plan->runs = reallocarray(plan->runs, plan->run_room, sizeof(plan->runs[0]));
-        if (!plan->runs)
-            abort();
-    }
+    plan->runs = alloc_grow(plan->runs, sizeof(plan->runs[0]), plan->run_count + 1, &plan->run_room);
     plan->runs[plan->run_count++] = *next;
 }
 

@@ -24,12 +24,7 @@ struct edge_list {
 
 static void edge_list_add(struct edge_list *list, uint32_t from, uint32_t to)
 {
-    if (list->count == list->room) {
-        list->room = list->room ? list->room * 2 : 64;
-        list->edges = reallocarray(list->edges, list->room, sizeof(list->edges[0]));
-        if (!list->edges)
-            abort();
-    }
+    list->edges = alloc_grow(list->edges, sizeof(list->edges[0]), list->count + 1, &list->room);
     list->edges[list->count++] = (struct edge){from, to};
 }
 

@@ -59,12 +59,7 @@ struct scan {
 
 static void scan_add_find(struct scan *scan, uint32_t chunk, bool in_place, uint64_t offset)
 {
-    if (scan->find_count == scan->find_room) {
-        scan->find_room = scan->find_room ? scan->find_room * 2 : 256;
-        scan->finds = reallocarray(scan->finds, scan->find_room, sizeof(scan->finds[0]));
-        if (!scan->finds)
-            abort();
-    }
+    scan->finds = alloc_grow(scan->finds, sizeof(scan->finds[0]), scan->find_count + 1, &scan->find_room);
     scan->finds[scan->find_count++] =
         (struct scan_find){.chunk = chunk, .in_place = in_place, .offset = offset};
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/sinter/trust.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "common/base/folder.h"
 #include "common/base/text.h"
 #include "common/base/utf8.h"
 
@@ -78,7 +78,7 @@ static bool check_owner(const char *path, struct error *error)
 
 bool trust_keys_check_owners(const char *folder, struct error *error)
 {
-    DIR *stream = opendir(folder);
+    CLEANUP_FOLDER DIR *stream = opendir(folder);
     struct dirent *entry;
 
     if (!stream)
@@ -88,7 +88,6 @@ bool trust_keys_check_owners(const char *folder, struct error *error)
         CLEANUP_FREE char *path = alloc_printf("%s/%s", folder, entry->d_name);
         safe = !text_has_suffix(entry->d_name, ".pub") || check_owner(path, error);
     }
-    closedir(stream);
     return safe;
 }
 

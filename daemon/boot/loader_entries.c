@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/boot/loader_entries.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/folder.h"
 
 enum { DIRECTORY_ENTRIES_MAX = 1000, PLACES_MAX = 3 };
 
@@ -129,10 +129,10 @@ static void find_entry_in(size_t root_length, const char *place, const char *fol
                           const char *entry_name, struct loader_entry_file *file, bool *found)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/%s", place, folder_name);
-    DIR *folder = opendir(path);
+    CLEANUP_FOLDER DIR *folder = opendir(path);
     struct dirent *entry;
 
-    for (int i = 0; folder && i < DIRECTORY_ENTRIES_MAX && (entry = readdir(folder)); i++) {
+    for (int i = 0; i < DIRECTORY_ENTRIES_MAX && (entry = folder_next(folder)); i++) {
         struct loader_entry_file match;
         if (!match_entry(entry->d_name, entry_name, &match))
             continue;
@@ -147,8 +147,6 @@ static void find_entry_in(size_t root_length, const char *place, const char *fol
         file->twice = twice;
         *found = true;
     }
-    if (folder)
-        closedir(folder);
 }
 
 bool loader_entries_find(const struct loader_entries *entries, enum slot slot,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/config/config_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <ini.h>
 #include <stdarg.h>
@@ -10,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/folder.h"
 #include "common/base/text.h"
 #include "daemon/config/config_value.h"
 
@@ -212,7 +212,7 @@ static void dropins_add_folder(struct dropins *dropins, const char *root, const 
                                struct config_problems *problems)
 {
     CLEANUP_FREE char *real = alloc_printf("%s%s", root, folder);
-    DIR *stream = opendir(real);
+    CLEANUP_FOLDER DIR *stream = opendir(real);
 
     if (!stream) {
         if (errno != ENOENT)
@@ -239,7 +239,6 @@ static void dropins_add_folder(struct dropins *dropins, const char *root, const 
             dropins->items[dropins->count++].name = alloc_string(entry->d_name);
         dropins->items[i].folder = folder;
     }
-    closedir(stream);
 }
 
 static int dropin_compare(const void *left, const void *right)

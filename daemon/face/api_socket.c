@@ -142,8 +142,7 @@ void api_socket_close(struct api_socket *socket)
     struct stat ours, found;
 
     if (socket->path && file_status_fd(socket->file_fd, &ours) == 0 &&
-        file_status_link(socket->path, &found) == 0 && ours.st_dev == found.st_dev &&
-        ours.st_ino == found.st_ino)
+        file_status_link(socket->path, &found) == 0 && file_status_is_same(&ours, &found))
         unlink(socket->path);
     file_close_pointer(&socket->file_fd);
     file_close_pointer(&socket->fd);

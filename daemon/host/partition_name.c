@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/host/partition_name.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdint.h>
@@ -13,6 +12,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/folder.h"
 #include "common/base/le.h"
 #include "common/base/text.h"
 
@@ -67,13 +67,8 @@ static bool partition_open(const char *root, const char *name, struct partition 
         return false;
     *strrchr(real, '/') = 0;
     CLEANUP_FREE char *holders_path = alloc_printf("%s/holders", real);
-    DIR *holders = opendir(holders_path);
-    bool held = false;
-    for (struct dirent *entry; holders && !held && (entry = readdir(holders));)
-        held = *entry->d_name != '.';
-    if (holders)
-        closedir(holders);
-    if (held)
+    CLEANUP_FOLDER DIR *holders = opendir(holders_path);
+    if (folder_next(holders))
         return false;
     *ret_partition = (struct partition){
         .root = root,
@@ -208,12 +203,12 @@ void partition_name_find(const char *root, enum partition_name_kind kind, const 
                          struct storage_set *set)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/sys/class/block", root);
-    DIR *folder = opendir(path);
+    CLEANUP_FOLDER DIR *folder = opendir(path);
     struct dirent *entry;
 
-    for (int i = 0; folder && i < DEVICES_MAX && (entry = readdir(folder)); i++) {
+    for (int i = 0; i < DEVICES_MAX && (entry = folder_next(folder)); i++) {
         struct partition partition = {0};
-        if (*entry->d_name == '.' || !partition_open(root, entry->d_name, &partition))
+        if (!partition_open(root, entry->d_name, &partition))
             continue;
         CLEANUP_FREE char *name = find_name(&partition, kind, is_ascii(value));
         if (name && (kind == PARTITION_NAME_UUID ? strcasecmp(name, value) : strcmp(name, value)) == 0) {
@@ -226,6 +221,4 @@ void partition_name_find(const char *root, enum partition_name_kind kind, const 
         }
         partition_finish(&partition);
     }
-    if (folder)
-        closedir(folder);
 }

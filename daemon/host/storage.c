@@ -2,7 +2,6 @@
 #include "daemon/host/storage.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
+#include "common/base/folder.h"
 #include "common/base/text.h"
 
 enum {
@@ -173,21 +173,15 @@ static bool uevent_has(const char *text, const char *key, const char *value)
 static char *name_by_uevent(const char *root, const char *key, const char *value)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/sys/class/block", root);
-    DIR *folder = opendir(path);
-    struct dirent *entry;
-    char *found = NULL;
+    CLEANUP_FOLDER DIR *folder = opendir(path);
 
-    while (folder && !found && (entry = readdir(folder))) {
-        if (*entry->d_name == '.')
-            continue;
+    for (struct dirent *entry; (entry = folder_next(folder));) {
         CLEANUP_FREE char *text =
             file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/uevent", root, entry->d_name);
         if (text && uevent_has(text, key, value))
-            found = alloc_printf("/dev/%s", entry->d_name);
+            return alloc_printf("/dev/%s", entry->d_name);
     }
-    if (folder)
-        closedir(folder);
-    return found;
+    return NULL;
 }
 
 /* The path that TAG=value leads to; where there is nothing, the link that udev would make. Owned by the
@@ -221,24 +215,18 @@ static char *neighbour(const char *root, const char *path, long offset)
     CLEANUP_FREE char *number = file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/partition", root, name);
     CLEANUP_FREE char *link = alloc_printf("%s/sys/class/block/%s", root, name);
     CLEANUP_FREE char *real = realpath(link, NULL);
-    char *found = NULL;
 
     if (!number || !real)
         return NULL;
     *strrchr(real, '/') = 0;
-    DIR *disk = opendir(real);
-    struct dirent *entry;
-    while (disk && !found && (entry = readdir(disk))) {
-        if (*entry->d_name == '.')
-            continue;
+    CLEANUP_FOLDER DIR *disk = opendir(real);
+    for (struct dirent *entry; (entry = folder_next(disk));) {
         CLEANUP_FREE char *other =
             file_read_text(SYSFS_FILE_MAX, "%s/sys/class/block/%s/partition", root, entry->d_name);
         if (other && strtol(other, NULL, 10) == strtol(number, NULL, 10) + offset)
-            found = alloc_printf("/dev/%s", entry->d_name);
+            return alloc_printf("/dev/%s", entry->d_name);
     }
-    if (disk)
-        closedir(disk);
-    return found;
+    return NULL;
 }
 
 /* The path a name leads to; NULL for a name of no known form. Owned by the caller. */

@@ -2,7 +2,6 @@
 /* Whether two stacks of devices end in the same bytes: part of daemon/host/storage.h. */
 #include "daemon/host/storage.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/loop.h>
@@ -14,6 +13,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/folder.h"
 #include "common/base/text.h"
 
 enum {
@@ -149,23 +149,19 @@ static void add_members(struct extents *extents, const char *root, const char *d
 {
     CLEANUP_FREE char *path = alloc_printf("%s/slaves", device);
     uint64_t size = 0;
-    DIR *folder = NULL;
 
     bool whole = begin == 0 &&
                  (end == UINT64_MAX || (read_number(device, "size", &size) && size && end / SECTOR >= size));
-    if (whole && has_members_alone(device))
-        folder = opendir(path);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    CLEANUP_FOLDER DIR *folder = whole && has_members_alone(device) ? opendir(path) : NULL;
+    for (struct dirent *entry; (entry = folder_next(folder));) {
         CLEANUP_FREE char *name = alloc_printf("/dev/%s", entry->d_name);
         struct storage member;
-        if (*entry->d_name == '.' || !storage_find(root, name, &member, NULL))
+        if (!storage_find(root, name, &member, NULL))
             continue;
         if (member.present)
             add_extents(extents, root, &member, 0, UINT64_MAX, depth);
         storage_finish(&member);
     }
-    if (folder)
-        closedir(folder);
 }
 
 static void add_extents(struct extents *extents, const char *root, const struct storage *storage,

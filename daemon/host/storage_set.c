@@ -2,7 +2,6 @@
 /* Sets of storage, and what lies below one: the second half of daemon/host/storage.h. */
 #include "daemon/host/storage.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/base/folder.h"
 
 enum {
     SET_MAX = 512, /* devices below one, or below all places of a slot with sixteen parts */
@@ -75,16 +75,12 @@ static void set_add_loop_file(struct storage_set *set, const char *root, const c
 static void set_add_slaves(struct storage_set *set, const char *root, const char *device, int depth)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/slaves", device);
-    DIR *folder = opendir(path);
-    struct dirent *entry;
+    CLEANUP_FOLDER DIR *folder = opendir(path);
 
-    while (folder && (entry = readdir(folder))) {
+    for (struct dirent *entry; (entry = folder_next(folder));) {
         CLEANUP_FREE char *below = alloc_printf("/dev/%s", entry->d_name);
-        if (*entry->d_name != '.')
-            set_add_named(set, root, below, depth);
+        set_add_named(set, root, below, depth);
     }
-    if (folder)
-        closedir(folder);
 }
 
 /* The folder above its own in sysfs. */

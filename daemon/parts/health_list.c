@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/parts/health_list.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/file_status.h"
+#include "common/base/folder.h"
 
 const char *health_program_name(const char *path)
 {
@@ -65,7 +65,7 @@ bool health_list_read(const char *folder, bool optional, struct health_list *ret
         *ret_list = list;
         return true;
     }
-    DIR *stream = opendir(folder);
+    CLEANUP_FOLDER DIR *stream = opendir(folder);
     if (!stream || file_status_fd(dirfd(stream), &info) < 0)
         done = error_set_errno(error, errno, "the folder of health checks %s cannot be read", folder);
     done = done && file_status_check_owner(folder, &info, error);
@@ -78,8 +78,6 @@ bool health_list_read(const char *folder, bool optional, struct health_list *ret
             break;
         done = *entry->d_name == '.' || add(folder, entry->d_name, &list, error);
     }
-    if (stream)
-        closedir(stream);
     if (!done) {
         health_list_finish(&list);
         return false;

@@ -22,13 +22,14 @@ struct work {
     atomic_bool shared;        /* one had two */
     atomic_bool released;      /* by piece 5, for which piece 4 waits */
     uint64_t taken;
-    uint64_t fails; /* the piece whose taking fails */
+    uint64_t fails;      /* the piece whose taking fails */
+    uint64_t fails_made; /* the piece that cannot be made; 0 = none */
     int most_alive;
     int workers;           /* made so far */
     bool is_out_of_memory; /* after one worker */
 };
 
-static void *run(void *owner, void *worker, uint64_t item)
+static void *run(void *owner, void *worker, uint64_t item, struct error *error)
 {
     struct work *work = owner;
     atomic_flag *busy = worker;
@@ -40,6 +41,11 @@ static void *run(void *owner, void *worker, uint64_t item)
         atomic_store(&work->released, true);
     while (item == 4 && !atomic_load(&work->released))
         ;
+    if (work->fails_made && item == work->fails_made) {
+        error_set(error, ERROR_SYSTEM, "made %d", (int)item);
+        atomic_flag_clear(busy);
+        return NULL;
+    }
     uint64_t *result = alloc_zeroed(sizeof(*result));
     *result = item * item;
     atomic_fetch_add(&work->alive, 1);
@@ -58,7 +64,6 @@ static bool take(void *owner, uint64_t item, void *result, struct error *error)
     uint64_t value = *(uint64_t *)result;
     int alive = atomic_fetch_sub(&work->alive, 1);
 
-    free(result);
     assert_int_equal(item, work->taken);
     assert_int_equal(value, item * item);
     work->most_alive = alive > work->most_alive ? alive : work->most_alive;
@@ -113,6 +118,17 @@ static void test_the_first_failure_ends_it(void **state)
     assert_int_equal(work.taken, 8);
 }
 
+/* Pieces before the one that cannot be made are still taken. */
+static void test_a_piece_that_cannot_be_made_ends_it(void **state)
+{
+    struct work work = {.fails = UINT64_MAX, .fails_made = 9};
+    struct error error;
+
+    assert_false(run_work(&work, 5000, &error));
+    assert_string_equal(error.message, "made 9");
+    assert_int_equal(work.taken, 9);
+}
+
 static void test_no_memory_for_a_worker(void **state)
 {
     struct work work = {.fails = UINT64_MAX, .is_out_of_memory = true};
@@ -123,10 +139,10 @@ static void test_no_memory_for_a_worker(void **state)
     assert_int_equal(work.taken, 0);
 }
 
-static void *run_alone(void *owner, void *worker, uint64_t item)
+static void *run_alone(void *owner, void *worker, uint64_t item, struct error *error)
 {
     assert_null(worker);
-    return run(owner, &((struct work *)owner)->busy[0], item);
+    return run(owner, &((struct work *)owner)->busy[0], item, error);
 }
 
 static void test_all_processors_without_workers(void **state)
@@ -145,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_all_pieces_in_order),
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_the_first_failure_ends_it),
+        cmocka_unit_test(test_a_piece_that_cannot_be_made_ends_it),
         cmocka_unit_test(test_no_memory_for_a_worker),
         cmocka_unit_test(test_all_processors_without_workers),
     };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/publish/report/diff_scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/work.h"
 #include "common/base/alloc.h"
+#include "common/base/folder.h"
 
 struct scratch {
     char *folder;
@@ -24,13 +24,12 @@ struct scratch {
 static void remove_folder(const char *path)
 {
     for (bool removed = true; removed && rmdir(path) < 0;) {
-        DIR *folder = opendir(path);
+        CLEANUP_FOLDER DIR *folder = opendir(path);
         if (!folder)
             return;
         removed = false;
         for (struct dirent *entry; (entry = readdir(folder));)
             removed |= unlinkat(dirfd(folder), entry->d_name, 0) == 0;
-        closedir(folder);
     }
 }
 
