@@ -101,8 +101,7 @@ void daemon_offer_load(struct daemon *daemon)
     }
     release = load_kept(daemon, &error);
     if (release) {
-        record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
-                            release->verdict.is_signed);
+        record_release_from(&offered, release);
         if (strcmp(offered.manifest_sha256, kept->sha256) == 0) {
             release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;
             release->last_modified = *kept->last_modified ? alloc_string(kept->last_modified) : NULL;

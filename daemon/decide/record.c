@@ -47,30 +47,6 @@ void record_copy_lines(char *ret_text, size_t size, const char *text)
         ret_text[length - 1] = 0;
 }
 
-void record_release_from(struct record_release *release, const struct manifest *manifest,
-                         const char *manifest_text, size_t manifest_size, bool is_signed)
-{
-    uint8_t digest[DIGEST_SHA256_SIZE];
-
-    memset(release, 0, sizeof(*release));
-    record_copy_text(release->version, sizeof(release->version), manifest->release.version);
-    release->has_serial = manifest->release.has_serial;
-    release->serial = manifest->release.serial;
-    if (manifest->has_sha256)
-        digest_sha256_to_hex(manifest->sha256, release->sha256);
-    digest_sha256(manifest_text, manifest_size, digest);
-    digest_sha256_to_hex(digest, release->manifest_sha256);
-    release->is_signed = is_signed;
-    release->created_s = manifest->release.created;
-}
-
-bool record_release_is_same(const struct record_release *a, const struct record_release *b)
-{
-    if (*a->sha256 && *b->sha256)
-        return strcmp(a->sha256, b->sha256) == 0;
-    return *a->manifest_sha256 && strcmp(a->manifest_sha256, b->manifest_sha256) == 0;
-}
-
 const char *record_find_failed(const struct record *record, const struct record_release *release)
 {
     for (size_t i = 0; i < record->failed_count; i++)
@@ -195,14 +171,6 @@ void record_set_good(struct record *record, enum slot slot, uint64_t now_s)
     }
 }
 
-struct record_part *record_slot_find_part(struct record_slot *slot, const char *name)
-{
-    for (unsigned i = 0; i < slot->part_count; i++)
-        if (strcmp(slot->parts[i].name, name) == 0)
-            return &slot->parts[i];
-    return NULL;
-}
-
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s)
 {
     struct record_slot *kept = &record->slots[slot];
@@ -238,6 +206,8 @@ void record_set_arming(struct record *record, enum slot slot, const struct recor
     record->slots[slot].state = BOOT_HEALTH_TRIAL;
     record->slots[slot].release = *release;
     record->slots[slot].print.bytes = 0;
+    memset(record->slots[slot].parts, 0, sizeof(record->slots[slot].parts));
+    record->slots[slot].part_count = 0;
     record->slots[slot].time_s = now_s;
     record_accept(record, release, UINT64_MAX);
 }

@@ -16,6 +16,7 @@
 #include "common/base/error.h"
 #include "common/base/json.h"
 #include "common/image/manifest.h"
+#include "common/sinter/release.h"
 #include "daemon/boot/boot.h"
 #include "daemon/host/slot_print.h"
 #include "daemon/host/slots.h"
@@ -159,14 +160,30 @@ char *record_format(const struct record *record);
  * value. */
 bool record_parse(const char *text, size_t size, struct record *record, struct error *error);
 
-/* Fills in a release to remember from its manifest and the manifest's text of `manifest_size` bytes;
- * `is_signed`: by a trusted key. */
-void record_release_from(struct record_release *release, const struct manifest *manifest,
-                         const char *manifest_text, size_t manifest_size, bool is_signed);
+/* Fills in what to remember of a release; of a set, all parts are there (release_has_parts()). parts_sha256
+ * is the SHA-256 of one line "NAME SLOT SHA256 SIZE" for each image of each part, with a line feed after
+ * each, sorted by name and slot: SLOT is "-", "a" or "b", and SHA256 and SIZE, in bytes, are the image's, so
+ * that a part which is packed anew is the same. */
+void record_release_from(struct record_release *remembered, const struct release *release);
 
-/* Whether a and b are the same image: by the image's SHA-256, or by the manifest's if one of them lacks it.
- * False if nothing is known of one. */
+/* Whether a and b are the same images: by their manifest's SHA-256; else by that of the main image and, of a
+ * set, of all parts. False if nothing is known of one. An older daemon drops parts_sha256 when it saves, and
+ * the manifest's still recognises a set. */
 bool record_release_is_same(const struct record_release *a, const struct record_release *b);
+
+/* What is recorded of a part in that slot; NULL if nothing is. */
+const struct record_part *record_slot_part(const struct record_slot *slot, const char *name);
+
+/* record_slot_part() to be changed. */
+struct record_part *record_slot_find_part(struct record_slot *slot, const char *name);
+
+/* Slot `slot` holds all parts of `set`: call when the release was recorded there. Their fingerprints are not
+ * taken yet. A release without parts leaves none. */
+void record_slot_set_parts(struct record *record, enum slot slot, const struct release *set);
+
+/* Slot `slot` holds that part of the other slot, too, without a fingerprint: it was copied, as the release
+ * lacks it. */
+void record_slot_carry_part(struct record *record, enum slot slot, const char *name);
 
 /* Health of a slot: invalid if the record says so of a slot that does not run, else what the loader says,
  * else what the record says; a running slot of which neither says anything is good. `running` may be
@@ -216,9 +233,6 @@ bool record_lend(struct record *record, enum slot slot, const struct record_rele
  * remembered as failed, and its trial is over. */
 void record_set_good(struct record *record, enum slot slot, uint64_t now_s);
 
-/* What is recorded of a part in that slot; NULL if nothing is. */
-struct record_part *record_slot_find_part(struct record_slot *slot, const char *name);
-
 /* Slot `slot` holds no whole image from now on. */
 void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
 
@@ -226,7 +240,8 @@ void record_set_invalid(struct record *record, enum slot slot, uint64_t now_s);
  * stay. */
 void record_forget_slot(struct record *record, enum slot slot, uint64_t now_s);
 
-/* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. */
+/* `release` is about to be armed in `slot`; counts how often in a row that happens without a verdict. Of a
+ * set, record_slot_set_parts() comes after it. */
 void record_set_arming(struct record *record, enum slot slot, const struct record_release *release,
                        uint64_t now_s);
 

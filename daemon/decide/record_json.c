@@ -39,6 +39,8 @@ static struct json_object *format_release(const struct record_release *release)
         json_add_u64(object, "serial", release->serial);
     add_text(object, "sha256", release->sha256);
     add_text(object, "manifest_sha256", release->manifest_sha256);
+    if (*release->parts_sha256)
+        json_add_string(object, "parts_sha256", release->parts_sha256);
     if (release->is_signed)
         json_object_object_add(object, "signed", json_object_new_boolean(true));
     if (release->lent)
@@ -94,6 +96,23 @@ static struct json_object *format_print(const struct slot_print *print)
     return object;
 }
 
+static void format_parts(struct json_object *slot, const struct record_slot *kept)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (unsigned i = 0; i < kept->part_count; i++) {
+        const struct record_part *part = &kept->parts[i];
+        struct json_object *object = json_object_new_object();
+        json_add_string(object, "name", part->name);
+        json_add_string(object, "sha256", part->sha256);
+        json_object_object_add(object, "per_slot", json_object_new_boolean(part->per_slot));
+        if (part->print.bytes)
+            json_object_object_add(object, "print", format_print(&part->print));
+        json_object_array_add(list, object);
+    }
+    json_object_object_add(slot, "parts", list);
+}
+
 static void format_slots(struct json_object *root, const struct record *record)
 {
     struct json_object *slots = json_object_new_object();
@@ -106,6 +125,8 @@ static void format_slots(struct json_object *root, const struct record *record)
         json_object_object_add(object, "release", format_release(&record->slots[slot].release));
         if (record->slots[slot].print.bytes)
             json_object_object_add(object, "print", format_print(&record->slots[slot].print));
+        if (record->slots[slot].part_count)
+            format_parts(object, &record->slots[slot]);
         json_object_object_add(slots, slot_name(slot), object);
     }
     json_object_object_add(root, "slots", slots);
@@ -288,6 +309,7 @@ static void read_release(struct reader *reader, struct json_object *parent, cons
     read_text(reader, object, "sha256", ret_release->sha256, sizeof(ret_release->sha256));
     read_text(reader, object, "manifest_sha256", ret_release->manifest_sha256,
               sizeof(ret_release->manifest_sha256));
+    read_text(reader, object, "parts_sha256", ret_release->parts_sha256, sizeof(ret_release->parts_sha256));
     read_bool(reader, object, "signed", &ret_release->is_signed);
     read_bool(reader, object, "lent", &ret_release->lent);
     read_u64(reader, object, "created_s", INT64_MAX, &ret_release->created_s);
@@ -313,6 +335,44 @@ static void read_print(struct reader *reader, struct json_object *parent, struct
         reader->bad = "print";
 }
 
+/* The array `name`; moonsinterd never writes more than `max` entries, so more are an error. */
+static size_t read_array(struct reader *reader, struct json_object *root, const char *name, size_t max,
+                         struct json_object **ret_array)
+{
+    if (!json_object_object_get_ex(root, name, ret_array) || !*ret_array)
+        return 0;
+    if (!json_object_is_type(*ret_array, json_type_array) || json_object_array_length(*ret_array) > max) {
+        reader->bad = name;
+        return 0;
+    }
+    for (size_t i = 0; i < json_object_array_length(*ret_array); i++)
+        if (!json_object_is_type(json_object_array_get_idx(*ret_array, i), json_type_object)) {
+            reader->bad = name;
+            return 0;
+        }
+    return json_object_array_length(*ret_array);
+}
+
+/* Names are checked as those of a manifest are. */
+static void read_parts(struct reader *reader, struct json_object *slot, struct record_slot *kept)
+{
+    struct json_object *array;
+    size_t count = read_array(reader, slot, "parts", MANIFEST_PARTS_MAX, &array);
+
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *object = json_object_array_get_idx(array, i);
+        struct record_part *part = &kept->parts[i];
+        read_text(reader, object, "name", part->name, sizeof(part->name));
+        read_text(reader, object, "sha256", part->sha256, sizeof(part->sha256));
+        read_bool(reader, object, "per_slot", &part->per_slot);
+        read_print(reader, object, &part->print);
+        if (manifest_part_check_name(part->name) || record_slot_find_part(kept, part->name) ||
+            strlen(part->sha256) != sizeof(part->sha256) - 1)
+            reader->bad = "parts";
+        kept->part_count++;
+    }
+}
+
 static void read_slots(struct reader *reader, struct json_object *root, struct record *record)
 {
     struct json_object *slots = read_object(reader, root, "slots");
@@ -327,6 +387,7 @@ static void read_slots(struct reader *reader, struct json_object *root, struct r
         read_u64(reader, object, "time_s", INT64_MAX, &record->slots[slot].time_s);
         read_release(reader, object, "release", &record->slots[slot].release);
         read_print(reader, object, &record->slots[slot].print);
+        read_parts(reader, object, &record->slots[slot]);
     }
 }
 
@@ -352,24 +413,6 @@ static void read_trial(struct reader *reader, struct json_object *root, struct r
     trial->starts = (unsigned)starts;
     if (trial->stage != RECORD_STAGE_NONE && trial->slot == SLOT_NONE)
         reader->bad = "trial";
-}
-
-/* The array `name`; moonsinterd never writes more than `max` entries, so more are an error. */
-static size_t read_array(struct reader *reader, struct json_object *root, const char *name, size_t max,
-                         struct json_object **ret_array)
-{
-    if (!json_object_object_get_ex(root, name, ret_array) || !*ret_array)
-        return 0;
-    if (!json_object_is_type(*ret_array, json_type_array) || json_object_array_length(*ret_array) > max) {
-        reader->bad = name;
-        return 0;
-    }
-    for (size_t i = 0; i < json_object_array_length(*ret_array); i++)
-        if (!json_object_is_type(json_object_array_get_idx(*ret_array, i), json_type_object)) {
-            reader->bad = name;
-            return 0;
-        }
-    return json_object_array_length(*ret_array);
 }
 
 static void read_failed(struct reader *reader, struct json_object *root, struct record *record)

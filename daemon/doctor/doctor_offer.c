@@ -198,8 +198,7 @@ void doctor_judge_offer(struct doctor *doctor, struct http *http)
     struct policy_verdict verdict;
     char text[16];
 
-    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
-                        release->verdict.is_signed);
+    record_release_from(&offered, release);
     if (!doctor->slots)
         return;
     machine_id_read(doctor->machine_id, doctor->machine_id_why, sizeof(doctor->machine_id_why));

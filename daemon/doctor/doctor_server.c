@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "common/io/http.h"
 #include "common/sinter/release.h"
+#include "common/sinter/release_parts.h"
 
 struct server {
     struct doctor *doctor;
@@ -43,6 +44,33 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
         doctor_tell(doctor, "signature", BOOT_LEVEL_WARNING, "the manifest counts as not signed%s%s",
                     *release->verdict.why_not ? ": " : "", release->verdict.why_not);
     doctor->release = release;
+}
+
+/* A set that is not all there is held like one that cannot be asked for. */
+static void on_parts(void *owner, struct release *set, bool unchanged, const struct error *error,
+                     uint64_t retry_after_ms)
+{
+    struct server *server = owner;
+
+    loop_end(server->doctor->base);
+    if (error)
+        doctor_tell(server->doctor, "server-parts", BOOT_LEVEL_FAILURE, "%s", error->message);
+    else
+        doctor_tell(server->doctor, "server-parts", BOOT_LEVEL_OK,
+                    "the manifests of all %u parts of the set are there", set->manifest->parts.count);
+    server->doctor->release = set;
+}
+
+static void ask_for_parts(struct server *server)
+{
+    struct doctor *doctor = server->doctor;
+    struct release *set = doctor->release;
+
+    if (!set || !set->manifest->parts.count)
+        return;
+    doctor->release = NULL;
+    release_parts_start(server->http, doctor->pool, set, NULL, on_parts, server);
+    wait_for_answer(server);
 }
 
 static void on_range(void *owner, struct http_response *response)
@@ -96,6 +124,7 @@ void doctor_ask_server(struct doctor *doctor)
     }
     release_fetch_start(server.http, doctor->pool, config->url, NULL, NULL, &trust, on_release, &server);
     wait_for_answer(&server);
+    ask_for_parts(&server);
     if (doctor->image_bytes) {
         http_get_range(
             server.http,

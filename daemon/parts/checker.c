@@ -37,8 +37,7 @@ static void take(struct checker *checker, struct release *release)
 {
     struct record_release offered;
 
-    record_release_from(&offered, release->manifest, release->manifest_text, release->manifest_size,
-                        release->verdict.is_signed);
+    record_release_from(&offered, release);
     if (*release->verdict.why_not)
         log_warning("the manifest's signature counts for nothing, and RequireSignature=no: %s",
                     release->verdict.why_not);
@@ -145,8 +144,7 @@ const struct record_release *checker_offered(const struct checker *checker)
 void checker_restore(struct checker *checker, struct release *release)
 {
     assert(!checker->release);
-    record_release_from(&checker->offered, release->manifest, release->manifest_text, release->manifest_size,
-                        release->verdict.is_signed);
+    record_release_from(&checker->offered, release);
     checker->release = release;
 }
 

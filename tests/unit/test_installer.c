@@ -87,8 +87,7 @@ static int set_up(void **state)
     write_file(fixture->target_path, "old", 3, 0);
     struct slots_request names = {.names = {running, fixture->target_path}, .selected = SLOT_A};
     assert_true(slots_find(&names, &scene->slots, &error));
-    record_release_from(&scene->offered, fixture->release->manifest, fixture->release->manifest_text,
-                        fixture->release->manifest_size, false);
+    record_release_from(&scene->offered, fixture->release);
     scene->request = (struct installer_request){
         .http = fixture->bench.http,
         .release = fixture->release,

@@ -24,6 +24,17 @@ static struct record_release release_of(const char *version, uint64_t serial, ch
     return release;
 }
 
+static struct record_part part_of(const char *name, char digit, uint64_t print_bytes)
+{
+    struct record_part part = {.print = {.bytes = print_bytes}};
+
+    snprintf(part.name, sizeof(part.name), "%s", name);
+    memset(part.sha256, digit, sizeof(part.sha256) - 1);
+    if (print_bytes)
+        part.print.blocks[3] = 7;
+    return part;
+}
+
 /* A record with something in every member. */
 static struct record *full_record(void)
 {
@@ -38,7 +49,12 @@ static struct record *full_record(void)
     record_init(record);
     record_set_arming(record, SLOT_A, &one, 100);
     record_set_good(record, SLOT_A, 101);
+    memset(two.parts_sha256, '5', sizeof(two.parts_sha256) - 1);
     record_set_arming(record, SLOT_B, &two, 102);
+    record->slots[SLOT_B].parts[0] = part_of("boot", '6', 8192);
+    record->slots[SLOT_B].parts[1] = part_of("uki", '7', 0);
+    record->slots[SLOT_B].parts[1].per_slot = true;
+    record->slots[SLOT_B].part_count = 2;
     record->slots[SLOT_B].print = (struct slot_print){
         .bytes = 4096, .is_fixed = true, .identity = UINT64_MAX - 1, .blocks = {1, UINT64_MAX}};
     record->trial.reboot_asked = true;
@@ -104,6 +120,26 @@ static void expect_refused(const char *text)
     assert_int_equal(error.kind, ERROR_FORMAT);
 }
 
+#define PART(name, digits) "{\"name\":\"" name "\",\"sha256\":\"" DIGITS_##digits "\"}"
+#define DIGITS_63          "000000000000000000000000000000000000000000000000000000000000000"
+#define DIGITS_64          DIGITS_63 "0"
+
+static void expect_parts(const char *parts, unsigned count)
+{
+    CLEANUP_FREE char *text = alloc_printf("{\"format\":1,\"slots\":{\"a\":{\"parts\":%s}}}", parts);
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+
+    assert_true(record_parse(text, strlen(text), record, NULL));
+    assert_int_equal(record->slots[SLOT_A].part_count, count);
+}
+
+static void expect_refused_parts(const char *parts)
+{
+    CLEANUP_FREE char *text = alloc_printf("{\"format\":1,\"slots\":{\"a\":{\"parts\":%s}}}", parts);
+
+    expect_refused(text);
+}
+
 static void test_hostile_members(void **state)
 {
     expect_refused("{}");
@@ -115,6 +151,27 @@ static void test_hostile_members(void **state)
     expect_refused("{\"format\":1,\"failed\":{}}");
     expect_refused("{\"format\":1,\"history\":[1]}");
     expect_refused("{\"format\":1,\"last_error\":{\"kind\":99}}");
+
+    static const char *const parts[] = {
+        "{}",
+        "[{}]",
+        "[1]",
+        "[" PART("boot", 64) "," PART("boot", 64) "]",
+        "[" PART("Boot", 64) "]",
+        "[" PART("../x", 64) "]",
+        "[" PART("root", 64) "]",
+        "[" PART("boot", 63) "]",
+        "[{\"name\":\"boot\",\"sha256\":\"\"}]",
+        "[{\"name\":\"boot\",\"per_slot\":1}]",
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        expect_refused_parts(parts[i]);
+    expect_parts("[" PART("boot", 64) "," PART("boot-2", 64) "]", 2);
+    char many[8192] = "[";
+    for (int i = 0; i <= MANIFEST_PARTS_MAX; i++)
+        sprintf(many + strlen(many), "%s{\"name\":\"p%d\",\"sha256\":\"%064d\"}", i ? "," : "", i, 0);
+    strcat(many, "]");
+    expect_refused_parts(many);
 
     char text[16384] = "{\"format\":1,\"failed\":[{}";
     for (int i = 0; i < RECORD_FAILED_MAX; i++)
@@ -260,6 +317,124 @@ static void test_same_release(void **state)
     assert_false(record_release_is_same(&none, &none));
 }
 
+/* The main image alone does not make the release: another kernel is another one. */
+static void test_same_set(void **state)
+{
+    struct record_release a = release_of("1", 1, '1'), b;
+
+    memset(a.parts_sha256, '5', 64);
+    b = a;
+    assert_true(record_release_is_same(&a, &b));
+    memset(b.manifest_sha256, '2', 64);
+    assert_true(record_release_is_same(&a, &b));
+    memset(b.parts_sha256, '6', 64);
+    assert_false(record_release_is_same(&a, &b));
+    b.parts_sha256[0] = 0;
+    assert_false(record_release_is_same(&a, &b));
+    assert_false(record_release_is_same(&b, &a));
+    /* As an older daemon writes it: the manifest names all parts. */
+    memset(b.manifest_sha256, '1', 64);
+    assert_true(record_release_is_same(&a, &b));
+}
+
+/* A set of a part for both slots and one for each; the images are told apart by a byte of their SHA-256. */
+struct set {
+    struct manifest manifest, images[3];
+    struct manifest_part parts[2];
+    struct release releases[3], release;
+};
+
+static void make_set(struct set *set)
+{
+    memset(set, 0, sizeof(*set));
+    for (int i = 0; i < 3; i++) {
+        set->images[i].sha256[0] = (uint8_t)(0xa0 + i);
+        set->images[i].file_size = 1000 + (uint64_t)i;
+        set->releases[i].manifest = &set->images[i];
+    }
+    strcpy(set->parts[0].name, "uki");
+    set->parts[0].per_slot = true;
+    strcpy(set->parts[1].name, "boot");
+    set->manifest.has_sha256 = true;
+    set->manifest.parts = (struct manifest_parts){.list = set->parts, .count = 2};
+    set->release = (struct release){
+        .manifest = &set->manifest,
+        .parts = {{&set->releases[0], &set->releases[1]}, {&set->releases[2]}},
+    };
+}
+
+static void test_what_a_set_is_recognised_by(void **state)
+{
+    struct set set;
+    struct record_release release, other;
+    uint8_t digest[DIGEST_SHA256_SIZE];
+    char hex[DIGEST_SHA256_HEX_SIZE], lines[512], other_text[] = "made anew";
+
+    make_set(&set);
+    set.release.manifest_text = other_text;
+    record_release_from(&release, &set.release);
+    snprintf(lines, sizeof(lines), "boot - a2%062d 1002\nuki a a0%062d 1000\nuki b a1%062d 1001\n", 0, 0, 0);
+    digest_sha256(lines, strlen(lines), digest);
+    digest_sha256_to_hex(digest, hex);
+    assert_string_equal(release.parts_sha256, hex);
+
+    /* Neither their order nor their own manifests matter; each image does, that of the other slot, too. */
+    struct manifest_part first = set.parts[0];
+    set.parts[0] = set.parts[1];
+    set.parts[1] = first;
+    memcpy(set.release.parts[0], (struct release *[2]){&set.releases[2]}, sizeof(set.release.parts[0]));
+    memcpy(set.release.parts[1], (struct release *[2]){&set.releases[0], &set.releases[1]},
+           sizeof(set.release.parts[1]));
+    set.release.manifest_text = other_text;
+    set.release.manifest_size = 5;
+    record_release_from(&other, &set.release);
+    assert_string_not_equal(other.manifest_sha256, release.manifest_sha256);
+    assert_true(record_release_is_same(&release, &other));
+    for (int i = 0; i < 3; i++) {
+        set.images[i].sha256[31] ^= 1;
+        record_release_from(&other, &set.release);
+        assert_false(record_release_is_same(&release, &other));
+        set.images[i].sha256[31] ^= 1;
+    }
+    set.manifest.parts.count = 0;
+    record_release_from(&other, &set.release);
+    assert_string_equal(other.parts_sha256, "");
+}
+
+static void test_which_parts_a_slot_holds(void **state)
+{
+    CLEANUP_FREE struct record *record = alloc_zeroed(sizeof(*record));
+    struct record_release release = release_of("1", 1, '1');
+    struct record_slot *a = &record->slots[SLOT_A], *b = &record->slots[SLOT_B];
+    struct set set;
+
+    record_init(record);
+    make_set(&set);
+    record_slot_set_parts(record, SLOT_A, &set.release);
+    record_slot_set_parts(record, SLOT_B, &set.release);
+    assert_int_equal(b->part_count, 2);
+    assert_string_equal(b->parts[0].name, "uki");
+    assert_true(b->parts[0].per_slot && !b->parts[1].per_slot);
+    assert_memory_equal(a->parts[0].sha256, "a0", 2);
+    assert_memory_equal(b->parts[0].sha256, "a1", 2);
+    assert_ptr_equal(record_slot_find_part(b, "boot"), &b->parts[1]);
+    assert_memory_equal(record_slot_find_part(b, "boot")->sha256, "a2", 2);
+    assert_null(record_slot_find_part(b, "boo"));
+    b->parts[1].print.bytes = 1002;
+
+    /* Another release that lacks them, and one is carried over. */
+    record_set_arming(record, SLOT_A, &release, 5);
+    assert_int_equal(a->part_count, 0);
+    record_slot_carry_part(record, SLOT_A, "boot");
+    assert_int_equal(a->part_count, 1);
+    assert_string_equal(record_slot_find_part(a, "boot")->sha256, b->parts[1].sha256);
+    assert_int_equal(a->parts[0].print.bytes, 0);
+    record_set_invalid(record, SLOT_A, 6);
+    assert_null(record_slot_find_part(a, "boot"));
+    record_forget_slot(record, SLOT_B, 7);
+    assert_int_equal(b->part_count, 0);
+}
+
 static void test_text_is_made_clean(void **state)
 {
     char text[16];
@@ -321,6 +496,9 @@ int main(void)
         cmocka_unit_test(test_arms_are_counted_in_a_row),
         cmocka_unit_test(test_failed_releases_are_bounded_and_found),
         cmocka_unit_test(test_same_release),
+        cmocka_unit_test(test_same_set),
+        cmocka_unit_test(test_what_a_set_is_recognised_by),
+        cmocka_unit_test(test_which_parts_a_slot_holds),
         cmocka_unit_test(test_text_is_made_clean),
         cmocka_unit_test(test_trust_and_time_do_not_go_back),
     };
