@@ -12,7 +12,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
-#include "daemon/boot/read_only.h"
+#include "daemon/host/read_only.h"
 
 /* At least the alignment that O_DIRECT asks for on any medium. */
 enum { READBACK_ALIGN = 4096 };

@@ -15,7 +15,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/file_status.h"
-#include "daemon/boot/read_only.h"
+#include "daemon/host/read_only.h"
 
 /* Older C libraries have the member without its name. */
 #ifndef sigev_notify_thread_id

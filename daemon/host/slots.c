@@ -189,6 +189,7 @@ bool slots_find(const struct slots_request *request, struct slots **ret_slots, s
         slots_judge_name(slots, request, root, "slot a", request->names[SLOT_A]);
         slots_judge_name(slots, request, root, "slot b", request->names[SLOT_B]);
         slots_judge_part_names(slots, request, root);
+        slots_look_at_places(slots, request, root);
     }
     *ret_slots = slots;
     return true;
@@ -200,10 +201,11 @@ struct slots *slots_free(struct slots *slots)
         return NULL;
     storage_finish(&slots->devices[SLOT_A]);
     storage_finish(&slots->devices[SLOT_B]);
-    for (unsigned i = 0; i < slots->part_count; i++) {
-        storage_finish(&slots->parts[i].devices[SLOT_A]);
-        storage_finish(&slots->parts[i].devices[SLOT_B]);
-    }
+    for (unsigned i = 0; i < slots->part_count; i++)
+        for (int slot = SLOT_A; slot <= SLOT_B; slot++) {
+            storage_finish(&slots->parts[i].devices[slot]);
+            file_place_finish(&slots->parts[i].files[slot]);
+        }
     storage_set_finish(&slots->in_use);
     free(slots->name_why);
     free(slots->parts_why);

@@ -12,10 +12,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/base/error.h"
 #include "common/image/manifest_parts.h"
+#include "daemon/host/file_place.h"
 #include "daemon/host/storage.h"
 
 enum slot {
@@ -41,7 +43,9 @@ int slot_parse(const char *text, enum slot *ret_slot);
 struct slots_part {
     char name[MANIFEST_PART_NAME_MAX + 1];
     struct storage devices[SLOT_COUNT];
-    bool is_root[SLOT_COUNT]; /* as of struct slots */
+    bool is_root[SLOT_COUNT];            /* as of struct slots */
+    uint64_t bytes[SLOT_COUNT];          /* size of a partition; 0 = not known, or no partition */
+    struct file_place files[SLOT_COUNT]; /* of a place that is no partition, if that was asked for */
 };
 
 struct config_part;
@@ -53,10 +57,11 @@ struct slots_request {
     unsigned part_count;
     /* With the `file` backend the slot that runs by its own data; SLOT_NONE = ask the kernel. */
     enum slot selected;
-    /* Also find out whether the names can be relied on, which may take a look at every disk. Must be set if
-     * anything is to be written. */
+    /* Also find out whether the names can be relied on, which may take a look at every disk, and whether
+     * files can be the places of parts. Must be set if anything is to be written. */
     bool judge_names;
-    bool names_by_content; /* LABEL= and UUID= are accepted: with the `file` backend */
+    bool names_by_content; /* LABEL= and UUID= are accepted, and files on any file system: with the `file`
+                              backend */
 };
 
 struct slots {
@@ -97,7 +102,7 @@ void slots_note_started(struct slots *slots, enum slot started);
 
 /* Whether `target` may be written as far as slots go, in each place that it has: the names are certain, the
  * running slot is known and another one, the machine's root is not on it, and a partition is there (a file
- * may be created). Mounts and
+ * may be created, where its folder is what daemon/host/file_place.h demands). Mounts and
  * other holders are found by device_open_target(). An error is of kind refused. Looks only at `slots`, so
  * find them anew before an installation. */
 bool slots_target_check(const struct slots *slots, enum slot target, struct error *error);
@@ -110,3 +115,16 @@ bool slots_target_check_opened(const struct slots *slots, enum slot target, int 
  * of another image or of the other slot. */
 bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
                              struct error *error);
+
+/* Room that an image of a set needs in its place. */
+struct slots_need {
+    const char *name; /* of the part */
+    uint64_t bytes;   /* of its image */
+};
+
+/* Whether images of these sizes have room in the places of `target`, all of them together: partitions by
+ * their size; files by what is left beside what they occupy already, and those on one file system share that.
+ * Names that are no part's, such as the main image's, and places whose room is not known are passed over. An
+ * error is of kind refused. Looks only at `slots`. */
+bool slots_target_check_room(const struct slots *slots, enum slot target, const struct slots_need *needs,
+                             unsigned count, struct error *error);

@@ -7,9 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/sysmacros.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
 #include "daemon/config/config.h"
+
+enum { SECTOR = 512 /* sysfs counts in these, whatever the device's own are */ };
 
 /* A place among all: those of the slots first, then those of each part. */
 struct place {
@@ -106,5 +111,48 @@ void slots_judge_part_names(struct slots *slots, const struct slots_request *req
             CLEANUP_FREE char *what =
                 alloc_printf("part %s of slot %s", slots->parts[i].name, slot_name((enum slot)slot));
             slots_judge_name(slots, request, root, what, request->parts[i].slot_names[slot]);
+        }
+}
+
+/* A file that lies in a place of an image would be gone with the next one. */
+static void check_below(struct slots *slots, const struct slots_request *request, const char *root,
+                        struct file_place *file)
+{
+    for (unsigned i = 0; i < SLOT_COUNT * (slots->part_count + 1) && !file->why; i++) {
+        struct place place = get_place(slots, request, i);
+        if (storage_equal(place.storage, &file->on) || storage_overlaps(root, place.storage, &file->on))
+            file->why =
+                alloc_printf("lies on %s, which is %c=%s in [%s] and is overwritten as a whole; name a "
+                             "file on another partition",
+                             file->on.path, place.slot == SLOT_A ? 'A' : 'B', place.name, place.section);
+    }
+}
+
+/* By what the kernel says, for opening a device for less than an update needs no more than that. */
+static uint64_t find_partition_bytes(const char *root, const struct storage *place)
+{
+    CLEANUP_FREE char *text =
+        file_read_text(32, "%s/sys/dev/block/%u:%u/size", root, major(place->number), minor(place->number));
+    uint64_t sectors;
+
+    if (!text || text_parse_u64(text, &sectors) < 0 || sectors > UINT64_MAX / SECTOR)
+        return 0;
+    return sectors * SECTOR;
+}
+
+void slots_look_at_places(struct slots *slots, const struct slots_request *request, const char *root)
+{
+    for (unsigned i = 0; i < slots->part_count; i++)
+        for (int slot = SLOT_A; slot <= SLOT_B; slot++) {
+            struct slots_part *part = &slots->parts[i];
+            const struct storage *place = &part->devices[slot];
+            if (place->is_block) {
+                part->bytes[slot] = find_partition_bytes(root, place);
+            } else if (place->present || !text_has_prefix(place->path, "/dev/")) {
+                file_place_look(root, request->parts[i].slot_names[slot], place, request->names_by_content,
+                                &part->files[slot]);
+                if (part->files[slot].on.present)
+                    check_below(slots, request, root, &part->files[slot]);
+            }
         }
 }

@@ -17,6 +17,9 @@ bool slots_check_distinct(const struct slots *slots, const struct slots_request 
 void slots_note_parts_in_use(struct slots *slots, const char *root, const struct root_device *cmdline,
                              const struct root_device *mounts);
 
+/* Looks at the places that are files, and at the size of those that are partitions. */
+void slots_look_at_places(struct slots *slots, const struct slots_request *request, const char *root);
+
 /* Adds the objections to the parts' names to name_why. */
 void slots_judge_part_names(struct slots *slots, const struct slots_request *request, const char *root);
 

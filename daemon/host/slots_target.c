@@ -2,20 +2,27 @@
 /* Which slot is the target, and whether its places may be written: part of daemon/host/slots.h. */
 #include "daemon/host/slots.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 
+static const struct slots_part *find_part(const struct slots *slots, const char *name)
+{
+    for (unsigned i = 0; i < slots->part_count; i++)
+        if (strcmp(slots->parts[i].name, name) == 0)
+            return &slots->parts[i];
+    return NULL;
+}
+
 const struct storage *slots_find_place(const struct slots *slots, const char *name, enum slot slot)
 {
     if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
         return &slots->devices[slot];
-    for (unsigned i = 0; i < slots->part_count; i++)
-        if (strcmp(slots->parts[i].name, name) == 0)
-            return &slots->parts[i].devices[slot];
-    return NULL;
+    const struct slots_part *part = find_part(slots, name);
+    return part ? &part->devices[slot] : NULL;
 }
 
 enum slot slots_target(const struct slots *slots)
@@ -57,6 +64,9 @@ static bool check_parts(const struct slots *slots, enum slot target, struct erro
         CLEANUP_FREE char *section = alloc_printf("Part %s", part->name);
         if (!check_place(slots, what, section, &part->devices[target], part->is_root[target], error))
             return false;
+        if (part->files[target].why)
+            return error_set(error, ERROR_REFUSED, "%s (%s) %s", what, part->devices[target].path,
+                             part->files[target].why);
     }
     return true;
 }
@@ -94,8 +104,8 @@ static bool check_opened(const struct slots *slots, const char *what, const stru
 }
 
 /* Whether the opened file is none of the target's other places. */
-static bool check_others(const struct slots *slots, enum slot target, const char *what,
-                         const struct storage *place, const struct storage *opened, struct error *error)
+static bool check_others(const struct slots *slots, const char *what, const struct storage *place,
+                         const struct storage *opened, struct error *error)
 {
     for (unsigned i = 0; i <= slots->part_count; i++)
         for (int slot = SLOT_A; slot <= SLOT_B; slot++) {
@@ -106,6 +116,16 @@ static bool check_others(const struct slots *slots, enum slot target, const char
                                  place->path, other->path);
         }
     return true;
+}
+
+/* Whether a file that was opened is still what was looked at. */
+static bool check_file(const struct slots_part *part, enum slot target, const char *what, int fd,
+                       struct error *error)
+{
+    const struct file_place *file = part ? &part->files[target] : NULL;
+    const char *why = file && file->path ? file_place_check_opened(file, fd) : NULL;
+
+    return !why || error_set(error, ERROR_REFUSED, "%s (%s) %s", what, part->devices[target].path, why);
 }
 
 bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
@@ -125,10 +145,60 @@ bool slots_target_check_part(const struct slots *slots, enum slot target, const 
     if (result < 0)
         return error_set_errno(error, result, "cannot look at %s (%s), which was opened", what, place->path);
     return check_opened(slots, what, place, &opened, error) &&
-           check_others(slots, target, what, place, &opened, error);
+           check_others(slots, what, place, &opened, error) &&
+           check_file(find_part(slots, name), target, what, fd, error);
 }
 
 bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error)
 {
     return slots_target_check_part(slots, target, MANIFEST_MAIN_NAME, fd, error);
+}
+
+/* What the file of a part takes of its file system beside what it has already. */
+static uint64_t find_growth(const struct file_place *file, uint64_t bytes)
+{
+    uint64_t unit = file->unit_bytes ? file->unit_bytes : 1;
+    uint64_t rounded = bytes > UINT64_MAX - unit ? bytes : (bytes + unit - 1) / unit * unit;
+
+    return rounded > file->own_bytes ? rounded - file->own_bytes : 0;
+}
+
+static bool refuse_room(const struct slots_part *part, enum slot target, uint64_t bytes, uint64_t room,
+                        struct error *error)
+{
+    return error_set(error, ERROR_REFUSED,
+                     "the image of %" PRIu64
+                     " bytes does not fit into part %s of slot %s (%s), which has room "
+                     "for %" PRIu64,
+                     bytes, part->name, slot_name(target), part->devices[target].path, room);
+}
+
+bool slots_target_check_room(const struct slots *slots, enum slot target, const struct slots_need *needs,
+                             unsigned count, struct error *error)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct slots_part *part = find_part(slots, needs[i].name);
+        const struct file_place *file = part ? &part->files[target] : NULL;
+        if (!part)
+            continue;
+        if (part->bytes[target] && needs[i].bytes > part->bytes[target])
+            return refuse_room(part, target, needs[i].bytes, part->bytes[target], error);
+        if (!file->path || !file->file_system)
+            continue;
+        if (needs[i].bytes > file->max_bytes)
+            return refuse_room(part, target, needs[i].bytes, file->max_bytes, error);
+        /* What the files before this one take of the same file system is gone. */
+        uint64_t left = file->free_bytes;
+        for (unsigned j = 0; j < i; j++) {
+            const struct slots_part *other = find_part(slots, needs[j].name);
+            const struct file_place *before = other ? &other->files[target] : NULL;
+            if (!before || before->file_system != file->file_system)
+                continue;
+            uint64_t growth = find_growth(before, needs[j].bytes);
+            left = left > growth ? left - growth : 0;
+        }
+        if (find_growth(file, needs[i].bytes) > left)
+            return refuse_room(part, target, needs[i].bytes, left + file->own_bytes, error);
+    }
+    return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/boot/read_only.h"
+#include "daemon/host/read_only.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,8 +27,7 @@ static void explain_mount(const char *path, int code, char *ret_text)
     CLEANUP_FREE char *text = NULL;
     size_t size;
 
-    snprintf(ret_text, READ_ONLY_TEXT_SIZE,
-             "let moonsinterd.service write it by its drop-in for this boot loader (docs/boot.md)");
+    snprintf(ret_text, READ_ONLY_TEXT_SIZE, "let moonsinterd.service write it by a drop-in (docs/boot.md)");
     if (code != EROFS || !real || !file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text, &size, NULL))
         return;
     struct mounts mounts = mounts_parse(text);
@@ -40,8 +39,8 @@ static void explain_mount(const char *path, int code, char *ret_text)
             mount->source, mount->mount_point);
     else if (mount)
         snprintf(ret_text, READ_ONLY_TEXT_SIZE,
-                 "%.60s (%.60s) is read-only for this service alone; let moonsinterd.service write it by its "
-                 "drop-in for this boot loader (docs/boot.md)",
+                 "%.60s (%.60s) is read-only for this service alone; let moonsinterd.service write it by a "
+                 "drop-in (docs/boot.md)",
                  mount->mount_point, mount->source);
     mounts_finish(&mounts);
 }
