@@ -131,7 +131,7 @@ char *file_folder(const char *path)
     return slash == path ? alloc_string("/") : alloc_printf("%.*s", (int)(slash - path), path);
 }
 
-static int file_sync_folder_of(const char *path)
+int file_sync_folder_of(const char *path)
 {
     CLEANUP_FREE char *folder = file_folder(path);
     CLEANUP_FD int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

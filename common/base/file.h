@@ -81,6 +81,10 @@ int file_pwrite_full(int fd, const void *data, size_t size, uint64_t offset);
  * the root. Owned by the caller. */
 char *file_folder(const char *path);
 
+/* When this returns 0, the name by which `path` leads to its file is on the medium, as far as the file system
+ * can sync folders. Else -errno. Blocks on the medium. */
+int file_sync_folder_of(const char *path);
+
 /* Creates a folder and its parents, those that are missing, with mode 0755 less the umask; returns 0 or
  * -errno. */
 int file_make_folders(const char *path);

@@ -263,5 +263,10 @@ bool device_sync(const struct device *device, struct error *error)
 {
     if (fsync(device->fd) < 0)
         return error_set_errno(error, errno, "cannot sync %s to its medium", device->path);
+    /* A file that was made has to be found by its name, too, after a power cut. Whoever made it may not have
+     * come as far as here, so this does not ask who that was. */
+    int result = device->is_block ? 0 : file_sync_folder_of(device->path);
+    if (result < 0)
+        return error_set_errno(error, result, "cannot sync the folder of %s to its medium", device->path);
     return true;
 }

@@ -91,7 +91,7 @@ void device_start_writeback(const struct device *device, uint64_t offset, uint64
 /* Cuts or extends a regular file to `bytes`; does nothing to a block device. */
 bool device_set_size(const struct device *device, uint64_t bytes, struct error *error);
 
-/* When this returns true, everything written is on the medium. */
+/* When this returns true, everything written is on the medium, and so is the name of a file. */
 bool device_sync(const struct device *device, struct error *error);
 
 /* Reading back past the page cache, through the very descriptor that was written through: always with
