@@ -42,4 +42,12 @@ enum {
     /* A slot on trial: the wait before asking again whether the server answers, within the deadline of all
      * health checks. */
     RETRY_HEALTH_SERVER_MS = 5 * 1000,
+
+    /* A verdict that could not be written down: by then the medium or the boot loader's file may be there
+     * again. */
+    RETRY_VERDICT_MS = 30 * 1000,
+
+    /* A held reboot, or one that failed, is judged again at least this often, since the clock may be set or
+     * an inhibitor may end. */
+    RETRY_REBOOT_MS = 60 * 1000,
 };

@@ -11,17 +11,13 @@
 #include "common/base/container.h"
 #include "common/base/log.h"
 #include "common/base/wall_clock.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
 #include "daemon/host/logind.h"
 
-enum {
-    /* A held reboot is judged again at least this often, since the clock may be set or an inhibitor may
-     * end. */
-    JUDGE_MS = 60 * 1000,
-    /* After this long the reboot has failed. logind itself delays it by some seconds for programs that ask
-     * for that. */
-    DOWN_MS = 10 * 60 * 1000,
-};
+/* After this long the reboot has failed. logind itself delays it by some seconds for programs that ask for
+ * that. */
+enum { DOWN_MS = 10 * 60 * 1000 };
 
 /* A reboot that was ordered. */
 struct order {
@@ -124,12 +120,12 @@ void rebooter_judge_later(struct rebooter *rebooter)
 {
     uint64_t wait_ms = policy_verdict_wait_ms(&rebooter->verdict, wall_clock_now_s());
 
-    timer_start(rebooter->judge_timer, wait_ms < JUDGE_MS ? wait_ms : JUDGE_MS);
+    timer_start(rebooter->judge_timer, wait_ms < RETRY_REBOOT_MS ? wait_ms : RETRY_REBOOT_MS);
 }
 
 void rebooter_retry_later(struct rebooter *rebooter)
 {
-    timer_start(rebooter->judge_timer, JUDGE_MS);
+    timer_start(rebooter->judge_timer, RETRY_REBOOT_MS);
 }
 
 static void on_judge_timer(void *owner)

@@ -5,10 +5,8 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/io/retry.h"
 #include "common/io/timer.h"
-
-/* By then the medium or the boot loader's file may be there again. */
-enum { RETRY_MS = 30 * 1000 };
 
 struct trial_runner {
     struct trial_runner_deps deps;
@@ -72,7 +70,7 @@ void trial_runner_decide(struct trial_runner *runner, const char *reason)
 
 void trial_runner_retry_later(struct trial_runner *runner)
 {
-    timer_start(runner->retry_timer, RETRY_MS);
+    timer_start(runner->retry_timer, RETRY_VERDICT_MS);
 }
 
 static void on_retry_timer(void *owner)
