@@ -111,7 +111,7 @@ void daemon_trial_note_disarmed(struct daemon *daemon)
              slot_name(slot_other(daemon->view->running)));
     daemon_trial_step(daemon, &(struct trial_event){.kind = TRIAL_EVENT_DESELECTED, .reason = why}, &outcome);
     policy_hold(&daemon->install_verdict, "boot-selection", why);
-    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_DISARMED}, why);
+    daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_DESELECTED}, why);
 }
 
 void daemon_trial_note_end(struct daemon *daemon)

@@ -184,7 +184,7 @@ static bool check_other(const struct custom_backend *backend, enum slot slot, st
 
 /* Makes the other slot run next instead of `slot`. After each step, what boots is either as before or as
  * asked. */
-static bool custom_give_up(struct boot *boot, enum slot slot, struct error *error)
+static bool custom_deselect(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct custom_backend *backend = boot->private;
     enum slot other = slot_other(slot);
@@ -211,7 +211,7 @@ static bool custom_can_arm(struct boot *boot, enum slot slot, struct error *erro
 
 static bool custom_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
-    return check_current(boot->private, slot, error) && custom_give_up(boot, slot, error);
+    return check_current(boot->private, slot, error) && custom_deselect(boot, slot, error);
 }
 
 static bool custom_arm(struct boot *boot, enum slot slot, struct error *error)
@@ -265,5 +265,5 @@ const struct boot_backend boot_backend_custom = {
     .invalidate = custom_invalidate,
     .arm = custom_arm,
     .good = custom_good,
-    .reject = custom_give_up,
+    .reject = custom_deselect,
 };

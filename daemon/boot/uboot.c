@@ -221,7 +221,7 @@ static bool begin_change(const struct uboot_backend *backend, enum slot slot, st
 }
 
 /* Makes the other slot run next instead of `slot`. */
-static bool give_up(struct boot *boot, enum slot slot, bool rejected, struct error *error)
+static bool deselect(struct boot *boot, enum slot slot, bool rejected, struct error *error)
 {
     struct uboot_backend *backend = boot->private;
     struct uboot_change change;
@@ -247,12 +247,12 @@ static bool give_up(struct boot *boot, enum slot slot, bool rejected, struct err
 
 static bool uboot_invalidate(struct boot *boot, enum slot slot, struct error *error)
 {
-    return give_up(boot, slot, false, error);
+    return deselect(boot, slot, false, error);
 }
 
 static bool uboot_reject(struct boot *boot, enum slot slot, struct error *error)
 {
-    return give_up(boot, slot, true, error);
+    return deselect(boot, slot, true, error);
 }
 
 static bool uboot_arm(struct boot *boot, enum slot slot, struct error *error)

@@ -277,7 +277,7 @@ static void cancel(struct update *update, const struct update_event *event, stru
 
 /* --- waiting for the boot --- */
 
-static void disarm(struct update *update, const struct update_event *event, struct update_orders *orders)
+static void take_back(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     if (update->errand != UPDATE_ERRAND_NONE) {
         refuse(orders, "the boot selection is being changed; try again in a moment");
@@ -293,7 +293,7 @@ static void disarm(struct update *update, const struct update_event *event, stru
     order(orders, UPDATE_ORDER_INVALIDATE);
 }
 
-static void disarmed(struct update *update, const struct update_event *event, struct update_orders *orders)
+static void taken_back(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     if (update->errand != UPDATE_ERRAND_DISARM && update->errand != UPDATE_ERRAND_TAKE_BACK)
         return;
@@ -305,8 +305,7 @@ static void disarmed(struct update *update, const struct update_event *event, st
 }
 
 /* The loader is believed: the armed release does not wait for its boot any more. */
-static void disarmed_by_others(struct update *update, const struct update_event *event,
-                               struct update_orders *orders)
+static void deselected(struct update *update, const struct update_event *event, struct update_orders *orders)
 {
     if (update->errand != UPDATE_ERRAND_NONE || update->falling_back)
         return;
@@ -535,7 +534,7 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_POLL_DUE]            = { poll,                pass,          poll,                pass,           pass,              poll,              pass,            pass },
 [UPDATE_EVENT_CHECK_REQUESTED]     = { request_check,       raise_purpose, request_check,       refuse_working, refuse_arming, request_check,     refuse_trial,    refuse_stopping },
 [UPDATE_EVENT_INSTALL_REQUESTED]   = { request_check,       raise_purpose, request_check,       refuse_working, refuse_arming, request_check,     refuse_trial,    refuse_stopping },
-[UPDATE_EVENT_CANCEL_REQUESTED]    = { refuse_nothing_runs, cancel,        refuse_nothing_runs, cancel,         refuse_arming, disarm,            refuse_nothing_runs, refuse_stopping },
+[UPDATE_EVENT_CANCEL_REQUESTED]    = { refuse_nothing_runs, cancel,        refuse_nothing_runs, cancel,         refuse_arming, take_back,         refuse_nothing_runs, refuse_stopping },
 [UPDATE_EVENT_REBOOT_REQUESTED]    = { refuse_nothing_waits,refuse_working,refuse_nothing_waits,refuse_working, refuse_arming, reboot,            refuse_trial,    refuse_stopping },
 [UPDATE_EVENT_MARK_GOOD_REQUESTED] = { mark_good_again,     mark_good_again,mark_good_again,    mark_good_again,refuse_arming, mark_good_pending, begin_mark_good, refuse_stopping },
 [UPDATE_EVENT_MARK_BAD_REQUESTED]  = { begin_reject,        refuse_working,begin_reject,        refuse_working, refuse_arming, refuse_pending,    begin_reject,    refuse_stopping },
@@ -546,13 +545,13 @@ static const update_cell_fn update_table[UPDATE_EVENT_COUNT][UPDATE_STATE_COUNT]
 [UPDATE_EVENT_CHECK_FAILED]        = { pass,                check_failed,  pass,                pass,           pass,              pass,              pass,            pass },
 [UPDATE_EVENT_JUDGED_HELD]         = { judged_held,         pass,          judged_held,         pass,           pass,              judged_held,       judged_held,     pass },
 [UPDATE_EVENT_JUDGED_FREE]         = { judged_free,         pass,          judged_free,         pass,           pass,              judged_free,       judged_free,     pass },
-[UPDATE_EVENT_INVALIDATED]         = { pass,                pass,          pass,                install,        pass,              disarmed,          pass,            keep },
+[UPDATE_EVENT_INVALIDATED]         = { pass,                pass,          pass,                install,        pass,              taken_back,        pass,            keep },
 [UPDATE_EVENT_INVALIDATE_FAILED]   = { pass,                pass,          pass,                install_failed, pass,              errand_failed,     pass,            keep },
 [UPDATE_EVENT_INSTALLED]           = { pass,                pass,          pass,                installed,      pass,              pass,              pass,            pass },
 [UPDATE_EVENT_INSTALL_FAILED]      = { pass,                pass,          pass,                install_failed, pass,              pass,              pass,            keep },
 [UPDATE_EVENT_ARMED]               = { pass,                pass,          pass,                pass,           armed,             pass,              pass,            keep },
 [UPDATE_EVENT_ARM_FAILED]          = { pass,                pass,          pass,                pass,           install_failed,    pass,              pass,            keep },
-[UPDATE_EVENT_DISARMED]            = { pass,                disarmed_by_others,pass,            pass,           pass,              disarmed_by_others,pass,            pass },
+[UPDATE_EVENT_DESELECTED]          = { pass,                deselected,        pass,            pass,           pass,              deselected,        pass,            pass },
 [UPDATE_EVENT_REBOOT_DUE]          = { pass,                pass,          pass,                pass,           pass,              reboot,            pass,            pass },
 [UPDATE_EVENT_REBOOT_FAILED]       = { pass,                pass,          pass,                pass,           pass,              errand_failed,     pass,            keep },
 [UPDATE_EVENT_VERDICT_GOOD]        = { pass,                pass,          pass,                pass,           pass,              pass,              begin_mark_good, pass },

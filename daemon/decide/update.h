@@ -51,7 +51,7 @@ enum update_event_kind {
     UPDATE_EVENT_INSTALL_FAILED,
     UPDATE_EVENT_ARMED, /* armed for the next boot, read back */
     UPDATE_EVENT_ARM_FAILED,
-    UPDATE_EVENT_DISARMED,   /* another program took the other slot out of the boot selection */
+    UPDATE_EVENT_DESELECTED, /* another program took the other slot out of the boot selection */
     UPDATE_EVENT_REBOOT_DUE, /* policy lets the machine reboot now */
     UPDATE_EVENT_REBOOT_FAILED,
     UPDATE_EVENT_VERDICT_GOOD, /* the trial's health checks passed */
@@ -99,7 +99,7 @@ enum update_order {
     UPDATE_ORDER_RETRY_TRIAL, /* the same verdict again, after a pause */
     UPDATE_ORDER_MARK_GOOD,   /* ends in MARKED_GOOD or MARK_GOOD_FAILED */
     UPDATE_ORDER_REJECT,      /* reject the running slot; ends in REJECTED or REJECT_FAILED */
-    UPDATE_ORDER_SET_TIMER,   /* set the timer of the next check; DISARM_TIMER comes before work that no check
+    UPDATE_ORDER_SET_TIMER,   /* set the timer of the next check; STOP_TIMER comes before work that no check
                                  may disturb */
     UPDATE_ORDER_STOP_TIMER,
     UPDATE_ORDER_SAVE_RECORD,

@@ -41,7 +41,7 @@ const char *update_event_name(enum update_event_kind kind)
         [UPDATE_EVENT_INSTALL_FAILED] = "installing failed",
         [UPDATE_EVENT_ARMED] = "armed for the next boot",
         [UPDATE_EVENT_ARM_FAILED] = "arming failed",
-        [UPDATE_EVENT_DISARMED] = "another program changed the boot selection",
+        [UPDATE_EVENT_DESELECTED] = "another program changed the boot selection",
         [UPDATE_EVENT_REBOOT_DUE] = "reboot due",
         [UPDATE_EVENT_REBOOT_FAILED] = "reboot failed",
         [UPDATE_EVENT_VERDICT_GOOD] = "health checks passed",

@@ -386,7 +386,7 @@ static void test_the_other_slot_is_selected(void **state)
     /* Another program deselected it during the check, and selected it again. */
     walk_to(&update, UPDATE_STATE_REBOOT_PENDING);
     STEP(&update, CHECKING, "stop-timer publish check", .kind = UPDATE_EVENT_POLL_DUE);
-    STEP(&update, CHECKING, "", .kind = UPDATE_EVENT_DISARMED);
+    STEP(&update, CHECKING, "", .kind = UPDATE_EVENT_DESELECTED);
     STEP(&update, REBOOT_PENDING, "save-record set-timer publish judge-reboot",
          .kind = UPDATE_EVENT_CHECK_UNCHANGED, .other_selected = true);
     /* It was given up, and is deselected out of whatever state. */
