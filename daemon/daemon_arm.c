@@ -205,5 +205,6 @@ void daemon_arm_target(struct daemon *daemon)
                                             .slot = daemon->target.slot,
                                             .release = &installer_view(daemon->installer)->release},
                       &outcome);
+    record_slot_set_parts(daemon->record, daemon->target.slot, checker_release(daemon->checker));
     record_store_flush(daemon->record_store, on_arming_saved);
 }

@@ -51,6 +51,7 @@ struct record_release {
 struct record_part {
     char name[MANIFEST_PART_NAME_MAX + 1];
     char sha256[DIGEST_SHA256_HEX_SIZE]; /* of its image */
+    uint64_t bytes;                      /* length of its image; 0 = not known */
     bool per_slot;                       /* the image is for this slot only */
     struct slot_print print;             /* see struct record_slot */
 };

@@ -105,6 +105,7 @@ static void format_parts(struct json_object *slot, const struct record_slot *kep
         struct json_object *object = json_object_new_object();
         json_add_string(object, "name", part->name);
         json_add_string(object, "sha256", part->sha256);
+        json_add_u64(object, "bytes", part->bytes);
         json_object_object_add(object, "per_slot", json_object_new_boolean(part->per_slot));
         if (part->print.bytes)
             json_object_object_add(object, "print", format_print(&part->print));
@@ -364,6 +365,7 @@ static void read_parts(struct reader *reader, struct json_object *slot, struct r
         struct record_part *part = &kept->parts[i];
         read_text(reader, object, "name", part->name, sizeof(part->name));
         read_text(reader, object, "sha256", part->sha256, sizeof(part->sha256));
+        read_u64(reader, object, "bytes", INT64_MAX, &part->bytes);
         read_bool(reader, object, "per_slot", &part->per_slot);
         read_print(reader, object, &part->print);
         if (manifest_part_check_name(part->name) || record_slot_find_part(kept, part->name) ||

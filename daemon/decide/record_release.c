@@ -114,7 +114,9 @@ void record_slot_set_parts(struct record *record, enum slot slot, const struct r
         const struct manifest_part *part = &set->manifest->parts.list[i];
         memcpy(kept->parts[i].name, part->name, sizeof(kept->parts[i].name));
         kept->parts[i].per_slot = part->per_slot;
-        digest_sha256_to_hex(release_part(set, i, slot)->manifest->sha256, kept->parts[i].sha256);
+        const struct manifest *manifest = release_part(set, i, slot)->manifest;
+        digest_sha256_to_hex(manifest->sha256, kept->parts[i].sha256);
+        kept->parts[i].bytes = manifest->file_size;
     }
 }
 

@@ -26,7 +26,7 @@ static struct record_release release_of(const char *version, uint64_t serial, ch
 
 static struct record_part part_of(const char *name, char digit, uint64_t print_bytes)
 {
-    struct record_part part = {.print = {.bytes = print_bytes}};
+    struct record_part part = {.bytes = 4711, .print = {.bytes = print_bytes}};
 
     snprintf(part.name, sizeof(part.name), "%s", name);
     memset(part.sha256, digit, sizeof(part.sha256) - 1);
