@@ -131,6 +131,7 @@ void doctor_look_at_slots(struct doctor *doctor)
     slots_note_started(doctor->slots, boot->started);
     look_at_slot(doctor, SLOT_A);
     look_at_slot(doctor, SLOT_B);
+    doctor_look_at_parts(doctor);
     look_at_names(doctor);
     enum slot target = slots_target(doctor->slots);
     if (target == SLOT_NONE) {

@@ -48,6 +48,10 @@ void doctor_look_at_boot(struct doctor *doctor);
 void doctor_look_at_slots(struct doctor *doctor);
 void doctor_look_at_state_folder(struct doctor *doctor);
 
+/* doctor_parts.c: of the slots that were looked at, and what the server offers for the target's. */
+void doctor_look_at_parts(struct doctor *doctor);
+void doctor_look_at_room_for_parts(struct doctor *doctor);
+
 /* doctor_offer.c */
 
 /* Reads what the daemon remembers, and leaves it as it is. */

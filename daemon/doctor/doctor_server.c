@@ -132,8 +132,10 @@ void doctor_ask_server(struct doctor *doctor)
             on_range, &server);
         wait_for_answer(&server);
     }
-    if (doctor->release)
+    if (doctor->release) {
         doctor_judge_offer(doctor, server.http);
+        doctor_look_at_room_for_parts(doctor);
+    }
     http_free(server.http);
     if (doctor->image_bytes && doctor->slot_bytes && doctor->image_bytes > doctor->slot_bytes)
         doctor_tell(doctor, "slot-size", BOOT_LEVEL_FAILURE,
