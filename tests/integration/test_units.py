@@ -58,6 +58,22 @@ def test_security(units, backend):
     assert row.split("|")[3].strip() == exposure[1], row
 
 
+def test_security_with_files_as_parts(units):
+    """As docs/boot.md opens a folder of the EFI system partition for them."""
+    page = (programs.ROOT / "docs" / "boot.md").read_text()
+    dropin = re.search(r"# systemctl edit moonsinterd\n((?: .*\n)*)", page)[1]
+    assert "ReadWritePaths=/boot/efi/EFI/Linux" in dropin
+    (units / "moonsinterd.service.d").mkdir()
+    shutil.copy(UNITS / "sandbox" / "systemd-boot.conf", units / "moonsinterd.service.d" / "10-backend.conf")
+    (units / "moonsinterd.service.d" / "20-parts.conf").write_text(re.sub("^ +", "", dropin, flags=re.MULTILINE))
+    done = analyze("verify", "--man=no", units / "moonsinterd.service")
+    assert done.returncode == 0 and "parts.conf" not in done.stderr, done.stderr
+    done = analyze("security", "--offline=yes", "--no-pager", units / "moonsinterd.service")
+    exposure = re.search(r"Overall exposure level for moonsinterd.service: ([0-9.]+)", done.stdout)
+    row = next(line for line in (programs.ROOT / "docs" / "security.md").read_text().splitlines() if "systemd-boot.conf" in line)
+    assert row.split("|")[3].strip() == exposure[1], "it changes nothing of the exposure"
+
+
 def test_no_capability():
     """What the unit's comments argue from."""
     text = (UNITS / "moonsinterd.service.in").read_text()
