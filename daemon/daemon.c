@@ -195,7 +195,7 @@ static bool open_all(struct daemon *daemon, struct error *error)
         os_release_read_version("", daemon->os_version, sizeof(daemon->os_version));
     daemon_trust_log(daemon);
     daemon_offer_load(daemon);
-    daemon_fit_ask(daemon, prints.bytes);
+    daemon_fit_ask(daemon, &prints);
     boot_selection_take_prints(daemon->boot, &prints);
     daemon_fit_judge(daemon, &prints);
     return daemon_settings_make_http(daemon, daemon->config, &daemon->http, error) && open_api(daemon, error);

@@ -94,9 +94,9 @@ static void on_ended(void *owner)
     daemon_settle(owner);
 }
 
-static void on_ask_prints(void *owner, uint64_t ret_bytes[SLOT_COUNT])
+static void on_ask_prints(void *owner, struct boot_prints *prints)
 {
-    daemon_fit_ask(owner, ret_bytes);
+    daemon_fit_ask(owner, prints);
 }
 
 static void on_look_due(void *owner)

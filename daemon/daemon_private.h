@@ -259,13 +259,13 @@ void daemon_trial_reject(struct daemon *daemon);
 
 /* daemon_fit.c */
 
-/* How many bytes of each slot a look has to fingerprint (0 = none) to see whether it holds what the record
- * says: of slots not compared so far, and of all of them while it is not known which one runs. */
-void daemon_fit_ask(const struct daemon *daemon, uint64_t ret_bytes[SLOT_COUNT]);
+/* Adds to an empty list of which images a look has to take fingerprints, to see whether the slots hold what
+ * the record says: of slots not compared so far, and of all of them while it is not known which one runs. */
+void daemon_fit_ask(const struct daemon *daemon, struct boot_prints *prints);
 
-/* Forgets what is recorded of a slot that holds something else, and gives it up if it is the one that boots
- * next; returns whether there is such a slot. At a start, before it is classified, and when a slot appears
- * later. */
+/* Forgets what is recorded of a slot of which any image is something else, and gives it up if it is the one
+ * that boots next; returns whether there is such a slot. At a start, before it is classified, and when a slot
+ * appears later. */
 bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints);
 
 /* daemon_reboot.c */

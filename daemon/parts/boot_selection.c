@@ -126,7 +126,7 @@ static void begin(struct boot_selection *selection, const struct waiting *task)
     };
     /* Only a look takes fingerprints: the result of a task must not depend on whether a slot can be read. */
     if (task->kind == BOOT_TASK_LOOK)
-        selection->events->ask_prints(selection->owner, selection->job.task.prints.bytes);
+        selection->events->ask_prints(selection->owner, &selection->job.task.prints);
     pool_submit(selection->deps.pool, &selection->job.pool);
     selection->events->began(selection->owner);
 }

@@ -30,8 +30,8 @@ struct boot_selection_deps {
 struct boot_selection_events {
     void (*began)(void *owner); /* a job was given to the pool and waits for the medium */
     void (*ended)(void *owner); /* the job returned */
-    /* A look is about to begin: fill in how many bytes of each slot it has to fingerprint; 0 = none. */
-    void (*ask_prints)(void *owner, uint64_t ret_bytes[SLOT_COUNT]);
+    /* A look is about to begin: add to the empty list what it has to fingerprint. */
+    void (*ask_prints)(void *owner, struct boot_prints *prints);
     void (*look_due)(void *owner); /* the look planned by boot_selection_plan_look() is due */
     /* The look begun by boot_selection_look() is over; `changed`: it failed for another reason than the last
      * one, or only one of the two failed. */

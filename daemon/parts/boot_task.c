@@ -208,9 +208,12 @@ static bool check(struct boot_task *task)
 void boot_prints_take(const struct slots *slots, struct boot_prints *prints)
 {
     for (int i = 0; i < SLOT_COUNT; i++)
-        if (prints->bytes[i] && slots->devices[i].present)
-            prints->is_taken[i] =
-                slot_print_take_path(slots->devices[i].path, prints->bytes[i], &prints->seen[i]);
+        for (unsigned k = 0; k < prints->count[i]; k++) {
+            struct boot_print *print = &prints->list[i][k];
+            const struct storage *place = slots_find_place(slots, print->name, (enum slot)i);
+            if (print->bytes && place && place->present)
+                print->is_taken = slot_print_take_path(place->path, print->bytes, &print->seen);
+        }
 }
 
 void boot_task_run(struct boot_task *task)

@@ -44,11 +44,15 @@ enum boot_task_kind {
     BOOT_TASK_START, /* boot in place */
 };
 
-/* Fingerprints of the slots, to be compared with what is recorded. */
+/* Fingerprints of all images in the slots, to be compared with what is recorded. */
 struct boot_prints {
-    uint64_t bytes[SLOT_COUNT]; /* length of the image to read; 0 = read nothing */
-    bool is_taken[SLOT_COUNT];
-    struct slot_print seen[SLOT_COUNT];
+    struct boot_print {
+        char name[MANIFEST_PART_NAME_MAX + 1]; /* of the part, or MANIFEST_MAIN_NAME */
+        uint64_t bytes;                        /* length of the image to read; 0 = read nothing */
+        bool is_taken;
+        struct slot_print seen;
+    } list[SLOT_COUNT][1 + MANIFEST_PARTS_MAX];
+    unsigned count[SLOT_COUNT];
 };
 
 /* The fingerprints of what was armed: of the main image and, by their names, of the parts. One that could not
@@ -89,5 +93,5 @@ bool boot_view_look(struct boot_view *ret_view, struct boot *boot, const struct 
 /* Frees what the view holds and empties it. */
 void boot_view_finish(struct boot_view *view);
 
-/* Reads the fingerprints that `prints->bytes` asks for, of the slots that are present. */
+/* Reads the fingerprints that the `bytes` ask for, of the places that are present. */
 void boot_prints_take(const struct slots *slots, struct boot_prints *prints);

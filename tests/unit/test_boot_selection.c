@@ -44,11 +44,18 @@ static void on_ended(void *owner)
     scene->ended++;
 }
 
-static void on_ask_prints(void *owner, uint64_t ret_bytes[SLOT_COUNT])
+static void on_ask_prints(void *owner, struct boot_prints *prints)
 {
     const struct scene *scene = owner;
 
-    memcpy(ret_bytes, scene->wanted, sizeof(scene->wanted));
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        prints->count[i] = 2;
+        strcpy(prints->list[i][0].name, MANIFEST_MAIN_NAME);
+        prints->list[i][0].bytes = scene->wanted[i];
+        /* The settings have no such part. */
+        strcpy(prints->list[i][1].name, "boot");
+        prints->list[i][1].bytes = scene->wanted[i];
+    }
 }
 
 static void on_look_due(void *owner)
@@ -228,9 +235,10 @@ static void test_slots_are_read_where_it_is_asked_for(void **state)
     boot_selection_submit(scene->selection, BOOT_TASK_LOOK, SLOT_NONE, NULL, on_done);
     run_until_idle(scene);
     const struct boot_prints *prints = boot_selection_prints(scene->selection);
-    assert_false(prints->is_taken[SLOT_A]);
-    assert_true(prints->is_taken[SLOT_B]);
-    assert_int_equal(prints->seen[SLOT_B].bytes, SLOT_BYTES);
+    assert_false(prints->list[SLOT_A][0].is_taken);
+    assert_true(prints->list[SLOT_B][0].is_taken);
+    assert_int_equal(prints->list[SLOT_B][0].seen.bytes, SLOT_BYTES);
+    assert_false(prints->list[SLOT_B][1].is_taken);
 }
 
 int main(void)
