@@ -7,8 +7,11 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <linux/loop.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -42,6 +45,32 @@ int device_scene_tear_down(void **state)
     free(fixture->loop);
     free(fixture);
     return 0;
+}
+
+bool device_scene_attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags)
+{
+    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+
+    fixture->backing = folder_write(fixture->folder, "backing", data, size);
+    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
+    /* Others may take the free one first. */
+    for (unsigned i = 0; control >= 0 && i < 20; i++) {
+        const struct loop_config config = {.fd = (uint32_t)backing,
+                                           .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags};
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        char *path = alloc_printf("/dev/loop%d", number);
+        int fd = number < 0 ? -1 : open(path, (flags & LO_FLAGS_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
+            fixture->loop = path;
+            fixture->loop_fd = fd;
+            return true;
+        }
+        if (fd >= 0)
+            close(fd);
+        free(path);
+    }
+    print_message("no loop device to be had here\n");
+    return false;
 }
 
 void device_scene_check_refused(bool ok, const struct error *error, enum error_kind kind, const char *path,

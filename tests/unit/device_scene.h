@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -19,6 +20,10 @@ struct fixture {
 /* Setup and teardown of a test: *state is a fixture. */
 int device_scene_set_up(void **state);
 int device_scene_tear_down(void **state);
+
+/* Makes the loop device, over a file with this data, with LO_FLAGS_... beside; false where none is to be had.
+ */
+bool device_scene_attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags);
 
 /* Fails unless `ok` is false and the error is of that kind and contains both the path and the words. */
 void device_scene_check_refused(bool ok, const struct error *error, enum error_kind kind, const char *path,

@@ -21,32 +21,6 @@
 #include "tests/unit/device_scene.h"
 #include "tests/unit/publisher.h"
 
-static bool attach(struct fixture *fixture, const void *data, size_t size, uint32_t flags)
-{
-    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-
-    fixture->backing = folder_write(fixture->folder, "backing", data, size);
-    CLEANUP_FD int backing = open(fixture->backing, O_RDWR | O_CLOEXEC);
-    /* Others may take the free one first. */
-    for (unsigned i = 0; control >= 0 && i < 20; i++) {
-        const struct loop_config config = {.fd = (uint32_t)backing,
-                                           .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags};
-        int number = ioctl(control, LOOP_CTL_GET_FREE);
-        char *path = alloc_printf("/dev/loop%d", number);
-        int fd = number < 0 ? -1 : open(path, (flags & LO_FLAGS_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
-            fixture->loop = path;
-            fixture->loop_fd = fd;
-            return true;
-        }
-        if (fd >= 0)
-            close(fd);
-        free(path);
-    }
-    print_message("no loop device to be had here\n");
-    return false;
-}
-
 static void test_a_block_device_is_opened_exclusively(void **state)
 {
     static uint8_t data[100 * 4096];
@@ -55,7 +29,7 @@ static void test_a_block_device_is_opened_exclusively(void **state)
     struct error error;
     uint64_t size;
 
-    if (!attach(fixture, data, sizeof(data), 0))
+    if (!device_scene_attach(fixture, data, sizeof(data), 0))
         skip();
     assert_true(device_open_target(fixture->loop, sizeof(data), false, &device, &error));
     assert_true(device_is_block(device));
@@ -77,7 +51,7 @@ static void test_a_block_device_that_is_too_small(void **state)
     struct device *device;
     struct error error;
 
-    if (!attach(fixture, data, sizeof(data), 0))
+    if (!device_scene_attach(fixture, data, sizeof(data), 0))
         skip();
     device_scene_check_refused(device_open_target(fixture->loop, sizeof(data) + 1, true, &device, &error),
                                &error, ERROR_REFUSED, fixture->loop, "40961");
@@ -92,7 +66,7 @@ static void test_a_block_device_that_is_read_only(void **state)
     struct device *device;
     struct error error;
 
-    if (!attach(fixture, data, sizeof(data), LO_FLAGS_READ_ONLY))
+    if (!device_scene_attach(fixture, data, sizeof(data), LO_FLAGS_READ_ONLY))
         skip();
     device_scene_check_refused(device_open_target(fixture->loop, 0, false, &device, &error), &error,
                                ERROR_SYSTEM, fixture->loop, "writing");
@@ -106,7 +80,7 @@ static void test_a_mounted_block_device_names_its_mount(void **state)
     struct device *device;
     struct error error;
 
-    if (!attach(fixture, data, sizeof(data), 0))
+    if (!device_scene_attach(fixture, data, sizeof(data), 0))
         skip();
     CLEANUP_FREE char *make = alloc_printf("mkfs.ext4 -q -F %s >/dev/null 2>&1", fixture->loop);
     assert_int_equal(mkdir(point, 0755), 0);
@@ -131,7 +105,7 @@ static void test_what_the_medium_lost_is_not_read_back(void **state)
     struct device *device;
     struct error error;
 
-    if (!attach(fixture, data, SIZE, 0))
+    if (!device_scene_attach(fixture, data, SIZE, 0))
         skip();
     dice_fill(&dice, data, SIZE);
     assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
@@ -161,7 +135,7 @@ static void test_the_odd_end_of_a_block_device_is_read_back(void **state)
     struct error error;
 
     dice_fill(&dice, data, SIZE);
-    if (!attach(fixture, data, SIZE, 0))
+    if (!device_scene_attach(fixture, data, SIZE, 0))
         skip();
     assert_true(device_open_target(fixture->loop, SIZE, false, &device, &error));
     for (size_t size = SIZE; size > SIZE - 1600; size -= 100) {
