@@ -36,6 +36,13 @@ char *state_folder_find_objection(const char *path, const struct slots *slots)
         if (slots->devices[i].present && storage_set_has(&below, &slots->devices[i]))
             objection = alloc_printf("%s lies on slot %s (%s)", path, slot_name((enum slot)i),
                                      slots->devices[i].path);
+    for (unsigned i = 0; i < slots->part_count * SLOT_COUNT && !objection; i++) {
+        const struct slots_part *part = &slots->parts[i / SLOT_COUNT];
+        const struct storage *place = &part->devices[i % SLOT_COUNT];
+        if (place->present && storage_set_has(&below, place))
+            objection = alloc_printf("%s lies on part %s of slot %s (%s)", path, part->name,
+                                     slot_name((enum slot)(i % SLOT_COUNT)), place->path);
+    }
     storage_set_finish(&below);
     storage_finish(&storage);
     return objection;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """moonsinter doctor: the places of a set's parts, and whether what is offered fits into them."""
 import os
+import subprocess
 
 import pytest
 
@@ -95,3 +96,15 @@ def test_two_places_that_are_one(url, places, file_slots, make_daemon):
     assert checked.status == 1 and "the same storage" in checked.stderr, checked
     started = programs.moonsinter("--config", daemon.config, program=programs.MOONSINTERD)
     assert started.status == 1 and "the same storage" in started.stderr, started
+
+
+def test_a_state_folder_on_a_part(url, loops, mount, folder, make_daemon):
+    """It would be overwritten with the part."""
+    devices = loops.attach(1 << 20, "boot-a"), loops.attach(8 << 20, "boot-b")
+    subprocess.run(["mkfs.ext4", "-q", "-F", devices[1]], check=True)
+    (folder / "cmdline.txt").write_text("console=tty1 root=PARTUUID=738a4d67-02 rootwait\n")
+    daemon = make_daemon(url, ("PARTUUID=738a4d67-02", "PARTUUID=738a4d67-03"), **part(devices),
+                         Boot={"Backend": "rpi-cmdline", "CmdlineFile": folder / "cmdline.txt"},
+                         Storage={"StateDirectory": mount(devices[1])})
+    (result, message), = examine(daemon)["state-folder"]
+    assert result == "failure" and f"part boot of slot b ({devices[1]})" in message
