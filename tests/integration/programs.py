@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import select
 import shutil
 import signal
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
+
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MOONSINTER_BUILD", ROOT / "build"))
@@ -103,6 +106,30 @@ def waits_for_a_reader(pid):
     with open(f"/proc/{pid}/fd/1", "wb", buffering=0) as pipe:
         _, writable, _ = select.select([], [pipe], [], 0)
     return not writable
+
+
+def on_terminal(*arguments):
+    """Runs the command on a terminal of 100 columns; its exit status and all it drew."""
+    try:
+        pid, fd = pty.fork()
+    except OSError as error:
+        pytest.skip(f"this machine gives no terminal: {error}")
+    if pid == 0:
+        os.execve(MOONSINTER, [str(MOONSINTER), *arguments], {**os.environ, "COLUMNS": "100"})
+    drawn = b""
+    deadline = time.monotonic() + 30 * PATIENCE
+    while time.monotonic() < deadline:
+        if not select.select([fd], [], [], 1)[0]:
+            continue
+        try:
+            more = os.read(fd, 65536)
+        except OSError:  # EIO: nobody has the terminal open any more
+            break
+        if not more:
+            break
+        drawn += more
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), drawn.decode(errors="surrogateescape")
 
 
 def assert_failed(result, *words, status=1, kind=None):

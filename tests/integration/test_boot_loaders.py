@@ -36,7 +36,7 @@ def test_a_loader_that_cannot_be_written_is_told_of_at_the_start(machine):
     # Which mount, of what, and that it is this service's alone.
     path = list(machine.loader.settings.values())[1]
     assert re.search(f"cannot write {path}; /boot/firmware \\(.+\\) is read-only for this service alone; let moonsinterd.service "
-                     "write it by its drop-in .*: Read-only file system", machine.log), machine.log
+                     "write it by a drop-in .*: Read-only file system", machine.log), machine.log
     assert machine.stop() == 0
 
 

@@ -5,18 +5,16 @@ import contextlib
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import signal
 import socket
 import tempfile
 import threading
-import time
 
 import pytest
 
 import programs
+from programs import on_terminal
 
 sanitized = pytest.mark.sanitized
 ORDERS = ["check", "install", "cancel", "reboot", "mark-good", "mark-bad", "rollback"]
@@ -99,30 +97,6 @@ def serving(data, keep_open=False):
             thread.join(10)
             for client in clients:
                 client.close()
-
-
-def on_terminal(*arguments):
-    """Runs the command on a terminal of 100 columns; its exit status and all it drew."""
-    try:
-        pid, fd = pty.fork()
-    except OSError as error:
-        pytest.skip(f"this machine gives no terminal: {error}")
-    if pid == 0:
-        os.execve(programs.MOONSINTER, [str(programs.MOONSINTER), *arguments], {**os.environ, "COLUMNS": "100"})
-    drawn = b""
-    deadline = time.monotonic() + 30 * programs.PATIENCE
-    while time.monotonic() < deadline:
-        if not select.select([fd], [], [], 1)[0]:
-            continue
-        try:
-            more = os.read(fd, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more
-            break
-        if not more:
-            break
-        drawn += more
-    os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), drawn.decode(errors="surrogateescape")
 
 
 @sanitized

@@ -314,6 +314,71 @@ def test_a_state_folder_that_cannot_be_written(nginx, folder, release, file_slot
     assert result == "failure" and "cannot be written to" in message
 
 
+def on_partitions(make_daemon, url, folder, slots, state):
+    """A daemon of a boot loader, with a state folder that has to outlive a change of slot."""
+    cmdline = folder / "cmdline.txt"
+    cmdline.write_text(f"console=tty1 root={slots[0]} rootwait\n")
+    state.mkdir(exist_ok=True)
+    return make_daemon(url, slots, Boot={"Backend": "rpi-cmdline", "CmdlineFile": cmdline}, Storage={"StateDirectory": state})
+
+
+def test_a_state_folder_on_a_slot(nginx, folder, loops, mount, release, make_daemon):
+    """What is remembered would be gone when the other slot runs."""
+    slots = [loops.attach(8 << 20, name) for name in ("a", "b")]
+    for slot in slots:
+        subprocess.run(["mkfs.ext4", "-q", "-F", slot], check=True)
+    for slot, name in zip(slots, "ab"):
+        daemon = on_partitions(make_daemon, nginx.publish(release), folder, slots, mount(slot) / "state")
+        result, message = only(examine(daemon), "state-folder")
+        assert result == "failure" and f"lies on slot {name} ({slot})" in message
+
+
+def test_a_state_folder_on_an_overlay(nginx, folder, loops, mount, release, make_daemon):
+    layers = mount("none", "-t", "tmpfs")
+    for name in ("lower", "upper", "work"):
+        (layers / name).mkdir()
+    overlay = mount("none", "-t", "overlay", "-o", f"lowerdir={layers}/lower,upperdir={layers}/upper,workdir={layers}/work")
+    slots = [loops.attach(8 << 20, name) for name in ("a", "b")]
+    result, message = only(examine(on_partitions(make_daemon, nginx.publish(release), folder, slots, overlay / "state")),
+                           "state-folder")
+    assert result == "failure" and "overlay" in message
+
+
+def test_keys_that_others_may_write(nginx, folder, release, file_slots, make_daemon):
+    """The device installs nothing until that is mended, so doctor names it as well."""
+    trusted = folder / "keys.d"
+    trusted.mkdir()
+    shutil.copy(keys.Key(folder / "publisher").public, trusted)
+    trusted.chmod(0o777)
+    result, message = only(examine(make_daemon(nginx.publish(release), file_slots, Trust={"Keys": trusted})), "keys")
+    assert result == "failure" and str(trusted) in message and "chmod" in message
+
+
+def test_what_runs_has_expired(nginx, release, file_slots, make_daemon):
+    """Nothing is to be installed, and somebody has to look."""
+    daemon = make_daemon(nginx.publish(release), file_slots, mode="reboot").start()
+    daemon.wait(lambda status: status["slots"]["b"]["role"] == "active" and status["state"] == "idle", "it runs")
+    assert daemon.stop() == 0
+    assert results(examine(daemon), "offer") == ["ok"]
+    members = releases.read_manifest(release)
+    members["moonsinter"]["release"].update(created="2026-01-01T00:00:00Z", expires="2026-01-02T00:00:00Z")
+    releases.write_manifest(release, members)
+    nginx.publish(release)
+    (ok, _), (failure, message) = examine(daemon)["offer"]
+    assert (ok, failure) == ("ok", "failure") and message.endswith("(expired)")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_somebody_who_is_not_root(folder):
+    """What is not seen must not look as if it were well."""
+    result = subprocess.run([programs.MOONSINTERD, "--doctor", "--config", folder / "absent.conf"], user=65534, group=65534,
+                            extra_groups=[], cwd="/", capture_output=True, text=True, check=False)
+    findings = [json.loads(line) for line in result.stdout.splitlines()]
+    if not findings:
+        pytest.skip(f"nobody may run {programs.MOONSINTERD}")
+    assert ("privileges", "warning") in [(finding.get("check"), finding.get("result")) for finding in findings]
+
+
 def test_sentences_on_a_terminal(nginx, release, file_slots, make_daemon):
     daemon = make_daemon(nginx.publish(release), file_slots)
     master, terminal = pty.openpty()

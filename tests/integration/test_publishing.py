@@ -10,7 +10,7 @@ import pytest
 
 import images
 import keys
-from programs import SANITIZED, assert_failed, moonsinter, start_moonsinter, wait_until
+from programs import SANITIZED, assert_failed, moonsinter, on_terminal, start_moonsinter, wait_until
 from releases import make_empty_release
 
 
@@ -47,6 +47,22 @@ def test_an_empty_image_that_somebody_published_is_known(nginx, folder):
     assert moonsinter("clone", url, folder / "out").status == 0
     assert (folder / "out").read_bytes() == b""
     assert moonsinter("verify", folder / "out", f"{image}.json").status == 0
+
+
+@pytest.mark.parametrize("options", [["--pack"], ["--pack", "--quiet"]], ids=["told", "quiet"])
+def test_long_work_is_seen_on_a_terminal(folder, options):
+    """A second or more of it: which stage it is in and how far; the last line is what came of it."""
+    image = folder / "image"
+    image.write_bytes(images.noise(24_000_000, 1))
+    code, drawn = on_terminal("generate", str(image), *options)
+    assert code == 0, drawn
+    shown = [line for line in drawn.split("\r") if " % " in line]
+    if "--quiet" in options:
+        assert not shown, drawn
+    else:
+        assert any(line.startswith("packing [") for line in shown), drawn
+        assert all(0 <= float(line.split(" %")[0].split()[-1]) <= 100 for line in shown), shown
+    assert drawn.rstrip().splitlines()[-1].split("\x1b[K")[-1].startswith('{"event":"done"'), drawn
 
 
 def test_warnings(folder):
