@@ -321,16 +321,16 @@ void config_each_setting(const struct config *config, config_setting_fn setting,
 
 struct printing {
     FILE *stream;
-    const char *section;
+    char section[sizeof("Part ") + MANIFEST_PART_NAME_MAX]; /* of the setting before */
 };
 
 static void print_setting(void *owner, const struct config_setting *setting)
 {
     struct printing *printing = owner;
 
-    if (!printing->section || strcmp(printing->section, setting->section) != 0)
-        fprintf(printing->stream, "%s[%s]\n", printing->section ? "\n" : "", setting->section);
-    printing->section = setting->section;
+    if (strcmp(printing->section, setting->section) != 0)
+        fprintf(printing->stream, "%s[%s]\n", *printing->section ? "\n" : "", setting->section);
+    snprintf(printing->section, sizeof(printing->section), "%s", setting->section);
     fprintf(printing->stream, "# %s\n%s=%s\n", setting->origin, setting->key, setting->value);
 }
 
