@@ -196,6 +196,20 @@ static void on_arming_saved(void *owner, const struct error *error)
         boot_selection_submit(daemon->boot, BOOT_TASK_LOOK, SLOT_NONE, held, on_let_go_refused);
 }
 
+/* What the target holds of each part: those of the release, and those that were carried over. */
+static void record_parts(struct daemon *daemon)
+{
+    const struct release *release = checker_release(daemon->checker);
+    const struct installer_view *installed = installer_view(daemon->installer);
+
+    record_slot_set_parts(daemon->record, daemon->target.slot, release);
+    for (unsigned i = 0; i < installed->image_count; i++) {
+        const char *name = installed->images[i].name;
+        if (strcmp(name, MANIFEST_MAIN_NAME) != 0 && !manifest_parts_find(&release->manifest->parts, name))
+            record_slot_carry_part(daemon->record, daemon->target.slot, name);
+    }
+}
+
 void daemon_arm_target(struct daemon *daemon)
 {
     struct trial_outcome outcome;
@@ -205,6 +219,6 @@ void daemon_arm_target(struct daemon *daemon)
                                             .slot = daemon->target.slot,
                                             .release = &installer_view(daemon->installer)->release},
                       &outcome);
-    record_slot_set_parts(daemon->record, daemon->target.slot, checker_release(daemon->checker));
+    record_parts(daemon);
     record_store_flush(daemon->record_store, on_arming_saved);
 }

@@ -149,6 +149,27 @@ static bool has_places(const struct daemon *daemon, const struct slots *slots)
     return true;
 }
 
+/* The parts that the release lacks and that the running slot lends (Missing=carry). The rules have seen to it
+ * that they are recorded and serve both slots. */
+static void find_carried(const struct daemon *daemon, struct carry_set_settings *ret_carried)
+{
+    const struct manifest_parts *parts = &checker_release(daemon->checker)->manifest->parts;
+    const struct record_slot *running = &daemon->record->slots[daemon->view->running];
+
+    ret_carried->count = 0;
+    for (unsigned i = 0; i < daemon->fixed->part_count; i++) {
+        const struct config_part *place = &daemon->fixed->parts[i];
+        const struct record_part *part = record_slot_part(running, place->name);
+        struct carry_settings *carried = &ret_carried->parts[ret_carried->count];
+        if (manifest_parts_find(parts, place->name) || !place->carry || !part ||
+            digest_sha256_from_hex(part->sha256, carried->sha256) < 0)
+            continue;
+        carried->name = place->name;
+        carried->bytes = part->bytes;
+        ret_carried->count++;
+    }
+}
+
 void daemon_install_start(struct daemon *daemon, bool plan_only)
 {
     const struct slots *slots = daemon->view->slots;
@@ -165,8 +186,11 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         daemon_judge_offer(daemon, true);
         return;
     }
+    struct carry_set_settings carried;
+    find_carried(daemon, &carried);
     installer_start(daemon->installer,
                     &(struct installer_request){
+                        .carried = &carried,
                         .http = daemon->http,
                         .release = checker_release(daemon->checker),
                         .offered = offered,

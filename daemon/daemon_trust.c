@@ -98,6 +98,11 @@ static bool allows_arming(const struct daemon *daemon, const struct targets *hel
     if (installed->image_count != held->count || !targets_find(held, MANIFEST_MAIN_NAME) ||
         (*release->parts_sha256 && held->count == 1))
         return error_set(error, ERROR_MISMATCH, "the release is not armed: not all its images are held");
+    /* However the rules came to let it pass: a slot is not armed with a part of some other release in it. */
+    for (unsigned i = 0; i < daemon->fixed->part_count; i++)
+        if (!targets_find(held, daemon->fixed->parts[i].name))
+            return error_set(error, ERROR_REFUSED, "the release is not armed: it has no part %s",
+                             daemon->fixed->parts[i].name);
     if (!is_demanded(daemon))
         return true;
     if (!release->is_signed)

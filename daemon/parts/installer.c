@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/parts/installer.h"
+#include "daemon/parts/installer_private.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -7,158 +7,12 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/container.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
 #include "common/io/timer.h"
 #include "common/sinter/table_room.h"
-
-enum {
-    PROGRESS_INTERVAL_MS = 250,
-    RATE_INTERVAL_MS = 200, /* a shorter interval is too short for a rate */
-};
-
-struct installer {
-    struct installer_deps deps;
-    const struct installer_events *events;
-    void *owner;
-    enum installer_state state;
-    struct timer *progress_timer;
-    struct installer_view view;
-    struct installer_plan plan;
-    bool has_plan;
-    bool keep_verified_only; /* the last installation did not read back what it wrote */
-
-    /* the run under way: */
-    struct clone_set *clone;
-    const char *seeds[CLONE_SET_IMAGES_MAX][2]; /* of each image, NULL-terminated */
-    struct release *release;
-    const struct slots *slots;
-    enum slot slot;
-    uint64_t max_bytes;
-    bool over_budget;
-    uint64_t rate_bytes, rate_ms;
-    uint64_t moved, moved_ms; /* what had moved at the last change, and when that was; to notice a stall */
-    uint64_t waiting_moved;   /* what had moved when the waiting began */
-
-    struct targets *verified; /* while INSTALLER_VERIFIED */
-};
-
-/* --- what the clone tells --- */
-
-/* The phases of the clone as the status spells them. */
-static const char *phase_name(enum clone_phase phase)
-{
-    switch (phase) {
-    case CLONE_PHASE_PREPARING:
-    case CLONE_PHASE_SCANNING:
-        return "scanning";
-    case CLONE_PHASE_TRANSFERRING:
-    case CLONE_PHASE_SYNCING:
-        return "transferring";
-    case CLONE_PHASE_VERIFYING:
-        return "verifying";
-    case CLONE_PHASE_CLOSING:
-    case CLONE_PHASE_FINISHED:
-        return NULL;
-    }
-    return NULL;
-}
-
-static void on_phase(void *owner, enum clone_phase phase)
-{
-    struct installer *installer = owner;
-    const char *name = phase_name(phase);
-
-    /* The last phases have no name: the end of the run is reported by its event. */
-    if (!name || name == installer->view.phase)
-        return;
-    installer->view.phase = name;
-    installer->view.progress = *clone_set_progress(installer->clone);
-    installer->events->changed(installer->owner);
-}
-
-static void on_planned(void *owner, const struct plan_totals *totals)
-{
-    struct installer *installer = owner;
-    char kept[16], copied[16], patched[16], fetched[16];
-
-    installer->has_plan = true;
-    installer->plan = (struct installer_plan){
-        .totals = *totals,
-        .release = installer->view.release,
-        .slot = installer->slot,
-        .made_s = wall_clock_now_s(),
-    };
-    log_info("the plan: keep %s, copy %s, patch %s, download %s",
-             text_format_bytes(kept, sizeof(kept), totals->bytes_kept),
-             text_format_bytes(copied, sizeof(copied), totals->bytes_copied),
-             text_format_bytes(patched, sizeof(patched), totals->bytes_patched),
-             text_format_bytes(fetched, sizeof(fetched), plan_download_bytes(totals)));
-}
-
-/* The sum of everything that a clone moves: while it does not grow, the clone stands still. */
-static uint64_t count_moved(const struct clone_progress *progress)
-{
-    return progress->scan_bytes + progress->bytes_kept + progress->bytes_copied + progress->bytes_received +
-           progress->bytes_written + progress->bytes_verified;
-}
-
-static void on_retry(void *owner, const struct error *error, uint64_t wait_ms)
-{
-    struct installer *installer = owner;
-    struct installer_waiting *waiting = &installer->view.waiting;
-    uint64_t now_s = wall_clock_now_s();
-    char wait[32];
-
-    /* Other requests may be waiting too: show the newest reason and the earliest next try. */
-    if (!waiting->kind)
-        *waiting = (struct installer_waiting){.since_s = now_s, .until_s = UINT64_MAX};
-    waiting->kind = error->kind;
-    if (waiting->until_s <= now_s || now_s + wait_ms / 1000 < waiting->until_s)
-        waiting->until_s = now_s + wait_ms / 1000;
-    record_copy_text(waiting->why, sizeof(waiting->why), error->message);
-    installer->waiting_moved = count_moved(clone_set_progress(installer->clone));
-    log_debug("tried again in %s: %s", text_format_duration(wait, sizeof(wait), wait_ms), error->message);
-}
-
-static void on_seed_skipped(void *owner, const char *path, const struct error *error)
-{
-    log_info("%s does not serve as a seed, or not all of it does: %s", path, error->message);
-}
-
-/* The sentence of one image, which has its name in front where there are several. */
-static void set_why(struct installer *installer, char *ret_why, const char *name, const struct error *error)
-{
-    struct error named = *error;
-
-    if (installer->view.image_count > 1)
-        error_prefix(&named, "%s", name);
-    record_copy_text(ret_why, RECORD_TEXT_SIZE, named.message);
-}
-
-static void on_pack_skipped(void *owner, const char *name, const struct error *error)
-{
-    struct installer *installer = owner;
-
-    set_why(installer, installer->view.pack_why, name, error);
-    log_warning("what the pack has for the release at hand cannot be used, so more is downloaded: %s",
-                installer->view.pack_why);
-}
-
-static void on_table_skipped(void *owner, const char *name, const struct error *error)
-{
-    struct installer *installer = owner;
-
-    set_why(installer, installer->view.table_why, name, error);
-    log_warning("the table of chunks cannot be had, so fixed chunks serve and more is downloaded: %s",
-                installer->view.table_why);
-}
-
-static void on_read_back_cached(void *owner, const struct error *why)
-{
-    log_warning("%s", why->message);
-}
 
 /* Runs on a pool thread; `slots` and `slot` do not change while a run is under way. */
 static bool check_target(void *owner, const char *name, int fd, struct error *error)
@@ -184,16 +38,27 @@ static void hold_targets(struct installer *installer)
     uint8_t sha256[DIGEST_SHA256_SIZE];
 
     installer->verified = targets_new();
-    for (unsigned i = 0; i < installer->view.image_count; i++) {
+    for (unsigned i = 0; i < installer->settings.count; i++) {
         struct installer_image *image = &installer->view.images[i];
         if (clone_set_get_sha256(installer->clone, i, sha256))
             digest_sha256_to_hex(sha256, image->read_back);
         targets_add(installer->verified, image->name, clone_set_take_target(installer->clone, i),
                     image->bytes);
     }
-    installer->view.percent = 100;
-    installer->keep_verified_only = false;
-    installer->state = INSTALLER_VERIFIED;
+}
+
+/* What was carried over is what is recorded, or it had failed. */
+static void hold_carried(struct installer *installer)
+{
+    struct targets *carried = carry_set_take_targets(installer->carry);
+
+    for (unsigned i = 0; i < carried->count; i++) {
+        struct installer_image *image = &installer->view.images[installer->settings.count + i];
+        memcpy(image->read_back, image->sha256, sizeof(image->read_back));
+        targets_add(installer->verified, image->name, carried->list[i].device, image->bytes);
+    }
+    carried->count = 0; /* the devices are in the other list now */
+    targets_close(carried);
 }
 
 /* If the budget was the reason for cancelling, replaces the error by one that says so. */
@@ -216,120 +81,130 @@ static void forget_stock(struct installer *installer)
         release_forget_stock(release_part(installer->release, i, (unsigned)installer->slot));
 }
 
-/* Ends a run. What was fetched for the plan stays with the release, for the next run, until an installation
- * has succeeded. After a mismatch the next run trusts no chunk in place by its XXH3 alone. */
-static void on_done(void *owner, const struct error *done_error)
+/* Tells how the run ended. */
+static void report_end(struct installer *installer)
 {
-    struct installer *installer = owner;
     bool planning = installer->state == INSTALLER_PLANNING;
-    struct installer_end end = {
-        /* A missing file does not prove a newer release; the next check will tell. */
-        .overtaken = clone_set_was_overtaken(installer->clone) && !clone_set_lacks_file(installer->clone),
-    };
-    struct error error;
+    struct installer_end end = {.overtaken = installer->overtaken};
+    struct error error = installer->error;
 
-    installer->view.progress = *clone_set_progress(installer->clone);
     end_view(&installer->view);
     timer_stop(installer->progress_timer);
     installer->state = INSTALLER_IDLE;
-    if (done_error) {
-        /* The error belongs to the clone, which is freed below. */
-        error = *done_error;
+    if (installer->failed) {
         end.over_budget = explain_budget(installer, &error);
         end.error = &error;
         installer->keep_verified_only |= !planning && error.kind == ERROR_MISMATCH;
     } else if (!planning) {
-        hold_targets(installer);
+        installer->view.percent = 100;
+        installer->keep_verified_only = false;
+        installer->state = INSTALLER_VERIFIED;
     }
-    if (done_error || planning)
-        clone_set_leave_stock(installer->clone);
-    installer->clone = clone_set_free(installer->clone);
-    if (!done_error && !planning)
-        forget_stock(installer);
     if (planning)
         installer->events->planned(installer->owner, &end);
     else
         installer->events->installed(installer->owner, &end);
 }
 
-static const struct clone_set_events clone_events = {
-    .phase = on_phase,
-    .planned = on_planned,
-    .retry = on_retry,
-    .seed_skipped = on_seed_skipped,
-    .pack_skipped = on_pack_skipped,
-    .table_skipped = on_table_skipped,
-    .read_back_cached = on_read_back_cached,
-    .done = on_done,
-};
-
-/* --- while it runs --- */
-
-static void update_rate(struct installer *installer, uint64_t now_ms)
+static void run_close(struct pool_job *job)
 {
-    struct installer_view *view = &installer->view;
-    uint64_t elapsed_ms = now_ms - installer->rate_ms;
+    struct installer *installer = container_of(job, struct installer, job);
 
-    if (elapsed_ms < RATE_INTERVAL_MS)
-        return;
-    uint64_t rate = (view->progress.bytes_received - installer->rate_bytes) * 1000 / elapsed_ms;
-    /* A mean over the last seconds, because the rate of one interval jumps with each range that ends. */
-    view->rate_bytes_per_s = (view->rate_bytes_per_s * 7 + rate) / 8;
-    installer->rate_bytes = view->progress.bytes_received;
-    installer->rate_ms = now_ms;
+    installer->verified = targets_close(installer->verified);
 }
 
-static void update_percent(struct installer_view *view, double percent)
+static void closed(struct pool_job *job)
 {
-    /* How much is left may turn out to be more while it runs, but the percentage never goes back. */
-    if (percent > view->percent)
-        view->percent = percent < 99.9 ? percent : 99.9;
+    report_end(container_of(job, struct installer, job));
 }
 
-/* The loop goes on even if the medium hangs, so it has to notice when nothing moves any more. */
-static void watch_for_stall(struct installer *installer, uint64_t now_ms)
+/* Nothing is under way any more. What is whole does not count if something else failed; closing it may block.
+ */
+static void end_run(struct installer *installer)
 {
-    struct installer_view *view = &installer->view;
-    uint64_t moved = count_moved(&view->progress);
-    char waited[32];
-
-    if (moved != installer->waiting_moved)
-        view->waiting.kind = ERROR_NONE;
-    if (moved != installer->moved) {
-        installer->moved = moved;
-        installer->moved_ms = now_ms;
-        view->stall_why[0] = 0;
+    if (!installer->failed || !installer->verified) {
+        report_end(installer);
         return;
     }
-    if (now_ms - installer->moved_ms < installer->deps.silence_ms)
-        return;
-    text_format_duration(waited, sizeof(waited), now_ms - installer->moved_ms);
-    if (!view->stall_why[0])
-        log_warning("%s: nothing was read, written or received for %s%s%s",
-                    view->phase ? view->phase : "installing", waited, view->waiting.kind ? ": " : "",
-                    view->waiting.kind ? view->waiting.why : "");
-    snprintf(view->stall_why, sizeof(view->stall_why), "nothing was read, written or received for %s; %.400s",
-             waited, view->waiting.kind ? view->waiting.why : "the medium or the server does not answer");
+    installer->job = (struct pool_job){.run = run_close, .done = closed};
+    pool_submit(installer->deps.pool, &installer->job);
 }
 
-static void on_progress_timer(void *owner)
+static void note_failure(struct installer *installer, const struct error *error)
+{
+    if (installer->failed)
+        return;
+    installer->failed = true;
+    installer->error = *error;
+}
+
+static void on_carried(void *owner, const struct error *error)
 {
     struct installer *installer = owner;
-    const struct clone_progress *progress = &installer->view.progress;
-    uint64_t now_ms = wall_clock_boot_ms();
 
-    installer->view.progress = *clone_set_progress(installer->clone);
-    update_rate(installer, now_ms);
-    update_percent(&installer->view, clone_set_percent(installer->clone));
-    watch_for_stall(installer, now_ms);
-    if (installer->max_bytes && installer->state == INSTALLER_INSTALLING && !installer->over_budget &&
-        progress->bytes_received > installer->max_bytes) {
-        installer->over_budget = true;
-        clone_set_cancel(installer->clone);
-    }
-    installer->events->changed(installer->owner);
-    timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
+    if (error)
+        note_failure(installer, error);
+    else
+        hold_carried(installer);
+    installer->carry = carry_set_free(installer->carry);
+    end_run(installer);
 }
+
+/* The clone is over. What was fetched for the plan stays with the release, for the next run, until an
+ * installation has succeeded. After a mismatch the next run trusts no chunk in place by its XXH3 alone. */
+static void on_cloned(void *owner, const struct error *error)
+{
+    struct installer *installer = owner;
+    bool planning = installer->state == INSTALLER_PLANNING;
+
+    /* A missing file does not prove a newer release; the next check will tell. */
+    installer->overtaken =
+        clone_set_was_overtaken(installer->clone) && !clone_set_lacks_file(installer->clone);
+    installer->view.progress = *clone_set_progress(installer->clone);
+    if (error)
+        note_failure(installer, error);
+    else if (!planning)
+        hold_targets(installer);
+    if (error || planning)
+        clone_set_leave_stock(installer->clone);
+    installer->clone = clone_set_free(installer->clone);
+    if (!error && !planning)
+        forget_stock(installer);
+    if (!installer->carry) {
+        end_run(installer);
+    } else if (error) {
+        carry_set_cancel(installer->carry);
+    } else {
+        installer->view.phase = installer_phase_name(CLONE_PHASE_TRANSFERRING);
+        carry_set_go_on(installer->carry);
+    }
+}
+
+static const struct clone_set_events clone_events = {
+    .phase = installer_on_phase,
+    .planned = installer_on_planned,
+    .retry = installer_on_retry,
+    .seed_skipped = installer_on_seed_skipped,
+    .pack_skipped = installer_on_pack_skipped,
+    .table_skipped = installer_on_table_skipped,
+    .read_back_cached = installer_on_read_back_cached,
+    .done = on_cloned,
+};
+
+static void start_clone(void *owner)
+{
+    struct installer *installer = owner;
+
+    installer->clone = clone_set_new(installer->deps.base, installer->http, installer->deps.pool,
+                                     &installer->settings, &clone_events, installer);
+    clone_set_start(installer->clone);
+}
+
+static const struct carry_set_events carry_events = {
+    .ready = start_clone,
+    .read_back_cached = installer_on_read_back_cached,
+    .done = on_carried,
+};
 
 /* --- what others ask of it --- */
 
@@ -341,7 +216,7 @@ struct installer *installer_new(const struct installer_deps *deps, const struct 
     installer->deps = *deps;
     installer->events = events;
     installer->owner = owner;
-    installer->progress_timer = timer_new(deps->base, on_progress_timer, installer);
+    installer->progress_timer = timer_new(deps->base, installer_on_progress_timer, installer);
     return installer;
 }
 
@@ -369,8 +244,8 @@ void installer_reset(struct installer *installer, const struct record_release *r
 }
 
 /* Adds an image to the view and to what is cloned. The running slot's image of the same kind is its seed. */
-static void add_image(struct installer *installer, struct clone_set_settings *settings,
-                      const struct installer_request *request, const char *name, struct release *release)
+static void add_image(struct installer *installer, const struct installer_request *request, const char *name,
+                      struct release *release)
 {
     const struct manifest *manifest = release->manifest;
     const struct storage *place = slots_find_place(request->slots, name, request->slot);
@@ -383,7 +258,7 @@ static void add_image(struct installer *installer, struct clone_set_settings *se
     if (manifest->has_sha256)
         digest_sha256_to_hex(manifest->sha256, image->sha256);
     installer->seeds[number][0] = seed->path;
-    settings->images[settings->count++] = (struct clone_set_image){
+    installer->settings.images[installer->settings.count++] = (struct clone_set_image){
         .name = image->name,
         .release = release,
         .target_path = place->path,
@@ -394,10 +269,28 @@ static void add_image(struct installer *installer, struct clone_set_settings *se
     };
 }
 
+/* Adds what is carried over to the view. */
+static void add_carried(struct installer *installer, const struct installer_request *request)
+{
+    installer->carried = *request->carried;
+    for (unsigned i = 0; i < installer->carried.count; i++) {
+        struct carry_settings *part = &installer->carried.parts[i];
+        struct installer_image *image = &installer->view.images[installer->view.image_count++];
+        *image = (struct installer_image){.bytes = part->bytes};
+        snprintf(image->name, sizeof(image->name), "%s", part->name);
+        digest_sha256_to_hex(part->sha256, image->sha256);
+        part->name = image->name;
+        part->slots = request->slots;
+        part->target = request->slot;
+    }
+}
+
 void installer_start(struct installer *installer, const struct installer_request *request)
 {
     const struct manifest_parts *parts = &request->release->manifest->parts;
-    struct clone_set_settings settings = {
+
+    assert(installer->state == INSTALLER_IDLE);
+    installer->settings = (struct clone_set_settings){
         .check_target = check_target,
         .plan_only = request->plan_only,
         .keep_stock = true,
@@ -407,33 +300,40 @@ void installer_start(struct installer *installer, const struct installer_request
         .connections = request->connections,
     };
 
-    assert(installer->state == INSTALLER_IDLE);
     installer_reset(installer, request->offered);
     installer->view.table_why[0] = installer->view.pack_why[0] = 0;
-    installer->view.phase = phase_name(CLONE_PHASE_PREPARING);
+    installer->view.phase = installer_phase_name(CLONE_PHASE_PREPARING);
     installer->state = request->plan_only ? INSTALLER_PLANNING : INSTALLER_INSTALLING;
     installer->release = request->release;
     installer->slots = request->slots;
     installer->slot = request->slot;
     installer->max_bytes = request->max_bytes;
-    installer->over_budget = false;
+    installer->over_budget = installer->failed = installer->overtaken = false;
+    installer->http = request->http;
     for (uint32_t i = 0; i < parts->count; i++)
-        add_image(installer, &settings, request, parts->list[i].name,
+        add_image(installer, request, parts->list[i].name,
                   release_part(request->release, i, (unsigned)request->slot));
-    add_image(installer, &settings, request, MANIFEST_MAIN_NAME, request->release);
+    add_image(installer, request, MANIFEST_MAIN_NAME, request->release);
+    bool carries = request->carried && request->carried->count && !request->plan_only;
+    if (carries)
+        add_carried(installer, request);
     if (!request->plan_only)
         log_notice("installing %s into slot %s (%s)%s", request->name, slot_name(request->slot),
                    request->slots->devices[request->slot].path, parts->count ? " and its parts" : "");
-    installer->clone = clone_set_new(installer->deps.base, request->http, installer->deps.pool, &settings,
-                                     &clone_events, installer);
-    clone_set_start(installer->clone);
-    timer_start(installer->progress_timer, PROGRESS_INTERVAL_MS);
+    if (carries)
+        installer->carry =
+            carry_set_start(installer->deps.pool, &installer->carried, &carry_events, installer);
+    else
+        start_clone(installer);
+    timer_start(installer->progress_timer, INSTALLER_PROGRESS_MS);
 }
 
 void installer_cancel(struct installer *installer)
 {
     if (installer->clone)
         clone_set_cancel(installer->clone);
+    else if (installer->carry)
+        carry_set_cancel(installer->carry);
 }
 
 enum installer_state installer_state(const struct installer *installer)
@@ -443,7 +343,7 @@ enum installer_state installer_state(const struct installer *installer)
 
 bool installer_is_running(const struct installer *installer)
 {
-    return installer->clone != NULL;
+    return installer->state == INSTALLER_PLANNING || installer->state == INSTALLER_INSTALLING;
 }
 
 const struct installer_view *installer_view(const struct installer *installer)

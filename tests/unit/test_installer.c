@@ -359,6 +359,77 @@ static void test_a_main_image_that_fails_after_its_part(void **state)
     unmake_set(scene);
 }
 
+/* The running slot has a part that the release lacks, and lends it. */
+static struct carry_set_settings lend_part(struct scene *scene)
+{
+    struct fixture *fixture = &scene->fixture;
+    struct slots_part *place = &scene->slots->parts[scene->slots->part_count++];
+    struct carry_set_settings carried = {.count = 1};
+
+    strcpy(place->name, "boot");
+    CLEANUP_FREE char *running = folder_write(fixture->folder, "boot-a", fixture->image, PART_SIZE);
+    assert_true(storage_find("", running, &place->devices[SLOT_A], NULL));
+    place->devices[SLOT_B] = (struct storage){.path = alloc_printf("%s/boot-b", fixture->folder)};
+    carried.parts[0] = (struct carry_settings){.name = "boot", .bytes = PART_SIZE};
+    digest_sha256(fixture->image, PART_SIZE, carried.parts[0].sha256);
+    return carried;
+}
+
+static void test_a_part_that_the_running_slot_lends(void **state)
+{
+    struct scene *scene = *state;
+    const struct installer_view *view = installer_view(scene->installer);
+    struct carry_set_settings carried = lend_part(scene);
+
+    scene->request.carried = &carried;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_NONE);
+    assert_true(file_holds(scene->fixture.target_path, scene->fixture.image, IMAGE_SIZE));
+    assert_true(file_holds(scene->slots->parts[0].devices[SLOT_B].path, scene->fixture.image, PART_SIZE));
+    assert_int_equal(view->image_count, 2);
+    assert_string_equal(view->images[1].name, "boot");
+    assert_string_equal(view->images[1].read_back, view->images[1].sha256);
+    struct targets *targets = installer_take_targets(scene->installer);
+    assert_int_equal(targets->count, 2);
+    assert_non_null(targets_find(targets, "boot")->device);
+    targets_close(targets);
+}
+
+static void test_a_part_to_be_lent_that_was_changed(void **state)
+{
+    struct scene *scene = *state;
+    struct carry_set_settings carried = lend_part(scene);
+
+    write_file(scene->slots->parts[0].devices[SLOT_A].path, "changed", 7, 5000);
+    scene->request.carried = &carried;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_REFUSED);
+    assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+    assert_true(file_holds(scene->fixture.target_path, "old", 3));
+    assert_int_not_equal(access(scene->slots->parts[0].devices[SLOT_B].path, F_OK), 0);
+}
+
+/* The main image fails, or the place of the part cannot be made: neither counts without the other. */
+static void test_a_lent_part_and_its_main_image_count_together(void **state)
+{
+    struct scene *scene = *state;
+    struct carry_set_settings carried = lend_part(scene);
+
+    scene->request.carried = &carried;
+    scene->fixture.fault = lose_image;
+    scene->cancel_stalled = true;
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_CANCELLED);
+    assert_int_not_equal(access(scene->slots->parts[0].devices[SLOT_B].path, F_OK), 0);
+
+    scene->fixture.fault = NULL;
+    free(scene->slots->parts[0].devices[SLOT_B].path);
+    scene->slots->parts[0].devices[SLOT_B].path = alloc_string("/no-such-folder/boot-b");
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_SYSTEM);
+    assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+}
+
 static void test_what_never_began(void **state)
 {
     struct scene *scene = *state;
@@ -386,6 +457,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_set_is_planned_and_installed_as_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_part_that_cannot_be_planned, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_main_image_that_fails_after_its_part, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_part_that_the_running_slot_lends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_part_to_be_lent_that_was_changed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_lent_part_and_its_main_image_count_together, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_what_never_began, set_up, tear_down),
     };
 

@@ -38,6 +38,7 @@ struct scene {
     const char *sha256, *read_back;
     const char *part_sha256, *part_read_back; /* NULL: no set */
     bool lets_go;                             /* the part is not held */
+    bool has_place;                           /* the settings know the part */
 };
 
 static void add_image(const char *name, const char *sha256, const char *read_back)
@@ -55,9 +56,14 @@ static enum error_kind try_to_arm(const struct scene *scene)
     static char folder[] = "/keys";
     struct config config = {.require_signature = scene->demand, .keys_folder = folder};
     struct record record = {.signed_accepted = scene->accepted};
-    struct daemon daemon = {.config = &config, .record = &record, .target = {.slot = SLOT_B}};
+    struct daemon daemon = {
+        .config = &config, .fixed = &config, .record = &record, .target = {.slot = SLOT_B}};
     struct error error = {0};
 
+    if (scene->has_place) {
+        strcpy(config.parts[0].name, "boot");
+        config.part_count = 1;
+    }
     config.keys = scene->key ? publish_keys(true) : NULL;
     installed.release.is_signed = scene->is_signed;
     snprintf(installed.release.sha256, sizeof(installed.release.sha256), "%s", scene->sha256);
@@ -82,7 +88,7 @@ static void test_what_was_read_back_counts(void **state)
     static const enum config_demand demands[] = {CONFIG_DEMAND_AUTO, CONFIG_DEMAND_NO, CONFIG_DEMAND_YES};
 
     for (size_t i = 0; i < 3; i++) {
-        struct scene scene = {demands[i], true, true, true, GOOD, GOOD, NULL, NULL, false};
+        struct scene scene = {demands[i], true, true, true, GOOD, GOOD, NULL, NULL, false, false};
         assert_int_equal(try_to_arm(&scene), ERROR_NONE);
         scene.read_back = EVIL;
         assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
@@ -93,7 +99,7 @@ static void test_what_was_read_back_counts(void **state)
 
 static void test_unsigned_where_a_signature_is_demanded(void **state)
 {
-    struct scene scene = {CONFIG_DEMAND_AUTO, false, false, false, GOOD, GOOD, NULL, NULL, false};
+    struct scene scene = {CONFIG_DEMAND_AUTO, false, false, false, GOOD, GOOD, NULL, NULL, false, false};
 
     assert_int_equal(try_to_arm(&scene), ERROR_NONE);
     scene.key = true;
@@ -111,7 +117,7 @@ static void test_unsigned_where_a_signature_is_demanded(void **state)
 /* The ancestor's manifest has nothing but XXH32. */
 static void test_nothing_to_prove_it_by(void **state)
 {
-    struct scene scene = {CONFIG_DEMAND_NO, true, true, true, "", "", NULL, NULL, false};
+    struct scene scene = {CONFIG_DEMAND_NO, true, true, true, "", "", NULL, NULL, false, false};
 
     assert_int_equal(try_to_arm(&scene), ERROR_NONE);
     scene.demand = CONFIG_DEMAND_YES;
@@ -121,7 +127,7 @@ static void test_nothing_to_prove_it_by(void **state)
 /* Each image of a set counts, and all have to be held. */
 static void test_every_image_of_a_set_counts(void **state)
 {
-    struct scene scene = {CONFIG_DEMAND_NO, false, false, false, GOOD, GOOD, GOOD, GOOD, false};
+    struct scene scene = {CONFIG_DEMAND_NO, false, false, false, GOOD, GOOD, GOOD, GOOD, false, true};
 
     assert_int_equal(try_to_arm(&scene), ERROR_NONE);
     scene.part_read_back = EVIL;
@@ -138,6 +144,16 @@ static void test_every_image_of_a_set_counts(void **state)
     assert_int_equal(try_to_arm(&scene), ERROR_MISMATCH);
 }
 
+/* The slot would keep the part of another release. */
+static void test_a_release_without_a_part_of_this_device(void **state)
+{
+    struct scene scene = {CONFIG_DEMAND_NO, false, false, false, GOOD, GOOD, NULL, NULL, false, true};
+
+    assert_int_equal(try_to_arm(&scene), ERROR_REFUSED);
+    scene.has_place = false;
+    assert_int_equal(try_to_arm(&scene), ERROR_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_unsigned_where_a_signature_is_demanded),
         cmocka_unit_test(test_nothing_to_prove_it_by),
         cmocka_unit_test(test_every_image_of_a_set_counts),
+        cmocka_unit_test(test_a_release_without_a_part_of_this_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
