@@ -120,6 +120,16 @@ static const char *find_part(const struct entry_parts *parts, const char *path, 
     return NULL;
 }
 
+bool entry_parts_make_entry(const struct entry_parts *parts, enum slot slot)
+{
+    for (unsigned i = 0; i < parts->count; i++) {
+        const char *place = parts->parts[i].places[slot], *name = strrchr(place, '/');
+        if (name && strcasecmp(name + 1, parts->entries->names[slot]) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool entry_parts_bring_kernel(const struct entry_parts *parts)
 {
     for (int i = SLOT_A; i <= SLOT_B; i++) {

@@ -27,6 +27,10 @@ void entry_parts_init(struct entry_parts *parts, const struct loader_entries *en
 
 void entry_parts_finish(struct entry_parts *parts);
 
+/* Whether the entry of `slot` is a part's file, a unified kernel image, so that an update makes it where it
+ * is missing. */
+bool entry_parts_make_entry(const struct entry_parts *parts, enum slot slot);
+
 /* Whether the kernel of each slot's entry is a part of that slot, so that an update brings it. */
 bool entry_parts_bring_kernel(const struct entry_parts *parts);
 

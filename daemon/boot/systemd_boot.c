@@ -261,7 +261,9 @@ static bool systemd_can_arm(struct boot *boot, enum slot slot, struct error *err
 
     *strrchr(folder, '/') = 0;
     if (!begin_change(backend, &state, error) || !check_other(&state, slot, error) ||
-        !loader_entries_check(&backend->entries, slot_other(slot), error) ||
+        !loader_entries_check(&backend->entries, slot_other(slot), error))
+        return false;
+    if (!entry_parts_make_entry(&backend->parts, slot) &&
         !loader_entries_check(&backend->entries, slot, error))
         return false;
     return access(folder, W_OK) == 0 || refuse_folder(folder, errno, error);
@@ -275,8 +277,11 @@ static void probe_entry(const struct systemd_backend *backend, enum slot slot, b
 
     if (!loader_entries_are_there(&backend->entries))
         return;
-    if (!loader_entries_find(&backend->entries, slot, &file) &&
-        !loader_entries_refuse(&backend->entries, slot, &error))
+    bool has_entry = loader_entries_find(&backend->entries, slot, &file);
+    if (!has_entry && entry_parts_make_entry(&backend->parts, slot))
+        boot_find(found, owner, BOOT_LEVEL_OK, "slot %s has no entry yet; the first update makes %s",
+                  slot_name(slot), backend->entries.names[slot]);
+    else if (!has_entry && !loader_entries_refuse(&backend->entries, slot, &error))
         found(owner, BOOT_LEVEL_FAILURE, error.message);
     else if (file.twice)
         boot_find(found, owner, BOOT_LEVEL_WARNING,

@@ -398,6 +398,22 @@ def test_unified_kernel_images_are_parts(loader):
     loader.set("LoaderEntrySelected", uki[1])
     loader.expect(started="b")
     assert brings_kernel(loader) and loader.findings("failure") == [] and about_parts(loader) == []
+    # The first update makes the file; but nothing is armed before it is there.
+    for slot in "ba":
+        loader.path(f"boot/efi/EFI/Linux/moonsinter-{slot}.efi").unlink()
+        loader.set("LoaderEntrySelected", uki["ba".index(slot)])
+        other = "ab"[slot == "a"]
+        loader.call("can-arm", slot)
+        loader.call("invalidate", slot)
+        with pytest.raises(boots.Refused, match=f"slot {slot} has no entry {uki['ab'.index(slot)]}"):
+            loader.call_alone("arm", slot)
+        assert loader.findings("failure") == [] and any(f"slot {slot} has no entry yet" in sentence for sentence in loader.findings("ok"))
+        # Nor is the other one given up for one that is not there.
+        with pytest.raises(boots.Refused, match=f"slot {slot} has no entry"):
+            loader.call_alone("reject", other)
+        loader.write(f"boot/efi/EFI/Linux/moonsinter-{slot}.efi", "image")
+        loader.call("arm", slot)
+        loader.call("invalidate", slot)
     # A part has one name; systemd-boot would go by it, too, as soon as it is written, but counts in the other one until then.
     os.rename(loader.path(f"boot/efi/EFI/Linux/{uki[1]}"), loader.path("boot/efi/EFI/Linux/moonsinter-b+3.efi"))
     assert any("take the counters off" in sentence for sentence in loader.findings("warning"))
