@@ -24,6 +24,8 @@ class Device:
     machine_type = "q35"
     boot_keys = "Tries=2\n"
     one_try = False
+    parts = {}  # of a set: name -> its places in slot A and B
+    kernel_in_root = True
     slot, version = "a", 1  # what runs and is good
 
     def __init__(self, folder, guest, installed, nginx, make_machine, mode="reboot", unit_drop_in="", files=None, update_keys=""):
@@ -31,8 +33,8 @@ class Device:
             pytest.skip(f"not installed: {', '.join(missing)} (tests/packages --install system)")
         self.folder, self.nginx = folder, nginx
         self.systems = systems.Systems(folder / "systems", guest, installed, IMAGE_MIB, self.fstab, self.backend,
-                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys, update_keys),
-                                       unit_drop_in)
+                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys, update_keys, self.parts),
+                                       unit_drop_in, self.kernel_in_root)
         self.guest, self.files = guest, {**self.layout(), **(files or {})}
         self.images = {1: self.systems.make(1, self.files)}
         self.machine = self.make_machine(make_machine, self.make_disks())
@@ -91,11 +93,14 @@ class Device:
 
     def publish(self, version, files=None, noise_mib=0):
         """Publishes a release."""
-        self.nginx.publish(self.make_release(version, files, noise_mib))
+        self.publish_release(self.make_release(version, files, noise_mib))
+
+    def publish_release(self, image):
+        self.nginx.publish(image)
 
     def publish_running(self):
         """Publishes what the machine was delivered with."""
-        self.nginx.publish(self.release(1))
+        self.publish_release(self.release(1))
 
     def check(self):
         self.machine.api("POST", "/v1/check")
@@ -149,6 +154,8 @@ class SystemdBootDevice(Device):
     fstab = Device.fstab + "/dev/disk/by-partlabel/esp /boot/efi vfat ro 0 0\n"
     boot_keys = ""
     one_try = True
+    # The loader says nothing of what it starts, so the kernel has to.
+    options = systems.KERNEL_OPTIONS.replace("quiet", "loglevel=7")
 
     def __init__(self, *arguments, **options):
         if not disks.SYSTEMD_BOOT.exists() or not (disks.OVMF / "OVMF_CODE_4M.fd").exists():
@@ -156,15 +163,15 @@ class SystemdBootDevice(Device):
         super().__init__(*arguments, **options)
 
     def make_disks(self):
-        # The loader says nothing of what it starts, so the kernel has to.
-        options = systems.KERNEL_OPTIONS.replace("quiet", "loglevel=7")
-        self.disk = disks.make_systemd_boot_disk(self.folder, self.images[1], SLOT_MIB, options, self.guest.kernel,
-                                                 self.guest.initrd)
+        self.disk = self.make_disk()
         variables = self.folder / "variables.fd"
         shutil.copy(disks.OVMF / "OVMF_VARS_4M.fd", variables)
         return [*self.drive(self.disk.path),
                 "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={disks.OVMF}/OVMF_CODE_4M.fd",
                 "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+
+    def make_disk(self):
+        return disks.make_systemd_boot_disk(self.folder, self.images[1], SLOT_MIB, self.options, self.guest.kernels[0])
 
     def expect_start(self, slot):
         self.machine.expect(f"Kernel command line: .*root=PARTLABEL=root-{slot} ")
@@ -183,8 +190,7 @@ class TrybootDevice(Device):
     make_disk = staticmethod(disks.make_tryboot_disk)
 
     def make_disks(self):
-        self.disk = self.make_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS, self.guest.kernel,
-                                   self.guest.initrd)
+        self.disk = self.make_disk(self.folder, self.images[1], SLOT_MIB, systems.KERNEL_OPTIONS, self.guest.kernels[0])
         return self.drive(self.disk.path, boot=False)
 
     def make_machine(self, make_machine, arguments):

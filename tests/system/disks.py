@@ -222,23 +222,54 @@ SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 OVMF = pathlib.Path("/usr/share/OVMF")
 
 
-def make_systemd_boot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
-    """EFI system partition with an entry and a kernel for each slot, two slots, data."""
-    files = {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "loader/loader.conf": b"timeout 0\neditor no\n"}
-    for slot in "ab":
-        files[f"{slot}/vmlinuz"], files[f"{slot}/initrd.img"] = kernel, initrd
-        files[f"loader/entries/moonsinter-{slot}.conf"] = (
-            f"title Slot {slot.upper()}\nsort-key moonsinter-{slot}\nlinux /{slot}/vmlinuz\ninitrd /{slot}/initrd.img\n"
-            f"options root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}\n").encode()
-    esp = make_fat(folder / "esp.fat", 64, files, big=True)
+def entry_options(slot, options):
+    return f"root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}"
+
+
+def entry_files(options):
+    """The slots' entries, which name a kernel and an initrd of each slot's own."""
+    return {f"loader/entries/moonsinter-{slot}.conf": (
+        f"title Slot {slot.upper()}\nsort-key moonsinter-{slot}\nlinux /{slot}/vmlinuz\ninitrd /{slot}/initrd.img\n"
+        f"options {entry_options(slot, options)}\n").encode() for slot in "ab"}
+
+
+def make_esp_disk(folder, slot_a, slot_mib, files):
+    """EFI system partition with systemd-boot and these files, two slots, data."""
+    files = {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "loader/loader.conf": b"timeout 0\neditor no\n", **files}
     return Disk(folder / "disk.img", [
-        Partition("esp", 64, ESP, content=esp), Partition("root-a", slot_mib, content=slot_a),
-        Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+        Partition("esp", 64, ESP, content=make_fat(folder / "esp.fat", 64, files, big=True)),
+        Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+
+
+def make_systemd_boot_disk(folder, slot_a, slot_mib, options, kernel):
+    """EFI system partition with an entry and a kernel for each slot, two slots, data."""
+    files = {f"{slot}/{name}": source for slot in "ab" for name, source in (("vmlinuz", kernel.image), ("initrd.img", kernel.initrd))}
+    return make_esp_disk(folder, slot_a, slot_mib, {**entry_files(options), **files})
+
+
+STUB = pathlib.Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+
+
+def make_uki(path, slot, options, kernel, initrd=None):
+    """A unified kernel image of that slot: systemd's stub with the kernel, the initrd and the command line in it."""
+    release, cmdline = path.with_suffix(".release"), path.with_suffix(".cmdline")
+    release.write_text(f"ID=moonsinter-{slot}\nNAME=Slot {slot.upper()}\nPRETTY_NAME=Slot {slot.upper()}\nVERSION_ID=1\n")
+    cmdline.write_text(entry_options(slot, options))
+    # Behind the stub's own sections, with room between them.
+    place = max(int(words[3], 16) + int(words[2], 16) for line in run("objdump", "-h", STUB).splitlines()
+                if len(words := line.split()) == 7 and words[0].isdigit())
+    arguments = []
+    for name, source in ((".osrel", release), (".cmdline", cmdline), (".linux", kernel.image), (".initrd", initrd or kernel.initrd)):
+        place = (place + MIB - 1) // MIB * MIB
+        arguments += ["--add-section", f"{name}={source}", "--change-section-vma", f"{name}={place:#x}"]
+        place += pathlib.Path(source).stat().st_size
+    run("objcopy", *arguments, STUB, path)
+    return path
 
 
 # --- Raspberry Pi -----------------------------------------------------------------------------------------------
 
-def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
+def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel):
     """FAT with autoboot.txt, a boot partition for each slot, two slots, data."""
     config = b"kernel=vmlinuz\ninitramfs initrd.img followkernel\n"
     autoboot = (programs.ROOT / "conf" / "autoboot.txt").read_bytes()
@@ -246,9 +277,33 @@ def make_tryboot_disk(folder, slot_a, slot_mib, options, kernel, initrd):
     for slot in "ab":
         cmdline = f"root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}\n".encode()
         partitions.append(Partition(f"boot-{slot}", 24, content=make_fat(folder / f"boot-{slot}.fat", 24, {
-            "config.txt": config, "cmdline.txt": cmdline, "vmlinuz": kernel, "initrd.img": initrd})))
+            "config.txt": config, "cmdline.txt": cmdline, "vmlinuz": kernel.image, "initrd.img": kernel.initrd})))
     return Disk(folder / "disk.img", [*partitions, Partition("root-a", slot_mib, content=slot_a),
                                       Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+
+
+BOOT_MIB = 24
+
+
+def make_boot_part(path, options, kernel, initrd=None, slots="ab"):
+    """An image of a boot partition. For both slots, config.txt tells them apart by the number of the partition, which is 2 or 3;
+    for one, there is only its own command line."""
+    config, files = "kernel=vmlinuz\ninitramfs initrd.img followkernel\n", {"vmlinuz": kernel.image, "initrd.img": initrd or kernel.initrd}
+    for slot in slots:
+        name = f"cmdline-{slot}.txt" if len(slots) > 1 else "cmdline.txt"
+        if len(slots) > 1:
+            config += f"[boot_partition={2 + 'ab'.index(slot)}]\ncmdline={name}\n"
+        files[name] = f"root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}\n".encode()
+    return make_fat(path, BOOT_MIB, {"config.txt": config.encode(), **files})
+
+
+def make_tryboot_set_disk(folder, slot_a, slot_mib, boot_a):
+    """FAT with autoboot.txt, two boot partitions, two slots, data; what belongs to slot B is empty."""
+    autoboot = (programs.ROOT / "conf" / "autoboot.txt").read_bytes()
+    return Disk(folder / "disk.img", [
+        Partition("firmware", 4, content=make_fat(folder / "firmware.fat", 4, {"autoboot.txt": autoboot})),
+        Partition("boot-a", BOOT_MIB, content=boot_a), Partition("boot-b", BOOT_MIB),
+        Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
 
 
 def tryboot_selection(block, slots):
@@ -263,9 +318,9 @@ def tryboot_selection(block, slots):
     return found["[all]"], set(found.values())
 
 
-def make_cmdline_disk(folder, slot_a, slot_mib, options, kernel, initrd):
+def make_cmdline_disk(folder, slot_a, slot_mib, options, kernel):
     """One boot partition for both slots, whose cmdline.txt names one of them."""
-    files = {"config.txt": b"kernel=vmlinuz\ninitramfs initrd.img followkernel\n", "vmlinuz": kernel, "initrd.img": initrd,
+    files = {"config.txt": b"kernel=vmlinuz\ninitramfs initrd.img followkernel\n", "vmlinuz": kernel.image, "initrd.img": kernel.initrd,
              "cmdline.txt": f"root=PARTLABEL=root-a {options}\n".encode()}
     return Disk(folder / "disk.img", [
         Partition("firmware", 24, content=make_fat(folder / "firmware.fat", 24, files)),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The system that the machines under test run: a Debian tree with systemd and what our programs need, and a kernel with a
-small initrd. Made by mmdebstrap from this machine's own package sources, once, and kept in the cache under a name that
+"""The system that the machines under test run: a Debian tree with systemd and what our programs need, and two kernels with a
+small initrd each. Made by mmdebstrap from this machine's own package sources, once, and kept in the cache under a name that
 stands for its recipe. No maintainer script runs, so it takes some fifteen seconds; what the scripts would have done is
 below."""
 import contextlib
@@ -110,28 +110,46 @@ def apt_sources():
     return release.get("VERSION_CODENAME", "").strip('"'), lines
 
 
-def kernel_package():
-    """The package that the newest cloud kernel is in; the kernel is that of the guests and is not installed here."""
+def kernel_packages():
+    """The packages of two kernels: the newest cloud kernel, which is that of the guests, and another one of the same line,
+    or where there is none, of another flavour. Neither is installed here."""
     told = run("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64")
     match = re.search(r"^Depends:.*?(linux-image-[0-9][^ ,]*)", told, re.MULTILINE)
     if not match:
         raise MissingTool("apt knows no linux-image-cloud-amd64 here")
-    return match[1]
+    newest = match[1]
+    listed = run("apt-cache", "pkgnames", "linux-image-").split()
+    line = re.sub(r"[0-9]+-cloud-amd64$", "", newest)
+    alike = sorted((name for name in listed if re.fullmatch(re.escape(line) + "[0-9]+-cloud-amd64", name) and name != newest),
+                   key=lambda name: int(name.removeprefix(line).split("-")[0]))
+    return [newest, alike[-1] if alike else newest.replace("-cloud-", "-")]
+
+
+class Kernel:
+    """One kernel: `image`, `initrd`, its `release` as uname -r has it, and two folders to be laid over the tree: `boot`
+    with both files in it, and `modules`."""
+
+    def __init__(self, folder):
+        self.boot, self.modules = folder / "boot-layer", folder / "modules-layer"
+        self.image, self.initrd = self.boot / "boot" / "vmlinuz", self.boot / "boot" / "initrd.img"
+        self.release = next((self.modules / "usr" / "lib" / "modules").iterdir()).name
 
 
 class GuestTree:
-    """`tree`: the root folder, `kernel`: vmlinuz, `initrd`."""
+    """`tree`: the root folder, without a kernel; `kernels`: two, the first one is what machines have unless told otherwise."""
 
     def __init__(self, folder):
-        self.tree, self.kernel, self.initrd = folder / "tree", folder / "vmlinuz", folder / "initrd"
+        self.tree = folder / "tree"
+        self.kernels = [Kernel(folder / f"kernel-{number}") for number in range(2)]
 
 
 def make_kernel(folder, package):
-    """Unpacks the kernel's package beside the tree."""
+    """Unpacks the kernel's package into that folder."""
+    (folder / "boot-layer" / "boot").mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=scratch)
         run("dpkg-deb", "-x", next(pathlib.Path(scratch).glob("*.deb")), folder / "kernel")
-    shutil.copy(next((folder / "kernel" / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
+    shutil.copy(next((folder / "kernel" / "boot").glob("vmlinuz-*")), folder / "boot-layer" / "boot" / "vmlinuz")
     run("depmod", "-b", folder / "kernel", version_of(folder))
 
 
@@ -161,7 +179,7 @@ def make_initrd(folder):
     (root / "modules" / "order").write_text("".join(f"{pathlib.Path(path).name}\n" for path in files))
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
-    run("sh", "-c", f"cd '{root}' && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible | gzip -9n > '{folder}/initrd'")
+    run("sh", "-c", f"cd '{root}' && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible | gzip -9n > '{folder}/boot-layer/boot/initrd.img'")
     shutil.rmtree(root)
 
 
@@ -217,14 +235,17 @@ def make_tree(folder, packages, sources):
 
 
 def add_modules(folder):
-    tree, version = folder / "tree", version_of(folder)
+    layer, version = folder / "modules-layer", version_of(folder)
     for path in module_files(folder, MODULES):
-        target = tree / "usr" / pathlib.Path(path).relative_to(folder / "kernel")
+        target = layer / "usr" / pathlib.Path(path).relative_to(folder / "kernel")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        shutil.copy(folder / "kernel" / "lib" / "modules" / version / name, tree / "usr" / "lib" / "modules" / version)
-    run("depmod", "-b", tree, version)
+        shutil.copy(folder / "kernel" / "lib" / "modules" / version / name, layer / "usr" / "lib" / "modules" / version)
+    # depmod looks into /lib/modules, which is a link where the layer lies over the tree.
+    (layer / "lib").symlink_to("usr/lib")
+    run("depmod", "-b", layer, version)
+    (layer / "lib").unlink()
 
 
 def guest_tree():
@@ -235,8 +256,8 @@ def guest_tree():
     if os.getuid() != 0:
         raise MissingTool("making a root file system needs root")
     packages = sorted({*PACKAGES, *library_packages()})
-    sources, kernel = apt_sources(), kernel_package()
-    recipe = pathlib.Path(__file__).read_bytes() + repr((packages, sources, kernel)).encode()
+    sources, kernels = apt_sources(), kernel_packages()
+    recipe = pathlib.Path(__file__).read_bytes() + repr((packages, sources, kernels)).encode()
     images.CACHE.mkdir(parents=True, exist_ok=True)
     folder = images.CACHE / f"guest-{hashlib.sha256(recipe).hexdigest()[:16]}"
     with open(images.CACHE / "guest-lock", "w", encoding="ascii") as lock:
@@ -246,11 +267,12 @@ def guest_tree():
                 shutil.rmtree(old)
             fresh = pathlib.Path(f"{folder}-new")
             fresh.mkdir()
-            make_kernel(fresh, kernel)
             make_tree(fresh, packages, sources)
-            add_modules(fresh)
-            make_initrd(fresh)
-            shutil.rmtree(fresh / "kernel")
+            for number, package in enumerate(kernels):
+                make_kernel(fresh / f"kernel-{number}", package)
+                add_modules(fresh / f"kernel-{number}")
+                make_initrd(fresh / f"kernel-{number}")
+                shutil.rmtree(fresh / f"kernel-{number}" / "kernel")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh / "acquire.conf")
             os.rename(fresh, folder)

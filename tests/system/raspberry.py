@@ -8,13 +8,15 @@ import machine
 FLAG = b"Restarting system with command '0 tryboot'"
 
 
-def read_settings(text, tryboot):
-    """KEY=VALUE lines under no section, [all], or [tryboot] when that is tried; the last one counts."""
+def read_settings(text, tryboot, partition=None):
+    """KEY=VALUE lines under no section, [all], or [tryboot] when that is tried; the last one counts. `partition`: the number of
+    the one that config.txt is read from, which [boot_partition=N] is compared with; None = a firmware that does not know
+    that filter, and passes by what it does not know."""
     found, counts = {}, True
     for line in (text or b"").decode(errors="replace").splitlines():
         line = line.split("#")[0].strip()
         if line.startswith("["):
-            counts = line == "[all]" or (line == "[tryboot]" and tryboot)
+            counts = line == "[all]" or (line == "[tryboot]" and tryboot) or line == f"[boot_partition={partition}]"
         elif counts and line.startswith("initramfs "):
             found["initramfs"] = line.split()[1]
         elif counts and "=" in line:
@@ -24,20 +26,21 @@ def read_settings(text, tryboot):
 
 
 class Pi(machine.Machine):
-    """A machine whose reboots end the emulator and go through the firmware."""
+    """A machine whose reboots end the emulator and go through the firmware. `filters`: it knows [boot_partition=N]."""
 
-    def __init__(self, folder, arguments, disk, **options):
+    def __init__(self, folder, arguments, disk, filters=True, **options):
         super().__init__(folder, [*arguments, "-no-reboot"], **options)
-        self.disk, self.tryboot = disk, False
+        self.disk, self.filters, self.tryboot = disk, filters, False
 
     def firmware(self):
         """QEMU's arguments for what the FAT partitions say now; takes the flag."""
         tryboot, self.tryboot = self.tryboot, False
         numbers = {partition.number: label for label, partition in self.disk.at.items()}
         autoboot = read_settings(disks.read_fat(self.disk.fat(numbers[1]), "autoboot.txt"), tryboot)
-        part = self.disk.fat(numbers[int(autoboot.get("boot_partition", "1"))])
+        number = int(autoboot.get("boot_partition", "1"))
+        part = self.disk.fat(numbers[number])
         name = "tryboot.txt" if tryboot and autoboot.get("tryboot_a_b") != "1" else "config.txt"
-        config = read_settings(disks.read_fat(part, name), tryboot)
+        config = read_settings(disks.read_fat(part, name), tryboot, number if self.filters else None)
         files = {}
         for key in ("kernel", "initramfs"):
             files[key] = self.folder / key

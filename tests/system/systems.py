@@ -94,17 +94,20 @@ NO_GOOD = {
 }
 
 
-def settings(port, backend, mode="reboot", boot_keys="", update_keys=""):
-    """What moonsinterd in a guest is told."""
-    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n{update_keys}[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n"
+def settings(port, backend, mode="reboot", boot_keys="", update_keys="", parts=None):
+    """What moonsinterd in a guest is told. `parts`: name of a part -> its places in slot A and B."""
+    sections = "".join(f"[Part {name}]\nA={a}\nB={b}\n" for name, (a, b) in (parts or {}).items())
+    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n{update_keys}[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n{sections}"
             f"[Boot]\nBackend={backend}\n{boot_keys}[Transfer]\nStallTimeout=60s\n")
 
 
 class Systems:
-    """Images of one layout: `fstab` and the daemon's `settings` are in all of them."""
+    """Images of one layout: `fstab` and the daemon's `settings` are in all of them. `with_kernel`: the kernel is in them, and
+    not beside the slots."""
 
-    def __init__(self, folder, guest, installed, size_mib, fstab, backend, settings_text, unit_drop_in=""):
+    def __init__(self, folder, guest, installed, size_mib, fstab, backend, settings_text, unit_drop_in="", with_kernel=True):
         self.folder, self.size_mib, self.count = pathlib.Path(folder), size_mib, 0
+        self.guest, self.installed, self.with_kernel, self.bases = guest, installed, with_kernel, {}
         self.folder.mkdir(parents=True, exist_ok=True)
         layer = self.folder / "layer"
         units = layer / "etc" / "systemd" / "system"
@@ -130,26 +133,31 @@ class Systems:
         drop_ins.mkdir(parents=True)
         (drop_ins / "50-test.conf").write_text(settings_text)
         (layer / "etc" / "image-version").write_text("0\n")
-        (layer / "boot").mkdir(exist_ok=True)
-        run("cp", guest.kernel, layer / "boot" / "vmlinuz")
-        run("cp", guest.initrd, layer / "boot" / "initrd.img")
         for name in ("stage", "work"):
             (self.folder / name).mkdir()
-        self.base = self.folder / "base.ext4"
-        with open(self.base, "wb") as file:
-            file.truncate(size_mib << 20)
+        self.base(guest.kernels[0])
+
+    def base(self, kernel):
+        """The image with that kernel's modules, and the kernel itself where it is in the slot, before files are exchanged."""
+        if kernel.release in self.bases:
+            return self.bases[kernel.release]
+        base = self.bases[kernel.release] = self.folder / f"base-{len(self.bases)}.ext4"
+        with open(base, "wb") as file:
+            file.truncate(self.size_mib << 20)
+        lower = [kernel.modules, *([kernel.boot] if self.with_kernel else []), self.installed, self.guest.tree]
         # The root is read-only in the guest, so our group is made here.
         run("unshare", "--mount", "sh", "-ec",
             'mount -t overlay -o "lowerdir=$1,upperdir=$2,workdir=work" root stage; systemd-sysusers --root="$PWD/stage"; '
             '/sbin/mkfs.ext4 -q -F -O ^has_journal -m 0 -U 00000000-0000-0000-0000-000000000001 '
             '-E hash_seed=00000000-0000-0000-0000-000000000001 -d stage "$3"',
-            "sh", f"{installed}:{guest.tree}", layer, self.base, cwd=self.folder)
+            "sh", ":".join(map(str, lower)), self.folder / "layer", base, cwd=self.folder)
+        return base
 
-    def make(self, version, files=None, noise_mib=0):
+    def make(self, version, files=None, noise_mib=0, kernel=None):
         """An image of that version, with `files` (path in it -> text, a file to copy, or None to remove it) exchanged, and so much in it
-        that no other one has."""
+        that no other one has; with another kernel than the first one where told so."""
         image = self.folder / f"system-{version}.ext4"
-        run("cp", "--sparse=always", self.base, image)
+        run("cp", "--sparse=always", self.base(kernel or self.guest.kernels[0]), image)
         orders = []
         for path, text in {"/etc/image-version": f"{version}\n", **(files or {})}.items():
             self.count += 1
