@@ -73,19 +73,37 @@ static void on_failed(void *owner, const struct error *error, uint64_t retry_aft
     daemon_settle(daemon);
 }
 
-static void on_identified(void *owner, bool holds_it, const struct slot_print *print)
+/* Remembers that the running slot holds the offer. */
+static void note_holder(struct daemon *daemon, enum slot slot, const struct slot_print *print,
+                        const struct slot_print *part_prints)
+{
+    struct record_slot *running = &daemon->record->slots[slot];
+
+    log_notice("slot %s, of which not all was recorded, holds what is offered", slot_name(slot));
+    /* The serial counts only after the offer has been judged. What was recorded with all but its parts stays
+     * as it was accepted. */
+    if (!record_release_is_same(&running->release, checker_offered(daemon->checker))) {
+        running->release = *checker_offered(daemon->checker);
+        running->release.lent = true;
+    }
+    running->print = *print;
+    record_slot_set_parts(daemon->record, slot, checker_release(daemon->checker));
+    for (unsigned i = 0; i < running->part_count; i++)
+        running->parts[i].print = part_prints[i];
+}
+
+static void on_identified(void *owner, bool holds_it, const struct slot_print *print,
+                          const struct slot_print *part_prints)
 {
     struct daemon *daemon = owner;
+    enum slot running = daemon->view->running;
 
-    if (holds_it && daemon->view->running != SLOT_NONE) {
-        struct record_slot *running = &daemon->record->slots[daemon->view->running];
-        log_notice("slot %s, of which nothing was recorded, holds what is offered",
-                   slot_name(daemon->view->running));
-        running->release = *checker_offered(daemon->checker);
-        /* The serial counts only after the offer has been judged. */
-        running->release.lent = true;
-        running->print = *print;
-    }
+    if (holds_it && running != SLOT_NONE)
+        note_holder(daemon, running, print, part_prints);
+    /* It was recorded to hold the offer, but not its parts, and holds another set's. */
+    else if (running != SLOT_NONE && record_release_is_same(&daemon->record->slots[running].release,
+                                                            checker_offered(daemon->checker)))
+        record_forget_slot(daemon->record, running, wall_clock_now_s());
     daemon_judge_offer(daemon, false);
     daemon_settle(daemon);
 }

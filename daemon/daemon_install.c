@@ -139,16 +139,6 @@ static void end_before_it_began(struct daemon *daemon)
     install_failed(daemon, &(struct installer_end){.error = &error});
 }
 
-static bool has_places(const struct daemon *daemon, const struct slots *slots)
-{
-    const struct manifest_parts *parts = &checker_release(daemon->checker)->manifest->parts;
-
-    for (uint32_t i = 0; i < parts->count; i++)
-        if (!slots_find_place(slots, parts->list[i].name, SLOT_A))
-            return false;
-    return true;
-}
-
 /* The parts that the release lacks and that the running slot lends (Missing=carry). The rules have seen to it
  * that they are recorded and serve both slots. */
 static void find_carried(const struct daemon *daemon, struct carry_set_settings *ret_carried)
@@ -180,7 +170,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         end_before_it_began(daemon);
         return;
     }
-    if (target == SLOT_NONE || !has_places(daemon, slots)) {
+    if (target == SLOT_NONE || !daemon_judge_has_places(daemon)) {
         /* Without a target, or a place for each part, there is nothing to plan. Installations do not get
          * here: they were refused before. */
         daemon_judge_offer(daemon, true);

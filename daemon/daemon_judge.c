@@ -21,6 +21,7 @@ static struct offer offer_of(const struct daemon *daemon)
 
     return (struct offer){
         .config = daemon->config,
+        .places = daemon->fixed,
         .record = daemon->record,
         .boot = &daemon->view->boot,
         .running = daemon->view->running,
@@ -56,6 +57,43 @@ bool daemon_judge_next_is_given_up(const struct daemon *daemon)
            daemon_slot_health(daemon, running) == BOOT_HEALTH_GOOD;
 }
 
+bool daemon_judge_has_places(const struct daemon *daemon)
+{
+    const struct manifest_parts *parts = &checker_release(daemon->checker)->manifest->parts;
+
+    for (uint32_t i = 0; i < parts->count; i++)
+        if (!slots_find_place(daemon->view->slots, parts->list[i].name, SLOT_A))
+            return false;
+    return true;
+}
+
+/* Whether the parts' images have room in the target, those that are copied from the running slot, too. */
+static void fill_room(const struct daemon *daemon, const struct release *release, struct policy_input *input)
+{
+    const struct slots *slots = daemon->view->slots;
+    enum slot target = slots_target(slots);
+    struct slots_need needs[2 * MANIFEST_PARTS_MAX];
+    const struct manifest_parts *parts = &release->manifest->parts;
+    unsigned count = 0;
+    struct error error;
+
+    if (target == SLOT_NONE)
+        return;
+    for (uint32_t i = 0; i < parts->count; i++)
+        needs[count++] =
+            (struct slots_need){.name = parts->list[i].name,
+                                .bytes = release_part(release, i, (unsigned)target)->manifest->file_size};
+    for (unsigned i = 0; i < slots->part_count; i++) {
+        const char *name = slots->parts[i].name;
+        const struct record_part *kept =
+            record_slot_part(&daemon->record->slots[daemon->view->running], name);
+        if (kept && !manifest_parts_find(parts, name))
+            needs[count++] = (struct slots_need){.name = name, .bytes = kept->bytes};
+    }
+    if (!slots_target_check_room(slots, target, needs, count, &error))
+        snprintf(input->room_why, sizeof(input->room_why), "%s", error.message);
+}
+
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input)
 {
     const struct config *config = daemon->config;
@@ -73,7 +111,10 @@ void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_i
     ret_input->loader_why = *daemon->view->look_why ? daemon->view->look_why : daemon->view->loader_why;
     ret_input->look_why = *daemon->view->look_why ? daemon->view->look_why : NULL;
     ret_input->storage_why = daemon->view->storage_why;
+    ret_input->parts_why = daemon->view->slots->parts_why;
     ret_input->slot_bytes = daemon->view->slot_bytes;
+    if (offer.manifest)
+        fill_room(daemon, checker_release(daemon->checker), ret_input);
     /* the boot */
     ret_input->can_fall_back = boot_selection_abilities(daemon->boot)->trial;
     ret_input->allow_no_fallback = config->allow_no_fallback;
@@ -103,7 +144,7 @@ static bool takes_armed_back(const struct daemon *daemon, const struct policy_in
 
     if (daemon_judge_next_is_given_up(daemon))
         return true;
-    if (!armed || !input->running_good || record_release_is_same(armed, offered) ||
+    if (!armed || !input->running_good || input->parts_why || record_release_is_same(armed, offered) ||
         policy_verdict_refuses(verdict))
         return false;
     if (armed->has_serial && offered->has_serial)
@@ -147,7 +188,8 @@ static void post_held(struct daemon *daemon, enum update_event_kind kind, bool p
 }
 
 /* Drops from the verdict what does not matter for a release that `holder` holds already: such a device is
- * simply up to date. "expired" stays, since a server may keep devices back by never offering anything newer.
+ * simply up to date. "expired" stays, since a server may keep devices back by never offering anything newer,
+ * and so does "parts-mixed", for then what runs is no release.
  * Everything stays while the running slot holds the offer and another release waits for its boot, which then
  * goes on waiting. */
 static void find_complaints(const struct daemon *daemon, enum slot holder, struct policy_verdict *verdict)
@@ -156,7 +198,8 @@ static void find_complaints(const struct daemon *daemon, enum slot holder, struc
     size_t kept = 0;
 
     for (size_t i = 0; i < verdict->count; i++)
-        if (all || strcmp(verdict->blocks[i].what, "expired") == 0)
+        if (all || strcmp(verdict->blocks[i].what, "expired") == 0 ||
+            strcmp(verdict->blocks[i].what, "parts-mixed") == 0)
             verdict->blocks[kept++] = verdict->blocks[i];
     verdict->count = kept;
 }
@@ -197,17 +240,22 @@ static void judge_unchanged(struct daemon *daemon, enum slot holder, const struc
 }
 
 /* Whether the running slot has to be read to know what it holds: nothing is recorded on a machine that was
- * installed by other means. */
+ * installed by other means. An older daemon, which ran meanwhile, drops what it does not know of a set, which
+ * is then recorded without its parts. */
 static bool must_identify(const struct daemon *daemon)
 {
     const struct release *release = checker_release(daemon->checker);
     enum slot running = daemon->view->running;
 
     /* An image of 0 bytes would match any slot. */
-    if (running == SLOT_NONE || !release->manifest->has_sha256 || !release->manifest->file_size)
+    if (running == SLOT_NONE || !release->manifest->has_sha256 || !release->manifest->file_size ||
+        !daemon_judge_has_places(daemon))
         return false;
-    const struct record_release *known = &daemon->record->slots[running].release;
-    return !*known->sha256 && !*known->manifest_sha256 && !checker_has_identified(daemon->checker);
+    const struct record_slot *kept = &daemon->record->slots[running];
+    bool is_known = *kept->release.sha256 || *kept->release.manifest_sha256;
+    bool lacks_parts = release->manifest->parts.count && !kept->part_count &&
+                       record_release_is_same(&kept->release, checker_offered(daemon->checker));
+    return (!is_known || lacks_parts) && !checker_has_identified(daemon->checker);
 }
 
 /* Whether the last plan for the same release and slots exceeds what a poll may fetch. */
@@ -237,7 +285,7 @@ void daemon_judge_offer(struct daemon *daemon, bool planned)
     if (!wait_ms && must_identify(daemon)) {
         if (polled)
             checker_note_look(daemon->checker);
-        checker_identify(daemon->checker, daemon->view->slots->devices[daemon->view->running].path);
+        checker_identify(daemon->checker, daemon->view->slots, daemon->view->running);
         return;
     }
     daemon_policy_input(daemon, &input);

@@ -312,6 +312,9 @@ void daemon_judge_clock_was_set(struct daemon *daemon);
  * be deselected, whatever is offered. False while falling back. */
 bool daemon_judge_next_is_given_up(const struct daemon *daemon);
 
+/* Whether each image of the offered release has a place here. */
+bool daemon_judge_has_places(const struct daemon *daemon);
+
 /* Fills in what the rules look at; what it points at is the daemon's. */
 void daemon_policy_input(const struct daemon *daemon, struct policy_input *ret_input);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/decide/offer.h"
 
+#include <string.h>
+
 #include "common/base/version.h"
 #include "common/image/rollout.h"
 #include "common/sinter/trust.h"
@@ -48,10 +50,9 @@ enum slot offer_find_holder(const struct offer *offer)
     enum slot running = offer->running, other = slot_other(running);
 
     /* A rejected slot is about to be left, so holding the release does not make this device up to date. No
-     * slot counts as holding an image of 0 bytes: older versions may have recorded one. Nor does one that
-     * holds the main image of a set alone. */
+     * slot counts as holding an image of 0 bytes: older versions may have recorded one. */
     if (!offer->manifest || running == SLOT_NONE || health_of_running(offer) == BOOT_HEALTH_BAD ||
-        !offer->manifest->file_size || offer->manifest->parts.count)
+        !offer->manifest->file_size)
         return SLOT_NONE;
     if (record_release_is_same(&record->slots[running].release, offer->release))
         return running;
@@ -73,6 +74,45 @@ static enum policy_mode mode_of(const struct config *config)
         return POLICY_MODE_REBOOT;
     }
     return POLICY_MODE_CHECK;
+}
+
+static bool has_place(const struct config *config, const char *name)
+{
+    for (unsigned i = 0; i < config->part_count; i++)
+        if (strcmp(config->parts[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the release goes on with the running slot's image of a part that it lacks; else says why not. Only
+ * what a release brought is copied, and never what was made for one slot. */
+static bool is_carried(const struct offer *offer, const struct config_part *part,
+                       enum policy_missing *ret_how)
+{
+    const struct record_part *kept =
+        offer->running == SLOT_NONE ? NULL
+                                    : record_slot_part(&offer->record->slots[offer->running], part->name);
+
+    if (part->carry && kept && kept->bytes && !kept->per_slot)
+        return true;
+    *ret_how = !part->carry            ? POLICY_MISSING_REFUSED
+               : !kept || !kept->bytes ? POLICY_MISSING_NOT_RECORDED
+                                       : POLICY_MISSING_OF_ONE_SLOT;
+    return false;
+}
+
+static void fill_parts(const struct offer *offer, struct policy_input *input)
+{
+    const struct manifest_parts *parts = &offer->manifest->parts;
+    const struct config *places = offer->places;
+
+    for (uint32_t i = 0; i < parts->count && !input->part_unknown; i++)
+        if (!has_place(places, parts->list[i].name))
+            input->part_unknown = parts->list[i].name;
+    for (unsigned i = 0; i < places->part_count && !input->part_missing; i++)
+        if (!manifest_parts_find(parts, places->parts[i].name) &&
+            !is_carried(offer, &places->parts[i], &input->part_missing_how))
+            input->part_missing = places->parts[i].name;
 }
 
 void offer_fill_input(const struct offer *offer, struct policy_input *ret_input)
@@ -101,7 +141,7 @@ void offer_fill_input(const struct offer *offer, struct policy_input *ret_input)
         return;
     ret_input->image_bytes = manifest->file_size;
     ret_input->is_empty = manifest->file_size == 0;
-    ret_input->part_unknown = manifest->parts.count ? manifest->parts.list[0].name : NULL;
+    fill_parts(offer, ret_input);
     ret_input->release_compatible = manifest->release.compatible;
     ret_input->has_serial = manifest->release.has_serial;
     ret_input->serial = manifest->release.serial;

@@ -20,6 +20,7 @@
 /* Everything it points at stays the caller's. */
 struct offer {
     const struct config *config;
+    const struct config *places; /* the settings of the start, which say where the parts of a set lie */
     const struct record *record;
     const struct boot_state *boot; /* the boot selection as the loader reads it */
     enum slot running;             /* SLOT_NONE = not known */

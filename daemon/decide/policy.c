@@ -68,15 +68,50 @@ static bool judge_empty_image(const struct policy_input *input, struct policy_bl
 }
 
 /* A part that was left out would be that of another release, or none: a root with another kernel. */
-static bool judge_parts(const struct policy_input *input, struct policy_block *block)
+static bool judge_part_unknown(const struct policy_input *input, struct policy_block *block)
 {
     block->refuses = true;
     return !input->part_unknown ||
            object(
                block,
-               "the release is a set with a part %s, and this moonsinterd installs single images; publish one "
-               "for this device",
-               input->part_unknown);
+               "the release brings a part %s, and this device has no place for it: add [Part %s] with A= and "
+               "B= to the settings and start moonsinterd anew, or publish a release without it",
+               input->part_unknown, input->part_unknown);
+}
+
+/* The target's would stay, which is that of an older release. */
+static bool judge_part_missing(const struct policy_input *input, struct policy_block *block)
+{
+    const char *name = input->part_missing;
+
+    block->refuses = true;
+    if (!name)
+        return true;
+    switch (input->part_missing_how) {
+    case POLICY_MISSING_REFUSED:
+        return object(block,
+                      "the release does not bring the part %s, which this device has a place for: publish a "
+                      "release that does, or set Missing=carry in [Part %s] to keep the running slot's",
+                      name, name);
+    case POLICY_MISSING_NOT_RECORDED:
+        return object(
+            block,
+            "the release does not bring the part %s, and what the running slot has of it is not known "
+            "to be what a release brought, so it is not copied: publish a release that brings it",
+            name);
+    case POLICY_MISSING_OF_ONE_SLOT:
+        return object(block,
+                      "the release does not bring the part %s, and that of the running slot is for this slot "
+                      "only, so it is not copied: publish a release that brings it",
+                      name);
+    }
+    return true;
+}
+
+/* Firmware may start one slot's kernel with the other one's root. */
+static bool judge_parts_mixed(const struct policy_input *input, struct policy_block *block)
+{
+    return !input->parts_why || object(block, "%s", input->parts_why);
 }
 
 /* Asked before the download, which would be wasted if the target could not be armed after it. */
@@ -227,7 +262,7 @@ static bool judge_slot_size(const struct policy_input *input, struct policy_bloc
     char image[16], slot[16];
 
     if (!input->slot_bytes || input->image_bytes <= input->slot_bytes)
-        return true;
+        return !*input->room_why || object(block, "%s", input->room_why);
     return object(block, "the image (%s, %" PRIu64 " bytes) is larger than the slot (%s, %" PRIu64 " bytes)",
                   text_format_bytes(image, sizeof(image), input->image_bytes), input->image_bytes,
                   text_format_bytes(slot, sizeof(slot), input->slot_bytes), input->slot_bytes);
@@ -320,13 +355,15 @@ static bool judge_selection(const struct policy_input *input, struct policy_bloc
 static const struct policy_rule install_rules[] = {
     {"running-slot-unknown", judge_running_known},
     {"running-slot-not-good", judge_running_good},
+    {"parts-mixed", judge_parts_mixed},
     {"slot-name", judge_slot_name},
     {"boot-selection", judge_arming},
     {"state-not-shared", judge_storage},
     {"mode", judge_mode},
     {"unsafe-keys", judge_keys},
     {"empty-image", judge_empty_image},
-    {"part-unknown", judge_parts},
+    {"part-unknown", judge_part_unknown},
+    {"part-missing", judge_part_missing},
     {"compatible", judge_compatible},
     {"downgrade", judge_serial},
     {"expired", judge_expires},
@@ -375,7 +412,7 @@ void policy_judge_release(const struct policy_input *input, struct policy_verdic
     policy_judge_install(input, &all);
     ret_verdict->count = 0;
     for (size_t i = 0; i < all.count; i++)
-        if (all.blocks[i].refuses)
+        if (all.blocks[i].refuses || strcmp(all.blocks[i].what, "parts-mixed") == 0)
             ret_verdict->blocks[ret_verdict->count++] = all.blocks[i];
 }
 

@@ -20,6 +20,13 @@ enum policy_mode {
     POLICY_MODE_REBOOT,  /* also reboot into it */
 };
 
+/* Why a part that a release lacks is not copied from the running slot. */
+enum policy_missing {
+    POLICY_MISSING_REFUSED,      /* Missing=refuse */
+    POLICY_MISSING_NOT_RECORDED, /* it is not known what the running slot's place holds */
+    POLICY_MISSING_OF_ONE_SLOT,  /* each slot has an image of its own */
+};
+
 /* What the rules look at. Strings are the caller's; NULL = not known, or nothing is wrong. */
 struct policy_input {
     enum policy_mode mode;
@@ -38,7 +45,10 @@ struct policy_input {
         loader_why; /* why the target cannot be armed or the boot selection not be read; NULL = all is well */
     const char *look_why;    /* why the boot selection cannot be read now; NULL = it can */
     const char *storage_why; /* why the state folder does not outlive a change of slot; NULL = it does */
+    const char *parts_why;   /* why the parts that run are not those of the running slot, see struct slots;
+                                NULL = they are, or nobody can tell */
     uint64_t slot_bytes;     /* of the target, 0 = not known */
+    char room_why[512];      /* which part's place is too small for its image, a sentence; "" = none */
     const char *compatible;  /* NULL or "" = any release fits */
     bool allow_downgrade;
     bool has_floor;
@@ -51,9 +61,9 @@ struct policy_input {
     uint64_t image_bytes;
     bool is_empty;            /* the image has 0 bytes */
     const char *part_unknown; /* a part that this device has no place for; NULL = none */
-    const char *part_missing; /* why a part of this device that the release lacks cannot be carried over, a
-                                 sentence; NULL = there is none */
-    const char *parts_why;    /* see struct slots */
+    const char *part_missing; /* a part of this device that the release lacks and that cannot be carried over;
+                                 NULL = none */
+    enum policy_missing part_missing_how;
     const char *release_compatible;
     bool has_serial;
     uint64_t serial;
@@ -88,7 +98,7 @@ struct policy_block {
     uint64_t until_s; /* Unix time when it ends by itself; 0 = time alone does not end it */
 };
 
-enum { POLICY_BLOCKS_MAX = 20 };
+enum { POLICY_BLOCKS_MAX = 24 };
 
 struct policy_verdict {
     struct policy_block blocks[POLICY_BLOCKS_MAX];
@@ -99,7 +109,7 @@ struct policy_verdict {
 void policy_judge_install(const struct policy_input *input, struct policy_verdict *ret_verdict);
 
 /* Is the release itself acceptable here, whoever asks, now or later? Only those blocks of
- * policy_judge_install() that refuse. */
+ * policy_judge_install() that refuse, and "parts-mixed", which says that no slot runs as it was released. */
 void policy_judge_release(const struct policy_input *input, struct policy_verdict *ret_verdict);
 
 /* Whether a block of a verdict refuses the release itself. */

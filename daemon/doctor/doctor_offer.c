@@ -71,6 +71,7 @@ static struct offer offer_of(const struct doctor *doctor, const struct record_re
 {
     return (struct offer){
         .config = doctor->config,
+        .places = doctor->config,
         .record = &doctor->record,
         .boot = &doctor->boot_state,
         .running = doctor->slots->running,

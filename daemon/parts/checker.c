@@ -24,7 +24,7 @@ struct checker {
     struct http *http;           /* of the question under way */
     uint64_t retry_after_ms;     /* as the server asked with the set's manifest */
     struct identify *identify;
-    char identified[DIGEST_SHA256_HEX_SIZE]; /* the image that a slot was compared with last */
+    struct record_release identified; /* what a slot was compared with last */
     struct turns
         turns;      /* what polls have looked at, for a server that offers now one release and now another */
     bool overtaken; /* the image on the server does not belong to the manifest: fetch that whole */
@@ -102,7 +102,7 @@ void checker_ask(struct checker *checker, const struct checker_request *request)
 
 /* --- looking at a slot --- */
 
-static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *print)
+static void on_identified(void *owner, bool equal, bool cancelled, const struct slot_print *prints)
 {
     struct checker *checker = owner;
 
@@ -111,22 +111,41 @@ static void on_identified(void *owner, bool equal, bool cancelled, const struct 
         checker->events->cancelled(checker->owner);
         return;
     }
-    memcpy(checker->identified, checker->offered.sha256, sizeof(checker->identified));
-    checker->events->identified(checker->owner, equal, print);
+    checker->identified = checker->offered;
+    /* In the order of checker_identify(). */
+    checker->events->identified(checker->owner, equal, &prints[checker->release->manifest->parts.count],
+                                prints);
 }
 
-void checker_identify(struct checker *checker, const char *path)
+static struct identify_image image_at(const struct slots *slots, const char *name, enum slot slot,
+                                      const struct manifest *manifest)
+{
+    const struct storage *place = slots_find_place(slots, name, slot);
+    struct identify_image image = {.path = place->path, .bytes = manifest->file_size};
+
+    memcpy(image.sha256, manifest->sha256, sizeof(image.sha256));
+    return image;
+}
+
+/* The parts come first: mostly they are the smaller ones, and one that differs spares the reading of the
+ * rest. */
+void checker_identify(struct checker *checker, const struct slots *slots, enum slot slot)
 {
     const struct manifest *manifest = checker->release->manifest;
+    struct identify_image images[IDENTIFY_IMAGES_MAX];
+    unsigned count = 0;
 
     assert(checker_state(checker) == CHECKER_IDLE);
-    checker->identify =
-        identify_start(checker->pool, path, manifest->file_size, manifest->sha256, on_identified, checker);
+    for (; count < manifest->parts.count; count++)
+        images[count] = image_at(slots, manifest->parts.list[count].name, slot,
+                                 release_part(checker->release, count, (unsigned)slot)->manifest);
+    images[count++] = image_at(slots, MANIFEST_MAIN_NAME, slot, manifest);
+    checker->identify = identify_start(checker->pool, images, count, on_identified, checker);
 }
 
 bool checker_has_identified(const struct checker *checker)
 {
-    return strcmp(checker->identified, checker->offered.sha256) == 0;
+    return record_release_is_same(&checker->identified, &checker->offered);
 }
 
 /* --- what is known --- */

@@ -35,9 +35,11 @@ struct checker_events {
     void (*answered)(void *owner, bool is_new, uint64_t retry_after_ms);
     /* No release could be fetched, or not all of a set; `error` is valid during the call. */
     void (*failed)(void *owner, const struct error *error, uint64_t retry_after_ms);
-    /* The slot was read. If it holds the offered release, `print`, valid during the call, is its fingerprint,
-     * which has 0 bytes if it could not be taken. */
-    void (*identified)(void *owner, bool holds_it, const struct slot_print *print);
+    /* The slot was read. If it holds the offered release in all its images, `print` and `part_prints`, one
+     * for each part in the manifest's order, are their fingerprints, valid during the call; one that could
+     * not be taken has 0 bytes. */
+    void (*identified)(void *owner, bool holds_it, const struct slot_print *print,
+                       const struct slot_print *part_prints);
     /* checker_cancel() ended what was under way; if that was a question, this comes from within
      * checker_cancel(). */
     void (*cancelled)(void *owner);
@@ -63,9 +65,9 @@ enum checker_state checker_state(const struct checker *checker);
 /* Asks the server, conditionally where a release is known. Only while CHECKER_IDLE. */
 void checker_ask(struct checker *checker, const struct checker_request *request);
 
-/* Reads the slot at `path` to see whether it holds checker_release(), which has an SHA-256. Only while
- * CHECKER_IDLE. */
-void checker_identify(struct checker *checker, const char *path);
+/* Reads a slot to see whether it holds checker_release(), which has an SHA-256, in all its images; `slots`
+ * have a place for each. Only while CHECKER_IDLE. */
+void checker_identify(struct checker *checker, const struct slots *slots, enum slot slot);
 
 /* Ends what is under way, if anything. */
 void checker_cancel(struct checker *checker);

@@ -26,7 +26,8 @@ struct scene {
     enum ending ending;
     bool is_new, holds_it;
     enum error_kind kind;
-    uint64_t print_bytes;
+    uint64_t print_bytes, part_print_bytes;
+    struct slots slots;
 };
 
 static void end(struct scene *scene, enum ending ending)
@@ -53,12 +54,14 @@ static void on_failed(void *owner, const struct error *error, uint64_t retry_aft
     end(scene, ENDING_FAILED);
 }
 
-static void on_identified(void *owner, bool holds_it, const struct slot_print *print)
+static void on_identified(void *owner, bool holds_it, const struct slot_print *print,
+                          const struct slot_print *part_prints)
 {
     struct scene *scene = owner;
 
     scene->holds_it = holds_it;
     scene->print_bytes = print->bytes;
+    scene->part_print_bytes = part_prints[0].bytes;
     end(scene, ENDING_IDENTIFIED);
 }
 
@@ -121,10 +124,20 @@ static enum ending ask(struct scene *scene)
     return turn(scene);
 }
 
-static enum ending identify(struct scene *scene, const char *path)
+/* Slot B, with its part "boot" at `part_path`. */
+static void start_identify(struct scene *scene, char *path, char *part_path)
 {
+    scene->slots.devices[SLOT_B].path = path;
+    scene->slots.part_count = 1;
+    strcpy(scene->slots.parts[0].name, "boot");
+    scene->slots.parts[0].devices[SLOT_B].path = part_path;
     scene->ending = ENDING_NONE;
-    checker_identify(scene->checker, path);
+    checker_identify(scene->checker, &scene->slots, SLOT_B);
+}
+
+static enum ending identify(struct scene *scene, char *path, char *part_path)
+{
+    start_identify(scene, path, part_path);
     assert_int_equal(checker_state(scene->checker), CHECKER_IDENTIFYING);
     return turn(scene);
 }
@@ -220,10 +233,10 @@ static void test_what_a_slot_holds(void **state)
 
     assert_int_equal(ask(scene), ENDING_ANSWERED);
     assert_false(checker_has_identified(scene->checker));
-    assert_int_equal(identify(scene, other), ENDING_IDENTIFIED);
+    assert_int_equal(identify(scene, other, NULL), ENDING_IDENTIFIED);
     assert_false(scene->holds_it);
     assert_true(checker_has_identified(scene->checker));
-    assert_int_equal(identify(scene, same), ENDING_IDENTIFIED);
+    assert_int_equal(identify(scene, same, NULL), ENDING_IDENTIFIED);
     assert_true(scene->holds_it);
     assert_int_equal(scene->print_bytes, IMAGE_SIZE);
 
@@ -231,8 +244,7 @@ static void test_what_a_slot_holds(void **state)
     publish(scene, scene->other, "\"second\"");
     assert_int_equal(ask(scene), ENDING_ANSWERED);
     assert_false(checker_has_identified(scene->checker));
-    scene->ending = ENDING_NONE;
-    checker_identify(scene->checker, same);
+    start_identify(scene, same, NULL);
     checker_cancel(scene->checker);
     assert_int_equal(turn(scene), ENDING_CANCELLED);
     assert_false(checker_has_identified(scene->checker));
@@ -309,6 +321,50 @@ static void test_a_set(void **state)
     release_free(set);
 }
 
+/* All images have to be in their places, each of its own slot. */
+static void test_what_a_slot_holds_of_a_set(void **state)
+{
+    struct scene *scene = *state;
+    struct fixture *fixture = &scene->fixture;
+    CLEANUP_FREE char *root = folder_write(fixture->folder, "root", fixture->image, IMAGE_SIZE);
+    CLEANUP_FREE char *boot_b = folder_write(fixture->folder, "boot-b", fixture->image, IMAGE_SIZE - 1);
+    CLEANUP_FREE char *boot_a = folder_write(fixture->folder, "boot-a", fixture->image + 3, IMAGE_SIZE - 3);
+    CLEANUP_FREE char *short_boot = folder_write(fixture->folder, "short", fixture->image, IMAGE_SIZE - 2);
+    struct url *image_url = range_server_url(fixture->server, "/boot-a");
+    struct release *part_a = publish_release(image_url, fixture->image + 3, IMAGE_SIZE - 3, FIXED_SIZE,
+                                             fixture->chunks, fixture->chunks_size);
+    char url_a[] = "boot-a.json", url_b[] = "boot.json";
+    struct manifest_part part = {.name = "boot",
+                                 .per_slot = true,
+                                 .files = {publish_part(url_a, part_a), publish_part(url_b, scene->other)}};
+    struct release *set = publish_set(fixture->url, fixture->image, IMAGE_SIZE, fixture->chunks,
+                                      fixture->chunks_size, &part, 1);
+    range_server_put(fixture->server, "/boot-a.json", part_a->manifest_text, part_a->manifest_size, NULL);
+    range_server_put(fixture->server, "/boot.json", scene->other->manifest_text, scene->other->manifest_size,
+                     NULL);
+
+    publish(scene, set, "\"set\"");
+    assert_int_equal(ask(scene), ENDING_ANSWERED);
+    char missing[] = "/nonexistent/boot", *places[] = {boot_a, root + strlen(root), short_boot, missing};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        assert_int_equal(identify(scene, root, places[i]), ENDING_IDENTIFIED);
+        assert_false(scene->holds_it);
+    }
+    assert_int_equal(identify(scene, boot_b, boot_b), ENDING_IDENTIFIED);
+    assert_false(scene->holds_it);
+    assert_int_equal(identify(scene, root, boot_b), ENDING_IDENTIFIED);
+    assert_true(scene->holds_it);
+    assert_int_equal(scene->print_bytes, IMAGE_SIZE);
+    assert_int_equal(scene->part_print_bytes, IMAGE_SIZE - 1);
+    assert_true(checker_has_identified(scene->checker));
+    start_identify(scene, root, boot_b);
+    checker_cancel(scene->checker);
+    assert_int_equal(turn(scene), ENDING_CANCELLED);
+    release_free(set);
+    release_free(part_a);
+    url_free(image_url);
+}
+
 /* As after a restart. */
 static void test_what_was_kept_is_not_fetched_again(void **state)
 {
@@ -350,6 +406,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_slot_holds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_forgotten_comes_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_set, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_a_slot_holds_of_a_set, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_kept_is_not_fetched_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_releases_that_come_in_turn_have_to_wait, set_up, tear_down),
     };

@@ -44,7 +44,7 @@ void checker_note_look(struct checker *checker)
 {
 }
 
-void checker_identify(struct checker *checker, const char *path)
+void checker_identify(struct checker *checker, const struct slots *slots, enum slot slot)
 {
     fail_msg("nothing has to be read");
 }
@@ -105,6 +105,7 @@ struct scene {
     bool on_trial;     /* the running slot, which is good else */
     uint64_t waits;    /* serial of the release that waits in slot B for its boot; 0 = none waits */
     bool no_serials;   /* neither that one nor the offer has any */
+    bool is_mixed;     /* the loader started the other slot's parts */
     const char *offer; /* SHA-256 of the image that is offered */
     uint64_t serial;
     enum update_purpose purpose;
@@ -127,6 +128,7 @@ static void judge(const struct scene *scene)
 {
     static struct manifest manifest = {.file_size = 1000, .has_sha256 = true};
     static struct slots slots;
+    static char mixed[] = "the loader started the parts of slot b";
     struct config config = {.mode = CONFIG_MODE_CHECK, .require_signature = CONFIG_DEMAND_NO};
     bool waits = scene->waits || scene->no_serials;
     struct boot_view view = {
@@ -138,11 +140,13 @@ static void judge(const struct scene *scene)
     };
     struct daemon daemon = {
         .config = &config,
+        .fixed = &config,
         .record = &record,
         .view = &view,
         .update = {.state = UPDATE_STATE_CHECKING, .purpose = scene->purpose},
     };
 
+    slots.parts_why = scene->is_mixed ? mixed : NULL;
     record_init(&record);
     record.slots[SLOT_A].state = BOOT_HEALTH_GOOD;
     record.slots[SLOT_A].release = make_release(RUNS, 5, !scene->no_serials);
@@ -181,6 +185,17 @@ static void test_a_slot_on_trial_is_lent_nothing(void **state)
     assert_false(record.has_floor);
 }
 
+/* What runs is no release then: nothing is accepted, and somebody has to look. */
+static void test_a_mixed_slot_is_held(void **state)
+{
+    judge(&(struct scene){.is_mixed = true, .offer = RUNS, .serial = 8});
+    assert_int_equal(posted.kind, UPDATE_EVENT_CHECK_HELD);
+    assert_int_equal(record.slots[SLOT_A].release.serial, 5);
+    assert_false(record.has_floor);
+    judge(&(struct scene){.is_mixed = true, .offer = OTHER, .serial = 8});
+    assert_int_equal(posted.kind, UPDATE_EVENT_CHECK_HELD);
+}
+
 /* --- what waits for its boot is taken back --- */
 
 static const struct {
@@ -204,6 +219,8 @@ static const struct {
     {"on trial: what runs, by an operator",
      {.on_trial = true, .no_serials = true, .offer = RUNS, .purpose = UPDATE_PURPOSE_INSTALL},
      false},
+    {"mixed: what runs, as a newer one", {.is_mixed = true, .waits = 7, .offer = RUNS, .serial = 8}, false},
+    {"mixed: a newer one", {.is_mixed = true, .waits = 7, .offer = OTHER, .serial = 8}, false},
     /* Without serials nothing proves that an offer is newer, and somebody has to say so. */
     {"no serials: what runs", {.no_serials = true, .offer = RUNS}, false},
     {"no serials: another one", {.no_serials = true, .offer = OTHER}, false},
@@ -238,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_good_slot_is_lent_name_and_floor),
         cmocka_unit_test(test_a_slot_on_trial_is_lent_nothing),
+        cmocka_unit_test(test_a_mixed_slot_is_held),
         cmocka_unit_test(test_what_takes_back_what_waits),
     };
 

@@ -19,11 +19,17 @@
 /* What is known of the device: A runs, and `next` boots next. A hash of NULL stands for a slot of which
  * nothing is known. */
 struct device {
-    const char *holds[SLOT_COUNT];
+    const char *holds[SLOT_COUNT], *parts[SLOT_COUNT];
     enum boot_health running_health;
     enum slot next;
     bool armed, is_signed, demanded, falling_back, is_empty, is_set, running_unknown;
 };
+
+static void copy_digests(struct record_release *release, const char *sha256, const char *parts_sha256)
+{
+    snprintf(release->sha256, sizeof(release->sha256), "%s", sha256 ? sha256 : "");
+    snprintf(release->parts_sha256, sizeof(release->parts_sha256), "%s", parts_sha256 ? parts_sha256 : "");
+}
 
 static struct offer make_offer(const struct device *device)
 {
@@ -37,9 +43,7 @@ static struct offer make_offer(const struct device *device)
     config = (struct config){.require_signature = device->demanded ? CONFIG_DEMAND_YES : CONFIG_DEMAND_NO};
     record_init(&record);
     for (int i = 0; i < SLOT_COUNT; i++)
-        if (device->holds[i])
-            snprintf(record.slots[i].release.sha256, sizeof(record.slots[i].release.sha256), "%s",
-                     device->holds[i]);
+        copy_digests(&record.slots[i].release, device->holds[i], device->parts[i]);
     record.slots[SLOT_A].state = device->running_health;
     record.slots[SLOT_B].state = BOOT_HEALTH_TRIAL;
     record.slots[SLOT_B].release.is_signed = device->is_signed;
@@ -51,9 +55,10 @@ static struct offer make_offer(const struct device *device)
     manifest = (struct manifest){.file_size = device->is_empty ? 0 : 1000,
                                  .parts = {.list = &part, .count = device->is_set}};
     release = (struct record_release){0};
-    snprintf(release.sha256, sizeof(release.sha256), "%s", OFFERED);
+    copy_digests(&release, OFFERED, device->is_set ? OFFERED : NULL);
     return (struct offer){
         .config = &config,
+        .places = &config,
         .record = &record,
         .boot = &boot,
         .running = device->running_unknown ? SLOT_NONE : SLOT_A,
@@ -79,6 +84,29 @@ static const struct {
     {"an empty image", {.holds = {OFFERED}, .running_health = BOOT_HEALTH_GOOD, .is_empty = true}, SLOT_NONE},
     {"the main image of a set",
      {.holds = {OFFERED}, .running_health = BOOT_HEALTH_GOOD, .is_set = true},
+     SLOT_NONE},
+    {"the main image with another set's parts",
+     {.holds = {OFFERED}, .parts = {ANOTHER}, .running_health = BOOT_HEALTH_GOOD, .is_set = true},
+     SLOT_NONE},
+    {"a whole set",
+     {.holds = {OFFERED}, .parts = {OFFERED}, .running_health = BOOT_HEALTH_GOOD, .is_set = true},
+     SLOT_A},
+    {"the image with a set's parts, where it is offered alone",
+     {.holds = {OFFERED}, .parts = {OFFERED}, .running_health = BOOT_HEALTH_GOOD},
+     SLOT_NONE},
+    {"a set boots next",
+     {.holds = {ANOTHER, OFFERED},
+      .parts = {NULL, OFFERED},
+      .running_health = BOOT_HEALTH_GOOD,
+      .next = SLOT_B,
+      .is_set = true},
+     SLOT_B},
+    {"a set with another kernel boots next",
+     {.holds = {OFFERED, OFFERED},
+      .parts = {ANOTHER, ANOTHER},
+      .running_health = BOOT_HEALTH_GOOD,
+      .next = SLOT_B,
+      .is_set = true},
      SLOT_NONE},
     {"nobody knows what runs", {.holds = {OFFERED, OFFERED}, .running_unknown = true}, SLOT_NONE},
     {"it boots next",
@@ -182,6 +210,76 @@ static void test_what_the_rules_are_given(void **state)
     offer = make_offer(&(struct device){.running_health = BOOT_HEALTH_GOOD, .is_set = true});
     offer_fill_input(&offer, &input);
     assert_string_equal(input.part_unknown, "boot");
+    assert_null(input.part_missing);
+}
+
+static const struct {
+    const char *name;
+    const char *places[3]; /* of the device */
+    bool carry;
+    struct record_part kept; /* of the running slot */
+    const char *unknown, *missing;
+    enum policy_missing how;
+} part_cases[] = {
+    {"a place for it", {"boot"}, false, {.bytes = 0}, NULL, NULL, 0},
+    {"a place for another", {"uki"}, false, {.bytes = 0}, "boot", "uki", POLICY_MISSING_REFUSED},
+    {"more places", {"boot", "dtb"}, false, {.name = "dtb", .bytes = 1}, NULL, "dtb", POLICY_MISSING_REFUSED},
+    {"nothing is known", {"boot", "dtb"}, true, {.bytes = 0}, NULL, "dtb", POLICY_MISSING_NOT_RECORDED},
+    {"another is known",
+     {"boot", "dtb"},
+     true,
+     {.name = "dt", .bytes = 1},
+     NULL,
+     "dtb",
+     POLICY_MISSING_NOT_RECORDED},
+    {"its length is not", {"boot", "dtb"}, true, {.name = "dtb"}, NULL, "dtb", POLICY_MISSING_NOT_RECORDED},
+    {"it is one slot's",
+     {"boot", "dtb"},
+     true,
+     {.name = "dtb", .bytes = 1, .per_slot = true},
+     NULL,
+     "dtb",
+     POLICY_MISSING_OF_ONE_SLOT},
+    {"carried", {"boot", "dtb"}, true, {.name = "dtb", .bytes = 1}, NULL, NULL, 0},
+    {"the first is carried",
+     {"boot", "dtb", "fw"},
+     true,
+     {.name = "dtb", .bytes = 1},
+     NULL,
+     "fw",
+     POLICY_MISSING_NOT_RECORDED},
+};
+
+static void test_parts_that_release_and_device_do_not_share(void **state)
+{
+    for (size_t i = 0; i < sizeof(part_cases) / sizeof(part_cases[0]); i++) {
+        struct offer offer = make_offer(&(struct device){.running_health = BOOT_HEALTH_GOOD, .is_set = true});
+        struct config places = {0};
+        struct record record = *offer.record;
+        struct policy_input input;
+        for (; places.part_count < 3 && part_cases[i].places[places.part_count]; places.part_count++) {
+            strcpy(places.parts[places.part_count].name, part_cases[i].places[places.part_count]);
+            places.parts[places.part_count].carry = part_cases[i].carry;
+        }
+        record.slots[SLOT_A].parts[0] = part_cases[i].kept;
+        record.slots[SLOT_A].part_count = 1;
+        offer.places = &places;
+        offer.record = &record;
+        offer_fill_input(&offer, &input);
+        if ((input.part_unknown
+                 ? !part_cases[i].unknown || strcmp(input.part_unknown, part_cases[i].unknown) != 0
+                 : part_cases[i].unknown != NULL) ||
+            (input.part_missing
+                 ? !part_cases[i].missing || strcmp(input.part_missing, part_cases[i].missing) != 0 ||
+                       input.part_missing_how != part_cases[i].how
+                 : part_cases[i].missing != NULL))
+            fail_msg("%s: unknown %s, missing %s", part_cases[i].name, input.part_unknown,
+                     input.part_missing);
+        /* Nobody knows which slot would be copied from. */
+        offer.running = SLOT_NONE;
+        offer_fill_input(&offer, &input);
+        assert_int_equal(input.part_missing != NULL, places.part_count > (part_cases[i].unknown ? 0 : 1));
+    }
 }
 
 int main(void)
@@ -192,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_when_a_signature_is_demanded),
         cmocka_unit_test(test_time_does_not_go_back_behind_what_was_accepted),
         cmocka_unit_test(test_what_the_rules_are_given),
+        cmocka_unit_test(test_parts_that_release_and_device_do_not_share),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

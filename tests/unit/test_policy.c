@@ -87,6 +87,26 @@ static void test_each_rule_alone(void **state)
     expect(&input, "part-unknown");
     input.operator_asked = true;
     expect(&input, "part-unknown");
+    for (int how = POLICY_MISSING_REFUSED; how <= POLICY_MISSING_OF_ONE_SLOT; how++) {
+        input = welcome();
+        input.part_missing = "boot";
+        input.part_missing_how = (enum policy_missing)how;
+        expect(&input, "part-missing");
+        input.operator_asked = true;
+        expect(&input, "part-missing");
+        policy_judge_install(&input, &verdict);
+        assert_non_null(strstr(verdict.blocks[0].why, "part boot"));
+    }
+    input = welcome();
+    input.parts_why = "the loader started the boot part of slot b";
+    expect(&input, "parts-mixed");
+    input.operator_asked = true;
+    expect(&input, "parts-mixed");
+    policy_judge_release(&input, &verdict);
+    assert_true(policy_verdict_has(&verdict, "parts-mixed") && !policy_verdict_refuses(&verdict));
+    input = welcome();
+    strcpy(input.room_why, "the part boot has no room");
+    expect(&input, "slot-too-small");
     input = welcome();
     input.keys_why = "others may write the keys";
     expect(&input, "unsafe-keys");

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What a set that is offered is to a device: all its images are compared, and all its manifests have to be there."""
+import shutil
+
+import pytest
+
+import images
+from conditions import whats
+from set_site import BOOT_SIZE, boot, root, site, url
+
+pytestmark = pytest.mark.sanitized
+
+
+@pytest.fixture
+def places(folder):
+    """Where the part lies in both slots: files, and that of slot B is not there yet."""
+    (folder / "esp").mkdir()
+    return folder / "esp" / "boot-a", folder / "esp" / "boot-b"
+
+
+@pytest.fixture
+def device(make_daemon, url, file_slots, places):
+    """device(**sections) makes the daemon of one that has a place for the part."""
+    def make(**options):
+        return make_daemon(url, file_slots, **{"mode": "check", "Part boot": {"A": places[0], "B": places[1]}, **options})
+    return make
+
+
+def result(expected):
+    return lambda status: status["last_check"]["result"] == expected and status["state"] in ("idle", "held")
+
+
+def install_by_hand(root, boot, file_slots, places):
+    shutil.copy(root, file_slots[0])
+    shutil.copy(boot, places[0])
+
+
+def test_a_device_that_was_made_with_the_set(device, root, boot, file_slots, places):
+    """All its images are read and compared, as nothing is recorded."""
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    status = daemon.wait(result("up-to-date"), "what runs is recognised")
+    assert status["blocked_by"] == []
+
+
+@pytest.mark.parametrize("what", ["another", "gone", "longer-root-only"])
+def test_the_root_alone_is_another_release(what, device, root, boot, file_slots, places):
+    install_by_hand(root, boot, file_slots, places)
+    if what == "another":
+        places[0].write_bytes(images.noise(BOOT_SIZE, "somebody else's"))
+    elif what == "gone":
+        places[0].unlink()
+    else:
+        places[0].write_bytes(boot.read_bytes()[:-1])
+    daemon = device().start()
+    status = daemon.wait(result("update"), "it is an update")
+    assert whats(status) == ["mode"]
+
+
+def test_a_new_kernel_is_an_update(device, site, url, root, boot, file_slots, places):
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+    # Another length of the name, for nginx makes the ETag of the second and the length.
+    newer = site.image("boot-22.vfat", images.noise(BOOT_SIZE, "boot 2"))
+    site.set("root.img", f"boot={newer}")
+    daemon.post("check")
+    daemon.wait(result("update"), "the other kernel is an update")
+    # And back: what runs is recorded with its parts.
+    site.set("root.img", f"boot={boot}")
+    daemon.post("check")
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+
+
+@pytest.mark.parametrize("what", ["missing", "another"])
+def test_a_part_that_does_not_fit_is_waited_for(what, device, site, url, root, boot, file_slots, places):
+    """As between two uploads of a publication: it is told, and the next look finds it whole."""
+    install_by_hand(root, boot, file_slots, places)
+    manifest = boot.parent / "boot-1.vfat.json"
+    content = manifest.read_bytes()
+    if what == "missing":
+        manifest.unlink()
+    else:
+        site.image("other.vfat", images.noise(BOOT_SIZE, "another release"))
+        manifest.write_bytes((boot.parent / "other.vfat.json").read_bytes())
+    daemon = device(Update={"Interval": "1s"}).start()
+    status = daemon.wait(lambda status: status["last_error"], "it is told")
+    assert status["last_check"]["result"] == "failed"
+    assert status["last_error"]["kind"] == ("remote" if what == "missing" else "mismatch")
+    assert "boot" in status["last_error"]["message"] and "boot-1.vfat.json" in status["last_error"]["message"]
+    assert status["last_check"]["next"], "it is looked at again by itself"
+    manifest.write_bytes(content)
+    daemon.wait(result("up-to-date"), "then it is there")
+
+
+def test_a_part_that_the_release_lacks(device, site, nginx, root, boot, file_slots, places, make_daemon):
+    """Until then the target's would stay, which is that of an older release."""
+    plain = site.image("plain.img", images.noise(500_000, "plain"))
+    daemon = make_daemon(nginx.url(plain.name), file_slots, mode="install", **{"Part boot": {"A": places[0], "B": places[1]}}).start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it is held")
+    assert whats(status) == ["part-missing"]
+    assert "boot" in status["blocked_by"][0]["why"]
+    daemon.stop()
+    carrying = make_daemon(nginx.url(plain.name), file_slots, mode="install",
+                           **{"Part boot": {"A": places[0], "B": places[1], "Missing": "carry"}}).start()
+    status = carrying.wait(lambda status: status["state"] == "held", "nobody knows what it has of it")
+    assert whats(status) == ["part-missing"]
+    assert not places[1].exists()
