@@ -146,14 +146,9 @@ void daemon_reboot(struct daemon *daemon)
  * does not block. */
 static bool is_parameter(const char *argument)
 {
-    CLEANUP_FREE char *text = NULL;
-    struct error error;
-    size_t size;
+    CLEANUP_FREE char *text = file_read_text(256, "/run/systemd/reboot-param");
 
-    if (!file_read("/run/systemd/reboot-param", 256, &text, &size, &error))
-        return false;
-    text[strcspn(text, "\n")] = 0;
-    return strcmp(text, argument) == 0;
+    return text && strcmp(text, argument) == 0;
 }
 
 void daemon_reboot_note_others(struct daemon *daemon)

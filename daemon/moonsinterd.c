@@ -34,10 +34,8 @@ static const char help[] =
 
 struct options {
     struct config_request request;
-    char *url; /* what request.url points at, to be freed */
-    bool check_config;
-    bool doctor;
-    bool debug;
+    char *url;                       /* what request.url points at, to be freed */
+    int check_config, doctor, debug; /* 1 where asked for */
 };
 
 static int usage(const char *what)
@@ -49,11 +47,11 @@ static int usage(const char *what)
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option long_options[] = {
+    const struct option long_options[] = {
         {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, 'C'},
-        {"doctor", no_argument, NULL, 'D'},
-        {"debug", no_argument, NULL, 'd'},
+        {"check-config", no_argument, &options->check_config, 1},
+        {"doctor", no_argument, &options->doctor, 1},
+        {"debug", no_argument, &options->debug, 1},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -65,14 +63,7 @@ static int parse_options(int argc, char **argv, struct options *options)
         case 'c':
             options->request.file = optarg;
             break;
-        case 'C':
-            options->check_config = true;
-            break;
-        case 'D':
-            options->doctor = true;
-            break;
-        case 'd':
-            options->debug = true;
+        case 0: /* one of the flags above */
             break;
         case 'h':
             fputs(help, stdout);

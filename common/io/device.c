@@ -61,7 +61,7 @@ static bool device_refuse_busy(const char *path, const char *holder, struct erro
 static bool device_open_block_target(const char *path, int access, dev_t number, int *ret_fd,
                                      struct error *error)
 {
-    int fd = open(path, access | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    CLEANUP_FD int fd = open(path, access | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0 && errno == EBUSY) {
         CLEANUP_FREE char *holder = holder_describe(number);
@@ -72,15 +72,11 @@ static bool device_open_block_target(const char *path, int access, dev_t number,
     /* Look at what was opened: the path may lead elsewhere by now. */
     struct stat status;
     int read_only = 0;
-    if (file_status_fd(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number) {
-        close(fd);
+    if (file_status_fd(fd, &status) < 0 || !S_ISBLK(status.st_mode) || status.st_rdev != number)
         return error_set(error, ERROR_SYSTEM, "%s changed while it was opened; try again", path);
-    }
-    if (ioctl(fd, BLKROGET, &read_only) == 0 && read_only) {
-        close(fd);
+    if (ioctl(fd, BLKROGET, &read_only) == 0 && read_only)
         return error_set_errno(error, EROFS, "cannot open %s for writing", path);
-    }
-    *ret_fd = fd;
+    *ret_fd = file_take_fd(&fd);
     return true;
 }
 
@@ -226,18 +222,13 @@ bool device_is_same(const struct device *device, const struct device *other)
 
 bool device_size(const struct device *device, uint64_t *ret_bytes, struct error *error)
 {
-    struct stat status;
-    uint64_t bytes;
+    struct stat status = {0};
+    uint64_t bytes = 0;
 
-    if (device->is_block) {
-        if (ioctl(device->fd, BLKGETSIZE64, &bytes) < 0)
-            return error_set_errno(error, errno, "cannot find the size of %s", device->path);
-    } else {
-        if (file_status_fd(device->fd, &status) < 0)
-            return error_set_errno(error, errno, "cannot find the size of %s", device->path);
-        bytes = (uint64_t)status.st_size;
-    }
-    *ret_bytes = bytes;
+    if ((device->is_block ? ioctl(device->fd, BLKGETSIZE64, &bytes) : file_status_fd(device->fd, &status)) <
+        0)
+        return error_set_errno(error, errno, "cannot find the size of %s", device->path);
+    *ret_bytes = device->is_block ? bytes : (uint64_t)status.st_size;
     return true;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/publish/in_order.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>

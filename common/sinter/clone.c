@@ -84,8 +84,10 @@ void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clo
     pool_submit(clone->pool, &clone->job);
 }
 
-void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms)
+void clone_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
 {
+    struct clone *clone = owner;
+
     clone->progress.retries++;
     if (clone->events->retry)
         clone->events->retry(clone->owner, chunk, error, wait_ms);

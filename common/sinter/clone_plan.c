@@ -151,11 +151,6 @@ static void clone_on_chunks(void *owner, enum plan_kind kind, uint32_t first, ui
         clone->events->chunks(clone->owner, fate, first, count, bytes);
 }
 
-static void clone_on_transfer_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
-{
-    clone_on_retry(owner, chunk, error, wait_ms);
-}
-
 /* The chunks that a failed copy should have made are not copied again. Except where the copied chunk should
  * have been written to the target earlier and was not: then the copy is not to blame and may be tried
  * again. */
@@ -237,7 +232,7 @@ void clone_transfer(struct clone *clone)
 {
     static const struct transfer_events events = {
         .chunks = clone_on_chunks,
-        .retry = clone_on_transfer_retry,
+        .retry = clone_on_retry,
         .failed = clone_on_run_failed,
         .done = clone_on_transferred,
     };

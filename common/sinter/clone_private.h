@@ -83,7 +83,7 @@ void clone_end(struct clone *clone);
 void clone_run_job(struct clone *clone, pool_run_fn run, void (*next)(struct clone *clone));
 
 /* Counts and reports that a request is tried again. */
-void clone_on_retry(struct clone *clone, uint32_t chunk, const struct error *error, uint64_t wait_ms);
+void clone_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
 
 /* Stands still until clone_go_on(). */
 void clone_wait(struct clone *clone);

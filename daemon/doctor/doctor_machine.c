@@ -59,14 +59,10 @@ void doctor_look_at_clock(struct doctor *doctor)
 
 static uint64_t find_available_bytes(void)
 {
-    CLEANUP_FREE char *text = NULL;
-    size_t size;
-    struct error error;
+    CLEANUP_FREE char *text = file_read_text(SMALL_FILE_MAX, "/proc/meminfo");
+    const char *line = text ? strstr(text, "MemAvailable:") : NULL;
     uint64_t kib;
 
-    if (!file_read("/proc/meminfo", SMALL_FILE_MAX, &text, &size, &error))
-        return 0;
-    const char *line = strstr(text, "MemAvailable:");
     return line && sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1 ? kib * 1024 : 0;
 }
 
@@ -183,16 +179,14 @@ void doctor_look_at_health_checks(struct doctor *doctor)
 /* By what the kernel says, if it was built to tell. */
 static void look_at_watchdog(struct doctor *doctor)
 {
-    CLEANUP_FREE char *state = NULL;
-    size_t size;
-    struct error error;
+    CLEANUP_FREE char *state = file_read_text(SMALL_FILE_MAX, "/sys/class/watchdog/watchdog0/state");
 
     if (access("/sys/class/watchdog/watchdog0", F_OK) < 0)
         doctor_tell(
             doctor, "watchdog", BOOT_LEVEL_WARNING,
             "the kernel knows no hardware watchdog, so a slot that hangs is left only when somebody cuts the "
             "power");
-    else if (!file_read("/sys/class/watchdog/watchdog0/state", SMALL_FILE_MAX, &state, &size, &error))
+    else if (!state)
         doctor_tell(
             doctor, "watchdog", BOOT_LEVEL_WARNING,
             "there is a hardware watchdog, and the kernel does not say whether it is running: see to it that "

@@ -2,9 +2,6 @@
 /* Looks at the places of the parts of a set. See daemon/doctor/doctor_private.h. */
 #include "daemon/doctor/doctor_private.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "common/base/text.h"
 #include "common/io/device.h"
 

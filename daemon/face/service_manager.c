@@ -21,13 +21,6 @@ struct service_manager {
     uint64_t status_ms; /* when the status was told last, by the clock since boot; 0 = never */
 };
 
-static void on_status_timer(void *owner)
-{
-    struct service_manager *manager = owner;
-
-    manager->status_due(manager->owner);
-}
-
 static void on_watchdog_timer(void *owner)
 {
     struct service_manager *manager = owner;
@@ -60,7 +53,7 @@ struct service_manager *service_manager_new(struct event_base *base, service_man
 
     manager->status_due = status_due;
     manager->owner = owner;
-    manager->status_timer = timer_new(base, on_status_timer, manager);
+    manager->status_timer = timer_new(base, status_due, owner);
     manager->watchdog_timer = timer_new(base, on_watchdog_timer, manager);
     manager->notify_timer = timer_new(base, on_notify_timer, manager);
     notify_on_waiting(on_notify_waiting, manager);

@@ -51,10 +51,9 @@ static bool is_set(const char *path, const char *attribute, char **ret_file)
     CLEANUP_FREE char *real = realpath(path, NULL);
     CLEANUP_FREE char *file =
         real ? alloc_printf("/sys/class/block/%s/%s", strrchr(real, '/') + 1, attribute) : NULL;
-    CLEANUP_FREE char *text = NULL;
-    size_t size;
+    CLEANUP_FREE char *text = file ? file_read_text(16, "%s", file) : NULL;
 
-    if (!file || !file_read(file, 16, &text, &size, NULL) || *text != '1')
+    if (!text || *text != '1')
         return false;
     *ret_file = file;
     file = NULL;

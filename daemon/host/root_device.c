@@ -41,11 +41,7 @@ static char *take_parameter(char **text)
 
 static char *read_cmdline(const char *root)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s/proc/cmdline", root);
-    char *text = NULL;
-    size_t size;
-
-    return file_read(path, CMDLINE_MAX, &text, &size, NULL) ? text : NULL;
+    return file_read_text(CMDLINE_MAX, "%s/proc/cmdline", root);
 }
 
 static void device_missing(struct root_device *device, const char *format, ...)

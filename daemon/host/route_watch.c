@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/io/watch.h"
 
 enum {
@@ -74,17 +75,13 @@ bool route_watch_new(struct event_base *base, route_watch_fn came, void *owner,
         .nl_family = AF_NETLINK,
         .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
     };
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+    CLEANUP_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        error_set_errno(error, errno, "the kernel does not tell of new routes");
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return error_set_errno(error, errno, "the kernel does not tell of new routes");
     struct route_watch *watch = alloc_zeroed(sizeof(*watch));
-    *watch = (struct route_watch){.fd = fd, .came = came, .owner = owner};
-    watch->readable = watch_new(base, WATCH_READABLE, fd, on_readable, watch);
+    *watch = (struct route_watch){.fd = file_take_fd(&fd), .came = came, .owner = owner};
+    watch->readable = watch_new(base, WATCH_READABLE, watch->fd, on_readable, watch);
     if (!watch_start(watch->readable)) {
         route_watch_free(watch);
         return error_set(error, ERROR_SYSTEM, "the kernel's news of routes cannot be watched");

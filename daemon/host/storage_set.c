@@ -61,14 +61,10 @@ static void set_add_named(struct storage_set *set, const char *root, const char 
 /* The file (or device) behind a loop device. */
 static void set_add_loop_file(struct storage_set *set, const char *root, const char *device, int depth)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s/loop/backing_file", device);
-    CLEANUP_FREE char *backing = NULL;
-    size_t size;
+    CLEANUP_FREE char *backing = file_read_text(PATH_MAX + 16, "%s/loop/backing_file", device);
 
-    if (!file_read(path, PATH_MAX + 16, &backing, &size, NULL) || *backing != '/')
-        return;
-    backing[strcspn(backing, "\n")] = 0;
-    set_add_named(set, root, backing, depth);
+    if (backing && *backing == '/')
+        set_add_named(set, root, backing, depth);
 }
 
 /* Members of a device-mapper, RAID or bcache device. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/wall_clock.h"
 #include "common/io/timer.h"
@@ -273,10 +274,8 @@ struct poller *poller_free(struct poller *poller)
     watch_free(poller->timer_watch);
     watch_free(poller->clock_watch);
     timer_free(poller->wake_timer);
-    if (poller->timer_fd >= 0)
-        close(poller->timer_fd);
-    if (poller->clock_fd >= 0)
-        close(poller->clock_fd);
+    file_close_pointer(&poller->timer_fd);
+    file_close_pointer(&poller->clock_fd);
     free(poller);
     return NULL;
 }

@@ -128,13 +128,6 @@ void rebooter_retry_later(struct rebooter *rebooter)
     timer_start(rebooter->judge_timer, RETRY_REBOOT_MS);
 }
 
-static void on_judge_timer(void *owner)
-{
-    struct rebooter *rebooter = owner;
-
-    rebooter->events->judge(rebooter->owner);
-}
-
 /* --- the reboot --- */
 
 static void fail(struct rebooter *rebooter, const struct error *error)
@@ -234,7 +227,7 @@ struct rebooter *rebooter_new(const struct rebooter_deps *deps, const struct reb
     rebooter->owner = owner;
     rebooter->pool = deps->pool;
     rebooter->processes = deps->processes;
-    rebooter->judge_timer = timer_new(deps->base, on_judge_timer, rebooter);
+    rebooter->judge_timer = timer_new(deps->base, events->judge, owner);
     rebooter->down_timer = timer_new(deps->base, on_down_timer, rebooter);
     return rebooter;
 }

@@ -73,13 +73,6 @@ void trial_runner_retry_later(struct trial_runner *runner)
     timer_start(runner->retry_timer, RETRY_VERDICT_MS);
 }
 
-static void on_retry_timer(void *owner)
-{
-    struct trial_runner *runner = owner;
-
-    runner->events->again(runner->owner);
-}
-
 const struct trial_verdict *trial_runner_verdict(const struct trial_runner *runner)
 {
     return &runner->verdict;
@@ -93,7 +86,7 @@ struct trial_runner *trial_runner_new(const struct trial_runner_deps *deps,
     runner->deps = *deps;
     runner->events = events;
     runner->owner = owner;
-    runner->retry_timer = timer_new(deps->base, on_retry_timer, runner);
+    runner->retry_timer = timer_new(deps->base, events->again, owner);
     return runner;
 }
 
