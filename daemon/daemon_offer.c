@@ -43,7 +43,43 @@ static void hash_url(const struct url *url, char ret_hex[DIGEST_SHA256_HEX_SIZE]
     digest_sha256_to_hex(digest, ret_hex);
 }
 
-static void keep_manifest(struct daemon *daemon, const struct release *release)
+/* Of each image of each part. */
+typedef bool (*each_part_fn)(struct daemon *daemon, struct release *set, uint32_t part, unsigned slot,
+                             void *argument);
+
+/* Calls `fn` for the images of all parts, until it returns false; returns whether it never did. */
+static bool each_part(struct daemon *daemon, struct release *set, each_part_fn fn, void *argument)
+{
+    const struct manifest_parts *parts = &set->manifest->parts;
+
+    for (uint32_t i = 0; i < parts->count; i++)
+        for (unsigned slot = 0; slot < (parts->list[i].per_slot ? 2 : 1); slot++)
+            if (!fn(daemon, set, i, slot, argument))
+                return false;
+    return true;
+}
+
+static enum manifest_part_slot slot_of(const struct manifest_part *part, unsigned slot)
+{
+    return !part->per_slot ? MANIFEST_PART_OF_BOTH : slot ? MANIFEST_PART_OF_B : MANIFEST_PART_OF_A;
+}
+
+static bool keep_part(struct daemon *daemon, struct release *set, uint32_t part, unsigned slot,
+                      void *argument)
+{
+    const struct manifest_part *named = &set->manifest->parts.list[part];
+    const struct release *release = set->parts[part][slot];
+    struct kept_parts *kept = argument;
+    struct kept_part *next = &kept->list[kept->count++];
+
+    /* Borrowed: the store makes its own copy. */
+    *next = (struct kept_part){
+        .slot = slot_of(named, slot), .text = release->manifest_text, .size = release->manifest_size};
+    memcpy(next->name, named->name, sizeof(next->name));
+    return true;
+}
+
+static void keep_manifest(struct daemon *daemon, struct release *release)
 {
     struct record_store_manifest manifest = {
         .text = release->manifest_text,
@@ -52,12 +88,13 @@ static void keep_manifest(struct daemon *daemon, const struct release *release)
         .signature_size = release->signature_size,
     };
 
+    each_part(daemon, release, keep_part, &manifest.parts);
     record_store_keep_manifest(daemon->record_store, &manifest);
 }
 
 void daemon_offer_keep(struct daemon *daemon)
 {
-    const struct release *release = checker_release(daemon->checker);
+    struct release *release = checker_release(daemon->checker);
     const struct record_release *offered = checker_offered(daemon->checker);
     struct record_manifest *kept = &daemon->record->manifest;
 
@@ -70,6 +107,22 @@ void daemon_offer_keep(struct daemon *daemon)
     }
 }
 
+static bool load_part(struct daemon *daemon, struct release *set, uint32_t part, unsigned slot,
+                      void *argument)
+{
+    const struct manifest_part *named = &set->manifest->parts.list[part];
+    struct error *error = argument;
+    char *text;
+    size_t size;
+
+    if (!record_store_read_part(daemon->record_store, named->name, slot_of(named, slot), &text, &size, error))
+        return false;
+    if (release_add_part(set, part, slot, text, size, error))
+        return true;
+    free(text);
+    return false;
+}
+
 /* Makes a release of the kept files, checked like one that was fetched; NULL with the reason. */
 static struct release *load_kept(struct daemon *daemon, struct error *error)
 {
@@ -80,8 +133,11 @@ static struct release *load_kept(struct daemon *daemon, struct error *error)
     if (!record_store_read_manifest(daemon->record_store, trust_looks_at_signatures(&trust), &kept, error))
         return NULL;
     if (release_from_text(daemon->config->url, kept.text, kept.size, kept.signature, kept.signature_size,
-                          &trust, &release, error))
-        return release;
+                          &trust, &release, error)) {
+        if (each_part(daemon, release, load_part, error) && release_check_sum(release, error))
+            return release;
+        return release_free(release);
+    }
     free(kept.text);
     free(kept.signature);
     return NULL;

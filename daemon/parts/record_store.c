@@ -22,6 +22,7 @@
 /* One save; belongs to the pool while `busy`. Its paths never change. */
 struct job {
     struct pool_job pool;
+    const char *folder;
     char *record_path, *manifest_path, *signature_path;
     char *demand_path; /* a file whose existence says, beside the record, that signatures are demanded */
     char *record_text;
@@ -52,6 +53,7 @@ static void free_manifest(struct record_store_manifest *manifest)
 {
     free(manifest->text);
     free(manifest->signature);
+    kept_parts_finish(&manifest->parts);
     *manifest = (struct record_store_manifest){0};
 }
 
@@ -88,7 +90,8 @@ static bool save_manifest(struct job *job)
     const struct record_store_manifest *manifest = &job->manifest;
 
     return !manifest->text ||
-           (file_replace(job->manifest_path, manifest->text, manifest->size, 0644, &job->error) &&
+           (kept_parts_write(&manifest->parts, job->folder, &job->error) &&
+            file_replace(job->manifest_path, manifest->text, manifest->size, 0644, &job->error) &&
             save_signature(job));
 }
 
@@ -102,6 +105,9 @@ static void job_run(struct pool_job *pool_job)
     job->failed =
         !save_demand(job) || !save_manifest(job) ||
         !file_replace(job->record_path, job->record_text, strlen(job->record_text), 0600, &job->error);
+    /* Only now nothing names what was kept before. */
+    if (!job->failed && job->manifest.text)
+        kept_parts_remove_others(&job->manifest.parts, job->folder);
 }
 
 /* --- saving --- */
@@ -222,6 +228,10 @@ void record_store_keep_manifest(struct record_store *store, const struct record_
         .signature = copy_bytes(manifest->signature, manifest->signature_size),
         .signature_size = manifest->signature_size,
     };
+    for (unsigned i = 0; i < manifest->parts.count; i++) {
+        const struct kept_part *part = &manifest->parts.list[i];
+        kept_parts_add(&store->manifest.parts, part->name, part->slot, part->text, part->size);
+    }
 }
 
 void record_store_drop_manifest(struct record_store *store)
@@ -247,6 +257,12 @@ bool record_store_read_manifest(const struct record_store *store, bool with_sign
                   &manifest.signature_size, NULL);
     *ret_manifest = manifest;
     return true;
+}
+
+bool record_store_read_part(const struct record_store *store, const char *name, enum manifest_part_slot slot,
+                            char **ret_text, size_t *ret_size, struct error *error)
+{
+    return kept_parts_read(store->deps.folder, name, slot, ret_text, ret_size, error);
 }
 
 /* --- at a start --- */
@@ -354,6 +370,7 @@ bool record_store_new(const struct record_store_deps *deps, const struct record_
     store->owner = owner;
     store->job = (struct job){
         .pool = {.run = job_run, .done = job_done},
+        .folder = deps->folder,
         .record_path = alloc_printf("%s/record.json", deps->folder),
         .manifest_path = alloc_printf("%s/manifest.json", deps->folder),
         .signature_path = alloc_printf("%s/manifest.json.minisig", deps->folder),

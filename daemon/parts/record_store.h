@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The record, and the manifest kept beside it, in StateDirectory=: reads them at the start, locks the
+ * The record, and the manifests kept beside it, in StateDirectory=: reads them at the start, locks the
  * folder, and saves what changed. One save at a time; what changes during a save goes out with the next
  * one. Reading blocks on the medium and belongs before the loop runs; saving is a job on a pool thread,
  * and nothing else blocks. The loop's thread only.
@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/io/pool.h"
 #include "daemon/decide/record.h"
+#include "daemon/host/kept_parts.h"
 
 struct event_base;
 struct record_store;
@@ -39,10 +40,12 @@ struct record_store_events {
 /* The flush is over; `error` is NULL if the record as it was at the flush is on the medium. */
 typedef void (*record_store_flushed_fn)(void *owner, const struct error *error);
 
-/* A manifest and its signature as the server sent them, zero-terminated; signature NULL = none. */
+/* A manifest and its signature as the server sent them, zero-terminated; signature NULL = none. Of a set,
+ * with the manifests of all parts. */
 struct record_store_manifest {
     char *text, *signature;
     size_t size, signature_size;
+    struct kept_parts parts;
 };
 
 /* Makes the folder if it is missing, locks it for this process and reads what it holds. Blocks. If there is
@@ -83,6 +86,11 @@ void record_store_drop_manifest(struct record_store *store);
 bool record_store_has_manifest(const struct record_store *store);
 
 /* Reads the manifest and, `with_signature`, its signature if there is one; the caller frees both. A signature
- * that cannot be read counts as none. Blocks. */
+ * that cannot be read counts as none. Those of parts are read by record_store_read_part(). Blocks. */
 bool record_store_read_manifest(const struct record_store *store, bool with_signature,
                                 struct record_store_manifest *ret_manifest, struct error *error);
+
+/* Reads the kept manifest of a part, which proves nothing of what it holds; the caller frees the text, which
+ * has a zero behind it. Blocks. */
+bool record_store_read_part(const struct record_store *store, const char *name, enum manifest_part_slot slot,
+                            char **ret_text, size_t *ret_size, struct error *error);

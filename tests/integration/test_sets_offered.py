@@ -6,7 +6,8 @@ import pytest
 
 import images
 from conditions import whats
-from set_site import BOOT_SIZE, boot, root, site, url
+from programs import wait_until
+from set_site import BOOT_SIZE, boot, root, sha256, site, url
 
 pytestmark = pytest.mark.sanitized
 
@@ -106,3 +107,38 @@ def test_a_part_that_the_release_lacks(device, site, nginx, root, boot, file_slo
     status = carrying.wait(lambda status: status["state"] == "held", "nobody knows what it has of it")
     assert whats(status) == ["part-missing"]
     assert not places[1].exists()
+
+
+def test_a_restart_needs_no_network(device, nginx, root, boot, file_slots, places):
+    """What was fetched of the set is kept, held to the hashes that its manifest names."""
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+    wait_until((daemon.folder / "state" / "part-boot.json").exists, "the part's manifest is kept")
+    assert daemon.stop() == 0
+    manifests = [boot.parent / "boot-1.vfat.json", root.parent / "root.img.json"]
+    for manifest in manifests:
+        manifest.rename(f"{manifest}.away")
+    daemon.start()
+    status = daemon.wait(lambda status: status["last_error"], "the server has nothing")
+    assert status["slots"]["a"]["sha256"] == sha256(root.read_bytes())
+    assert status["update"]["sha256"] == sha256(root.read_bytes()), "what was offered is known"
+    assert daemon.stop() == 0
+    assert "cannot be used" not in daemon.log
+
+
+@pytest.mark.parametrize("how", ["another", "gone", "torn"])
+def test_a_kept_part_that_is_another(how, device, root, boot, file_slots, places):
+    """It proves nothing, and everything is fetched again."""
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+    kept = daemon.folder / "state" / "part-boot.json"
+    wait_until(kept.exists, "the part's manifest is kept")
+    assert daemon.stop() == 0
+    content = kept.read_bytes()
+    kept.unlink()
+    if how != "gone":
+        kept.write_bytes(content[:-1] if how == "torn" else content.replace(b"{", b" {", 1))
+    daemon.start()
+    daemon.wait(lambda status: result("up-to-date")(status) and kept.exists() and kept.read_bytes() == content, "it is fetched again")

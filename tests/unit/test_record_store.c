@@ -274,6 +274,67 @@ static void test_the_manifest_goes_with_the_record(void **state)
     expect_kept(scene, "two", NULL);
 }
 
+static bool part_holds(const struct scene *scene, const char *name, enum manifest_part_slot slot,
+                       const char *expected)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+
+    return record_store_read_part(scene->store, name, slot, &text, &size, NULL) &&
+           strcmp(text, expected) == 0;
+}
+
+/* The files of a set, and which of them stay with the next one. */
+static void test_the_manifests_of_parts(void **state)
+{
+    struct scene *scene = *state;
+    char text[] = "set", boot[] = "boot", a[] = "uki of a", b[] = "uki of b";
+    struct record_store_manifest manifest = {.text = text, .size = 3};
+
+    manifest.parts.count = 3;
+    manifest.parts.list[0] = (struct kept_part){"boot", MANIFEST_PART_OF_BOTH, boot, 4};
+    manifest.parts.list[1] = (struct kept_part){"uki", MANIFEST_PART_OF_A, a, 8};
+    manifest.parts.list[2] = (struct kept_part){"uki", MANIFEST_PART_OF_B, b, 8};
+    write_file(scene, "part-old.json", "of an earlier set");
+    write_file(scene, "partial.json", "somebody else's");
+    record_store_keep_manifest(scene->store, &manifest);
+    assert_false(exists(scene, "part-boot.json"));
+    record_store_flush(scene->store, on_flushed);
+    run_until_idle(scene);
+    assert_false(scene->failed);
+    assert_true(exists(scene, "part-boot.json") && exists(scene, "part-uki.a.json"));
+    assert_true(part_holds(scene, "boot", MANIFEST_PART_OF_BOTH, "boot"));
+    assert_true(part_holds(scene, "uki", MANIFEST_PART_OF_A, "uki of a"));
+    assert_true(part_holds(scene, "uki", MANIFEST_PART_OF_B, "uki of b"));
+    assert_false(part_holds(scene, "boot", MANIFEST_PART_OF_A, "boot"));
+    assert_false(exists(scene, "part-old.json"));
+    assert_true(exists(scene, "partial.json"));
+
+    /* What stays the same is not written again. */
+    CLEANUP_FREE char *path = path_of(scene, "part-boot.json");
+    struct stat before, after;
+    assert_int_equal(stat(path, &before), 0);
+    strcpy(a, "uki of A");
+    manifest.parts.count = 2;
+    record_store_keep_manifest(scene->store, &manifest);
+    record_store_flush(scene->store, on_flushed);
+    run_until_idle(scene);
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    assert_true(part_holds(scene, "uki", MANIFEST_PART_OF_A, "uki of A"));
+    assert_false(exists(scene, "part-uki.b.json"));
+
+    /* A save that keeps no other manifest leaves them, and a single image leaves none. */
+    record_store_flush(scene->store, on_flushed);
+    run_until_idle(scene);
+    assert_true(exists(scene, "part-boot.json"));
+    manifest.parts.count = 0;
+    record_store_keep_manifest(scene->store, &manifest);
+    record_store_flush(scene->store, on_flushed);
+    run_until_idle(scene);
+    assert_false(exists(scene, "part-boot.json") || exists(scene, "part-uki.a.json"));
+}
+
 static void test_a_manifest_that_could_not_be_written_is_written_later(void **state)
 {
     struct scene *scene = *state;
@@ -368,6 +429,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_save_that_fails_keeps_the_old_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_disk_is_told_once_in_a_row, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_manifest_goes_with_the_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_manifests_of_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_manifest_that_could_not_be_written_is_written_later, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_the_folder_is_one_daemons, setup, teardown),
