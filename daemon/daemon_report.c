@@ -100,6 +100,42 @@ static const char *find_os_version(const struct daemon *daemon, enum slot slot)
     return daemon->os_version;
 }
 
+/* What lies in the places of the parts, as far as it is recorded. */
+static void fill_slot_parts(const struct daemon *daemon, enum slot slot, struct status_parts *ret_parts)
+{
+    const struct slots *slots = daemon->view->slots;
+
+    ret_parts->count = slots->part_count;
+    for (unsigned i = 0; i < slots->part_count; i++) {
+        const struct record_part *kept = record_slot_part(&daemon->record->slots[slot], slots->parts[i].name);
+        struct status_part *part = &ret_parts->list[i];
+        *part =
+            (struct status_part){.name = slots->parts[i].name, .path = slots->parts[i].devices[slot].path};
+        if (kept)
+            memcpy(part->sha256, kept->sha256, sizeof(part->sha256));
+    }
+}
+
+/* Of a part with an image for each slot, that of the slot which an update would be written to. */
+static void fill_update_parts(const struct daemon *daemon, const struct release *release,
+                              struct status_parts *ret_parts)
+{
+    enum slot target = slots_target(daemon->view->slots);
+
+    ret_parts->count = release->manifest->parts.count;
+    for (unsigned i = 0; i < ret_parts->count; i++) {
+        const struct manifest_part *named = &release->manifest->parts.list[i];
+        struct status_part *part = &ret_parts->list[i];
+        *part = (struct status_part){.name = named->name};
+        if (named->per_slot && target == SLOT_NONE)
+            continue;
+        const struct manifest *manifest =
+            release_part(release, i, named->per_slot ? (unsigned)target : 0)->manifest;
+        digest_sha256_to_hex(manifest->sha256, part->sha256);
+        part->bytes = manifest->file_size;
+    }
+}
+
 /* The snapshot points into `texts`, which has to live as long. */
 static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *ret_snapshot,
                           struct report_texts *texts)
@@ -147,7 +183,9 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
         .waiting = work->waiting.kind ? &texts->waiting : NULL,
         .stall_why = *work->stall_why ? work->stall_why : job_watch_why(daemon->job_watch),
     };
-    for (int i = 0; i < SLOT_COUNT; i++)
+    if (release)
+        fill_update_parts(daemon, release, &ret_snapshot->update_parts);
+    for (int i = 0; i < SLOT_COUNT; i++) {
         ret_snapshot->slots[i] = (struct status_slot){
             .device = view->slots->devices[i].path,
             .active = view->running == (enum slot)i,
@@ -155,6 +193,8 @@ static void fill_snapshot(const struct daemon *daemon, struct status_snapshot *r
             .release = &daemon->record->slots[i].release,
             .os_version = find_os_version(daemon, (enum slot)i),
         };
+        fill_slot_parts(daemon, (enum slot)i, &ret_snapshot->slots[i].parts);
+    }
     fill_progress(daemon, &ret_snapshot->progress);
     /* The installer tells of the release that was planned last, which is not always the one on offer. */
     if (release && record_release_is_same(&work->release, offered)) {

@@ -66,6 +66,25 @@ static struct json_object *blocked_by_json(const struct policy_verdict *verdict)
     return list;
 }
 
+/* Where there are no parts, nothing is told of them. */
+static void add_parts(struct json_object *object, const struct status_parts *parts)
+{
+    if (!parts->count)
+        return;
+    struct json_object *members = json_object_new_object();
+    for (unsigned i = 0; i < parts->count; i++) {
+        const struct status_part *part = &parts->list[i];
+        struct json_object *member = json_object_new_object();
+        if (part->path)
+            add_text(member, "path", part->path);
+        add_text(member, "sha256", part->sha256);
+        if (!part->path)
+            json_add_u64(member, "bytes", part->bytes);
+        json_object_object_add(members, part->name, member);
+    }
+    json_object_object_add(object, "parts", members);
+}
+
 static struct json_object *slots_json(const struct status_snapshot *snapshot)
 {
     struct json_object *slots = json_object_new_object();
@@ -83,6 +102,7 @@ static struct json_object *slots_json(const struct status_snapshot *snapshot)
                         slot->os_version                           ? "os-release"
                         : slot->release && *slot->release->version ? "release"
                                                                    : NULL);
+        add_parts(object, &slot->parts);
         json_object_object_add(slots, slot_name((enum slot)i), object);
     }
     return slots;
@@ -145,6 +165,7 @@ static struct json_object *update_json(const struct status_snapshot *snapshot)
         json_add_u64(object, "size_bytes", snapshot->update_size_bytes);
     else
         json_object_object_add(object, "size_bytes", NULL);
+    add_parts(object, &snapshot->update_parts);
     add_text(object, "signed_by", snapshot->key_id);
     add_text(object, "trusted_comment", snapshot->trusted_comment);
     add_text(object, "table_skipped", snapshot->table_skipped);

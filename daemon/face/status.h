@@ -15,13 +15,27 @@
 #include "daemon/decide/record.h"
 #include "daemon/decide/update.h"
 
+/* A part of a set, in a slot or of the offered release. */
+struct status_part {
+    const char *name;
+    const char *path;                    /* where it lies; NULL = of a release */
+    char sha256[DIGEST_SHA256_HEX_SIZE]; /* of its image; "" = not known */
+    uint64_t bytes;                      /* length of its image, of a release only */
+};
+
+struct status_parts {
+    struct status_part list[MANIFEST_PARTS_MAX];
+    unsigned count;
+};
+
 struct status_slot {
     const char *device; /* NULL = not known */
     bool active;
     enum boot_health state;
     const struct record_release *release;
-    const char *os_version; /* version by the system's own os-release, if nothing is recorded of the slot;
-                               NULL = none */
+    const char *os_version;    /* version by the system's own os-release, if nothing is recorded of the slot;
+                                  NULL = none */
+    struct status_parts parts; /* that have a place in the slot */
 };
 
 /* All zero while nothing is under way. */
@@ -63,7 +77,8 @@ struct status_snapshot {
     const char *boot_note;               /* a clause on what is wrong with the boot state; NULL = nothing */
     const char *shown_url;               /* without user and password */
     const struct record_release *update; /* the offered release; NULL = none known */
-    uint64_t update_size_bytes;
+    uint64_t update_size_bytes;          /* of the main image */
+    struct status_parts update_parts;    /* of the offered release, as the target gets them */
     struct status_progress progress;
     const char
         *table_skipped; /* why its table of chunks was not used, so that more is downloaded; NULL = it was */

@@ -6,7 +6,7 @@ import pytest
 
 import images
 from conditions import whats
-from programs import wait_until
+from programs import moonsinter, wait_until
 from set_site import BOOT_SIZE, boot, root, sha256, site, url
 
 pytestmark = pytest.mark.sanitized
@@ -42,6 +42,11 @@ def test_a_device_that_was_made_with_the_set(device, root, boot, file_slots, pla
     daemon = device().start()
     status = daemon.wait(result("up-to-date"), "what runs is recognised")
     assert status["blocked_by"] == []
+    assert status["update"]["parts"] == {"boot": {"sha256": sha256(boot.read_bytes()), "bytes": BOOT_SIZE}}
+    assert status["slots"]["a"]["parts"] == {"boot": {"path": str(places[0]), "sha256": sha256(boot.read_bytes())}}
+    assert status["slots"]["b"]["parts"] == {"boot": {"path": str(places[1]), "sha256": None}}
+    shown = moonsinter("status", "--socket", daemon.socket)
+    assert shown.status == 0 and "up-to-date" in shown.stdout, shown
 
 
 @pytest.mark.parametrize("what", ["another", "gone", "longer-root-only"])

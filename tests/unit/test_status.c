@@ -59,6 +59,32 @@ static struct json_object *at(struct json_object *object, const char *path)
     return object;
 }
 
+/* Told only where there are any. */
+static void test_the_parts_of_a_set(void **state)
+{
+    struct fixture *fixture = fixture_new();
+    struct status_snapshot *snapshot = &fixture->snapshot;
+    struct json_object *object = status_json(snapshot), *none;
+
+    assert_false(json_object_object_get_ex(at(object, "slots/a"), "parts", &none));
+    assert_false(json_object_object_get_ex(at(object, "update"), "parts", &none));
+    json_object_put(object);
+    snapshot->slots[0].parts.count = 2;
+    snapshot->slots[0].parts.list[0] = (struct status_part){.name = "boot", .path = "/dev/boot-a"};
+    memset(snapshot->slots[0].parts.list[0].sha256, 'b', 64);
+    snapshot->slots[0].parts.list[1] = (struct status_part){.name = "dtb", .path = "/dev/dtb-a"};
+    snapshot->update_parts.count = 1;
+    snapshot->update_parts.list[0] = (struct status_part){.name = "boot", .sha256 = "cc", .bytes = 77};
+    object = status_json(snapshot);
+    assert_string_equal(json_object_get_string(at(object, "slots/a/parts/boot/path")), "/dev/boot-a");
+    assert_memory_equal(json_object_get_string(at(object, "slots/a/parts/boot/sha256")), "bbbb", 4);
+    assert_null(at(object, "slots/a/parts/dtb/sha256"));
+    assert_string_equal(json_object_get_string(at(object, "update/parts/boot/sha256")), "cc");
+    assert_int_equal(json_object_get_int64(at(object, "update/parts/boot/bytes")), 77);
+    json_object_put(object);
+    free(fixture);
+}
+
 /* Every key of the contract's object, at every level. */
 static void test_every_key_is_there(void **state)
 {
@@ -255,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_key_is_there),
+        cmocka_unit_test(test_the_parts_of_a_set),
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_last_update_and_error),
         cmocka_unit_test(test_metrics_are_well_formed),
