@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/face/notify.h"
 
-#ifdef HAVE_SYSTEMD
-
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,7 +10,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
+#endif
 
 #include "common/base/alloc.h"
 #include "common/base/file.h"
@@ -170,11 +169,13 @@ void notify_stopping(const char *status)
 
 uint64_t notify_watchdog_interval_ms(void)
 {
-    uint64_t interval_us;
+    uint64_t interval_us = 0;
 
+#ifdef HAVE_SYSTEMD
     if (sd_watchdog_enabled(0, &interval_us) <= 0)
         return 0;
-    return interval_us < 1000 ? 1 : interval_us / 1000;
+#endif
+    return interval_us > 0 && interval_us < 1000 ? 1 : interval_us / 1000;
 }
 
 void notify_watchdog(void)
@@ -185,75 +186,18 @@ void notify_watchdog(void)
 
 bool notify_take_listen_fd(int *ret_fd, struct error *error)
 {
+    *ret_fd = -1;
+#ifdef HAVE_SYSTEMD
     int count = sd_listen_fds(1);
-
     if (count < 0)
         return error_set_errno(error, count, "cannot read what sockets the service manager handed over");
-    if (count == 0) {
-        *ret_fd = -1;
-        return true;
-    }
     if (count > 1)
         return error_set(
             error, ERROR_REFUSED,
             "the service manager handed over %d sockets; moonsinterd.socket must have one ListenStream=",
             count);
-    int result = sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1);
-    if (result < 0)
-        return error_set_errno(error, result, "cannot look at the socket the service manager handed over");
-    if (result == 0)
-        return error_set(error, ERROR_REFUSED,
-                         "the socket the service manager handed over is no listening Unix stream socket; see "
-                         "moonsinterd.socket");
-    /* sd_listen_fds() made it close-on-exec; blocking is how systemd hands it over. */
-    int flags = fcntl(SD_LISTEN_FDS_START, F_GETFL);
-    if (flags < 0 || fcntl(SD_LISTEN_FDS_START, F_SETFL, flags | O_NONBLOCK) < 0)
-        return error_set_errno(error, errno,
-                               "cannot make the socket the service manager handed over non-blocking");
-    *ret_fd = SD_LISTEN_FDS_START;
-    return true;
-}
-
-#else
-
-void notify_ready(const char *status)
-{
-}
-
-void notify_status(const char *status)
-{
-}
-
-void notify_reloading(void)
-{
-}
-
-void notify_stopping(const char *status)
-{
-}
-
-uint64_t notify_watchdog_interval_ms(void)
-{
-    return 0;
-}
-
-void notify_watchdog(void)
-{
-}
-
-bool notify_flush(void)
-{
-    return true;
-}
-
-void notify_on_waiting(notify_waiting_fn *on_waiting, void *owner)
-{
-}
-
-bool notify_take_listen_fd(int *ret_fd, struct error *error)
-{
-    *ret_fd = -1;
-    return true;
-}
-
+    if (count == 1)
+        *ret_fd = SD_LISTEN_FDS_START;
 #endif
+    return true;
+}

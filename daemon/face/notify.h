@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Talks to the service manager: the protocol of sd_notify(3), and socket activation. The only user of
- * sd-daemon; built without libsystemd, or run without a service manager, every function does nothing and
- * says so. Nothing waits for the manager: if its queue is full, because it is stuck itself, the newest
- * message of each kind is kept, and notify_flush() tries again. A manager that cannot be reached is logged
- * once. The loop's thread only.
+ * sd-daemon; built without libsystemd it tells as well, but has no watchdog and takes no socket. Without a
+ * service manager every function does nothing and says so. Nothing waits for the manager: if its queue is
+ * full, because it is stuck itself, the newest message of each kind is kept, and notify_flush() tries again.
+ * A manager that cannot be reached is logged once. The loop's thread only.
  */
 #pragma once
 
@@ -41,6 +41,6 @@ void notify_on_waiting(notify_waiting_fn *on_waiting, void *owner);
 /* Sends what waits; false if some of it still could not be sent. */
 bool notify_flush(void);
 
-/* The listening Unix stream socket from socket activation, close-on-exec and non-blocking; -1 if there is
- * none. Fails if more than one, or something else, was passed. The caller owns it; later calls return -1. */
+/* The socket from socket activation, close-on-exec; -1 if there is none. Fails if more than one was passed;
+ * what it is, api_socket_adopt() checks. The caller owns it; later calls return -1. */
 bool notify_take_listen_fd(int *ret_fd, struct error *error);

@@ -144,7 +144,12 @@ static void test_socket_adopted(void **state)
 
     snprintf(text, sizeof(text), "%s/adopted", api_bench_folder);
     assert_true(api_socket_open(&opened, text, &group, &error));
+    /* As a service manager hands it over. */
+    assert_int_equal(fcntl(opened.fd, F_SETFL, 0), 0);
+    assert_int_equal(fcntl(opened.fd, F_SETFD, 0), 0);
     assert_true(api_socket_adopt(&adopted, opened.fd, &error));
+    assert_true(fcntl(adopted.fd, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(adopted.fd, F_GETFD) & FD_CLOEXEC);
     api_socket_close(&adopted);
     assert_int_equal(lstat(text, &info), 0);
     opened.fd = -1;
@@ -155,6 +160,10 @@ static void test_socket_adopted(void **state)
     assert_contains(error.message, "socket activation");
     close(pair[0]);
     close(pair[1]);
+    int datagrams = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_false(api_socket_adopt(&adopted, datagrams, &error));
+    assert_contains(error.message, "no listening Unix stream socket");
+    close(datagrams);
     assert_false(api_socket_adopt(&adopted, 999, &error));
 }
 
