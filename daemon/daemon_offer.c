@@ -157,11 +157,7 @@ void daemon_offer_load(struct daemon *daemon)
         return;
     }
     release = load_kept(daemon, &error);
-    /* The manifests of a set's parts are not kept. Without them it cannot be told what the set is, so the
-     * next check fetches all of them. */
-    if (release && !release_has_parts(release)) {
-        release_free(release);
-    } else if (release) {
+    if (release) {
         record_release_from(&offered, release);
         if (strcmp(offered.manifest_sha256, kept->sha256) == 0) {
             release->etag = *kept->etag ? alloc_string(kept->etag) : NULL;

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.sanitized
 
 
 def test_a_set_that_was_offered_before_a_restart(url, file_slots, folder, make_daemon):
-    """Its parts' manifests are asked for again."""
+    """Also where it has never been in a slot."""
     places = {"Part boot": {"A": folder / "boot-a", "B": folder / "boot-b"}}
     daemon = make_daemon(url, file_slots, mode="check", **places).start()
     first = daemon.wait(lambda status: status["state"] == "held", "the set is held")
