@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <ini.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ struct reading {
     const char *next;    /* unread text */
     unsigned line;       /* of the text before `next` */
     unsigned first_line; /* where the logical line that inih has now begins */
+    char part[64];       /* the line of a [Part NAME] without a key so far; "" = there is none */
+    unsigned part_line;
     config_assignment_fn assignment;
     void *owner;
     struct config_problems *problems;
@@ -132,6 +135,25 @@ static const char *line_problem(const char *line)
     return NULL;
 }
 
+/* Reports a part of which nothing is said; inih does not tell of sections without keys. Any other section may
+ * be empty. */
+static void reading_end_section(struct reading *reading)
+{
+    if (*reading->part)
+        config_problems_add(reading->problems, true,
+                            "%s:%u: %s holds no key; it needs A= and B=", reading->file, reading->part_line,
+                            reading->part);
+    reading->part[0] = 0;
+}
+
+static void reading_begin_section(struct reading *reading, const char *line)
+{
+    reading_end_section(reading);
+    reading->part_line = reading->first_line;
+    if (text_has_prefix(line, "[Part ") || strcmp(line, "[Part]") == 0)
+        snprintf(reading->part, sizeof(reading->part), "%s", line);
+}
+
 /* fgets() for inih: one logical line a call, so that line numbers are known here when the handler is called.
  */
 static char *reading_next(char *buffer, int size, void *stream)
@@ -142,11 +164,14 @@ static char *reading_next(char *buffer, int size, void *stream)
     /* inih takes "\n" off the end, hence one byte kept free. */
     while (reading_take_line(reading, buffer, (size_t)size - 1, &fits)) {
         const char *why = fits ? *buffer ? line_problem(buffer) : NULL : "is too long";
-        if (why)
+        if (why) {
             config_problems_add(reading->problems, true, "%s:%u: this line %s", reading->file,
                                 reading->first_line, why);
-        else if (*buffer)
+        } else if (*buffer) {
+            if (*buffer == '[')
+                reading_begin_section(reading, buffer);
             return buffer;
+        }
     }
     return NULL;
 }
@@ -162,6 +187,7 @@ static int reading_assign(void *owner, const char *section, const char *name, co
         .line = reading->first_line,
     };
 
+    reading->part[0] = 0;
     reading->assignment(reading->owner, &assignment);
     return 1;
 }
@@ -176,6 +202,7 @@ static void read_text(struct reading *reading)
     ini_initial_alloc = LINE_MAX_BYTES;
     ini_max_line = LINE_MAX_BYTES;
     int result = ini_parse_stream(reading_next, reading, reading_assign, reading);
+    reading_end_section(reading);
     if (result != 0)
         config_problems_add(reading->problems, true, "%s: cannot be understood as an INI file",
                             reading->file);

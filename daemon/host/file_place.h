@@ -2,8 +2,10 @@
 /*
  * Whether a file on a mounted partition can be the place of a part, and how much room it has. The loader
  * reads it there, so it has to lie on a file system of its own and not in a slot, where it would be gone with
- * the next update; and it is overwritten where it is, so nothing else may be the same file. Looks at the
- * medium: pool threads, or before the loop runs.
+ * the next update; and it is overwritten where it is, so nothing else may be the same file. What keeps
+ * the file system from being unmounted, or exchanged for another, while an update runs is the opened file
+ * itself, which stays open until the slot is armed. Looks at the medium: pool threads, or before the loop
+ * runs.
  */
 #pragma once
 

@@ -21,7 +21,8 @@ def places(folder):
 
 def examine(daemon):
     """The findings, as {check: [(result, message), ...]}."""
-    done = programs.moonsinter("doctor", "--config", daemon.config, env={**os.environ, "MOONSINTERD": str(programs.MOONSINTERD)})
+    done = programs.moonsinter("doctor", "--config", daemon.config,
+                               env={**os.environ, "MOONSINTERD": str(programs.MOONSINTERD)})
     assert done.stderr == "", done
     found = {}
     for event in done.named("finding"):

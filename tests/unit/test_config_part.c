@@ -66,6 +66,9 @@ static void test_bad_parts(void **state)
         const char *text, *problem;
     } cases[] = {
         {"[Part]\nA=/x\n", ETC ":7: [Part] needs the name of a part"},
+        {"[Part boot]\n", ETC ":6: [Part boot] holds no key"},
+        {"[Part boot]\n[Health]\nServer=no\n", ETC ":6: [Part boot] holds no key"},
+        {"[Part]\n", ETC ":6: [Part] holds no key"},
         {"[Part Boot]\nA=/x\n", ETC ":7: [Part Boot] is no name of a part"},
         {"[Part a b]\nA=/x\n", "[Part a b] is no name of a part"},
         {"[Part NAME]\nA=/x\n", "[Part NAME] is no name of a part"},
