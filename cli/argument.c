@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,23 +50,28 @@ static bool take_option(const struct argument_option *option, void *owner, struc
     return true;
 }
 
-bool argument_parse_options(const struct argument_option *options, int argc, char **argv, void *owner,
-                            struct error *error)
+bool argument_parse_options(const struct argument_option *options, const char *help, int argc, char **argv,
+                            void *owner, struct error *error)
 {
-    struct option accepted[OPTIONS_MAX + 1] = {0};
+    struct option accepted[OPTIONS_MAX + 2] = {0};
     int result, count = 0;
 
     for (; options[count].name; count++) {
         assert(count < OPTIONS_MAX);
         const char *name = options[count].name;
-        bool has_letter = strcmp(name, "help") == 0 || strcmp(name, "quiet") == 0;
         accepted[count] = (struct option){.name = name,
                                           .has_arg = options[count].take ? required_argument : no_argument,
-                                          .val = has_letter ? name[0] : OPTION_FIRST + count};
+                                          .val = strcmp(name, "quiet") == 0 ? 'q' : OPTION_FIRST + count};
     }
+    accepted[count] = (struct option){.name = "help", .val = 'h'};
     opterr = 0;
     optind = 0; /* makes glibc start over: the program's own options were parsed before */
     while ((result = getopt_long(argc, argv, ":qh", accepted, NULL)) != -1) {
+        if (result == 'h') {
+            fputs(help, stdout);
+            error->kind = ERROR_NONE;
+            return false;
+        }
         int row = 0;
         while (row < count && accepted[row].val != result)
             row++;
@@ -73,10 +79,13 @@ bool argument_parse_options(const struct argument_option *options, int argc, cha
             return set_option_error(result, argv, error);
         if (!take_option(&options[row], owner, error))
             return false;
-        if (result == 'h')
-            break;
     }
     return true;
+}
+
+int argument_end(const char *verb, const struct error *error)
+{
+    return error->kind == ERROR_NONE ? 0 : event_line_write_usage(verb, error);
 }
 
 bool argument_take_text(const char *option, char *value, void *member, struct error *error)

@@ -15,8 +15,8 @@
  */
 typedef bool (*argument_take_fn)(const char *option, char *value, void *member, struct error *error);
 
-/* One option of a verb. A verb has a table of these, and the last row is all zero. --help and --quiet, which
- * every verb has, may be written -h and -q as well. */
+/* One option of a verb. A verb has a table of these, and the last row is all zero. --quiet may be written -q
+ * as well; --help and -h need no row. */
 struct argument_option {
     const char *name;
     argument_take_fn take; /* NULL: the option has no value, and sets a bool */
@@ -24,9 +24,14 @@ struct argument_option {
 };
 
 /* Reads the options of the verb argv[0] into its structure `owner`; optind is then the first of the other
- * arguments. --help ends the reading, as nothing else matters then. */
-bool argument_parse_options(const struct argument_option *options, int argc, char **argv, void *owner,
-                            struct error *error);
+ * arguments. --help ends the reading, as nothing else matters then: it prints `help`, and returns false with
+ * ERROR_NONE. */
+bool argument_parse_options(const struct argument_option *options, const char *help, int argc, char **argv,
+                            void *owner, struct error *error);
+
+/* For a verb whose arguments could not be read, or which has printed its help: tells of the error, if there
+ * is one. Returns the exit status. */
+int argument_end(const char *verb, const struct error *error);
 
 /* The value as it is, into a `const char *`. */
 bool argument_take_text(const char *option, char *value, void *member, struct error *error);

@@ -24,7 +24,6 @@ static const struct argument_option options_of_watch[] = {
     {"socket", argument_take_text, offsetof(struct daemon_options, socket)},
     {"json", NULL, offsetof(struct daemon_options, json)},
     {"quiet", NULL, offsetof(struct daemon_options, quiet)},
-    {"help", NULL, offsetof(struct daemon_options, help)},
     {NULL, NULL, 0},
 };
 
@@ -40,18 +39,13 @@ bool daemon_options_parse(struct daemon_options *ret_options, int argc, char **a
     struct error error;
 
     bool ok = argument_parse_options(is_watch ? options_of_watch : options_of_watch + OPTIONS_OF_WATCH_ALONE,
-                                     argc, argv, &options, &error);
-    if (ok && options.help) {
-        fputs(help, stdout);
-        *ret_exit_status = 0;
-        return false;
-    }
+                                     help, argc, argv, &options, &error);
     if (ok && optind < argc)
         ok = error_set(&error, ERROR_REFUSED, "it takes no argument, but %.100s was given", argv[optind]);
     if (ok)
         *ret_options = options;
     else
-        *ret_exit_status = event_line_write_usage(argv[0], &error);
+        *ret_exit_status = argument_end(argv[0], &error);
     return ok;
 }
 

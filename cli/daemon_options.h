@@ -18,7 +18,6 @@ struct daemon_options {
     uint64_t within_ms; /* --daemon-within; 0 = without a bound. Of `watch` only */
     bool json;          /* --json: JSON on stdout, on a terminal too */
     bool quiet;
-    bool help; /* --help; never set where daemon_options_parse() returned true */
 };
 
 /* The text of the shared options, for the verbs' own help. */

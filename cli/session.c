@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cli/argument.h"
 #include "cli/engine.h"
 #include "cli/event_line.h"
 #include "cli/report.h"
@@ -388,14 +389,9 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     struct session session = {.plan_only = plan_only};
     struct error error = {0};
 
-    if (!session_options_parse(&session.options, argc, argv, &error)) {
+    if (!session_options_parse(&session.options, help, argc, argv, &error)) {
         session_options_finish(&session.options);
-        return event_line_write_usage(argv[0], &error);
-    }
-    if (session.options.help) {
-        session_options_finish(&session.options);
-        fputs(help, stdout);
-        return 0;
+        return argument_end(argv[0], &error);
     }
     report_init(&session.report, session.options.quiet, session.options.json);
     bool ok = session_check(&session, &error) && session_run_loop(&session, &error);

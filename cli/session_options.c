@@ -71,16 +71,14 @@ static const struct argument_option options[] = {
     {"part", session_images_take_part, offsetof(struct session_options, images)},
     {"json", NULL, offsetof(struct session_options, json)},
     {"quiet", NULL, offsetof(struct session_options, quiet)},
-    {"help", NULL, offsetof(struct session_options, help)},
     {NULL, NULL, 0},
 };
 
-bool session_options_parse(struct session_options *taken, int argc, char **argv, struct error *error)
+bool session_options_parse(struct session_options *taken, const char *help, int argc, char **argv,
+                           struct error *error)
 {
-    if (!argument_parse_options(options, argc, argv, taken, error))
+    if (!argument_parse_options(options, help, argc, argv, taken, error))
         return false;
-    if (taken->help)
-        return true;
     if (argc - optind < 2)
         return error_set(error, ERROR_REFUSED, "it takes URL, OUTPUT and perhaps SEEDs, and got %d arguments",
                          argc - optind);

@@ -21,12 +21,12 @@ struct session_options {
     struct trust_options trust_options;
     struct trust trust;
     bool json, quiet;
-    bool help; /* asked for, and then nothing else is certain */
 };
 
-/* Reads the arguments of the verb argv[0] into *taken, which is all zero before. session_options_finish()
- * must follow in every case. */
-bool session_options_parse(struct session_options *taken, int argc, char **argv, struct error *error);
+/* Reads the arguments of the verb argv[0] into *taken, which is all zero before; `help` and a failure are as
+ * in argument_parse_options(). session_options_finish() must follow in every case. */
+bool session_options_parse(struct session_options *taken, const char *help, int argc, char **argv,
+                           struct error *error);
 
 /* Frees what the options hold. */
 void session_options_finish(struct session_options *taken);

@@ -40,7 +40,7 @@ struct verification_image {
 struct verification {
     struct engine engine;
     struct meter meter;
-    bool quiet, help;
+    bool quiet;
     struct trust_options trust_options;
     struct trust trust;
     struct trust_verdict verdict;
@@ -200,16 +200,13 @@ static const struct argument_option options[] = {
     {"require-signature", NULL, offsetof(struct verification, trust_options.required)},
     {"part", session_images_take_part, offsetof(struct verification, images)},
     {"quiet", NULL, offsetof(struct verification, quiet)},
-    {"help", NULL, offsetof(struct verification, help)},
     {NULL, NULL, 0},
 };
 
 static bool parse_arguments(struct verification *run, int argc, char **argv, struct error *error)
 {
-    if (!argument_parse_options(options, argc, argv, run, error))
+    if (!argument_parse_options(options, help, argc, argv, run, error))
         return false;
-    if (run->help)
-        return true;
     if (argc - optind != 2)
         return error_set(error, ERROR_REFUSED, "it takes FILE and MANIFEST, and got %d arguments",
                          argc - optind);
@@ -229,9 +226,7 @@ static int run_verify(int argc, char **argv)
     int status = 0;
 
     if (!parse_arguments(&run, argc, argv, &error)) {
-        status = event_line_write_usage(argv[0], &error);
-    } else if (run.help) {
-        fputs(help, stdout);
+        status = argument_end(argv[0], &error);
     } else {
         meter_init(&run.meter, argv[0], run.quiet);
         bool ok = verification_run(&run, argv[optind + 1], &error);

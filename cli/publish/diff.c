@@ -43,14 +43,12 @@ struct arguments {
     struct diff_settings settings;
     const char *report_path; /* NULL: no report */
     bool quiet;
-    bool help;
 };
 
 static const struct argument_option options[] = {
     {"average", argument_take_average, offsetof(struct arguments, settings.average)},
     {"report", argument_take_text, offsetof(struct arguments, report_path)},
     {"quiet", NULL, offsetof(struct arguments, quiet)},
-    {"help", NULL, offsetof(struct arguments, help)},
     {NULL, NULL, 0},
 };
 
@@ -58,10 +56,8 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
 {
     struct diff_settings *settings = &arguments->settings;
 
-    if (!argument_parse_options(options, argc, argv, arguments, error))
+    if (!argument_parse_options(options, help, argc, argv, arguments, error))
         return false;
-    if (arguments->help)
-        return true;
     if (argc - optind < 2 || argc - optind > 3)
         return error_set(error, ERROR_REFUSED,
                          "it takes NEW, OLD and perhaps CHUNK_SIZE, and got %d arguments", argc - optind);
@@ -204,11 +200,7 @@ static int run_diff(int argc, char **argv)
     struct meter meter;
 
     if (!parse_arguments(argc, argv, &arguments, &error))
-        return event_line_write_usage(argv[0], &error);
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
+        return argument_end(argv[0], &error);
     if (!argument_check_access(settings->new_path, &error) ||
         !argument_check_access(settings->old_path, &error))
         return event_line_write_failure(argv[0], &error);

@@ -59,7 +59,6 @@ struct arguments {
     const char *bases[MANIFEST_BASES_MAX];
     struct generate_part parts[GENERATE_PARTS_MAX];
     bool quiet;
-    bool help;
 };
 
 /* Any of the rollout's options makes it one; the others keep their defaults. */
@@ -208,7 +207,6 @@ static const struct argument_option options[] = {
     {"span-max", take_span_max, offsetof(struct arguments, settings.span_max)},
     {"output-max", take_output_max, offsetof(struct arguments, settings.output_max)},
     {"quiet", NULL, offsetof(struct arguments, quiet)},
-    {"help", NULL, offsetof(struct arguments, help)},
     {NULL, NULL, 0},
 };
 
@@ -216,12 +214,10 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments, 
 {
     struct manifest_release *release = &arguments->settings.release;
 
-    if (!argument_parse_options(options, argc, argv, arguments, error))
+    if (!argument_parse_options(options, help, argc, argv, arguments, error))
         return false;
     if (release->rollout.hold)
         begin_rollout(&release->rollout);
-    if (arguments->help)
-        return true;
     if (argc - optind < 1 || argc - optind > 2)
         return error_set(error, ERROR_REFUSED, "it takes IMAGE and perhaps CHUNK_SIZE, and got %d arguments",
                          argc - optind);
@@ -287,11 +283,7 @@ static int parse_and_run(struct arguments *arguments, int argc, char **argv)
     struct meter meter;
 
     if (!parse_arguments(argc, argv, arguments, &error))
-        return event_line_write_usage(argv[0], &error);
-    if (arguments->help) {
-        fputs(help, stdout);
-        return 0;
-    }
+        return argument_end(argv[0], &error);
     bool is_there = argument_check_access(settings->image_path, &error);
     for (uint32_t i = 0; is_there && i < settings->base_count; i++)
         is_there = argument_check_access(settings->base_paths[i], &error);
