@@ -68,11 +68,11 @@ static bool check_manifests_sum(const struct release *set, struct error *error)
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place))
         sum += file_at(set, place)->size_bytes;
     return sum <= RELEASE_PARTS_SIZE_MAX ||
-           error_set(error, ERROR_REFUSED,
-                     "the manifests of the set's parts have %" PRIu64
-                     " bytes together, and %d are the most that is taken; publish larger parts with larger "
-                     "fixed chunks (generate --chunk-size)",
-                     sum, RELEASE_PARTS_SIZE_MAX);
+           error_set(
+               error, ERROR_REFUSED,
+               "the manifests of the set's parts have %" PRIu64
+               " bytes together, and %d are the most that is taken; give generate a larger CHUNK_SIZE for them",
+               sum, RELEASE_PARTS_SIZE_MAX);
 }
 
 bool release_check_sum(const struct release *set, struct error *error)

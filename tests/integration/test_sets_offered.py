@@ -148,3 +148,47 @@ def test_a_kept_part_that_is_another(how, device, root, boot, file_slots, places
         kept.write_bytes(content[:-1] if how == "torn" else content.replace(b"{", b" {", 1))
     daemon.start()
     daemon.wait(lambda status: result("up-to-date")(status) and kept.exists() and kept.read_bytes() == content, "it is fetched again")
+
+
+def test_what_is_cancelled_is_the_whole_set(device, site, boot, file_slots, places):
+    """Another kernel is another release, which nobody cancelled."""
+    daemon = device(mode="install").start()
+    daemon.wait(lambda status: status["state"] == "reboot-pending", "the set is armed")
+    daemon.post("cancel")
+    daemon.wait(lambda status: whats(status) == ["cancelled"], "it is held")
+    newer = site.image("boot-22.vfat", images.noise(BOOT_SIZE, "boot 2"))
+    site.set("root.img", f"boot={newer}")
+    daemon.post("check")
+    daemon.wait(lambda status: status["state"] == "reboot-pending", "the set with the other kernel is armed")
+    assert places[1].read_bytes() == newer.read_bytes()
+    daemon.post("cancel")
+    daemon.wait(lambda status: whats(status) == ["cancelled"], "it is held as well")
+
+
+def test_a_part_that_was_written_by_other_means(device, root, boot, file_slots, places):
+    """What runs is the set no longer, whatever its root is, so the set is an update again."""
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+    assert daemon.stop() == 0
+    places[0].write_bytes(images.noise(BOOT_SIZE, "somebody else's"))
+    daemon.start()
+    status = daemon.wait(lambda status: status["last_error"], "it is told")
+    assert status["last_error"]["kind"] == "mismatch" and str(places[0]) in status["last_error"]["message"]
+    daemon.post("check")
+    status = daemon.wait(result("update"), "the set is an update")
+    assert status["slots"]["a"]["parts"]["boot"]["sha256"] is None
+
+
+def test_a_mounted_part_changes_a_little(device, root, boot, file_slots, places):
+    """FAT writes its dirty flag, and somebody a file."""
+    install_by_hand(root, boot, file_slots, places)
+    daemon = device().start()
+    daemon.wait(result("up-to-date"), "it runs what is offered")
+    assert daemon.stop() == 0
+    content = images.noise(100_000, "files") + boot.read_bytes()[100_000:]
+    places[0].write_bytes(content)
+    daemon.start()
+    daemon.post("check")
+    status = daemon.wait(result("up-to-date"), "it is the same set")
+    assert not status["last_error"] and status["slots"]["a"]["parts"]["boot"]["sha256"] == sha256(boot.read_bytes())
