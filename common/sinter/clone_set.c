@@ -123,7 +123,7 @@ static void on_phase(void *owner, enum clone_phase phase)
     struct image *image = owner;
 
     /* Between two images nothing ends. */
-    if (phase < CLONE_PHASE_CLOSING)
+    if (image->set->events->phase && phase < CLONE_PHASE_CLOSING)
         image->set->events->phase(image->set->owner, phase);
 }
 
@@ -133,7 +133,7 @@ static void on_planned(void *owner, const struct plan *plan)
     struct clone_set *set = image->set;
 
     add_totals(&set->totals, plan_totals(plan));
-    if (is_last(image))
+    if (set->events->planned && is_last(image))
         set->events->planned(set->owner, &set->totals);
     if (set->stopping || set->settings.plan_only || set->settings.count == 1)
         return;
@@ -147,35 +147,40 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
 {
     struct image *image = owner;
 
-    image->set->events->retry(image->set->owner, error, wait_ms);
+    if (image->set->events->retry)
+        image->set->events->retry(image->set->owner, error, wait_ms);
 }
 
 static void on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
     struct image *image = owner;
 
-    image->set->events->seed_skipped(image->set->owner, path, error);
+    if (image->set->events->seed_skipped)
+        image->set->events->seed_skipped(image->set->owner, path, error);
 }
 
 static void on_pack_skipped(void *owner, const struct error *error)
 {
     struct image *image = owner;
 
-    image->set->events->pack_skipped(image->set->owner, image->settings->name, error);
+    if (image->set->events->pack_skipped)
+        image->set->events->pack_skipped(image->set->owner, image->settings->name, error);
 }
 
 static void on_table_skipped(void *owner, const struct error *error)
 {
     struct image *image = owner;
 
-    image->set->events->table_skipped(image->set->owner, image->settings->name, error);
+    if (image->set->events->table_skipped)
+        image->set->events->table_skipped(image->set->owner, image->settings->name, error);
 }
 
 static void on_read_back_cached(void *owner, const struct error *why)
 {
     struct image *image = owner;
 
-    image->set->events->read_back_cached(image->set->owner, why);
+    if (image->set->events->read_back_cached)
+        image->set->events->read_back_cached(image->set->owner, why);
 }
 
 static void note_failure(struct image *image, const struct error *error)

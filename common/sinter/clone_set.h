@@ -47,7 +47,7 @@ struct clone_set_settings {
     unsigned connections;
 };
 
-/* As those of struct clone_events; `name` is that of the image. None may be NULL. */
+/* As those of struct clone_events; `name` is that of the image. Any but `done` may be NULL. */
 struct clone_set_events {
     void (*phase)(void *owner, enum clone_phase phase);
     /* All plans are made; `sum` is of all images. Valid during the call. */

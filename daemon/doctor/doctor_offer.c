@@ -9,10 +9,9 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
-#include "common/sinter/clone.h"
-#include "common/sinter/table_room.h"
 #include "daemon/decide/offer.h"
 #include "daemon/host/machine_id.h"
+#include "daemon/host/set_images.h"
 
 /* --- what the daemon remembers --- */
 
@@ -131,10 +130,9 @@ struct planning {
     bool failed;
 };
 
-static void on_planned(void *owner, const struct plan *plan)
+static void on_planned(void *owner, const struct plan_totals *totals)
 {
     struct planning *planning = owner;
-    const struct plan_totals *totals = plan_totals(plan);
 
     planning->input->planned = true;
     planning->input->plan_bytes = plan_download_bytes(totals) + totals->manifest_bytes;
@@ -153,24 +151,18 @@ static void on_plan_done(void *owner, const struct error *error)
 /* Makes the plan as for an update; writes nothing. Reads both slots. */
 static bool make_plan(struct doctor *doctor, struct http *http, struct policy_input *input)
 {
-    static const struct clone_events events = {.planned = on_planned, .done = on_plan_done};
-    const struct slots *slots = doctor->slots;
-    enum slot target = slots_target(slots);
-    const char *seeds[] = {slots->devices[slot_other(target)].path, NULL};
-    struct clone_settings settings = {
-        .release = doctor->release,
-        .target_path = slots->devices[target].path,
-        .seed_paths = seeds,
-        .plan_only = true,
-        .chunks_max = table_room_chunks_max(doctor->release->manifest->file_size, table_room_memory_bytes()),
-        .connections = doctor->config->connections,
-    };
+    static const struct clone_set_events events = {.planned = on_planned, .done = on_plan_done};
     struct planning planning = {.doctor = doctor, .input = input};
-    struct clone *clone = clone_new(doctor->base, http, doctor->pool, &settings, &events, &planning);
+    struct set_images images;
 
-    clone_start(clone);
+    set_images_find(doctor->release, doctor->slots, slots_target(doctor->slots), &images);
+    struct clone_set_settings settings = set_images_settings(&images);
+    settings.plan_only = true;
+    settings.connections = doctor->config->connections;
+    struct clone_set *clone = clone_set_new(doctor->base, http, doctor->pool, &settings, &events, &planning);
+    clone_set_start(clone);
     loop_run(doctor->base);
-    clone_free(clone);
+    clone_set_free(clone);
     if (planning.failed)
         doctor_tell(doctor, "offer", BOOT_LEVEL_FAILURE, "what an update would cost cannot be planned: %s",
                     planning.error.message);

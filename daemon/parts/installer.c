@@ -12,7 +12,6 @@
 #include "common/base/text.h"
 #include "common/base/wall_clock.h"
 #include "common/io/timer.h"
-#include "common/sinter/table_room.h"
 
 /* Runs on a pool thread; `slots` and `slot` do not change while a run is under way. */
 static bool check_target(void *owner, const char *name, int fd, struct error *error)
@@ -243,30 +242,17 @@ void installer_reset(struct installer *installer, const struct record_release *r
     installer->rate_bytes = installer->moved = 0;
 }
 
-/* Adds an image to the view and to what is cloned. The running slot's image of the same kind is its seed. */
-static void add_image(struct installer *installer, const struct installer_request *request, const char *name,
-                      struct release *release)
+/* Adds what is cloned to the view. */
+static void add_images(struct installer *installer)
 {
-    const struct manifest *manifest = release->manifest;
-    const struct storage *place = slots_find_place(request->slots, name, request->slot);
-    const struct storage *seed = slots_find_place(request->slots, name, slot_other(request->slot));
-    unsigned number = installer->view.image_count++;
-    struct installer_image *image = &installer->view.images[number];
-
-    *image = (struct installer_image){.bytes = manifest->file_size};
-    snprintf(image->name, sizeof(image->name), "%s", name);
-    if (manifest->has_sha256)
-        digest_sha256_to_hex(manifest->sha256, image->sha256);
-    installer->seeds[number][0] = seed->path;
-    installer->settings.images[installer->settings.count++] = (struct clone_set_image){
-        .name = image->name,
-        .release = release,
-        .target_path = place->path,
-        .seed_paths = installer->seeds[number],
-        /* A slot that is missing is a mistake, or a disk that is not there yet; creating a file would hide
-         * that. A part that is a file on a mounted partition is made with the first release that has it. */
-        .create_target = strcmp(name, MANIFEST_MAIN_NAME) != 0 && !text_has_prefix(place->path, "/dev/"),
-    };
+    for (unsigned i = 0; i < installer->images.count; i++) {
+        const struct manifest *manifest = installer->images.list[i].release->manifest;
+        struct installer_image *image = &installer->view.images[installer->view.image_count++];
+        *image = (struct installer_image){.bytes = manifest->file_size};
+        snprintf(image->name, sizeof(image->name), "%s", installer->images.list[i].name);
+        if (manifest->has_sha256)
+            digest_sha256_to_hex(manifest->sha256, image->sha256);
+    }
 }
 
 /* Adds what is carried over to the view. */
@@ -287,19 +273,9 @@ static void add_carried(struct installer *installer, const struct installer_requ
 
 void installer_start(struct installer *installer, const struct installer_request *request)
 {
-    const struct manifest_parts *parts = &request->release->manifest->parts;
+    bool carries = request->carried && request->carried->count && !request->plan_only;
 
     assert(installer->state == INSTALLER_IDLE);
-    installer->settings = (struct clone_set_settings){
-        .check_target = check_target,
-        .plan_only = request->plan_only,
-        .keep_stock = true,
-        .keep_verified_only = installer->keep_verified_only,
-        .ignore_etag = request->ignore_etag,
-        .memory_bytes = table_room_memory_bytes(),
-        .connections = request->connections,
-    };
-
     installer_reset(installer, request->offered);
     installer->view.table_why[0] = installer->view.pack_why[0] = 0;
     installer->view.phase = installer_phase_name(CLONE_PHASE_PREPARING);
@@ -310,16 +286,21 @@ void installer_start(struct installer *installer, const struct installer_request
     installer->max_bytes = request->max_bytes;
     installer->over_budget = installer->failed = installer->overtaken = false;
     installer->http = request->http;
-    for (uint32_t i = 0; i < parts->count; i++)
-        add_image(installer, request, parts->list[i].name,
-                  release_part(request->release, i, (unsigned)request->slot));
-    add_image(installer, request, MANIFEST_MAIN_NAME, request->release);
-    bool carries = request->carried && request->carried->count && !request->plan_only;
+    set_images_find(request->release, request->slots, request->slot, &installer->images);
+    installer->settings = set_images_settings(&installer->images);
+    installer->settings.check_target = check_target;
+    installer->settings.plan_only = request->plan_only;
+    installer->settings.keep_stock = true;
+    installer->settings.keep_verified_only = installer->keep_verified_only;
+    installer->settings.ignore_etag = request->ignore_etag;
+    installer->settings.connections = request->connections;
+    add_images(installer);
     if (carries)
         add_carried(installer, request);
     if (!request->plan_only)
         log_notice("installing %s into slot %s (%s)%s", request->name, slot_name(request->slot),
-                   request->slots->devices[request->slot].path, parts->count ? " and its parts" : "");
+                   request->slots->devices[request->slot].path,
+                   installer->images.count > 1 ? " and its parts" : "");
     if (carries)
         installer->carry =
             carry_set_start(installer->deps.pool, &installer->carried, &carry_events, installer);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "daemon/host/set_images.h"
 #include "daemon/parts/installer.h"
 
 struct installer {
@@ -21,14 +22,14 @@ struct installer {
     /* the run under way: */
     struct carry_set *carry; /* compares first, and copies when the clone is done; NULL = nothing to carry */
     struct carry_set_settings carried;
+    struct set_images images;
     struct clone_set *clone;
     struct clone_set_settings settings; /* of `clone` */
     struct http *http;
     bool failed; /* `error` is the first error */
     struct error error;
     bool overtaken;
-    struct pool_job job;                        /* closes what is whole after a failure */
-    const char *seeds[CLONE_SET_IMAGES_MAX][2]; /* of each image, NULL-terminated */
+    struct pool_job job; /* closes what is whole after a failure */
     struct release *release;
     const struct slots *slots;
     enum slot slot;

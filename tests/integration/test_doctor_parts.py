@@ -109,3 +109,11 @@ def test_a_state_folder_on_a_part(url, loops, mount, folder, make_daemon):
                          Storage={"StateDirectory": mount(devices[1])})
     (result, message), = examine(daemon)["state-folder"]
     assert result == "failure" and f"part boot of slot b ({devices[1]})" in message
+
+
+@pytest.mark.parametrize("limit, result", [("2300000", "failure"), ("2900000", "ok")])
+def test_the_budget_is_for_all_images(url, places, file_slots, make_daemon, limit, result):
+    """The root has 2,000,000 bytes of noise, and the boot image 700,000."""
+    found = examine(make_daemon(url, file_slots, Transfer={"MaxBytesPerUpdate": limit}, **part(places)))
+    assert found["offer"][-1][0] == result, found
+    assert not places[1].exists()
