@@ -21,7 +21,8 @@ void report_init(struct report *report, bool quiet, bool json)
     meter_init(&report->meter, "clone", quiet);
 }
 
-void report_note(struct report *report, const char *format, ...)
+/* A sentence for people on stderr; dropped if stderr takes no more. */
+__attribute__((format(printf, 2, 3))) static void report_note(struct report *report, const char *format, ...)
 {
     char text[1024]; /* an error's sentence and a path before it */
     va_list args;

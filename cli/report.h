@@ -65,6 +65,3 @@ void report_done(struct report *report, const struct http *http, bool plan_only)
 
 /* The last event of a failure; returns the exit status. */
 int report_failure(struct report *report, const char *verb, const struct error *error);
-
-/* A sentence for people on stderr; dropped if stderr takes no more. */
-void report_note(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -167,7 +167,8 @@ uint64_t http_answer_retry_after_ms(const struct http_answer *answer, int64_t no
     return (uint64_t)(answer->retry_at - since) * 1000;
 }
 
-bool http_answer_etags_match(const char *a, const char *b)
+/* Whether the ETags name the same entity, by HTTP's weak comparison. */
+static bool etags_match(const char *a, const char *b)
 {
     if (text_has_prefix(a, "W/"))
         a += strlen("W/");
@@ -265,7 +266,7 @@ size_t http_answer_fit(const struct http_answer *answer, const struct http_quest
 bool http_answer_if_range_unheard(const struct http_answer *answer, const struct http_question *question)
 {
     return question->if_range && answer->status == 200 && !answer->encoded && *answer->etag &&
-           http_answer_etags_match(question->etag, answer->etag);
+           etags_match(question->etag, answer->etag);
 }
 
 bool http_answer_is_page(const char *body, size_t size)
@@ -374,7 +375,7 @@ static enum http_outcome judge_range(const struct http_answer *answer, const str
         return changed(where, "it is gone", error);
     if (answer->status != 200 && answer->status != 206)
         return judge_refusal(answer->status, where, error);
-    if (question->etag && *answer->etag && !http_answer_etags_match(question->etag, answer->etag))
+    if (question->etag && *answer->etag && !etags_match(question->etag, answer->etag))
         return answer->status == 200 && answer->html ? http_answer_set_page(where, error)
                                                      : changed(where, "its ETag is another", error);
     if (answer->status == 206)

@@ -80,8 +80,5 @@ bool http_answer_is_page(const char *body, size_t size);
 /* Sets the error for a web page in place of the file; returns HTTP_OUTCOME_FAILED. */
 enum http_outcome http_answer_set_page(const char *where, struct error *error);
 
-/* Whether the ETags name the same entity, by HTTP's weak comparison. */
-bool http_answer_etags_match(const char *a, const char *b);
-
 /* Whether the ETag may be sent in If-Range: it is strong and well-formed. */
 bool http_answer_etag_is_strong(const char *etag);

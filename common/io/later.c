@@ -45,8 +45,3 @@ void later_call(struct later *later)
 {
     event_active(later->event, EV_TIMEOUT, 0);
 }
-
-void later_cancel(struct later *later)
-{
-    event_del(later->event);
-}

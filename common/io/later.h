@@ -21,6 +21,3 @@ struct later *later_free(struct later *later);
 
 /* Asks for the call; several requests before it comes give one call. */
 void later_call(struct later *later);
-
-/* Withdraws the request for the call. */
-void later_cancel(struct later *later);

@@ -102,7 +102,8 @@ static bool lane_has_batch(const struct lane *lane)
     return lane->state != LANE_FREE && lane->state != LANE_COPYING;
 }
 
-void lane_release(struct lane *lane)
+/* Makes the lane free for other work. */
+static void lane_release(struct lane *lane)
 {
     if (lane_has_batch(lane))
         lane->transfer->in_flight_bytes -= lane_batch(lane)->size;

@@ -129,9 +129,6 @@ const struct plan_batch *lane_batch(const struct lane *lane);
 /* Run `i` of the lane's batch; ret_number (may be NULL) gets its number in the plan. */
 const struct plan_run *lane_batch_run(const struct lane *lane, uint32_t i, uint32_t *ret_number);
 
-/* Makes the lane free for other work. */
-void lane_release(struct lane *lane);
-
 /* All of the batch is in the buffer: has it written, now or when its turn to be unpacked comes. */
 void lane_write(struct lane *lane);
 

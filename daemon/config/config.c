@@ -60,7 +60,8 @@ struct config *config_free(struct config *config)
     return NULL;
 }
 
-size_t config_find_key(const char *section, const char *key, bool *ret_section_known)
+/* The row of `key` in `section` of the table, or config_key_count. */
+static size_t find_row(const char *section, const char *key, bool *ret_section_known)
 {
     *ret_section_known = false;
     for (size_t i = 0; i < config_key_count; i++) {
@@ -78,7 +79,7 @@ const struct config_origin *config_find_origin(const struct config *config, cons
 {
     bool section_known;
 
-    return &config->origins->keys[config_find_key(section, key, &section_known)];
+    return &config->origins->keys[find_row(section, key, &section_known)];
 }
 
 /* The section that the key belongs to, for a message about a key in the wrong one; NULL = none. */
@@ -158,7 +159,7 @@ static struct config_origin *find_key(struct loading *loading, const struct conf
             return &config->origins->parts[part][index];
         }
     } else {
-        size_t index = config_find_key(assignment->section, assignment->key, &section_known);
+        size_t index = find_row(assignment->section, assignment->key, &section_known);
         if (index < config_key_count) {
             *ret_key = config_keys[index];
             return &config->origins->keys[index];
@@ -210,7 +211,7 @@ static void set_from_arguments(struct loading *loading, const struct config_requ
         return;
     }
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-        size_t index = config_find_key(settings[i].section, settings[i].key, &section_known);
+        size_t index = find_row(settings[i].section, settings[i].key, &section_known);
         if (*settings[i].value)
             set_key(loading, &config_keys[index], &loading->config->origins->keys[index], settings[i].value,
                     "command line");

@@ -28,9 +28,6 @@ struct config_origins {
 /* Frees what it holds and empties it. */
 void config_origin_clear(struct config_origin *origin);
 
-/* The row of `key` in `section` of the table, or config_key_count. */
-size_t config_find_key(const char *section, const char *key, bool *ret_section_known);
-
 /* How a key that the table has was set. */
 const struct config_origin *config_find_origin(const struct config *config, const char *section,
                                                const char *key);

@@ -101,6 +101,3 @@ bool trial_restarted_too_often(const struct record *record);
 /* How many reboots into the slot that boots next led back to this one. The boot with the ID `boot_id` does
  * not count, because the reboot out of it may still be under way. */
 unsigned trial_failed_switches(const struct record *record, const char *boot_id);
-
-/* "started-on-trial", ... for tests. */
-const char *trial_event_name(enum trial_event_kind kind);

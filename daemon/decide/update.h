@@ -158,6 +158,3 @@ const char *update_state_name(enum update_state state);
 
 /* "poll-due", ... for logs and tests. */
 const char *update_event_name(enum update_event_kind kind);
-
-/* "check", ... for logs and tests. */
-const char *update_order_name(enum update_order order);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The names of states, events and orders of daemon/decide/update.h. */
+/* The names of states and events of daemon/decide/update.h. */
 #include "daemon/decide/update.h"
 
 #include <assert.h>
@@ -56,31 +56,4 @@ const char *update_event_name(enum update_event_kind kind)
 
     assert(kind < UPDATE_EVENT_COUNT);
     return names[kind];
-}
-
-const char *update_order_name(enum update_order what)
-{
-    static const char *const names[] = {
-        [UPDATE_ORDER_CHECK] = "check",
-        [UPDATE_ORDER_PLAN] = "plan",
-        [UPDATE_ORDER_INVALIDATE] = "invalidate",
-        [UPDATE_ORDER_INSTALL] = "install",
-        [UPDATE_ORDER_CANCEL] = "cancel",
-        [UPDATE_ORDER_ARM] = "arm",
-        [UPDATE_ORDER_JUDGE_REBOOT] = "judge-reboot",
-        [UPDATE_ORDER_RETRY_REBOOT] = "retry-reboot",
-        [UPDATE_ORDER_REBOOT] = "reboot",
-        [UPDATE_ORDER_JUDGE_TRIAL] = "judge-trial",
-        [UPDATE_ORDER_RETRY_TRIAL] = "retry-trial",
-        [UPDATE_ORDER_MARK_GOOD] = "mark-good",
-        [UPDATE_ORDER_REJECT] = "reject",
-        [UPDATE_ORDER_SET_TIMER] = "set-timer",
-        [UPDATE_ORDER_STOP_TIMER] = "stop-timer",
-        [UPDATE_ORDER_SAVE_RECORD] = "save-record",
-        [UPDATE_ORDER_PUBLISH] = "publish",
-        [UPDATE_ORDER_EXIT] = "exit",
-    };
-
-    assert(what < sizeof(names) / sizeof(names[0]));
-    return names[what];
 }

@@ -145,16 +145,6 @@ bool settings_next_needs_restart(const struct settings *settings)
     return strcmp(before, after) != 0;
 }
 
-const struct config *settings_current(const struct settings *settings)
-{
-    return settings->current;
-}
-
-const struct config *settings_fixed(const struct settings *settings)
-{
-    return settings->fixed;
-}
-
 const struct config *settings_next(const struct settings *settings)
 {
     return settings->next;

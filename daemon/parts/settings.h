@@ -31,12 +31,6 @@ struct settings *settings_new(const struct settings_deps *deps, const struct set
 /* Free the pool first. NULL is fine. Returns NULL. */
 struct settings *settings_free(struct settings *settings);
 
-/* The settings in use; valid until the next ones are taken. */
-const struct config *settings_current(const struct settings *settings);
-
-/* The settings of the start, for what needs a restart to change. */
-const struct config *settings_fixed(const struct settings *settings);
-
 /* The settings that wait to be taken; NULL = none. */
 const struct config *settings_next(const struct settings *settings);
 

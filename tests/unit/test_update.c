@@ -11,6 +11,33 @@
 
 #include "common/base/log.h"
 
+static const char *order_name(enum update_order what)
+{
+    static const char *const names[] = {
+        [UPDATE_ORDER_CHECK] = "check",
+        [UPDATE_ORDER_PLAN] = "plan",
+        [UPDATE_ORDER_INVALIDATE] = "invalidate",
+        [UPDATE_ORDER_INSTALL] = "install",
+        [UPDATE_ORDER_CANCEL] = "cancel",
+        [UPDATE_ORDER_ARM] = "arm",
+        [UPDATE_ORDER_JUDGE_REBOOT] = "judge-reboot",
+        [UPDATE_ORDER_RETRY_REBOOT] = "retry-reboot",
+        [UPDATE_ORDER_REBOOT] = "reboot",
+        [UPDATE_ORDER_JUDGE_TRIAL] = "judge-trial",
+        [UPDATE_ORDER_RETRY_TRIAL] = "retry-trial",
+        [UPDATE_ORDER_MARK_GOOD] = "mark-good",
+        [UPDATE_ORDER_REJECT] = "reject",
+        [UPDATE_ORDER_SET_TIMER] = "set-timer",
+        [UPDATE_ORDER_STOP_TIMER] = "stop-timer",
+        [UPDATE_ORDER_SAVE_RECORD] = "save-record",
+        [UPDATE_ORDER_PUBLISH] = "publish",
+        [UPDATE_ORDER_EXIT] = "exit",
+    };
+
+    assert_true(what < sizeof(names) / sizeof(names[0]));
+    return names[what];
+}
+
 /* The orders as one line, so that a test reads like the sentence it stands for. */
 static const char *orders_text(const struct update_orders *orders)
 {
@@ -21,7 +48,7 @@ static const char *orders_text(const struct update_orders *orders)
         return "refused";
     for (size_t i = 0; i < orders->count; i++) {
         strcat(text, i ? " " : "");
-        strcat(text, update_order_name(orders->list[i]));
+        strcat(text, order_name(orders->list[i]));
     }
     return text;
 }
