@@ -279,6 +279,8 @@ static void test_a_part_of_another_release(void **state)
         assert_false(fetch(scene, set, NULL));
         assert_int_equal(scene->error.kind, ERROR_MISMATCH);
         assert_non_null(strstr(scene->error.message, "does not fit together"));
+        /* No more is taken than the set names. */
+        assert_int_equal(strstr(scene->error.message, "longer") != NULL, i == 1);
         assert_int_equal(scene->files[1]->requests - before, 2);
         assert_int_equal(scene->files[2]->requests, 0);
     }
