@@ -18,7 +18,6 @@ static int run_clone(int argc, char **argv)
 
 const struct verb verb_clone = {
     .name = "clone",
-    .arguments = "URL OUTPUT [SEED]... [OPTION]...",
     .summary = "make OUTPUT equal to a published image",
     .run = run_clone,
 };

@@ -47,7 +47,6 @@ static int run_doctor(int argc, char **argv)
 
 const struct verb verb_doctor = {
     .name = "doctor",
-    .arguments = "[--config FILE]",
     .summary = "look whether this device can be updated and can fall back",
     .run = run_doctor,
 };

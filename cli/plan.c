@@ -17,7 +17,6 @@ static int run_plan(int argc, char **argv)
 
 const struct verb verb_plan = {
     .name = "plan",
-    .arguments = "URL OUTPUT [SEED]... [OPTION]...",
     .summary = "say what a clone would fetch, to the byte",
     .run = run_plan,
 };

@@ -45,7 +45,6 @@ static int run(int argc, char **argv, const char *what)
     }                                                                                                        \
     const struct verb verb_##identifier = {                                                                  \
         .name = (text),                                                                                      \
-        .arguments = "[OPTION]...",                                                                          \
         .summary = (what),                                                                                   \
         .run = run_##identifier,                                                                             \
     }

@@ -82,21 +82,18 @@ static int run_history(int argc, char **argv)
 
 const struct verb verb_status = {
     .name = "status",
-    .arguments = "[OPTION]...",
     .summary = "show what the daemon is doing",
     .run = run_status,
 };
 
 const struct verb verb_why = {
     .name = "why",
-    .arguments = "[OPTION]...",
     .summary = "say why nothing is installed, or what went wrong",
     .run = run_why,
 };
 
 const struct verb verb_history = {
     .name = "history",
-    .arguments = "[OPTION]...",
     .summary = "list the last updates and their outcome",
     .run = run_history,
 };

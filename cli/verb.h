@@ -6,9 +6,8 @@
 #pragma once
 
 struct verb {
-    const char *name;      /* as typed: "clone" */
-    const char *arguments; /* as --help shows them: "URL OUTPUT [SEED]..." */
-    const char *summary;   /* one line of --help */
+    const char *name;    /* as typed: "clone" */
+    const char *summary; /* one line of --help */
     /* argv[0] is the verb's name. Returns the exit status: 0 done, 1 failed, 2 usage. */
     int (*run)(int argc, char **argv);
 };

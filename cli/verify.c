@@ -250,7 +250,6 @@ static int run_verify(int argc, char **argv)
 
 const struct verb verb_verify = {
     .name = "verify",
-    .arguments = "FILE MANIFEST [OPTION]...",
     .summary = "say whether FILE holds the image of MANIFEST",
     .run = run_verify,
 };

@@ -275,7 +275,6 @@ static int run_watch(int argc, char **argv)
 
 const struct verb verb_watch = {
     .name = "watch",
-    .arguments = "[--until STATE | --until-done | --until-verdict] [OPTION]...",
     .summary = "follow the daemon live",
     .run = run_watch,
 };

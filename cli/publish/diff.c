@@ -211,7 +211,6 @@ static int run_diff(int argc, char **argv)
 
 const struct verb verb_diff = {
     .name = "diff",
-    .arguments = "NEW OLD [CHUNK_SIZE] [OPTION]...",
     .summary = "how far two images differ",
     .run = run_diff,
 };

@@ -326,7 +326,6 @@ static int run_generate(int argc, char **argv)
 
 const struct verb verb_generate = {
     .name = "generate",
-    .arguments = "IMAGE [CHUNK_SIZE] [OPTION]...",
     .summary = "describe an image, so that devices can update to it",
     .run = run_generate,
 };

@@ -27,7 +27,7 @@ static void unescape(char *text)
 /* "36 35 98:0 /root /mount/point options optional... - type source options", cut in place. */
 static bool parse_mount(char *line, struct mount *ret_mount)
 {
-    enum { FIELD_NUMBER = 2, FIELD_MOUNT_POINT = 4, FIELD_FLAGS = 5, FIELDS_FIRST = 6 };
+    enum { FIELD_NUMBER = 2, FIELD_MOUNT_POINT = 4, FIELDS_FIRST = 6 };
     char *fields[FIELDS_FIRST], *rest[3], *separator = strstr(line, " - "), *save = NULL;
     unsigned number_major, number_minor;
 
@@ -51,7 +51,6 @@ static bool parse_mount(char *line, struct mount *ret_mount)
     *ret_mount = (struct mount){
         .number = makedev(number_major, number_minor),
         .mount_point = fields[FIELD_MOUNT_POINT],
-        .flags = fields[FIELD_FLAGS],
         .type = rest[0],
         .source = rest[1],
         .options = rest[2],

@@ -11,7 +11,6 @@
 struct mount {
     dev_t number;
     char *mount_point;
-    char *flags; /* of this mount: "ro,nosuid" */
     char *type;
     char *source;
     char *options; /* of the file system */

@@ -29,8 +29,8 @@ static struct diff_facts ext4_facts(void)
 {
     struct diff_facts facts = good_facts();
 
-    facts.new_superblock = facts.old_superblock = (struct superblock){
-        .kind = SUPERBLOCK_EXT4, .block_size = 4096, .has_uuid = true, .ext4 = {.uuid_in_checksums = true}};
+    facts.new_superblock = facts.old_superblock =
+        (struct superblock){.kind = SUPERBLOCK_EXT4, .block_size = 4096, .ext4 = {.uuid_in_checksums = true}};
     facts.inode_times.used = 1000;
     return facts;
 }

@@ -86,7 +86,6 @@ static void test_erofs(void **state)
     assert_null(superblock.compression);
     assert_int_equal(superblock.block_size, 4096);
     assert_int_equal(superblock.made_at, 1700000000);
-    assert_true(superblock.has_uuid);
     assert_int_equal(superblock.uuid[15], 7);
     put(data, 1024 + 80, 0x1, 4);
     put(data, 1024 + 84, 0xFFFF, 2); /* lz4's longest distance */
@@ -113,7 +112,6 @@ static void test_ext4(void **state)
     assert_int_equal(superblock.block_size, 4096);
     assert_int_equal(superblock.made_at, 1700000000);
     assert_int_equal(superblock.ext4.inodes_per_group, 2000);
-    assert_int_equal(superblock.ext4.inode_count, 8000);
     assert_int_equal(superblock.ext4.group_count, 4);
     assert_int_equal(superblock.ext4.inode_size, 256);
     assert_int_equal(superblock.ext4.groups_offset, 4096);
@@ -206,8 +204,7 @@ static void test_any_bytes(void **state)
         assert_in_range(superblock.ext4.inodes_per_group, 1, 8 * superblock.block_size);
         assert_in_range(superblock.ext4.inode_size, 128, superblock.block_size);
         assert_in_range(superblock.ext4.descriptor_size, 32, 64);
-        assert_true((uint64_t)superblock.ext4.group_count * superblock.ext4.inodes_per_group >=
-                    superblock.ext4.inode_count);
+        assert_true(superblock.ext4.group_count >= 1);
     }
 }
 

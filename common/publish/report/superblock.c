@@ -70,7 +70,6 @@ static bool read_erofs(const uint8_t *data, size_t size, struct superblock *supe
     if (data[12] >= 9 && data[12] <= 16)
         superblock->block_size = UINT32_C(1) << data[12];
     superblock->made_at = le_read_u64(data + 24);
-    superblock->has_uuid = true;
     memcpy(superblock->uuid, data + 48, SUPERBLOCK_UUID_SIZE);
     superblock->compression = erofs_compression(data);
     return true;
@@ -91,7 +90,6 @@ static void read_ext4_inodes(const uint8_t *data, struct superblock *superblock)
         (inode_size & (inode_size - 1)) != 0 || descriptor_size < EXT4_DESCRIPTOR_SIZE_DEFAULT ||
         descriptor_size > EXT4_DESCRIPTOR_SIZE_64BIT)
         return;
-    superblock->ext4.inode_count = inode_count;
     superblock->ext4.inodes_per_group = inodes_per_group;
     superblock->ext4.inode_size = inode_size;
     superblock->ext4.descriptor_size = descriptor_size;
@@ -110,7 +108,6 @@ static bool read_ext4(const uint8_t *data, size_t size, struct superblock *super
     if (log_block_size <= 6)
         superblock->block_size = UINT32_C(1024) << log_block_size;
     superblock->made_at = le_read_u32(data + 0x108);
-    superblock->has_uuid = true;
     memcpy(superblock->uuid, data + 0x68, SUPERBLOCK_UUID_SIZE);
     memcpy(superblock->ext4.hash_seed, data + 0xEC, SUPERBLOCK_UUID_SIZE);
     superblock->ext4.has_journal = le_read_u32(data + 0x5C) & EXT4_HAS_JOURNAL;

@@ -30,18 +30,16 @@ struct superblock {
     const char *compression; /* of its files' contents: "gzip", "zstd", ...; NULL = none, or not known */
     uint32_t block_size; /* bytes, of what is compressed at once or of a block: 512 to 2^20; 0 = not known */
     uint64_t made_at;    /* Unix time in seconds; 0 = not known */
-    bool has_uuid;
     uint8_t uuid[SUPERBLOCK_UUID_SIZE];
     struct {
         bool has_journal;
         bool uuid_in_checksums; /* every checksum of metadata depends on the UUID */
         uint8_t hash_seed[SUPERBLOCK_UUID_SIZE];
         uint32_t inodes_per_group; /* at most 8 * block_size; 0 = it is not known where the inodes are */
-        uint32_t inode_count;
-        uint32_t inode_size;      /* bytes, 128 to block_size */
-        uint32_t group_count;     /* inode_count / inodes_per_group, rounded up */
-        uint64_t groups_offset;   /* of the table of group descriptors, bytes */
-        uint32_t descriptor_size; /* bytes, 32 to 64 */
+        uint32_t inode_size;       /* bytes, 128 to block_size */
+        uint32_t group_count;      /* the image's inodes / inodes_per_group, rounded up */
+        uint64_t groups_offset;    /* of the table of group descriptors, bytes */
+        uint32_t descriptor_size;  /* bytes, 32 to 64 */
     } ext4;
 };
 
