@@ -21,11 +21,16 @@ SECTOR = 512
 END = object()
 
 
+def logged(path, log):
+    """Options of a drive of which everything is logged."""
+    return (f"driver=blklogwrites,log-super-update-interval=1,file.driver=raw,file.file.driver=file,file.file.filename={path},"
+            f"log.driver=file,log.filename={log},log-sector-size={SECTOR}")
+
+
 def logged_disk(path, log, name, boot):
     """Arguments for a virtio disk of which everything is logged."""
     log.write_bytes(b"")
-    return ["-drive", f"driver=blklogwrites,log-super-update-interval=1,file.driver=raw,file.file.driver=file,"
-            f"file.file.filename={path},log.driver=file,log.filename={log},log-sector-size={SECTOR},if=none,id={name}",
+    return ["-drive", f"{logged(path, log)},if=none,id={name}",
             "-device", f"virtio-blk-pci,drive={name}" + (",bootindex=1" if boot else "")]
 
 
@@ -51,9 +56,10 @@ class Write:
 
 
 class Log:
-    """The log of one disk, entry by entry; data are read when they are asked for."""
+    """The log of one disk, entry by entry; data are read when they are asked for. `is_flash`: the disk is the firmware's
+    flash, which has what was written to it as soon as that has ended."""
 
-    def __init__(self, path, disk):
+    def __init__(self, path, disk, is_flash=False):
         self.file, self.disk, self.entries = open(path, "rb"), disk, []
         magic, _, _, sector = struct.unpack("<QQQI", self.file.read(28))
         assert magic == MAGIC and sector == SECTOR, "not a log of blklogwrites"
@@ -62,7 +68,7 @@ class Log:
             number, count, flags, _ = struct.unpack("<QQQQ", header[:32])
             if not count and not flags:
                 break
-            self.entries.append(Write(self, number * SECTOR, count * SECTOR, flags, self.file.tell()))
+            self.entries.append(Write(self, number * SECTOR, count * SECTOR, flags | (FUA if is_flash else 0), self.file.tell()))
             if not flags & DISCARD:
                 self.file.seek(count * SECTOR, 1)
 
@@ -114,6 +120,16 @@ class Region:
     def touches(self, write):
         return write.log.disk == self.disk and write.offset < self.end and write.offset + write.size > self.begin
 
+    # Nothing but the image lies there.
+    is_shared = False
+
+    def fresh(self):
+        """What is known of it before the first entry; State keeps a copy for each state."""
+        return set(self.wrong)
+
+    def is_torn(self, wrong):
+        return bool(wrong)
+
 
 class Small:
     """A few sectors that are read as they are, such as a loader's variables."""
@@ -133,14 +149,15 @@ class Small:
 
 
 class State:
-    """A crash state, as far as anybody looks at it: which slots are whole, and the loader's bytes. `safe` and `extra` tell how
+    """A crash state, as far as anybody looks at it: which slots are whole, and the loader's bytes. A slot's regions are named
+    by its letter, and those of its parts by that, a dot and the part's name. `safe` and `extra` tell how
     to make it: the entries that came before that one in each disk's log, and these writes."""
 
     def __init__(self, regions, small, wrong, held, safe, extra):
         self.regions, self.small, self.wrong, self.held, self.safe, self.extra = regions, small, wrong, held, safe, extra
 
     def copy(self):
-        return State(self.regions, self.small, {name: set(sectors) for name, sectors in self.wrong.items()}, bytearray(self.held),
+        return State(self.regions, self.small, {name: known.copy() for name, known in self.wrong.items()}, bytearray(self.held),
                      dict(self.safe), [])
 
     def apply(self, write):
@@ -159,14 +176,18 @@ class State:
         state.extra = [*self.extra, *writes]
         return state
 
-    def is_whole(self, name):
-        return not self.wrong[name]
+    def torn(self, slot):
+        """The regions of that slot that do not hold what they should."""
+        return [name for name, known in self.wrong.items() if name.split(".")[0] == slot and self.regions[name].is_torn(known)]
+
+    def is_whole(self, slot):
+        return not self.torn(slot)
 
 
 def states(entries, regions, small, seed=1):
     """Yields (number of the entry it is before, how, State) for every crash state, once. Writes that touch neither a region nor
     `small` change nothing that is judged, so they are left out of the states with one write."""
-    safe = State(regions, small, {name: set(region.wrong) for name, region in regions.items()}, bytearray(small.bytes), {}, [])
+    safe = State(regions, small, {name: region.fresh() for name, region in regions.items()}, bytearray(small.bytes), {}, [])
     chance, watched = random.Random(seed), [*regions.values(), small]
     pending, known, is_new = [], set(), True
     for number, entry in enumerate([*entries, END]):

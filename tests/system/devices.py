@@ -168,7 +168,11 @@ class SystemdBootDevice(Device):
         shutil.copy(disks.OVMF / "OVMF_VARS_4M.fd", variables)
         return [*self.drive(self.disk.path),
                 "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={disks.OVMF}/OVMF_CODE_4M.fd",
-                "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+                *self.flash(variables)]
+
+    def flash(self, path):
+        """QEMU's arguments for the firmware's variables."""
+        return ["-drive", f"if=pflash,format=raw,unit=1,file={path}"]
 
     def make_disk(self):
         return disks.make_systemd_boot_disk(self.folder, self.images[1], SLOT_MIB, self.options, self.guest.kernels[0])

@@ -8,12 +8,21 @@ import pytest
 import broken_updater
 import programs
 from devices import GrubTwoDisks, is_settled
-from logged import LoggedGrub, LoggedGrubTwoDisks, LoggedTryboot, LoggedUboot, Verdict
+from logged import LoggedGrub, LoggedGrubTwoDisks, LoggedKernelFiles, LoggedTryboot, LoggedTrybootSet, LoggedUboot, LoggedUki, Verdict
 
 
 @pytest.fixture
 def make_device(guest, installed, folder, nginx, make_machine):
     return lambda kind, **options: kind(folder, guest, installed, nginx, make_machine, **options)
+
+
+@pytest.fixture
+def make_broken(make_device, folder, installed):
+    """A device with an updater that has these edits."""
+    def make(kind, edits):
+        program = next(installed.rglob("sbin/moonsinterd")).relative_to(installed)
+        return make_device(kind, mode="install", files={f"/{program}": broken_updater.build(folder / "broken", edits)})
+    return make
 
 
 def go_through(device):
@@ -30,7 +39,10 @@ def go_through(device):
 @pytest.mark.parametrize("kind", [
     pytest.param(LoggedGrub, id="grub"), pytest.param(LoggedGrubTwoDisks, id="grub-two-disks"),
     pytest.param(LoggedUboot, id="uboot", marks=pytest.mark.full),
-    pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
+    pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full),
+    pytest.param(LoggedTrybootSet, id="rpi-tryboot-set", marks=pytest.mark.full),
+    pytest.param(LoggedKernelFiles, id="systemd-boot-files", marks=pytest.mark.full),
+    pytest.param(LoggedUki, id="systemd-boot-uki", marks=pytest.mark.full)])
 def test_every_state_of_an_update_is_safe(make_device, kind):
     device = make_device(kind)
     verdict = go_through(device)
@@ -67,14 +79,20 @@ def test_an_updater_without_a_sync_is_caught(make_device, folder):
 @pytest.mark.parametrize("kind", [
     pytest.param(LoggedGrub, id="grub"), pytest.param(LoggedUboot, id="uboot", marks=pytest.mark.full),
     pytest.param(LoggedTryboot, id="rpi-tryboot", marks=pytest.mark.full)])
-def test_an_updater_that_selects_before_it_writes_is_caught(make_device, folder, installed, kind):
+def test_an_updater_that_selects_before_it_writes_is_caught(make_broken, kind):
     """The real one, but that it arms the slot where it should give it up."""
-    broken = broken_updater.build(folder / "broken", "daemon/parts/boot_task.c",
-                                  "return boot_invalidate(task->boot, task->slot, error);",
-                                  "task->kind = BOOT_TASK_ARM;\n        return boot_arm(task->boot, task->slot, error);")
-    program = next(installed.rglob("sbin/moonsinterd")).relative_to(installed)
-    device = make_device(kind, mode="install", files={f"/{program}": broken})
+    device = make_broken(kind, broken_updater.ARMS_BEFORE_IT_WRITES)
     assert any("slot b is not whole" in problem for problem in install(device).problems)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind, lacking", [
+    pytest.param(LoggedTrybootSet, "b", id="rpi-tryboot-set"), pytest.param(LoggedKernelFiles, "b, b.esp", id="systemd-boot-files")])
+def test_an_updater_that_arms_after_the_first_part_is_caught(make_broken, kind, lacking):
+    """The real one, but that it takes a set for whole when its boot partition is, or the kernel's file, and without the gate
+    before the arming."""
+    device = make_broken(kind, broken_updater.ARMS_AFTER_THE_FIRST_PART)
+    assert any(f"slot b is not whole ({lacking})" in problem for problem in install(device).problems)
 
 
 @pytest.mark.full
