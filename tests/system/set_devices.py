@@ -164,6 +164,12 @@ class GrubWithData(SetDevice, GrubDevice):
     parts = {"app": ("PARTLABEL=app-a", "PARTLABEL=app-b")}
     kernel_in_root = True
 
+    def layout(self):
+        # As docs/boot.md tells it.
+        rules = 'SUBSYSTEM=="block", IMPORT{cmdline}="moonsinter.slot"\n' + "".join(
+            f'SUBSYSTEM=="block", ENV{{moonsinter.slot}}=="{slot}", ENV{{PARTNAME}}=="app-{slot}", SYMLINK+="app"\n' for slot in "ab")
+        return {**super().layout(), "/etc/udev/rules.d/61-app.rules": rules}
+
     def make_parts(self, version, kernel, initrd=None):
         app = self.part_folder / f"app-{version}"
         app.write_bytes(f"application {version}\n".encode() * 100_000)

@@ -72,13 +72,15 @@ def test_a_kernel_that_panics(make_device, kind):
 
 @pytest.mark.full
 def test_a_part_that_is_data(make_device):
-    """With GRUB, and the kernel in the slot."""
+    """With GRUB, and the kernel in the slot. The system finds the one that is its slot's."""
     device = make_device(GrubWithData)
     device.start()
+    assert device.machine.run("head -n 1 /dev/app") == "application 1"
     device.publish_set(2, kernel=device.guest.kernels[1])
     device.check()
     device.expect_start("b")
     device.expect_up(2, "b")
     device.machine.wait_status(is_settled(2, "b"), "release 2 is marked good")
     expect_kernel(device, 2, "b")
+    assert device.machine.run("head -n 1 /dev/app") == "application 2"
     device.expect_parts(1, "a")
