@@ -14,9 +14,9 @@
 #include "common/base/alloc.h"
 #include "common/base/text.h"
 
-void report_init(struct report *report, bool quiet, bool json)
+void report_init(struct report *report, bool quiet, bool json, bool is_set)
 {
-    *report = (struct report){.events = json || !isatty(STDOUT_FILENO)};
+    *report = (struct report){.events = json || !isatty(STDOUT_FILENO), .is_set = is_set};
     report->people = !quiet && isatty(STDERR_FILENO);
     meter_init(&report->meter, "clone", quiet);
 }
@@ -79,13 +79,13 @@ void report_manifest_retry(struct report *report, const struct error *error, uin
     report->earlier_retries++;
 }
 
-void report_manifest_end(struct report *report, const struct release *release, const struct error *error)
+void report_manifest_failed(struct report *report, const struct error *error)
 {
-    if (error) {
-        report_text(report, "dl_manifest_failed", error->message);
-        return;
-    }
-    report->release = release;
+    report_text(report, "dl_manifest_failed", error->message);
+}
+
+void report_manifest_end(struct report *report, const struct release *release)
+{
     struct json_object *event = event_line_new("dl_manifest_end");
     if (release->verdict.is_signed) {
         json_add_string(event, "key", release->verdict.key_id);
@@ -95,6 +95,19 @@ void report_manifest_end(struct report *report, const struct release *release, c
     report_event(report, event);
 }
 
+static void report_on_image(void *owner, const struct clone_set_image *image, struct clone *clone)
+{
+    struct report *report = owner;
+
+    report->image = image;
+    report->clone = clone;
+    report->phase = CLONE_PHASE_PREPARING;
+    if (!report->is_set)
+        return;
+    report_text(report, "part", image->name);
+    report_note(report, "%s into %s", image->name, image->target_path);
+}
+
 static void report_on_phase(void *owner, enum clone_phase phase)
 {
     struct report *report = owner;
@@ -102,24 +115,19 @@ static void report_on_phase(void *owner, enum clone_phase phase)
 
     report->phase = phase;
     report->meter.label = clone_phase_name(phase);
-    if (scanning && report->has_seeds)
+    if (scanning && report->image->seed_paths[0])
         report_event(report, event_line_new("seed_file_hash_start"));
     if (scanning || phase == CLONE_PHASE_VERIFYING)
         report_event(report, event_line_new("output_file_hash_start"));
 }
 
-static void report_on_planned(void *owner, const struct plan *plan)
+/* `what` is in front of the sentence. */
+static void report_plan(struct report *report, const char *name, const struct plan_totals *totals,
+                        const char *what)
 {
-    struct report *report = owner;
-    const struct plan_totals *totals = plan_totals(plan);
-    struct json_object *event = event_line_new("total_chunks");
+    struct json_object *event = event_line_new(name);
     char kept[16], copied[16], patched[16], fetched[16], sum[16];
 
-    json_add_u64(event, "value",
-                 totals->chunks_kept + totals->chunks_copied + totals->chunks_patched +
-                     totals->chunks_fetched);
-    report_event(report, event);
-    event = event_line_new("plan");
     json_add_u64(event, "image_bytes", totals->image_bytes);
     json_add_u64(event, "bytes_kept", totals->bytes_kept);
     json_add_u64(event, "bytes_copied", totals->bytes_copied);
@@ -140,12 +148,35 @@ static void report_on_planned(void *owner, const struct plan *plan)
     json_add_u64(event, "requests_before", totals->requests_before);
     json_add_u64(event, "cycles_broken", totals->cycles_broken);
     report_event(report, event);
-    report_note(report, "%s kept, %s copied, %s patched, %s fetched: %s to download",
+    report_note(report, "%s%s kept, %s copied, %s patched, %s fetched: %s to download", what,
                 text_format_bytes(kept, sizeof(kept), totals->bytes_kept),
                 text_format_bytes(copied, sizeof(copied), totals->bytes_copied),
                 text_format_bytes(patched, sizeof(patched), totals->bytes_patched),
                 text_format_bytes(fetched, sizeof(fetched), totals->bytes_fetched),
                 text_format_bytes(sum, sizeof(sum), plan_download_bytes(totals) + totals->manifest_bytes));
+}
+
+static void report_on_image_planned(void *owner, const struct plan *plan)
+{
+    struct report *report = owner;
+    const struct plan_totals *totals = plan_totals(plan);
+    struct json_object *event = event_line_new("total_chunks");
+
+    json_add_u64(event, "value",
+                 totals->chunks_kept + totals->chunks_copied + totals->chunks_patched +
+                     totals->chunks_fetched);
+    report_event(report, event);
+    report_plan(report, "plan", totals, "");
+}
+
+static void report_on_planned(void *owner, const struct plan_totals *sum)
+{
+    struct report *report = owner;
+
+    report->image_bytes = sum->image_bytes;
+    report->planned_bytes = plan_download_bytes(sum) + sum->manifest_bytes;
+    if (report->is_set)
+        report_plan(report, "plan_sum", sum, "all images: ");
 }
 
 /* One event a chunk, as the ancestor does; there may be tens of thousands, so they are written in one go. */
@@ -189,7 +220,7 @@ static void report_on_retry(void *owner, uint32_t chunk, const struct error *err
 static void report_on_seed_skipped(void *owner, const char *path, const struct error *error)
 {
     struct report *report = owner;
-    bool is_target = strcmp(path, report->target) == 0;
+    bool is_target = strcmp(path, report->image->target_path) == 0;
     struct json_object *event = event_line_new(is_target ? "output_file_hash_error" : "seed_file_hash_error");
 
     if (!is_target)
@@ -199,7 +230,7 @@ static void report_on_seed_skipped(void *owner, const char *path, const struct e
     report_note(report, "%s %s: %s", is_target ? "output" : "seed", path, error->message);
 }
 
-static void report_on_pack_skipped(void *owner, const struct error *error)
+static void report_on_pack_skipped(void *owner, const char *name, const struct error *error)
 {
     struct report *report = owner;
 
@@ -207,7 +238,7 @@ static void report_on_pack_skipped(void *owner, const struct error *error)
     report_note(report, "%s; going on without the pack's patches", error->message);
 }
 
-static void report_on_table_skipped(void *owner, const struct error *error)
+static void report_on_table_skipped(void *owner, const char *name, const struct error *error)
 {
     struct report *report = owner;
 
@@ -217,7 +248,7 @@ static void report_on_table_skipped(void *owner, const struct error *error)
 
 static void report_hash(struct report *report, const char *name, const char *seed, uint32_t xxh32)
 {
-    const struct manifest *manifest = report->release->manifest;
+    const struct manifest *manifest = report->image->release->manifest;
     struct json_object *event;
 
     for (int i = 0; i < (xxh32 == manifest->file_hash ? 2 : 1); i++) {
@@ -250,15 +281,17 @@ static void report_on_read_back(void *owner, uint32_t xxh32)
     struct report *report = owner;
 
     report_hash(report, "output", NULL, xxh32);
-    if (xxh32 != report->release->manifest->file_hash) {
+    if (xxh32 != report->image->release->manifest->file_hash) {
         struct json_object *event = event_line_new("output_file_hash_bad");
         json_add_u64(event, "value", xxh32);
         report_event(report, event);
     }
 }
 
-const struct clone_events report_clone_events = {
+const struct clone_set_events report_clone_events = {
+    .image = report_on_image,
     .phase = report_on_phase,
+    .image_planned = report_on_image_planned,
     .planned = report_on_planned,
     .chunks = report_on_chunks,
     .retry = report_on_retry,
@@ -287,8 +320,10 @@ static void report_transfer(struct report *report, const struct clone_progress *
     }
 }
 
-void report_progress(struct report *report, const struct clone_progress *progress)
+void report_progress(struct report *report)
 {
+    const struct clone_progress *progress = clone_progress(report->clone);
+
     switch (report->phase) {
     case CLONE_PHASE_SCANNING:
         meter_show(&report->meter, progress->scan_bytes, progress->scan_total);
@@ -315,36 +350,12 @@ void report_clone_again(struct report *report, const struct error *error)
     report_note(report, "%s; looking at each chunk of the output once more", error->message);
 }
 
-void report_restart(struct report *report, struct clone *clone)
+void report_clone_end(struct report *report, struct clone_set *clone)
 {
-    const struct clone_progress *progress = clone_progress(clone);
+    const struct clone_progress *progress = clone_set_progress(clone);
 
     report->earlier_written += progress->bytes_written;
     report->earlier_retries += progress->retries;
-}
-
-void report_release_start(struct report *report)
-{
-    report->image_bytes = report->planned_bytes = 0;
-}
-
-void report_image_start(struct report *report, const char *part, const char *target, bool has_seeds)
-{
-    report->target = target;
-    report->has_seeds = has_seeds;
-    if (!part)
-        return;
-    report_text(report, "part", part);
-    report_note(report, "%s into %s", part, target);
-}
-
-void report_image_end(struct report *report, struct clone *clone)
-{
-    const struct plan_totals *totals = plan_totals(clone_plan(clone));
-
-    report_restart(report, clone);
-    report->image_bytes += totals->image_bytes;
-    report->planned_bytes += plan_download_bytes(totals) + totals->manifest_bytes;
 }
 
 void report_done(struct report *report, const struct http *http, bool plan_only)

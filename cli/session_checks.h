@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checks for `clone` and `plan` before anything is done: where the standard streams lead, whether the outputs
- * of a set can be written, and how many files the process may open. Does not block, but opens the outputs.
+ * Checks for `clone` and `plan` before anything is done: where the standard streams lead, and how many files
+ * the process may open. Does not block, except that outputs are looked at.
  */
 #pragma once
 
@@ -14,10 +14,6 @@
  * into it. */
 bool session_check_target(const char *target, struct error *error);
 
-/* Checks that enough files may be open at the same time; raises RLIMIT_NOFILE if that helps. `seeds` is
- * NULL-terminated; 0 `connections` means the default. */
-bool session_check_open_files(char *const *seeds, unsigned connections, struct error *error);
-
-/* Refuses a set of which one output cannot be written, before the others are. Block devices are tried all at
- * the same time, as one may be a part of another. */
-bool session_check_outputs(const struct session_images *images, struct error *error);
+/* Checks that the files of all images may be open at the same time; raises RLIMIT_NOFILE if that helps. 0
+ * `connections` means the default. */
+bool session_check_open_files(const struct session_images *images, unsigned connections, struct error *error);

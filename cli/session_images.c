@@ -77,40 +77,20 @@ static bool is_same_output(const char *one, const char *other)
     return file_status_is_same(&a, &b);
 }
 
-static bool refuse_same(const struct session_image *one, const struct session_image *other,
-                        struct error *error)
-{
-    return error_set(error, ERROR_REFUSED,
-                     "%s and %s would both be written into %s; give each an output of its own", one->name,
-                     other->name, other->target);
-}
-
-bool session_images_check_opened(const struct session_images *images, const struct session_image *image,
-                                 int fd, struct error *error)
-{
-    struct stat opened, other;
-
-    if (file_status_fd(fd, &opened) < 0)
-        return error_set_errno(error, errno, "cannot look at %s", image->target);
-    for (unsigned i = 0; i < images->count; i++)
-        if (&images->list[i] != image && file_status(images->list[i].target, &other) == 0 &&
-            file_status_is_same(&opened, &other))
-            return refuse_same(&images->list[i], image, error);
-    return true;
-}
-
 bool session_images_check_outputs(const struct session_images *images, struct error *error)
 {
     for (unsigned i = 0; i < images->count; i++)
         for (unsigned j = i + 1; j < images->count; j++)
             if (is_same_output(images->list[i].target, images->list[j].target))
-                return refuse_same(&images->list[i], &images->list[j], error);
+                return error_set(error, ERROR_REFUSED,
+                                 "%s and %s would both be written into %s; give each an output of its own",
+                                 images->list[i].name, images->list[j].name, images->list[j].target);
     return true;
 }
 
 static const struct session_image *find_image(const struct session_images *images, const char *name)
 {
-    for (unsigned i = 1; i < images->count; i++)
+    for (unsigned i = 0; i < images->count; i++)
         if (strcmp(images->list[i].name, name) == 0)
             return &images->list[i];
     return NULL;
@@ -145,31 +125,28 @@ bool session_images_check_release(const struct session_images *images, const str
     return true;
 }
 
+uint32_t session_image_part(const struct session_image *image, const struct manifest_parts *parts)
+{
+    return (uint32_t)(manifest_parts_find(parts, image->name) - parts->list);
+}
+
 const struct manifest_part_file *session_image_file(const struct session_image *image,
                                                     const struct manifest_parts *parts)
 {
-    return &manifest_parts_find(parts, image->name)->files[image->slot == MANIFEST_PART_OF_B];
+    return &parts->list[session_image_part(image, parts)].files[image->slot == MANIFEST_PART_OF_B];
 }
 
-bool session_images_check_references(const struct session_images *images, struct error *error)
+struct release *session_image_release(const struct session_image *image, struct release *set)
 {
-    const struct release *set = images->list[0].release;
+    const struct manifest_parts *parts = &set->manifest->parts;
 
-    for (unsigned i = 1; i < images->count; i++) {
-        struct url *url;
-        if (!release_refer_part(set, session_image_file(&images->list[i], &set->manifest->parts), &url,
-                                error))
-            return false;
-        url_free(url);
-    }
-    return true;
+    if (strcmp(image->name, MANIFEST_MAIN_NAME) == 0)
+        return set;
+    return release_part(set, session_image_part(image, parts), image->slot == MANIFEST_PART_OF_B);
 }
 
 void session_images_finish(struct session_images *images)
 {
-    for (unsigned i = 0; i < images->count; i++) {
-        release_free(images->list[i].release);
-        if (i > 0)
-            free(images->list[i].seeds);
-    }
+    for (unsigned i = 1; i < images->count; i++)
+        free(images->list[i].seeds);
 }

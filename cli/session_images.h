@@ -16,8 +16,7 @@ struct session_image {
     const char *name; /* of the part, or MANIFEST_MAIN_NAME */
     enum manifest_part_slot slot;
     const char *target;
-    char **seeds;            /* NULL-terminated */
-    struct release *release; /* what its manifest says; NULL until it was fetched */
+    char **seeds; /* NULL-terminated */
 };
 
 struct session_images {
@@ -33,27 +32,24 @@ void session_images_init(struct session_images *images, const char *target, char
  * session_images. */
 bool session_images_take_part(const char *option, char *value, void *member, struct error *error);
 
-/* Refuses two outputs that are one file or device. */
+/* Refuses two outputs that are one file or device. Names that differ may still lead to one file that is not
+ * there yet, on vfat for instance: that is noticed as the second is opened, for the first is locked by then.
+ */
 bool session_images_check_outputs(const struct session_images *images, struct error *error);
-
-/* The same of an output that was opened and may have been made by it: names that differ may still lead to one
- * file, on vfat for instance, or by two mounts. */
-bool session_images_check_opened(const struct session_images *images, const struct session_image *image,
-                                 int fd, struct error *error);
 
 /* Whether the options name the parts of that release, all of them and no others, each for one slot where
  * slots differ. */
 bool session_images_check_release(const struct session_images *images, const struct manifest_parts *parts,
                                   struct error *error);
 
-/* The file of the set's manifest that describes this image of a part, of which session_images_check_release()
- * approved. */
+/* Of an image of a part, when session_images_check_release() approved: which part it is of the set's
+ * manifest, and the file there that describes it. */
+uint32_t session_image_part(const struct session_image *image, const struct manifest_parts *parts);
 const struct manifest_part_file *session_image_file(const struct session_image *image,
                                                     const struct manifest_parts *parts);
 
-/* Refuses references to parts that cannot be followed, before anything is written. The main image's release
- * was fetched, and session_images_check_release() approved of it. */
-bool session_images_check_references(const struct session_images *images, struct error *error);
+/* The release of an image, main or part, in a set that has it. */
+struct release *session_image_release(const struct session_image *image, struct release *set);
 
-/* Frees the releases and the lists of the parts' seeds. */
+/* Frees the lists of the parts' seeds. */
 void session_images_finish(struct session_images *images);

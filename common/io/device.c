@@ -89,7 +89,8 @@ static bool device_open_file_target(const char *path, int access, bool create, i
         return error_set_errno(error, errno, "cannot open %s for writing", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK)
-            return device_refuse_busy(path, "another program has it locked", error);
+            return device_refuse_busy(path, "another program, or another output of this one, has it locked",
+                                      error);
         return error_set_errno(error, errno, "cannot lock %s", path);
     }
     struct stat status;

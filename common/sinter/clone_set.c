@@ -27,7 +27,7 @@ struct clone_set {
     unsigned running; /* clones whose `done` is to come */
     struct plan_totals totals;
     struct clone_progress progress;
-    bool overtaken, lacking;
+    bool overtaken, lacking, misread;
     bool stopping; /* cancelled, or an image failed */
     struct error error;
     struct pool_job job;
@@ -127,20 +127,44 @@ static void on_phase(void *owner, enum clone_phase phase)
         image->set->events->phase(image->set->owner, phase);
 }
 
+/* What is told from now on is of this image. */
+static void tell_image(struct image *image)
+{
+    if (image->set->events->image)
+        image->set->events->image(image->set->owner, image->settings, image->clone);
+}
+
+/* Makes an image whose plan waits. */
+static void make_image(struct image *image)
+{
+    tell_image(image);
+    clone_go_on(image->clone);
+}
+
 static void on_planned(void *owner, const struct plan *plan)
 {
     struct image *image = owner;
     struct clone_set *set = image->set;
 
     add_totals(&set->totals, plan_totals(plan));
+    if (set->events->image_planned)
+        set->events->image_planned(set->owner, plan);
     if (set->events->planned && is_last(image))
         set->events->planned(set->owner, &set->totals);
     if (set->stopping || set->settings.plan_only || set->settings.count == 1)
         return;
     if (is_last(image))
-        clone_go_on(set->images[0].clone);
+        make_image(&set->images[0]);
     else
         start_image(set, (unsigned)(image - set->images) + 1);
+}
+
+static void on_chunks(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes)
+{
+    struct image *image = owner;
+
+    if (image->set->events->chunks)
+        image->set->events->chunks(image->set->owner, fate, first, count, bytes);
 }
 
 static void on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
@@ -148,7 +172,7 @@ static void on_retry(void *owner, uint32_t chunk, const struct error *error, uin
     struct image *image = owner;
 
     if (image->set->events->retry)
-        image->set->events->retry(image->set->owner, error, wait_ms);
+        image->set->events->retry(image->set->owner, chunk, error, wait_ms);
 }
 
 static void on_seed_skipped(void *owner, const char *path, const struct error *error)
@@ -175,12 +199,28 @@ static void on_table_skipped(void *owner, const struct error *error)
         image->set->events->table_skipped(image->set->owner, image->settings->name, error);
 }
 
+static void on_source_hashed(void *owner, const char *path, uint32_t xxh32)
+{
+    struct image *image = owner;
+
+    if (image->set->events->source_hashed)
+        image->set->events->source_hashed(image->set->owner, path, xxh32);
+}
+
 static void on_read_back_cached(void *owner, const struct error *why)
 {
     struct image *image = owner;
 
     if (image->set->events->read_back_cached)
         image->set->events->read_back_cached(image->set->owner, why);
+}
+
+static void on_read_back(void *owner, uint32_t xxh32)
+{
+    struct image *image = owner;
+
+    if (image->set->events->read_back)
+        image->set->events->read_back(image->set->owner, xxh32);
 }
 
 static void note_failure(struct image *image, const struct error *error)
@@ -192,6 +232,7 @@ static void note_failure(struct image *image, const struct error *error)
         return;
     set->overtaken = clone_was_overtaken(image->clone);
     set->lacking = clone_lacks_file(image->clone);
+    set->misread = error->kind == ERROR_MISMATCH && clone_progress(image->clone)->bytes_verified;
     if (set->settings.count > 1)
         error_prefix(&named, "%s", image->settings->name);
     stop(set, &named);
@@ -222,7 +263,7 @@ static void on_done(void *owner, const struct error *error)
     if (set->settings.plan_only)
         start_image(set, (unsigned)(next - set->images));
     else
-        clone_go_on(next->clone);
+        make_image(next);
 }
 
 /* On a pool thread. */
@@ -238,11 +279,14 @@ static void start_image(struct clone_set *set, unsigned number)
     static const struct clone_events events = {
         .phase = on_phase,
         .planned = on_planned,
+        .chunks = on_chunks,
         .retry = on_retry,
         .seed_skipped = on_seed_skipped,
         .pack_skipped = on_pack_skipped,
         .table_skipped = on_table_skipped,
+        .source_hashed = on_source_hashed,
         .read_back_cached = on_read_back_cached,
+        .read_back = on_read_back,
         .done = on_done,
     };
     struct image *image = &set->images[number];
@@ -257,13 +301,19 @@ static void start_image(struct clone_set *set, unsigned number)
         .keep_stock = set->settings.keep_stock,
         .keep_verified_only = set->settings.keep_verified_only,
         .ignore_etag = set->settings.ignore_etag,
-        .chunks_max = table_room_chunks_max(image->settings->release->manifest->file_size,
-                                            set->settings.memory_bytes / set->settings.count),
+        .hash_sources = set->settings.hash_sources,
+        .chunks_max = set->settings.any_table
+                          ? 0
+                          : table_room_chunks_max(image->settings->release->manifest->file_size,
+                                                  set->settings.memory_bytes / set->settings.count),
         .connections = set->settings.connections,
+        .give_up_ms = set->settings.give_up_ms,
+        .patient = set->settings.patient,
     };
 
     image->clone = clone_new(set->base, set->http, set->pool, &settings, &events, image);
     set->running++;
+    tell_image(image);
     clone_start(image->clone);
 }
 
@@ -349,6 +399,11 @@ bool clone_set_was_overtaken(const struct clone_set *set)
 bool clone_set_lacks_file(const struct clone_set *set)
 {
     return set->lacking;
+}
+
+bool clone_set_was_misread(const struct clone_set *set)
+{
+    return set->misread;
 }
 
 bool clone_set_get_sha256(const struct clone_set *set, unsigned image, uint8_t ret_sha256[DIGEST_SHA256_SIZE])

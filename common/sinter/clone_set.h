@@ -41,18 +41,29 @@ struct clone_set_settings {
     bool keep_stock;
     bool keep_verified_only;
     bool ignore_etag;
+    bool hash_sources;
     /* Called on a pool thread when the target of that image was opened, see struct clone_settings. */
     bool (*check_target)(void *owner, const char *name, int fd, struct error *error);
+    bool any_table;        /* refuse no table of chunks for its size */
     uint64_t memory_bytes; /* of the machine, for table_room_chunks_max(); all images share it */
     unsigned connections;
+    uint64_t give_up_ms;
+    bool patient;
 };
 
 /* As those of struct clone_events; `name` is that of the image. Any but `done` may be NULL. */
 struct clone_set_events {
+    /* What follows is of this image: it is planned now, or, if there are several, made. `clone` lives as long
+     * as the set. */
+    void (*image)(void *owner, const struct clone_set_image *image, struct clone *clone);
+    void (*image_planned)(void *owner, const struct plan *plan);
+    void (*chunks)(void *owner, enum clone_fate fate, uint32_t first, uint32_t count, uint64_t bytes);
+    void (*source_hashed)(void *owner, const char *path, uint32_t xxh32);
+    void (*read_back)(void *owner, uint32_t xxh32);
     void (*phase)(void *owner, enum clone_phase phase);
     /* All plans are made; `sum` is of all images. Valid during the call. */
     void (*planned)(void *owner, const struct plan_totals *sum);
-    void (*retry)(void *owner, const struct error *error, uint64_t wait_ms);
+    void (*retry)(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
     void (*seed_skipped)(void *owner, const char *path, const struct error *error);
     void (*pack_skipped)(void *owner, const char *name, const struct error *error);
     void (*table_skipped)(void *owner, const char *name, const struct error *error);
@@ -89,6 +100,9 @@ double clone_set_percent(const struct clone_set *set);
 /* After a failure, of the image that failed: see clone_was_overtaken() and clone_lacks_file(). */
 bool clone_set_was_overtaken(const struct clone_set *set);
 bool clone_set_lacks_file(const struct clone_set *set);
+
+/* After a failure: whether an image was made, and what was read back is not it. */
+bool clone_set_was_misread(const struct clone_set *set);
 
 /* After success: see clone_get_sha256() and clone_take_target(). `image` counts as in the settings. */
 bool clone_set_get_sha256(const struct clone_set *set, unsigned image,

@@ -21,12 +21,15 @@ struct release_parts {
     struct release *earlier;
     struct release_fetch *fetch;
     struct place place; /* being fetched */
+    bool left_out[MANIFEST_PARTS_MAX][2];
+    uint64_t give_up_ms;
+    release_retry_fn retry; /* NULL = the first failure ends it */
     struct later *begin;
     /* Of each image of `set`, the one of `earlier` that it takes over at the end. Until then `earlier` is
      * what it was, as it stays in use if this fails. */
     struct place heritage[MANIFEST_PARTS_MAX][2];
     bool inherits[MANIFEST_PARTS_MAX][2];
-    release_done_fn done;
+    release_parts_done_fn done;
     void *owner;
 };
 
@@ -61,12 +64,13 @@ bool release_has_parts(const struct release *set)
     return true;
 }
 
-static bool check_manifests_sum(const struct release *set, struct error *error)
+static bool check_manifests_sum(const struct release_parts *parts, struct error *error)
 {
+    const struct release *set = parts->set;
     uint64_t sum = 0; /* of 32 numbers of at most MANIFEST_SIZE_MAX */
 
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place))
-        sum += file_at(set, place)->size_bytes;
+        sum += parts->left_out[place.part][place.slot] ? 0 : file_at(set, place)->size_bytes;
     return sum <= RELEASE_PARTS_SIZE_MAX ||
            error_set(
                error, ERROR_REFUSED,
@@ -80,7 +84,8 @@ bool release_check_sum(const struct release *set, struct error *error)
     uint64_t left = MANIFEST_FILE_SIZE_MAX - set->manifest->file_size;
 
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place)) {
-        uint64_t bytes = set->parts[place.part][place.slot]->manifest->file_size;
+        const struct release *part = set->parts[place.part][place.slot];
+        uint64_t bytes = part ? part->manifest->file_size : 0;
         if (bytes > left)
             return error_set(error, ERROR_REFUSED,
                              "the images of the set cannot be that large: with part %s they have more than "
@@ -120,7 +125,8 @@ static void find_heritage(struct release_parts *parts)
 
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place)) {
         for (struct place old = {0}; earlier && is_place(earlier, old); old = next_place(earlier, old)) {
-            if (taken[old.part][old.slot] || !earlier->parts[old.part][old.slot] ||
+            if (parts->left_out[place.part][place.slot] || taken[old.part][old.slot] ||
+                !earlier->parts[old.part][old.slot] ||
                 memcmp(file_at(set, place)->sha256, file_at(earlier, old)->sha256, DIGEST_SHA256_SIZE) != 0)
                 continue;
             parts->heritage[place.part][place.slot] = old;
@@ -165,28 +171,21 @@ static void parts_free(struct release_parts *parts)
 {
     release_fetch_cancel(parts->fetch);
     later_free(parts->begin);
-    release_free(parts->set);
     free(parts);
 }
 
-static void fail(struct release_parts *parts, const struct error *error, uint64_t retry_after_ms)
+static void end(struct release_parts *parts, const struct error *error, uint64_t retry_after_ms)
 {
-    parts->done(parts->owner, NULL, false, error, retry_after_ms);
+    parts->done(parts->owner, error, retry_after_ms);
     parts_free(parts);
 }
 
 static void finish(struct release_parts *parts)
 {
     struct error error;
+    bool ok = take_heritage(parts, &error) && release_check_sum(parts->set, &error);
 
-    if (!take_heritage(parts, &error) || !release_check_sum(parts->set, &error)) {
-        fail(parts, &error, 0);
-        return;
-    }
-    struct release *set = parts->set;
-    parts->set = NULL;
-    parts->done(parts->owner, set, false, NULL, 0);
-    parts_free(parts);
+    end(parts, ok ? NULL : &error, 0);
 }
 
 static void go_on(struct release_parts *parts, struct place place);
@@ -202,11 +201,25 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
         struct error why = *error;
         bool fits = error->kind != ERROR_REMOTE && error->kind != ERROR_MISMATCH;
         error_prefix(&why, "%spart %s", fits ? "" : "the set does not fit together on the server: ", name);
-        fail(parts, &why, retry_after_ms);
+        end(parts, &why, retry_after_ms);
         return;
     }
     parts->set->parts[parts->place.part][parts->place.slot] = release;
     go_on(parts, next_place(parts->set, parts->place));
+}
+
+static void on_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct release_parts *parts = owner;
+
+    parts->retry(parts->owner, error, wait_ms);
+}
+
+/* Whether nothing is to be fetched for it. */
+static bool is_served(const struct release_parts *parts, struct place place)
+{
+    return parts->set->parts[place.part][place.slot] || parts->inherits[place.part][place.slot] ||
+           parts->left_out[place.part][place.slot];
 }
 
 /* Fetches the first image from `place` on that is neither there nor taken over. */
@@ -216,20 +229,21 @@ static void go_on(struct release_parts *parts, struct place place)
     struct error error;
     struct url *url;
 
-    while (is_place(set, place) &&
-           (set->parts[place.part][place.slot] || parts->inherits[place.part][place.slot]))
+    while (is_place(set, place) && is_served(parts, place))
         place = next_place(set, place);
     if (!is_place(set, place)) {
         finish(parts);
         return;
     }
     if (!release_refer_part(set, file_at(set, place), &url, &error)) {
-        fail(parts, &error, 0);
+        end(parts, &error, 0);
         return;
     }
     const struct trust trust = release_trust_part(set, file_at(set, place));
     parts->place = place;
     parts->fetch = release_fetch_start(parts->http, parts->pool, url, NULL, NULL, &trust, on_fetched, parts);
+    if (parts->retry)
+        release_fetch_set_patience(parts->fetch, parts->give_up_ms, false, on_retry);
     url_free(url);
 }
 
@@ -238,8 +252,8 @@ static void on_begin(void *owner)
     struct release_parts *parts = owner;
     struct error error;
 
-    if (!check_manifests_sum(parts->set, &error)) {
-        fail(parts, &error, 0);
+    if (!check_manifests_sum(parts, &error)) {
+        end(parts, &error, 0);
         return;
     }
     find_heritage(parts);
@@ -247,7 +261,7 @@ static void on_begin(void *owner)
 }
 
 struct release_parts *release_parts_start(struct http *http, struct pool *pool, struct release *set,
-                                          struct release *earlier, release_done_fn done, void *owner)
+                                          struct release *earlier, release_parts_done_fn done, void *owner)
 {
     struct release_parts *parts = alloc_zeroed(sizeof(*parts));
 
@@ -260,6 +274,17 @@ struct release_parts *release_parts_start(struct http *http, struct pool *pool, 
     parts->begin = later_new(http_base(http), on_begin, parts);
     later_call(parts->begin);
     return parts;
+}
+
+void release_parts_leave_out(struct release_parts *parts, uint32_t part, unsigned slot)
+{
+    parts->left_out[part][slot] = true;
+}
+
+void release_parts_set_patience(struct release_parts *parts, uint64_t give_up_ms, release_retry_fn retry)
+{
+    parts->give_up_ms = give_up_ms;
+    parts->retry = retry;
 }
 
 struct release_parts *release_parts_cancel(struct release_parts *parts)

@@ -16,16 +16,25 @@ enum {
 
 struct release_parts;
 
-/* Fetches what is missing in `set`, whose manifest has parts; takes `set`. `earlier`, which may be NULL,
- * stays the caller's; it must live until the end, and is changed only when all parts were had. `done` is
- * never called from within, and gets the set back or an error, of which the set is freed. REMOTE and MISMATCH
- * say that the set does not fit together on the server now, for a publication may be under way; REFUSED,
- * before anything is asked for, that it has more bytes than this program takes. */
-struct release_parts *release_parts_start(struct http *http, struct pool *pool, struct release *set,
-                                          struct release *earlier, release_done_fn done, void *owner);
+/* The end: `error` is NULL, or valid during the call. */
+typedef void (*release_parts_done_fn)(void *owner, const struct error *error, uint64_t retry_after_ms);
 
-/* Ends it without a callback and frees the set; allowed at any moment before the callback. NULL is fine.
- * Returns NULL. */
+/* Fetches what is missing in `set`. It and `earlier`, which may be NULL, stay the caller's and must live
+ * until the end. `earlier` is changed only when all parts were had; where that fails, `set` keeps what was.
+ * `done` is never called from within. REMOTE and MISMATCH say that the set does not fit together on the
+ * server now, for a publication may be under way; REFUSED, before anything is asked for, that it has more
+ * bytes than this program takes. */
+struct release_parts *release_parts_start(struct http *http, struct pool *pool, struct release *set,
+                                          struct release *earlier, release_parts_done_fn done, void *owner);
+
+/* Does without that part's image for `slot`, as only the other one is wanted. Call it right after the
+ * start. */
+void release_parts_leave_out(struct release_parts *parts, uint32_t part, unsigned slot);
+
+/* For each manifest what release_fetch_set_patience() says. Call it right after the start. */
+void release_parts_set_patience(struct release_parts *parts, uint64_t give_up_ms, release_retry_fn retry);
+
+/* Ends it without a callback; allowed at any moment before the callback. NULL is fine. Returns NULL. */
 struct release_parts *release_parts_cancel(struct release_parts *parts);
 
 /* Whether the manifests of all images of all parts are there, as they always are where there are no parts. */
@@ -37,6 +46,6 @@ bool release_has_parts(const struct release *set);
 bool release_add_part(struct release *set, uint32_t part, unsigned slot, char *text, size_t size,
                       struct error *error);
 
-/* Whether the bytes of all images together are fewer than MANIFEST_FILE_SIZE_MAX, so that sums fit 64 bits;
- * all parts are there. */
+/* Whether the bytes of all images that are there have together no more than MANIFEST_FILE_SIZE_MAX, so that
+ * sums fit 64 bits. */
 bool release_check_sum(const struct release *set, struct error *error);

@@ -47,29 +47,28 @@ static void on_release(void *owner, struct release *release, bool unchanged, con
 }
 
 /* A set that is not all there is held like one that cannot be asked for. */
-static void on_parts(void *owner, struct release *set, bool unchanged, const struct error *error,
-                     uint64_t retry_after_ms)
+static void on_parts(void *owner, const struct error *error, uint64_t retry_after_ms)
 {
-    struct server *server = owner;
+    struct doctor *doctor = ((struct server *)owner)->doctor;
 
-    loop_end(server->doctor->base);
-    if (error)
-        doctor_tell(server->doctor, "server-parts", BOOT_LEVEL_FAILURE, "%s", error->message);
-    else
-        doctor_tell(server->doctor, "server-parts", BOOT_LEVEL_OK,
-                    "the manifests of all %u parts of the set are there", set->manifest->parts.count);
-    server->doctor->release = set;
+    loop_end(doctor->base);
+    if (!error) {
+        doctor_tell(doctor, "server-parts", BOOT_LEVEL_OK,
+                    "the manifests of all %u parts of the set are there",
+                    doctor->release->manifest->parts.count);
+        return;
+    }
+    doctor_tell(doctor, "server-parts", BOOT_LEVEL_FAILURE, "%s", error->message);
+    doctor->release = release_free(doctor->release);
 }
 
 static void ask_for_parts(struct server *server)
 {
     struct doctor *doctor = server->doctor;
-    struct release *set = doctor->release;
 
-    if (!set || !set->manifest->parts.count)
+    if (!doctor->release || !doctor->release->manifest->parts.count)
         return;
-    doctor->release = NULL;
-    release_parts_start(server->http, doctor->pool, set, NULL, on_parts, server);
+    release_parts_start(server->http, doctor->pool, doctor->release, NULL, on_parts, server);
     wait_for_answer(server);
 }
 

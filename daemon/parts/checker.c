@@ -20,7 +20,8 @@ struct checker {
     struct release *release;       /* what the server offered last; NULL = nothing is known */
     struct record_release offered; /* the same release as the record keeps it */
     struct release_fetch *fetch;
-    struct release_parts *parts; /* fetches what belongs to the set that the server just sent */
+    struct release *set;         /* what the server just sent; NULL unless its parts are fetched */
+    struct release_parts *parts; /* fetches them */
     struct http *http;           /* of the question under way */
     uint64_t retry_after_ms;     /* as the server asked with the set's manifest */
     struct identify *identify;
@@ -54,13 +55,15 @@ static void take(struct checker *checker, struct release *release)
 }
 
 /* Only a set that was had whole is offered; until then the release before it is. */
-static void on_parts_fetched(void *owner, struct release *set, bool unchanged, const struct error *error,
-                             uint64_t retry_after_ms)
+static void on_parts_fetched(void *owner, const struct error *error, uint64_t retry_after_ms)
 {
     struct checker *checker = owner;
+    struct release *set = checker->set;
 
     checker->parts = NULL;
+    checker->set = NULL;
     if (error) {
+        release_free(set);
         checker->events->failed(checker->owner, error, retry_after_ms);
         return;
     }
@@ -80,6 +83,7 @@ static void on_fetched(void *owner, struct release *release, bool unchanged, con
     }
     if (release && release->manifest->parts.count) {
         checker->retry_after_ms = retry_after_ms;
+        checker->set = release;
         checker->parts = release_parts_start(checker->http, checker->pool, release, checker->release,
                                              on_parts_fetched, checker);
         return;
@@ -220,6 +224,7 @@ void checker_stop(struct checker *checker)
 {
     checker->fetch = release_fetch_cancel(checker->fetch);
     checker->parts = release_parts_cancel(checker->parts);
+    checker->set = release_free(checker->set);
 }
 
 enum checker_state checker_state(const struct checker *checker)

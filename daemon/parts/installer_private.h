@@ -52,7 +52,7 @@ const char *installer_phase_name(enum clone_phase phase);
 /* Events of the clone that only change the view; `owner` is the installer. */
 void installer_on_phase(void *owner, enum clone_phase phase);
 void installer_on_planned(void *owner, const struct plan_totals *totals);
-void installer_on_retry(void *owner, const struct error *error, uint64_t wait_ms);
+void installer_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms);
 void installer_on_seed_skipped(void *owner, const char *path, const struct error *error);
 void installer_on_pack_skipped(void *owner, const char *name, const struct error *error);
 void installer_on_table_skipped(void *owner, const char *name, const struct error *error);

@@ -76,7 +76,7 @@ static uint64_t count_moved(const struct installer *installer)
            (installer->carry ? carry_set_moved(installer->carry) : 0);
 }
 
-void installer_on_retry(void *owner, const struct error *error, uint64_t wait_ms)
+void installer_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
 {
     struct installer *installer = owner;
     struct installer_waiting *waiting = &installer->view.waiting;

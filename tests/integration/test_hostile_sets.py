@@ -146,7 +146,7 @@ def test_a_signal_between_two_images(url, folder, boot):
                                env=media.environment(folder, [(seed, f"hang-close@{held}")]))
     status, last = interrupted(process, held)
     assert (status, last["event"], last["kind"]) == (128 + signal.SIGINT, "failed", "cancelled")
-    assert made_boot.read_bytes() == boot.read_bytes() and not made_root.exists()
+    assert made_boot.read_bytes() == boot.read_bytes() and made_root.read_bytes() == b""
     again = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}")
     assert again.status == 0 and again.events[-1]["total_bytes_written"] == ROOT_SIZE, "what was made is kept"
 
@@ -167,39 +167,43 @@ def test_verify_is_interrupted_between_two_images(site, folder, boot):
 # ---- replaced while it is read ----
 
 
-@pytest.fixture
-def tidied(evil, monkeypatch):
-    """The URL of a set with another part, which is gone, and the next set there, when that part's manifest is asked for."""
+@pytest.fixture(params=[".json", ".chunks"])
+def tidied(request, evil, key, monkeypatch):
+    """The URL and the key of a set with another part, which is gone, and the next set there, when this file of that part is asked for."""
     other = evil.image("other-1", images.noise(50_000, "other 1"))
-    url = evil.set("root.img", f"boot={evil.boot}", f"other={other}")
+    signed = ["--sign", key.secret]
+    url = evil.set("root.img", f"boot={evil.boot}", f"other={other}", options=signed)
 
     def publish(handler):
         if other.exists():
             for name in ("other-1", "other-1.json", "other-1.chunks"):
                 (evil.www / name).unlink()
             next_one = evil.image("other-2", images.noise(50_000, "other 2"))
-            evil.set("root.img", f"boot={evil.boot}", f"other={next_one}")
+            evil.set("root.img", f"boot={evil.boot}", f"other={next_one}", options=signed)
         handler.send(handler.answer())
     monkeypatch.setattr(evil_server.Handler, "evil_tidied", publish, raising=False)
-    evil.server.behave("other-1.json", "tidied")
-    return url
+    evil.server.behave(f"other-1{request.param}", "tidied")
+    return [url, "--key", key.public]
 
 
 def test_the_part_is_gone_when_its_turn_comes(tidied, folder):
-    """The parts before it took long, and the publisher has tidied up meanwhile: the next set is read."""
+    """The publisher has tidied up meanwhile: the next set is read."""
     made_root, made_boot = outputs(folder)
-    result = moonsinter("clone", tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
+    result = moonsinter("clone", *tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
     assert result.status == 0, result
     assert (folder / "other").read_bytes() == images.noise(50_000, "other 2")
     assert result.events[-1]["total_bytes_written"] == ROOT_SIZE + BOOT_SIZE + 50_000, "nothing is written twice"
 
 
-def test_a_set_is_replaced_while_it_is_planned(tidied, folder):
+def test_a_set_is_replaced_while_it_is_planned(tidied, folder, request):
     """What the plan says in the end is of the set that it read last."""
     made_root, made_boot = outputs(folder)
-    result = moonsinter("plan", tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
+    result = moonsinter("plan", *tidied, made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]))
     assert result.status == 0, result
-    assert [event["value"] for event in result.named("part")] == ["boot", "other", "boot", "other", "root"]
+    # All manifests are read before anything is planned, the tables as each image is.
+    before = ["boot", "other"] if "chunks" in request.node.name else []
+    assert [event["value"] for event in result.named("part")] == [*before, "boot", "other", "root"]
+    assert len(result.named("plan_sum")) == 1
     assert result.events[-1]["download_bytes"] == sum(event["download_bytes"] for event in result.named("plan")[-3:])
 
 
@@ -215,25 +219,27 @@ def test_a_part_that_was_never_there(evil, folder):
 
 def test_what_the_parts_before_brought_counts(evil, folder, monkeypatch):
     """The time for tries is that without progress, and each round made a part, which took longer."""
-    other = {number: evil.image(f"other-{number}", images.noise(50_000, f"other {number}")) for number in "12"}
-    boots = {number: evil.image(f"boot-{number}", images.noise(BOOT_SIZE, f"boot {number}")) for number in "12"}
+    other = {number: evil.image(f"other-{number}", images.noise(50_000, f"other {number}")) for number in "123"}
+    boots = {number: evil.image(f"boot-{number}", images.noise(BOOT_SIZE, f"boot {number}")) for number in "123"}
 
     def set_of(number):
         return evil.set("root.img", f"boot={boots[number]}", f"other={other[number]}")
 
     def replace(handler):
-        if handler.url_path == "/other-1.json":
-            set_of("2")
-        handler.send(handler.answer(b"not what the set names"))
+        number = handler.url_path[-1]
+        if other[number].exists():
+            other[number].unlink()
+            set_of({"1": "2", "2": "3"}[number])
+        handler.send(handler.answer())
     monkeypatch.setattr(evil_server.Handler, "evil_replaced", replace, raising=False)
-    evil.server.behave("other-1.json", "replaced")
-    # Both readings of the second round.
-    evil.server.behave("other-2.json", "replaced", times=2)
+    evil.server.behave("other-1", "replaced")
+    evil.server.behave("other-2", "replaced")
     made_root, made_boot = outputs(folder)
     result = moonsinter("clone", set_of("1"), made_root, *part_options([f"boot={made_boot}", f"other={folder / 'other'}"]),
                         "--rate-limit", "300K", "--retry-for", "2s")
     assert result.status == 0, result
-    assert made_boot.read_bytes() == boots["2"].read_bytes()
+    assert made_boot.read_bytes() == boots["3"].read_bytes()
+    assert [event["value"] for event in result.named("part")] == 2 * ["boot", "other", "root", "boot", "other"] + 2 * ["boot", "other", "root"]
 
 
 @pytest.mark.parametrize("behaviour", ["endless", "page", "short", "changing", "redirect-loop", "redirect-file", "old-sometimes", "304"])
@@ -326,24 +332,29 @@ def test_a_signature_beside_a_part_is_no_sets_signature(evil, folder, key):
     assert not made_root.exists() and not made_boot.exists()
 
 
-def fat_set(site, count):
-    """Parts of zeros with manifests of nine megabytes."""
+def fat_set(site, count, image_size):
+    """Parts of zeros with manifests of nine times their size."""
     image = site.www / "zeros"
-    image.write_bytes(bytes(1_000_000))
+    image.write_bytes(bytes(image_size))
     assert moonsinter("generate", image, "1").status == 0
-    assert os.stat(f"{image}.json").st_size > 9e6
+    assert os.stat(f"{image}.json").st_size > 9 * image_size
     return site.set("root.img", *[f"p{number}={image}" for number in range(count)])
 
 
-def test_sixteen_parts_take_no_more_than_one(site, root, folder):
-    """Neither memory nor open files."""
+def outputs_of(folder, count):
+    return part_options(f"p{number}={folder / str(number)}" for number in range(count))
+
+
+def test_what_sixteen_parts_take(site, root, folder):
+    """Of memory their manifests, and one open file each."""
     if programs.SANITIZED:
         pytest.skip("a sanitizer keeps what was freed")
 
     def peak(count):
-        url = fat_set(site, count)
-        process = start_moonsinter("clone", url, folder / "root", *part_options(f"p{number}={folder / str(number)}" for number in range(count)),
-                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)))
+        url = fat_set(site, count, 75_000)
+        files = 20 + count
+        process = start_moonsinter("clone", url, folder / "root", *outputs_of(folder, count),
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
         events = process.stdout.read().splitlines()
         process.stderr.close()
         _, status, usage = os.wait4(process.pid, 0)
@@ -352,5 +363,11 @@ def test_sixteen_parts_take_no_more_than_one(site, root, folder):
         return usage.ru_maxrss * 1024
     one = peak(1)
     sixteen = peak(16)
-    # What is free is not given back at once, so that this is no sum of ours.
-    assert sixteen < one + 15 * 9e6, f"{one} and {sixteen} bytes"
+    assert sixteen < one + 15 * 2 * 9 * 75_000, f"{one} and {sixteen} bytes"
+
+
+def test_manifests_that_are_too_large_together(site, root, folder):
+    """They are refused before one of them is asked for."""
+    result = moonsinter("plan", fat_set(site, 2, 1_000_000), folder / "root", *outputs_of(folder, 2))
+    assert_failed(result, "bytes together", kind="refused")
+    assert not result.named("part")

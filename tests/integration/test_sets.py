@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import images
-from programs import assert_failed, moonsinter, start_moonsinter
+from programs import assert_failed, moonsinter, on_terminal, start_moonsinter
 from releases import make_release, read_manifest
 from set_site import BOOT_SIZE, ROOT_SIZE, boot, outputs, root, sha256, site, url
 
@@ -34,9 +34,67 @@ def test_a_set_is_cloned_as_it_was_planned(url, folder, root, boot, nginx):
     assert done["total_bytes_downloaded"] == planned.events[-1]["download_bytes"]
     assert done["total_bytes_written"] == ROOT_SIZE + BOOT_SIZE
     assert sum(event["download_bytes"] for event in cloned.named("plan")) == done["total_bytes_downloaded"]
+    # Every image is planned before the first one is made.
+    assert [event["value"] for event in cloned.named("part")] == ["boot", "root", "boot", "root"]
+    order = [event["event"] for event in cloned.events if event["event"] in ("part", "plan", "plan_sum", "dl_chunk")]
+    assert order[:order.index("dl_chunk")] == ["part", "plan", "part", "plan", "plan_sum", "part"]
     # Once more: nothing but manifests and tables is read.
     again = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}")
     assert again.status == 0 and again.events[-1]["total_bytes_written"] == 0
+
+
+@pytest.mark.parametrize("verb", ["plan", "clone"])
+def test_the_sum_of_a_plan(url, folder, root, verb):
+    made_root, made_boot = outputs(folder)
+    shutil.copy(root, made_root)
+    result = moonsinter(verb, url, made_root, "--part", f"boot={made_boot}")
+    plans, [total] = result.named("plan"), result.named("plan_sum")
+    assert len(plans) == 2 and plans[0].keys() == total.keys()
+    for name, value in total.items():
+        assert name == "event" or value == plans[0][name] + plans[1][name], name
+    assert (total["image_bytes"], total["bytes_kept"], total["bytes_fetched"]) == (ROOT_SIZE + BOOT_SIZE, ROOT_SIZE, BOOT_SIZE)
+
+
+def test_the_sum_of_a_plan_on_a_terminal(url, folder, root):
+    made_root, made_boot = outputs(folder)
+    shutil.copy(root, made_root)
+    status, drawn = on_terminal("plan", url, made_root, "--part", f"boot={made_boot}")
+    assert status == 0
+    lines = [line.split("\r")[-1] for line in drawn.replace("\r\n", "\n").splitlines()]
+    plans = [line.rsplit(":", 1)[0] for line in lines if line.endswith("to download")]
+    assert plans == ["0 B kept, 0 B copied, 0 B patched, 700.0 kB fetched", "2.0 MB kept, 0 B copied, 0 B patched, 0 B fetched",
+                     "all images: 2.0 MB kept, 0 B copied, 0 B patched, 700.0 kB fetched"], drawn
+
+
+def test_a_part_that_is_too_large_for_its_output(site, folder, root, boot, disks):
+    """Nothing is written into the outputs of the images before it."""
+    big = site.image("big.img", images.noise(1_500_000, "big"))
+    url = site.set("root.img", f"boot={boot}", f"big={big}")
+    made_root, made_boot = outputs(folder)
+    made_root.write_bytes(b"an older root")
+    made_boot.write_bytes(b"an older boot")
+    disk = disks("disk", 1 << 20)
+    before = disk.digest("a")
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--part", f"big={disk.part('a')}")
+    assert_failed(result, "big", "does not fit", kind="refused")
+    assert (made_root.read_bytes(), made_boot.read_bytes()) == (b"an older root", b"an older boot")
+    assert disk.digest("a") == before and not result.named("dl_chunk")
+
+
+@pytest.mark.parametrize("gone", [".json", ".chunks"])
+def test_a_file_of_a_later_part_is_gone(site, folder, root, boot, key, gone):
+    """Nothing is written into the outputs of the images before it."""
+    other = site.image("other.img", images.noise(50_000, "other"))
+    url = site.set("root.img", f"boot={boot}", f"other={other}", options=["--sign", key.secret])
+    os.unlink(f"{other}{gone}")
+    made_root, made_boot = outputs(folder)
+    made_root.write_bytes(b"an older root")
+    made_boot.write_bytes(b"an older boot")
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--part", f"other={folder / 'other'}",
+                        "--key", key.public)
+    assert_failed(result, "other", kind="remote")
+    assert (made_root.read_bytes(), made_boot.read_bytes()) == (b"an older root", b"an older boot")
+    assert not result.named("dl_chunk")
 
 
 def test_only_the_boot_image_is_new(site, url, folder, root):
@@ -60,13 +118,32 @@ def test_seeds_of_a_part(url, folder, root, boot):
     assert result.events[-1]["total_chunks_downloaded"] == 0
 
 
+def test_an_output_as_the_seed_of_another_image(site, folder, root):
+    """It is overwritten after it was planned with: what is gone is fetched."""
+    boot = site.image("boot-3.vfat", root.read_bytes()[1_000_000:] + images.noise(500_000, "boot 3"))
+    url = site.set("root.img", f"boot={boot}")
+    for seed in ("boot", "root"):
+        made = {"root": folder / f"root of {seed}", "boot": folder / f"boot of {seed}"}
+        for path in made.values():
+            shutil.copy(root, path)
+        made["boot" if seed == "root" else "root"].unlink()
+        arguments = [made["root"]] + ([made["boot"]] if seed == "boot" else [])
+        part = f"boot={made['boot']}" + (f",{made['root']}" if seed == "root" else "")
+        result = moonsinter("clone", url, *arguments, "--part", part)
+        assert result.status == 0, result
+        assert made["root"].read_bytes() == root.read_bytes() and made["boot"].read_bytes() == boot.read_bytes()
+
+
 def test_an_image_for_each_slot(site, folder, root):
     kernels = {slot: site.image(f"uki-{slot}.efi", images.noise(400_000, slot)) for slot in "ab"}
     url = site.set("root.img", *[f"uki@{slot}={path}" for slot, path in kernels.items()])
     for slot, path in kernels.items():
         made_root, made = outputs(folder, slot)
-        assert moonsinter("clone", url, made_root, "--part", f"uki@{slot}={made}").status == 0
+        planned = moonsinter("plan", url, made_root, "--part", f"uki@{slot}={made}")
+        result = moonsinter("clone", url, made_root, "--part", f"uki@{slot}={made}")
+        assert result.status == 0, result
         assert made.read_bytes() == path.read_bytes()
+        assert result.events[-1]["total_bytes_downloaded"] == planned.events[-1]["download_bytes"], "the other one is not asked for"
     made_root, made = outputs(folder, "c")
     for part in ("uki", "boot"):
         assert_failed(moonsinter("clone", url, made_root, "--part", f"{part}={made}"), kind="refused")
@@ -120,7 +197,10 @@ def test_a_part_that_does_not_fit_its_set(site, url, folder, boot, damage):
         (boot.parent / "root.img.json").write_text(json.dumps(root))
     result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--retry-for", "1s")
     assert_failed(result)
-    assert not made_root.exists()
+    if damage == "torn image":
+        assert made_root.read_bytes() == b"", "it was opened, as all are before the first is written"
+    else:
+        assert not made_root.exists() and not made_boot.exists()
 
 
 def test_a_publication_is_under_way(site, url, folder, boot, root):

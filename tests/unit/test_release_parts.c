@@ -32,10 +32,11 @@ struct scene {
     enum range_fault fault;
     const char *fault_path;
     struct release_parts *parts;
+    struct release *set; /* whose parts are fetched */
     struct later *cancel;
     /* what was told */
-    unsigned dones;
-    struct release *release;
+    unsigned dones, retries;
+    struct release *release; /* the set, if it was had whole */
     struct error error;
 };
 
@@ -128,30 +129,41 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void on_done(void *owner, struct release *release, bool unchanged, const struct error *error,
-                    uint64_t retry_after_ms)
+static void on_done(void *owner, const struct error *error, uint64_t retry_after_ms)
 {
     struct scene *scene = owner;
 
-    assert_int_equal((release != NULL) + (error != NULL), 1);
-    assert_false(unchanged);
     scene->dones++;
     scene->parts = NULL;
-    scene->release = release;
     if (error)
         scene->error = *error;
+    else
+        scene->release = scene->set;
     event_base_loopbreak(scene->base);
+}
+
+static void start(struct scene *scene, struct release *set, struct release *earlier)
+{
+    scene->dones = scene->retries = 0;
+    scene->release = NULL;
+    scene->set = set;
+    scene->parts = release_parts_start(scene->http, scene->pool, set, earlier, on_done, scene);
+    assert_int_equal(scene->dones, 0);
+}
+
+static void wait_for_end(struct scene *scene)
+{
+    assert_int_equal(event_base_dispatch(scene->base), 0);
+    assert_int_equal(scene->dones, 1);
 }
 
 /* Takes `set`; the result is in scene->release. */
 static bool fetch(struct scene *scene, struct release *set, struct release *earlier)
 {
-    scene->dones = 0;
-    scene->release = NULL;
-    scene->parts = release_parts_start(scene->http, scene->pool, set, earlier, on_done, scene);
-    assert_int_equal(scene->dones, 0);
-    assert_int_equal(event_base_dispatch(scene->base), 0);
-    assert_int_equal(scene->dones, 1);
+    start(scene, set, earlier);
+    wait_for_end(scene);
+    if (!scene->release)
+        release_free(set);
     return scene->release != NULL;
 }
 
@@ -286,6 +298,75 @@ static void test_a_part_of_another_release(void **state)
     }
 }
 
+/* It serves the next reading. */
+static void test_what_was_had_of_a_set(void **state)
+{
+    struct scene *scene = *state;
+    struct release *set = make_set(scene), *next = make_set(scene);
+
+    scene->fault_path = part_paths[2];
+    scene->fault = RANGE_FAULT_MISSING;
+    start(scene, set, NULL);
+    wait_for_end(scene);
+    assert_null(scene->release);
+    assert_non_null(release_part(set, 0, 0));
+    assert_non_null(release_part(set, 1, 0));
+    assert_null(release_part(set, 1, 1));
+    scene->fault_path = NULL;
+    assert_true(fetch(scene, next, set));
+    assert_int_equal(scene->files[0]->requests, 1);
+    assert_int_equal(scene->files[1]->requests, 1);
+    assert_true(release_has_parts(next));
+    release_free(set);
+}
+
+/* As where only one slot's image is made: it is neither asked for nor counted, nor does it take what is the
+ * same. */
+static void test_a_slot_that_is_left_out(void **state)
+{
+    struct scene *scene = *state;
+    struct release *set = make_set(scene), *next = make_set(scene);
+
+    set->manifest->parts.list[1].files[0].size_bytes = RELEASE_PARTS_SIZE_MAX;
+    start(scene, set, NULL);
+    release_parts_leave_out(scene->parts, 1, 0);
+    wait_for_end(scene);
+    assert_ptr_equal(scene->release, set);
+    assert_int_equal(scene->files[1]->requests, 0);
+    assert_null(release_part(set, 1, 0));
+    assert_non_null(release_part(set, 1, 1));
+    memcpy(next->manifest->parts.list[1].files[0].sha256, next->manifest->parts.list[1].files[1].sha256,
+           DIGEST_SHA256_SIZE);
+    start(scene, next, set);
+    release_parts_leave_out(scene->parts, 1, 0);
+    wait_for_end(scene);
+    assert_null(release_part(next, 1, 0));
+    assert_non_null(release_part(next, 1, 1));
+    assert_int_equal(requests(scene), 2);
+    release_free(set);
+}
+
+static void on_retry(void *owner, const struct error *error, uint64_t wait_ms)
+{
+    struct scene *scene = owner;
+
+    scene->retries++;
+    scene->fault_path = NULL;
+}
+
+static void test_patience(void **state)
+{
+    struct scene *scene = *state;
+
+    scene->fault_path = part_paths[1];
+    scene->fault = RANGE_FAULT_HALF;
+    start(scene, make_set(scene), NULL);
+    release_parts_set_patience(scene->parts, 60000, on_retry);
+    wait_for_end(scene);
+    assert_int_equal(scene->retries, 1);
+    assert_true(release_has_parts(scene->release));
+}
+
 /* A server that gives no answer says nothing about the set. */
 static void test_no_answer(void **state)
 {
@@ -323,6 +404,7 @@ static void on_cancel(void *owner)
     struct scene *scene = owner;
 
     scene->parts = release_parts_cancel(scene->parts);
+    release_free(scene->set);
     event_base_loopbreak(scene->base);
 }
 
@@ -337,7 +419,7 @@ static void test_cancelled_at_any_moment(void **state)
     scene->dones = 0;
     for (int turns = 0; scene->dones == 0; turns++) {
         assert_true(turns < 10000);
-        scene->parts = release_parts_start(scene->http, scene->pool, make_set(scene), NULL, on_done, scene);
+        start(scene, make_set(scene), NULL);
         for (int i = 0; i < turns && scene->dones == 0; i++)
             event_base_loop(scene->base, EVLOOP_ONCE);
         if (scene->dones == 0) {
@@ -377,6 +459,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_alike_for_both_slots, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_part_that_is_missing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_part_of_another_release, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_was_had_of_a_set, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_slot_that_is_left_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_patience, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_many_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancelled_at_any_moment, set_up, tear_down),
