@@ -243,6 +243,19 @@ bool diff_files(const struct diff_settings *settings, struct diff_result *ret_re
     return ok;
 }
 
+void diff_result_add(struct diff_result *sum, const struct diff_result *result)
+{
+    sum->new_size += result->new_size;
+    sum->old_size += result->old_size;
+    sum->total += result->total;
+    sum->same += result->same;
+    sum->same_bytes += result->same_bytes;
+    sum->chunks += result->chunks;
+    sum->chunks_missing += result->chunks_missing;
+    sum->bytes_missing += result->bytes_missing;
+    sum->table_bytes += result->table_bytes;
+}
+
 void diff_result_finish(struct diff_result *result)
 {
     free(result->chunk_list);

@@ -58,5 +58,8 @@ struct diff_result {
 /* Compares the images. After a success the caller calls diff_result_finish(). */
 bool diff_files(const struct diff_settings *settings, struct diff_result *ret_result, struct error *error);
 
+/* Adds the figures of another comparison, as for the images of a set. */
+void diff_result_add(struct diff_result *sum, const struct diff_result *result);
+
 /* Frees what the result holds. */
 void diff_result_finish(struct diff_result *result);

@@ -86,6 +86,122 @@ def test_a_device_pays_what_the_report_says(folder, nginx):
     assert plan["bytes_copied"] <= fates["bytes_copy"]
 
 
+def write_set(folder):
+    """A set and the one before it: the arguments for diff, with the files of NEW in a folder of their own."""
+    (folder / "2").mkdir()
+    pairs = {"root": write_pair(folder)}
+    for name, size in ("boot", 700_000), ("app", 90_000):
+        old, new = folder / f"{name}-1", folder / f"{name}-2"
+        old.write_bytes(images.noise(size, name))
+        new.write_bytes(images.changed(old.read_bytes(), "new", edits=3) if name == "boot" else images.noise(size, "other"))
+        pairs[name] = new, old
+    pairs = {name: (new.rename(folder / "2" / new.name), old) for name, (new, old) in pairs.items()}
+    parts = [word for name in ("boot", "app") for word in ("--part", "{}={},{}".format(name, *pairs[name]))]
+    return pairs, [*pairs["root"], *parts]
+
+
+def one_part(result, part):
+    """The events of one image, without its name; of all together where `part` is None."""
+    return [{name: value for name, value in event.items() if name != "part"} for event in result.events
+            if event.get("part") == part and event["event"] not in ("chunk_size", "done", "image")]
+
+
+@pytest.mark.sanitized
+def test_a_report_on_a_set(folder):
+    """Each image as it is reported on alone, but for its manifest, and their sum."""
+    pairs, arguments = write_set(folder)
+    result, page = make_report(folder, *arguments)
+    assert sorted(path.name for path in folder.iterdir()) == ["2", "app-1", "boot-1", "old", "report.html"]
+    for name, pair in pairs.items():
+        alone, alone_page = make_report(folder, *pair)
+        if name != "root":
+            assert one_part(result, name) == one_part(alone, None)
+            section, = find(page, data_part=name)
+            assert [path.get("d") for path in section.iter("{http://www.w3.org/2000/svg}path")] == \
+                [path.get("d") for path in alone_page.iter("{http://www.w3.org/2000/svg}path")]
+            assert len(find(section, data_fate="keep")) == len(find(section, data_way="patches")) == 1
+        image, = [event for event in result.named("image") if event["part"] == name]
+        assert {**image, "event": "done", "part": None} == {**alone.events[-1], "part": None}
+    identities = [element.get("id") for element in page.iter() if element.get("id")]
+    assert len(identities) == len(set(identities)) == 6
+    for picture in find(page, role="img"):
+        assert all(name in identities for name in picture.get("aria-labelledby").split())
+    # The sum is what comes first, and what is told without a name.
+    for kind, key in ("fates", None), ("way", "name"):
+        for total in (event for event in result.named(kind) if "part" not in event):
+            images_of = [event for event in result.named(kind) if "part" in event and event.get(key) == total.get(key)]
+            assert len(images_of) == 3
+            for member, value in total.items():
+                assert type(value) is not int or value == sum(event[member] for event in images_of)
+    assert result.events[-1]["new_size"] == sum(new.stat().st_size for new, _ in pairs.values())
+    paid = {event.get("part"): event["total_bytes"] for event in result.named("way") if event["name"] == "patches"}
+    row = find(page, data_way="patches")[0]
+    assert f"{paid[None]} bytes" in [cell.get("title") for cell in row.iter()]
+    for name in pairs:
+        row, = find(page, data_cost=name)
+        assert f"{paid[name]} bytes" in [cell.get("title") for cell in row.iter()]
+
+
+def test_the_numbers_of_a_set_without_a_report(folder):
+    _, arguments = write_set(folder)
+    with_report, _ = make_report(folder, *arguments)
+    result = moonsinter("diff", *arguments)
+    assert result.status == 0, result
+    assert result.names == ["chunk_size", "image", "image", "image", "done"]
+    assert [event["part"] for event in result.named("image")] == ["root", "boot", "app"]
+    assert result.events[1:] == [event for event in with_report.events if event["event"] in ("image", "done")]
+
+
+def test_a_page_on_one_image_has_no_sections(folder):
+    _, page = make_report(folder, *write_pair(folder))
+    assert not list(page.iter("section")) and not list(page.iter("h3"))
+    assert find(page, id="map-title") and find(page, id="map-text")
+
+
+def test_a_device_pays_for_a_set_what_the_report_says(folder, nginx):
+    """To the byte, with all manifests."""
+    pairs, arguments = write_set(folder)
+    result, _ = make_report(folder, *arguments)
+    parts = []
+    for name in "boot", "app", "root":
+        new, old = pairs[name]
+        release = make_release(nginx.www, new.read_bytes(), name=new.name,
+                               options=["--pack", "--base", old, *(parts if name == "root" else [])])
+        parts += ["--part", f"{name}={release}"]
+    plan = moonsinter("plan", nginx.url("new"), folder / "slot", pairs["root"][1],
+                      *[word for name in ("boot", "app") for word in ("--part", f"{name}={folder / name},{pairs[name][1]}")])
+    assert plan.status == 0, plan
+    paid = {event.get("part"): event["total_bytes"] for event in result.named("way") if event["name"] == "patches"}
+    assert [event["download_bytes"] for event in plan.named("plan")] == [paid["boot"], paid["app"], paid["root"]]
+    assert plan.events[-1]["download_bytes"] == paid[None]
+
+
+@pytest.mark.parametrize("parts", [
+    ("boot={boot}", ), ("boot={boot},", ), ("boot=,{boot}", ), ("boot={boot},{boot},{boot}", ), ("boot", ), ("root={boot},{boot}", ),
+    ("Boot={boot},{boot}", ), ("boot@a={boot},{boot}", ), ("boot={boot},{boot}", "boot={app},{app}"),
+    tuple(f"p{number}={{boot}},{{boot}}" for number in range(17))], ids=str)
+@pytest.mark.parametrize("report", [True, False])
+def test_parts_that_cannot_be_understood(folder, parts, report):
+    pairs, _ = write_set(folder)
+    words = [word for part in parts for word in ("--part", part.format(boot=pairs["boot"][1], app=pairs["app"][1]))]
+    result = moonsinter("diff", *pairs["root"], *words, *(["--report", folder / "page"] if report else []))
+    assert_failed(result, "--part", status=2)
+    assert not (folder / "page").exists()
+
+
+@pytest.mark.parametrize("way", ["missing NEW", "missing OLD", "NEW of the main image", "NEW of another part", "a link to it"])
+@pytest.mark.parametrize("report", [True, False])
+def test_parts_that_are_not_there_or_there_twice(folder, way, report):
+    pairs, arguments = write_set(folder)
+    new, old = {"missing NEW": ("none", "old"), "missing OLD": ("2/new", "none"), "NEW of the main image": ("2/new", "old"),
+                "NEW of another part": ("2/boot-2", "old"), "a link to it": ("link", "old")}[way]
+    (folder / "link").symlink_to(pairs["app"][0])
+    result = moonsinter("diff", *arguments, "--part", f"more={folder / new},{folder / old}",
+                        *(["--report", folder / "page"] if report else []))
+    assert_failed(result, *(["none"] if "missing" in way else []), kind=None if "missing" in way else "refused")
+    assert "image" not in result.names and "fates" not in result.names and not (folder / "page").exists()
+
+
 def test_the_map_in_numbers_adds_up(folder):
     new, old = write_pair(folder)
     result, page = make_report(folder, new, old)
@@ -295,12 +411,20 @@ def test_a_link_is_followed(folder, there):
 
 
 @pytest.mark.sanitized
-@pytest.mark.parametrize("way", ["new", "old", "hard link", "link", "temporary", "empty name", "folder", "empty NEW"])
+@pytest.mark.parametrize("way", ["new", "old", "hard link", "link", "temporary", "empty name", "folder", "empty NEW",
+                                 "part's NEW", "part's OLD", "empty part", "one name"])
 def test_where_a_report_may_not_go(folder, way):
     """Nor is anything compared first: that would take minutes."""
     new, old = write_pair(folder)
+    (folder / "other").mkdir()
+    part = folder / "part-2", folder / "part-1"
+    if way == "one name":
+        part = folder / "other" / "new", part[1]
+    for path in part:
+        path.write_bytes(b"" if way == "empty part" else b"part")
     path = {"new": new, "old": old, "hard link": folder / "hard", "link": folder / "link", "temporary": folder / "page",
-            "empty name": "", "folder": folder / "taken", "empty NEW": folder / "page"}[way]
+            "empty name": "", "folder": folder / "taken", "empty NEW": folder / "page", "part's NEW": part[0], "part's OLD": part[1],
+            "empty part": folder / "page", "one name": folder / "page"}[way]
     if way == "hard link":
         os.link(old, path)
     if way == "link":
@@ -312,7 +436,7 @@ def test_where_a_report_may_not_go(folder, way):
     if way == "empty NEW":
         new.write_bytes(b"")
     before = {entry.name: entry.is_file() and entry.read_bytes() for entry in folder.iterdir()}
-    result = moonsinter("diff", new, old, "--report", path)
+    result = moonsinter("diff", new, old, "--report", path, "--part", f"part={part[0]},{part[1]}")
     assert_failed(result)
     assert result.events[-1]["kind"] == "refused" and result.names == ["failed"]
     assert {entry.name: entry.is_file() and entry.read_bytes() for entry in folder.iterdir()} == before

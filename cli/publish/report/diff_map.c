@@ -98,11 +98,23 @@ static void add_rows(struct json_object *values, const struct map *map)
     }
 }
 
+void diff_map_add_fates(struct json_object *values, const struct diff_report *report)
+{
+    struct json_object *fates = page_values_add_list(values, "fates");
+
+    for (int fate = 0; fate < DIFF_FATES; fate++) {
+        struct json_object *item = page_values_add_item(fates);
+        json_add_string(item, "fate", diff_fate_name(fate));
+        json_add_string(item, "meaning", fate_meanings[fate]);
+        json_add_u64(item, "bytes", report->facts.fate_bytes[fate]);
+        page_values_add_size(item, "size", report->facts.fate_bytes[fate]);
+    }
+}
+
 void diff_map_add(struct json_object *values, const struct diff_report *report)
 {
     const uint64_t *bytes = report->facts.fate_bytes, size = report->diff.new_size;
     struct map map = {.report = report, .row_bytes = (size + ROWS_MAX - 1) / ROWS_MAX};
-    struct json_object *fates = page_values_add_list(values, "fates");
     struct json_object *lines = page_values_add_list(values, "lines");
 
     if (map.row_bytes < ROW_BYTES_LEAST)
@@ -112,15 +124,10 @@ void diff_map_add(struct json_object *values, const struct diff_report *report)
     page_values_add_size(values, "row_size", map.row_bytes);
     page_values_add_size(values, "found", bytes[DIFF_FATE_KEEP] + bytes[DIFF_FATE_COPY]);
     page_values_add_size(values, "missing", bytes[DIFF_FATE_PATCH] + bytes[DIFF_FATE_FETCH]);
+    diff_map_add_fates(values, report);
     /* What costs most is drawn last, on top of the rest. */
-    for (int fate = 0; fate < DIFF_FATES; fate++) {
-        struct json_object *item = page_values_add_item(fates);
-        json_add_string(item, "fate", diff_fate_name(fate));
-        json_add_string(item, "meaning", fate_meanings[fate]);
-        json_add_u64(item, "bytes", bytes[fate]);
-        page_values_add_size(item, "size", bytes[fate]);
+    for (int fate = 0; fate < DIFF_FATES; fate++)
         if (bytes[fate] > 0)
             add_lines(lines, &map, fate);
-    }
     add_rows(values, &map);
 }

@@ -8,5 +8,8 @@
 #include "common/base/json.h"
 #include "common/publish/report/diff_report.h"
 
+/* Adds "fates", the legend, alone. */
+void diff_map_add_fates(struct json_object *values, const struct diff_report *report);
+
 /* Adds the values that page.html needs for it: "fates", "lines", "rows", and the texts about them. */
 void diff_map_add(struct json_object *values, const struct diff_report *report);

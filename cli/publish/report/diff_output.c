@@ -15,18 +15,19 @@
 
 enum { LINKS_MAX = 40 }; /* the kernel's limit */
 
-static bool check_images(const char *path, const char *const images[2], struct error *error)
+static bool check_images(const char *path, const struct diff_images *images, struct error *error)
 {
     struct stat file, image;
 
     if (file_status(path, &file) < 0)
         return true;
-    for (int i = 0; i < 2; i++)
-        if (file_status(images[i], &image) == 0 && file_status_is_same(&file, &image))
+    for (unsigned i = 0; i < 2 * images->count; i++) {
+        const char *name = i % 2 ? images->list[i / 2].old_path : images->list[i / 2].new_path;
+        if (file_status(name, &image) == 0 && file_status_is_same(&file, &image))
             return error_set(
                 error, ERROR_REFUSED,
-                "the report would overwrite %s, which is to be compared; give --report another name",
-                images[i]);
+                "the report would overwrite %s, which is to be compared; give --report another name", name);
+    }
     return true;
 }
 
@@ -62,7 +63,7 @@ static bool take_stream(struct diff_output *output, const char *path, struct err
     return true;
 }
 
-static bool take_file(struct diff_output *output, const char *path, const char *const images[2],
+static bool take_file(struct diff_output *output, const char *path, const struct diff_images *images,
                       struct error *error)
 {
     output->kind = DIFF_OUTPUT_FILE;
@@ -74,7 +75,7 @@ static bool take_file(struct diff_output *output, const char *path, const char *
     return check_images(output->path, images, error) && check_images(temporary, images, error);
 }
 
-bool diff_output_init(struct diff_output *output, const char *path, const char *const images[2],
+bool diff_output_init(struct diff_output *output, const char *path, const struct diff_images *images,
                       struct error *error)
 {
     struct stat file;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/publish/diff_images.h"
 #include "common/base/error.h"
 
 enum diff_output_kind {
@@ -28,8 +29,8 @@ struct diff_output {
 };
 
 /* Finds out what `path` is ("-" is standard output) and opens it if it is a stream. Refuses what cannot be
- * written, and the two images. diff_output_finish() must follow in every case. */
-bool diff_output_init(struct diff_output *output, const char *path, const char *const images[2],
+ * written, and all images. diff_output_finish() must follow in every case. */
+bool diff_output_init(struct diff_output *output, const char *path, const struct diff_images *images,
                       struct error *error);
 
 /* If the report goes to a file, creates the temporary file. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/work.h"
@@ -13,8 +14,9 @@ struct scratch {
     char *folder;
     struct work *work;
     struct diff_report_settings settings;
+    const struct diff_images *images;
     struct diff_output *output;
-    struct diff_report *report;
+    struct diff_report *reports; /* one for each image */
     char *page;
     size_t page_size;
 };
@@ -62,20 +64,43 @@ static bool stop(void *owner)
     return true;
 }
 
+static bool make_image(struct scratch *scratch, unsigned number, struct error *error)
+{
+    scratch->settings.diff.new_path = scratch->images->list[number].new_path;
+    scratch->settings.diff.old_path = scratch->images->list[number].old_path;
+    return diff_report_make(&scratch->settings, &scratch->reports[number], error);
+}
+
+/* The main image is published last, with the parts, as its manifest names theirs. */
+static bool make_images(struct scratch *scratch, struct error *error)
+{
+    struct generate_part parts[MANIFEST_PARTS_MAX];
+    char *paths[MANIFEST_PARTS_MAX];
+    uint32_t count = scratch->images->count - 1;
+    bool ok = true;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct diff_image *image = &scratch->images->list[i + 1];
+        paths[i] = alloc_printf("%s/%s", scratch->folder, basename(image->new_path));
+        parts[i] = (struct generate_part){.name = image->name, .image_path = paths[i]};
+        ok = ok && make_image(scratch, i + 1, error);
+    }
+    scratch->settings.parts = parts;
+    scratch->settings.part_count = count;
+    ok = ok && make_image(scratch, 0, error);
+    for (uint32_t i = 0; i < count; i++)
+        free(paths[i]);
+    return ok;
+}
+
 static bool make(struct scratch *scratch, struct error *error)
 {
-    const struct diff_settings *diff = &scratch->settings.diff;
-    const struct diff_report_names names = {
-        .new_path = diff->new_path, .old_path = diff->old_path, .chunk_size = diff->chunk_size};
-
-    if (!diff_report_make(&scratch->settings, scratch->report, error))
+    if (!make_images(scratch, error) ||
+        !diff_report_make_page(scratch->reports, scratch->images, scratch->settings.diff.chunk_size,
+                               &scratch->page, &scratch->page_size, error))
         return false;
-    bool ok = diff_report_make_page(scratch->report, &names, &scratch->page, &scratch->page_size, error);
-    if (ok && scratch->output->kind == DIFF_OUTPUT_FILE)
-        ok = diff_output_write(scratch->output, scratch->page, scratch->page_size, error);
-    if (!ok)
-        diff_report_finish(scratch->report);
-    return ok;
+    return scratch->output->kind != DIFF_OUTPUT_FILE ||
+           diff_output_write(scratch->output, scratch->page, scratch->page_size, error);
 }
 
 static bool run(void *owner, struct work *work, struct error *error)
@@ -99,11 +124,12 @@ static char *folder_for(const struct diff_output *output)
     return alloc_printf("%s/moonsinter-diff.XXXXXX", shared && *shared ? shared : "/tmp");
 }
 
-bool diff_scratch_make_report(const char *verb, const struct diff_settings *diff, struct diff_output *output,
-                              struct meter *meter, struct diff_report *ret_report, struct error *error)
+bool diff_scratch_make_report(const char *verb, const struct diff_settings *diff,
+                              const struct diff_images *images, struct diff_output *output,
+                              struct meter *meter, struct diff_report *ret_reports, struct error *error)
 {
     CLEANUP_FREE char *folder = folder_for(output);
-    struct scratch scratch = {.folder = folder, .output = output, .report = ret_report};
+    struct scratch scratch = {.folder = folder, .images = images, .output = output, .reports = ret_reports};
     const struct work_settings work = {.verb = verb,
                                        .what = "the report",
                                        .meter = meter,
@@ -116,11 +142,8 @@ bool diff_scratch_make_report(const char *verb, const struct diff_settings *diff
     scratch.settings.diff.progress = on_progress;
     scratch.settings.diff.owner = &scratch;
     bool ok = work_run(&work, error);
-    if (ok && output->kind != DIFF_OUTPUT_FILE) {
+    if (ok && output->kind != DIFF_OUTPUT_FILE)
         ok = diff_output_write(output, scratch.page, scratch.page_size, error);
-        if (!ok)
-            diff_report_finish(ret_report);
-    }
     free(scratch.page);
     return ok;
 }

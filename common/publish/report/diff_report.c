@@ -25,7 +25,8 @@ struct report_run {
     struct published published;
 };
 
-static const char *const suffixes[] = {".json", ".chunks", ".pack"};
+/* What is as large as the image, or grows with it. */
+static const char *const suffixes[] = {".chunks", ".pack"};
 
 static void show_generating(void *owner, const char *stage, uint64_t done, uint64_t total)
 {
@@ -45,6 +46,8 @@ static bool publish(struct report_run *run, struct error *error)
     struct generate_result result;
     struct generate_settings settings = {
         .image_path = run->image_path,
+        .parts = run->settings->parts,
+        .part_count = run->settings->part_count,
         .chunk_size = MANIFEST_CHUNK_SIZE_DEFAULT,
         .average = diff->average,
         .with_pack = true,
@@ -187,7 +190,6 @@ bool diff_report_make(const struct diff_report_settings *settings, struct diff_r
         CLEANUP_FREE char *path = alloc_printf("%s%s", run.image_path, suffixes[i]);
         unlink(path);
     }
-    unlink(run.image_path);
     free(run.image_path);
     published_finish(&run.published);
     if (ok)
@@ -195,6 +197,19 @@ bool diff_report_make(const struct diff_report_settings *settings, struct diff_r
     else
         diff_report_finish(&report);
     return ok;
+}
+
+void diff_report_add(struct diff_report *sum, const struct diff_report *report)
+{
+    diff_result_add(&sum->diff, &report->diff);
+    for (int fate = 0; fate < DIFF_FATES; fate++)
+        sum->facts.fate_bytes[fate] += report->facts.fate_bytes[fate];
+    for (int way = 0; way < DIFF_WAYS; way++) {
+        sum->costs[way].list_bytes += report->costs[way].list_bytes;
+        sum->costs[way].data_bytes += report->costs[way].data_bytes;
+        sum->costs[way].estimated |= report->costs[way].estimated;
+    }
+    sum->patch_count += report->patch_count;
 }
 
 void diff_report_finish(struct diff_report *report)

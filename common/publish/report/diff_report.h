@@ -13,6 +13,7 @@
 
 #include "common/base/error.h"
 #include "common/publish/diff.h"
+#include "common/publish/generate_parts.h"
 #include "common/publish/report/diff_advice.h"
 
 /* Ways to send an update. */
@@ -38,6 +39,9 @@ struct diff_cost {
 struct diff_report_settings {
     struct diff_settings diff;  /* its `progress` is called for all of the work */
     const char *scratch_folder; /* where NEW is published; must have room for the pack */
+    /* Of the main image of a set, its parts, which were reported on before, in the same folder. */
+    const struct generate_part *parts;
+    uint32_t part_count;
 };
 
 struct diff_report {
@@ -50,10 +54,13 @@ struct diff_report {
 };
 
 /* Makes the report; after a success the caller calls diff_report_finish(). In diff.chunk_list and `facts`,
- * chunks that patches make are DIFF_FATE_PATCH; the sums in `diff` count them as missing. Removes what it put
- * into the scratch folder. */
+ * chunks that patches make are DIFF_FATE_PATCH; the sums in `diff` count them as missing. A link of NEW's
+ * name and the manifest beside it stay in the scratch folder. */
 bool diff_report_make(const struct diff_report_settings *settings, struct diff_report *ret_report,
                       struct error *error);
+
+/* Adds the figures of the report on another image, as for those of a set: sizes, fates, costs and patches. */
+void diff_report_add(struct diff_report *sum, const struct diff_report *report);
 
 /* Frees what the report holds. */
 void diff_report_finish(struct diff_report *report);
