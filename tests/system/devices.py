@@ -24,6 +24,7 @@ class Device:
     machine_type = "q35"
     boot_keys = "Tries=2\n"
     one_try = False
+    slots = kernel_root = "PARTLABEL="  # what stands before root-a and root-b, for the daemon and in root= for the kernel
     parts = {}  # of a set: name -> its places in slot A and B
     kernel_in_root = True
     slot, version = "a", 1  # what runs and is good
@@ -33,7 +34,8 @@ class Device:
             pytest.skip(f"not installed: {', '.join(missing)} (tests/packages --install system)")
         self.folder, self.nginx = folder, nginx
         self.systems = systems.Systems(folder / "systems", guest, installed, IMAGE_MIB, self.fstab, self.backend,
-                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys, update_keys, self.parts),
+                                       systems.settings(nginx.port, self.backend, mode, self.boot_keys, update_keys, self.parts,
+                                                        self.slots),
                                        unit_drop_in, self.kernel_in_root)
         self.guest, self.files = guest, {**self.layout(), **(files or {})}
         self.images = {1: self.systems.make(1, self.files)}
@@ -178,7 +180,7 @@ class SystemdBootDevice(Device):
         return disks.make_systemd_boot_disk(self.folder, self.images[1], SLOT_MIB, self.options, self.guest.kernels[0])
 
     def expect_start(self, slot):
-        self.machine.expect(f"Kernel command line: .*root=PARTLABEL=root-{slot} ")
+        self.machine.expect(f"Kernel command line: .*root={self.kernel_root}root-{slot} ")
 
     def check_kept(self):
         # The kernel guards the variable by the immutable flag, which had to be taken off to write it and is back.

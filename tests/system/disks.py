@@ -222,8 +222,8 @@ SYSTEMD_BOOT = pathlib.Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 OVMF = pathlib.Path("/usr/share/OVMF")
 
 
-def entry_options(slot, options):
-    return f"root=PARTLABEL=root-{slot} moonsinter.slot={slot} {options}"
+def entry_options(slot, options, slots="PARTLABEL="):
+    return f"root={slots}root-{slot} moonsinter.slot={slot} {options}"
 
 
 def entry_files(options):
@@ -233,12 +233,12 @@ def entry_files(options):
         f"options {entry_options(slot, options)}\n").encode() for slot in "ab"}
 
 
-def make_esp_disk(folder, slot_a, slot_mib, files):
-    """EFI system partition with systemd-boot and these files, two slots, data."""
+def make_esp_disk(folder, slot_a, slot_mib, files, more=()):
+    """EFI system partition with systemd-boot and these files, two slots, data, and more partitions."""
     files = {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT, "loader/loader.conf": b"timeout 0\neditor no\n", **files}
     return Disk(folder / "disk.img", [
         Partition("esp", 64, ESP, content=make_fat(folder / "esp.fat", 64, files, big=True)),
-        Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder))])
+        Partition("root-a", slot_mib, content=slot_a), Partition("root-b", slot_mib), Partition("data", 24, content=make_data(folder)), *more])
 
 
 def make_systemd_boot_disk(folder, slot_a, slot_mib, options, kernel):
@@ -250,11 +250,11 @@ def make_systemd_boot_disk(folder, slot_a, slot_mib, options, kernel):
 STUB = pathlib.Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
 
 
-def make_uki(path, slot, options, kernel, initrd=None):
+def make_uki(path, slot, cmdline_text, kernel, initrd=None):
     """A unified kernel image of that slot: systemd's stub with the kernel, the initrd and the command line in it."""
     release, cmdline = path.with_suffix(".release"), path.with_suffix(".cmdline")
     release.write_text(f"ID=moonsinter-{slot}\nNAME=Slot {slot.upper()}\nPRETTY_NAME=Slot {slot.upper()}\nVERSION_ID=1\n")
-    cmdline.write_text(entry_options(slot, options))
+    cmdline.write_text(cmdline_text)
     # Behind the stub's own sections, with room between them.
     place = max(int(words[3], 16) + int(words[2], 16) for line in run("objdump", "-h", STUB).splitlines()
                 if len(words := line.split()) == 7 and words[0].isdigit())

@@ -153,7 +153,11 @@ class UkiSet(EspSet):
     boot_keys = f"EntryA={names[0]}\nEntryB={names[1]}\n"
 
     def make_parts(self, version, kernel, initrd=None):
-        return {"uki": [disks.make_uki(self.part_folder / f"uki-{slot}-{version}", slot, self.options, kernel, initrd) for slot in "ab"]}
+        return {"uki": [disks.make_uki(self.part_folder / f"uki-{slot}-{version}", slot, self.cmdline(version, slot), kernel, initrd)
+                        for slot in "ab"]}
+
+    def cmdline(self, version, slot):
+        return disks.entry_options(slot, self.options, self.kernel_root)
 
     def esp_files(self, parts):
         return {f"EFI/Linux/{self.names[0]}": parts["uki"][0]}

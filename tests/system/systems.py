@@ -47,7 +47,7 @@ Type=oneshot
 RemainAfterExit=yes
 StandardOutput=tty
 TTYPath=/dev/ttyS0
-ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc/cmdline); do case $$word in root=PARTLABEL=root-*) slot=$${word##*-};; esac; done; echo "system $$version is up in slot $$slot"'
+ExecStart=/bin/sh -c 'read version </etc/image-version; for word in $$(cat /proc/cmdline); do case $$word in root=*root-[ab]) slot=$${word##*-};; esac; done; echo "system $$version is up in slot $$slot"'
 """
 # On a busy host a disk may take longer than systemd's ninety seconds to appear, and a machine in emergency mode stands still.
 PATIENT = """[Manager]
@@ -94,10 +94,11 @@ NO_GOOD = {
 }
 
 
-def settings(port, backend, mode="reboot", boot_keys="", update_keys="", parts=None):
-    """What moonsinterd in a guest is told. `parts`: name of a part -> its places in slot A and B."""
+def settings(port, backend, mode="reboot", boot_keys="", update_keys="", parts=None, slots="PARTLABEL="):
+    """What moonsinterd in a guest is told. `parts`: name of a part -> its places in slot A and B. `slots`: what stands before
+    root-a and root-b."""
     sections = "".join(f"[Part {name}]\nA={a}\nB={b}\n" for name, (a, b) in (parts or {}).items())
-    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n{update_keys}[Slots]\nA=PARTLABEL=root-a\nB=PARTLABEL=root-b\n{sections}"
+    return (f"[Update]\nUrl=http://{HOST}:{port}/image\nInterval=1h\nMode={mode}\n{update_keys}[Slots]\nA={slots}root-a\nB={slots}root-b\n{sections}"
             f"[Boot]\nBackend={backend}\n{boot_keys}[Transfer]\nStallTimeout=60s\n")
 
 

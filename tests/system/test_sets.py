@@ -3,6 +3,7 @@
 import pytest
 
 import set_devices
+from mapped_devices import EncryptedRoot, VerityRoot
 from devices import is_settled
 from set_devices import GrubWithData, KernelFilesSet, TrybootSet, TrybootSetForEach, UkiSet
 
@@ -83,4 +84,23 @@ def test_a_part_that_is_data(make_device):
     device.machine.wait_status(is_settled(2, "b"), "release 2 is marked good")
     expect_kernel(device, 2, "b")
     assert device.machine.run("head -n 1 /dev/app") == "application 2"
+    device.expect_parts(1, "a")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind, target", [(VerityRoot, "CRYPT-VERITY-"), (EncryptedRoot, "CRYPT-LUKS2-")])
+def test_a_root_that_is_mapped(make_device, kind, target):
+    """Which slot runs is found out through the mapped device, and the other one is written: past dm-verity, and through LUKS."""
+    device = make_device(kind)
+    device.start()
+    told = device.machine.run("findmnt -n -o SOURCE /")
+    assert told == "/dev/mapper/root-a"
+    assert target in device.machine.run("cat /sys/block/dm-*/dm/uuid")
+    device.publish_set(2, kernel=device.guest.kernels[1])
+    device.check()
+    device.expect_start("b")
+    device.expect_up(2, "b")
+    device.machine.wait_status(is_settled(2, "b"), "release 2 is marked good")
+    expect_kernel(device, 2, "b")
+    assert device.machine.run("findmnt -n -o SOURCE /") == "/dev/mapper/root-b"
     device.expect_parts(1, "a")
