@@ -81,8 +81,8 @@ static bool open_source(struct carry *carry)
 
 static bool check_target(struct carry *carry)
 {
-    return slots_target_check_part(carry->settings.slots, carry->settings.target, carry->settings.name,
-                                   device_descriptor(carry->target), &carry->error);
+    return slots_target_check_opened(carry->settings.slots, carry->settings.target, carry->settings.name,
+                                     device_descriptor(carry->target), &carry->error);
 }
 
 static bool open_target(struct carry *carry)

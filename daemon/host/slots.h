@@ -107,14 +107,11 @@ void slots_note_started(struct slots *slots, enum slot started);
  * find them anew before an installation. */
 bool slots_target_check(const struct slots *slots, enum slot target, struct error *error);
 
-/* After opening the target: whether the opened descriptor's file (its fstat's st_dev, st_ino, st_rdev) is
- * none of the running slot and the root file system; closes the gap between looking and opening. */
-bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error);
-
-/* The same for any image of a set, by its name: the opened file must be its place in `target`, and no place
- * of another image or of the other slot. */
-bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
-                             struct error *error);
+/* After opening the place of an image, by its name: whether the opened descriptor's file (its fstat's st_dev,
+ * st_ino, st_rdev) is that place in `target`, and none of the running slot, the root file system, another
+ * image or the other slot; closes the gap between looking and opening. */
+bool slots_target_check_opened(const struct slots *slots, enum slot target, const char *name, int fd,
+                               struct error *error);
 
 /* Room that an image of a set needs in its place. */
 struct slots_need {

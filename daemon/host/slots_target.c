@@ -128,8 +128,8 @@ static bool check_file(const struct slots_part *part, enum slot target, const ch
     return !why || error_set(error, ERROR_REFUSED, "%s (%s) %s", what, part->devices[target].path, why);
 }
 
-bool slots_target_check_part(const struct slots *slots, enum slot target, const char *name, int fd,
-                             struct error *error)
+bool slots_target_check_opened(const struct slots *slots, enum slot target, const char *name, int fd,
+                               struct error *error)
 {
     const struct storage *place = slots_find_place(slots, name, target);
     bool is_main = strcmp(name, MANIFEST_MAIN_NAME) == 0;
@@ -147,11 +147,6 @@ bool slots_target_check_part(const struct slots *slots, enum slot target, const 
     return check_opened(slots, what, place, &opened, error) &&
            check_others(slots, what, place, &opened, error) &&
            check_file(find_part(slots, name), target, what, fd, error);
-}
-
-bool slots_target_check_opened(const struct slots *slots, enum slot target, int fd, struct error *error)
-{
-    return slots_target_check_part(slots, target, MANIFEST_MAIN_NAME, fd, error);
 }
 
 /* What the file of a part takes of its file system beside what it has already. */

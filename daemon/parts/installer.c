@@ -18,7 +18,7 @@ static bool check_target(void *owner, const char *name, int fd, struct error *er
 {
     const struct installer *installer = owner;
 
-    return slots_target_check_part(installer->slots, installer->slot, name, fd, error);
+    return slots_target_check_opened(installer->slots, installer->slot, name, fd, error);
 }
 
 /* --- how a run ends --- */

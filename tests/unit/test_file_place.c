@@ -122,24 +122,24 @@ static void test_when_it_was_opened(void **state)
     struct slots_part *part = &scene->slots->parts[0];
     /* It was made since. */
     CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    assert_true(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_true(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     /* The partition went away, and what was below its folder came to light. */
     part->files[SLOT_B].file_system++;
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "is on another file system"));
     part->files[SLOT_B].file_system--;
     assert_int_equal(link(path, hard), 0);
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "a hard link"));
     unlink(path);
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "cannot be looked at any more"));
     scene_put_link(scene, "/boot/efi/linux/b.efi", "hard.efi");
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "is a symbolic link"));
     unlink(path);
     scene_put(scene, "/boot/efi/linux/b.efi", "another");
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "became another file"));
 }
 

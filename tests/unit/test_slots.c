@@ -343,11 +343,11 @@ static void test_opened_target(void **state)
     CLEANUP_FD int fd_a = open(a, O_RDONLY | O_CLOEXEC);
     CLEANUP_FD int fd_b = open(b, O_RDONLY | O_CLOEXEC);
     CLEANUP_FD int fd_c = open(c, O_RDONLY | O_CLOEXEC);
-    assert_true(slots_target_check_opened(scene->slots, SLOT_B, fd_b, &error));
+    assert_true(slots_target_check_opened(scene->slots, SLOT_B, MANIFEST_MAIN_NAME, fd_b, &error));
     /* The path was exchanged between looking and opening. */
-    assert_false(slots_target_check_opened(scene->slots, SLOT_B, fd_a, &error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, MANIFEST_MAIN_NAME, fd_a, &error));
     assert_non_null(strstr(error.message, "turned out to be the running system"));
-    assert_false(slots_target_check_opened(scene->slots, SLOT_B, fd_c, &error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, MANIFEST_MAIN_NAME, fd_c, &error));
     assert_non_null(strstr(error.message, "became another"));
 }
 

@@ -214,16 +214,16 @@ static void test_opened_parts(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         CLEANUP_FREE char *path = alloc_printf("%s%s", scene->root, cases[i].path);
         CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-        bool fits = slots_target_check_part(scene->slots, SLOT_B, "app", fd, &scene->error);
+        bool fits = slots_target_check_opened(scene->slots, SLOT_B, "app", fd, &scene->error);
         assert_int_equal(fits, cases[i].why == NULL);
         if (!fits && !strstr(scene->error.message, cases[i].why))
             fail_msg("%s: %s", cases[i].path, scene->error.message);
     }
     CLEANUP_FREE char *root_b = alloc_printf("%s/data/root-b", scene->root);
     CLEANUP_FD int fd = open(root_b, O_RDONLY | O_CLOEXEC);
-    assert_true(slots_target_check_part(scene->slots, SLOT_B, MANIFEST_MAIN_NAME, fd, &scene->error));
-    assert_false(slots_target_check_part(scene->slots, SLOT_A, MANIFEST_MAIN_NAME, fd, &scene->error));
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "kernel", fd, &scene->error));
+    assert_true(slots_target_check_opened(scene->slots, SLOT_B, MANIFEST_MAIN_NAME, fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_A, MANIFEST_MAIN_NAME, fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "kernel", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "no [Part kernel]"));
 }
 
@@ -240,7 +240,7 @@ static void test_a_new_file_that_is_another_place(void **state)
     scene_put_link(scene, "/data/app-b", "root-b");
     CLEANUP_FREE char *path = alloc_printf("%s/data/app-b", scene->root);
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    assert_false(slots_target_check_part(scene->slots, SLOT_B, "app", fd, &scene->error));
+    assert_false(slots_target_check_opened(scene->slots, SLOT_B, "app", fd, &scene->error));
     assert_non_null(strstr(scene->error.message, "the same storage as /data/root-b"));
 }
 
