@@ -25,7 +25,7 @@ LEFT_OUT = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr
             "/usr/lib/systemd/catalog/*", "/usr/bin/grub-mk*", "/usr/bin/grub-[fgkmrs]*", "/usr/sbin/grub-*"]
 # Not compressed in Debian's kernel, so that busybox can load them.
 MODULES = ["virtio_net", "virtio_blk", "virtio_pci", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1", "efivarfs",
-           "dm-verity", "dm-crypt"]
+           "dm-verity", "dm-crypt", "xts"]
 # softdog: the watchdog of a machine that has no other.
 INITRD_MODULES = ["virtio_pci", "virtio_blk", "virtio-rng", "softdog"]
 # Each unit and generator is a process or more, and costs under emulation; these do nothing here. On a machine under

@@ -74,7 +74,18 @@ def add_program(root, program):
         shutil.copy(library, place)
 
 
-def make_initrd(folder, kernel, program, module, script, files):
+def module_paths(kernel, names):
+    """The files of these modules and of what they need, in the order to load them in."""
+    layer, found = kernel.modules / "usr" / "lib" / "modules" / kernel.release, []
+    needed = dict(line.split(":") for line in (layer / "modules.dep").read_text().splitlines())
+    for name in names:
+        for path, others in needed.items():
+            if path.endswith(f"/{name}.ko"):
+                found += [layer / word for word in [*reversed(others.split()), path]]
+    return list(dict.fromkeys(found))
+
+
+def make_initrd(folder, kernel, program, modules, script, files):
     """The kernel's initrd with another one behind it, whose init maps the root before it mounts it."""
     root, path = folder / f"initrd-{kernel.release}", folder / f"initrd-{kernel.release}.img"
     if path.exists():
@@ -86,10 +97,7 @@ def make_initrd(folder, kernel, program, module, script, files):
     libgcc = next(pathlib.Path("/lib/x86_64-linux-gnu").glob("libgcc_s.so.1"))
     shutil.copy(libgcc, root / libgcc.parent.relative_to("/") / libgcc.name)
     (root / "bin" / "umount").symlink_to("busybox")
-    layer = kernel.modules / "usr" / "lib" / "modules" / kernel.release
-    needed = (layer / "modules.dep").read_text().splitlines()
-    line = next(line for line in needed if line.split(":")[0].endswith(f"/{module}.ko"))
-    paths = [layer / word for word in reversed(line.replace(":", "").split())]
+    paths = module_paths(kernel, modules)
     for source in paths:
         shutil.copy(source, root / "mapped-modules")
     (root / "mapped-modules" / "order").write_text("".join(f"{source.name}\n" for source in paths))
@@ -104,10 +112,10 @@ def make_initrd(folder, kernel, program, module, script, files):
 
 class MappedRoot(set_devices.UkiSet):
     kernel_root = "/dev/mapper/"
-    program = module = script = None
+    program = modules = script = None
 
     def initrd(self, kernel):
-        return make_initrd(self.part_folder, kernel, self.program, self.module, self.script, self.initrd_files())
+        return make_initrd(self.part_folder, kernel, self.program, self.modules, self.script, self.initrd_files())
 
     def initrd_files(self):
         return {}
@@ -118,7 +126,7 @@ class MappedRoot(set_devices.UkiSet):
 
 class VerityRoot(MappedRoot):
     """The slots are partitions; the root hash is in the unified kernel image, and the tree is a part of its own."""
-    program, module, script = "veritysetup", "dm-verity", VERITY
+    program, modules, script = "veritysetup", ["dm-verity"], VERITY
     parts = {"verity": ("PARTLABEL=verity-a", "PARTLABEL=verity-b"), **set_devices.UkiSet.parts}
 
     def __init__(self, *arguments, **options):
@@ -145,7 +153,7 @@ class VerityRoot(MappedRoot):
 class EncryptedRoot(MappedRoot):
     """The slots are what LUKS makes of two partitions; each release is written through it."""
     slots = "/dev/mapper/"
-    program, module, script = "cryptsetup", "dm-crypt", LUKS
+    program, modules, script = "cryptsetup", ["ecb", "xts", "dm-crypt"], LUKS
 
     def initrd_files(self):
         return {"key": KEY}
