@@ -63,6 +63,23 @@ static void print_release(FILE *stream, struct json_object *object)
         fprintf(stream, " (serial %" PRIu64 ")", serial);
 }
 
+/* Where the parts of a set lie, and what they are as far as known. */
+static void print_parts(FILE *stream, struct json_object *parts)
+{
+    char name[DAEMON_STATUS_TEXT_SIZE], text[DAEMON_STATUS_TEXT_SIZE];
+    struct json_object_iter part;
+
+    if (!parts)
+        return;
+    json_object_object_foreachC(parts, part)
+    {
+        bool known = *daemon_status_text(text, part.val, "sha256");
+        plain_text_copy(name, sizeof(name), part.key);
+        fprintf(stream, "  %-10s %s%.12s", name, known ? "image " : "unknown contents", text);
+        print_text(stream, ", ", part.val, "path", "\n");
+    }
+}
+
 static void print_slot(FILE *stream, const char *name, struct json_object *slot)
 {
     char from[DAEMON_STATUS_TEXT_SIZE];
@@ -77,6 +94,7 @@ static void print_slot(FILE *stream, const char *name, struct json_object *slot)
         fputs(" as its os-release says", stream);
     print_text(stream, ", ", slot, "device", "");
     fputc('\n', stream);
+    print_parts(stream, json_inner(slot, "parts"));
 }
 
 static void print_boot(FILE *stream, struct json_object *boot)

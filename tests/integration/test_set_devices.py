@@ -83,6 +83,8 @@ def test_a_set_is_installed_booted_and_followed_by_another(nginx, publisher, dev
     assert device.holds(1, root, boot)
     assert status["slots"]["b"]["parts"]["boot"]["sha256"] == sha256(boot)
     assert status["slots"]["b"]["sha256"] == sha256(root)
+    _, shown = programs.on_terminal("status", "--socket", daemon.socket)
+    assert f"boot       image {sha256(boot)[:12]}, {device.boot[1]}" in shown and f"boot       unknown contents, {device.boot[0]}" in shown
     assert device.content(device.root[0]) == device.content(device.boot[0]) == bytes(DISK), "what ran is never written"
     nginx.wait_for_silence()
     nginx.forget()
