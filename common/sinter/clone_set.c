@@ -290,6 +290,7 @@ static void start_image(struct clone_set *set, unsigned number)
         .done = on_done,
     };
     struct image *image = &set->images[number];
+    uint64_t memory_bytes = set->settings.memory_bytes / set->settings.count;
     const struct clone_settings settings = {
         .release = image->settings->release,
         .target_path = image->settings->target_path,
@@ -302,10 +303,10 @@ static void start_image(struct clone_set *set, unsigned number)
         .keep_verified_only = set->settings.keep_verified_only,
         .ignore_etag = set->settings.ignore_etag,
         .hash_sources = set->settings.hash_sources,
-        .chunks_max = set->settings.any_table
-                          ? 0
-                          : table_room_chunks_max(image->settings->release->manifest->file_size,
-                                                  set->settings.memory_bytes / set->settings.count),
+        .chunks_max =
+            set->settings.any_table
+                ? 0
+                : table_room_chunks_max(image->settings->release->manifest->file_size, memory_bytes),
         .connections = set->settings.connections,
         .give_up_ms = set->settings.give_up_ms,
         .patient = set->settings.patient,

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MIT
 """`moonsinter clone`: what it makes, says, fetches and spares."""
-import hashlib
 import os
 import pathlib
 import signal
-import struct
 import threading
 
 import pytest
-import xxhash
 
 import ancestor
 import images
 import programs
 from programs import assert_failed, moonsinter
-from releases import make_empty_release, make_release, read_manifest, write_manifest
+from releases import disguise, make_empty_release, make_release, read_manifest, write_manifest
 
 pytestmark = pytest.mark.sanitized
 
@@ -374,23 +371,6 @@ def test_an_image_replaced_under_way_never_ends_in_a_mixture(make_nginx, folder)
     done(moonsinter("clone", url, folder / "out"))
     assert (folder / "out").read_bytes() == new
     assert image_bytes(nginx) < len(new), "what still fits was kept"
-
-
-def disguise(image, evil, at):
-    """Gives the row of the chunk at `at` the XXH3 of other bytes, which `evil` gets there; returns that chunk's size."""
-    table, offset = bytearray(pathlib.Path(f"{image}.chunks").read_bytes()), 0
-    for row in range(44, len(table), 44):
-        size = struct.unpack_from("<I", table, row)[0]
-        if offset + size > at:
-            break
-        offset += size
-    evil[offset:offset + size] = images.noise(size, "evil")
-    struct.pack_into("<Q", table, row + 4, xxhash.xxh3_64_intdigest(bytes(evil[offset:offset + size])))
-    pathlib.Path(f"{image}.chunks").write_bytes(table)
-    manifest = read_manifest(image)
-    manifest["moonsinter"]["chunks"]["sha256"] = hashlib.sha256(table).hexdigest()
-    write_manifest(image, manifest)
-    return size
 
 
 def test_what_only_looks_right_in_place_is_mended_in_one_more_round(nginx, small_release, folder):

@@ -8,7 +8,7 @@ import pytest
 
 import images
 from programs import assert_failed, moonsinter, on_terminal, start_moonsinter
-from releases import make_release, read_manifest
+from releases import disguise, make_release, read_manifest
 from set_site import BOOT_SIZE, ROOT_SIZE, boot, outputs, root, sha256, site, url
 
 pytestmark = pytest.mark.sanitized
@@ -95,6 +95,33 @@ def test_a_file_of_a_later_part_is_gone(site, folder, root, boot, key, gone):
     assert_failed(result, "other", kind="remote")
     assert (made_root.read_bytes(), made_boot.read_bytes()) == (b"an older root", b"an older boot")
     assert not result.named("dl_chunk")
+
+
+def test_what_only_looks_right_in_an_output(site, folder, root):
+    """As for a single image: one more round, of which the image before has nothing to write."""
+    other, boot = (site.image(name, images.noise(BOOT_SIZE, name)) for name in ("other.img", "boot-4.vfat"))
+    made_root, made_boot = outputs(folder)
+    evil = bytearray(boot.read_bytes())
+    size = disguise(boot, evil, 300_000)
+    made_boot.write_bytes(evil)
+    url = site.set("root.img", f"other={other}", f"boot={boot}")
+    result = moonsinter("clone", url, made_root, "--part", f"other={folder / 'other'}", "--part", f"boot={made_boot}")
+    assert result.status == 0, result
+    [again] = result.named("clone_again")
+    assert again["value"].startswith("boot: ")
+    for made, image in (made_root, root), (made_boot, boot), (folder / "other", other):
+        assert made.read_bytes() == image.read_bytes()
+    assert result.events[-1]["total_bytes_written"] == BOOT_SIZE + size + ROOT_SIZE
+
+
+def test_bytes_that_are_wrong_on_the_server_are_no_output_that_is(site, url, folder, root, boot):
+    """Though an image before was read back: looking at that once more would not help."""
+    made_root, made_boot = outputs(folder)
+    with open(root, "r+b") as file:
+        file.write(b"torn")
+    result = moonsinter("clone", url, made_root, "--part", f"boot={made_boot}", "--retry-for", "1s")
+    assert_failed(result, "root", kind="mismatch")
+    assert "clone_again" not in result.names and made_boot.read_bytes() == boot.read_bytes()
 
 
 def test_only_the_boot_image_is_new(site, url, folder, root):
