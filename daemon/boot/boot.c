@@ -35,19 +35,25 @@ static void note_running(struct boot *boot)
     slots_free(slots);
 }
 
+/* Puts the backend's name in front of its error. */
+static bool finish_call(const struct boot *boot, bool success, struct error *error)
+{
+    return success || error_prefix(error, "boot selection (%s)", boot->name);
+}
+
 bool boot_new(const struct config *config, const char *root, struct boot **ret_boot, struct error *error)
 {
-    const struct boot_backend *backend = backends[config->backend];
-
     struct boot *boot = alloc_zeroed(sizeof(*boot));
-    boot->backend = backend;
+
+    boot->backend = backends[config->backend];
+    boot->name = config_backend_name(config->backend);
     boot->root = alloc_string(root ? root : "");
     for (int i = SLOT_A; i <= SLOT_B; i++)
         boot->slot_names[i] = alloc_string(config->slot_names[i]);
     note_running(boot);
-    if (!backend->open(boot, config, error)) {
+    if (!finish_call(boot, boot->backend->open(boot, config, error), error)) {
         boot_free(boot);
-        return error_prefix(error, "boot selection (%s)", backend->name);
+        return false;
     }
     *ret_boot = boot;
     return true;
@@ -68,12 +74,6 @@ struct boot *boot_free(struct boot *boot)
 const struct boot_abilities *boot_get_abilities(const struct boot *boot)
 {
     return &boot->backend->abilities;
-}
-
-/* Puts the backend's name in front of its error. */
-static bool finish_call(const struct boot *boot, bool success, struct error *error)
-{
-    return success || error_prefix(error, "boot selection (%s)", boot->backend->name);
 }
 
 bool boot_start(struct boot *boot, struct error *error)
@@ -106,7 +106,7 @@ static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
             "boot selection (%s): one kernel outside the slots serves both, so a release needs modules for "
             "it; that is looked up before a slot is armed, as far as debugfs, unsquashfs or dump.erofs is "
             "there to do it",
-            backend->name);
+            boot->name);
         return;
     case BOOT_KERNEL_BESIDE:
         boot_find(
@@ -114,7 +114,7 @@ static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
             "boot selection (%s): each slot's kernel lies outside of it and is not updated, so a release "
             "needs modules for the one that starts it, which is not looked up; a part of the release can bring "
             "the kernel along (docs/boot.md)",
-            backend->name);
+            boot->name);
         return;
     }
 }
@@ -122,7 +122,6 @@ static void probe_kernel(struct boot *boot, boot_finding_fn found, void *owner)
 void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 {
     const struct boot_abilities *abilities = &boot->backend->abilities;
-    const char *name = boot->backend->name;
     struct boot_state state;
     struct error error;
 
@@ -133,15 +132,15 @@ void boot_probe(struct boot *boot, boot_finding_fn found, void *owner)
             found, owner, BOOT_LEVEL_FAILURE,
             "boot selection (%s): it selects neither slot, so what boots next is not known; correct it as "
             "docs/boot.md shows",
-            name);
+            boot->name);
     else
-        boot_find(found, owner, BOOT_LEVEL_OK, "boot selection (%s): slot %s boots next", name,
+        boot_find(found, owner, BOOT_LEVEL_OK, "boot selection (%s): slot %s boots next", boot->name,
                   slot_name(state.next));
     if (!abilities->trial)
         boot_find(found, owner, BOOT_LEVEL_WARNING,
                   "boot selection (%s): it cannot fall back by itself; a slot that does not start has to be "
                   "set back by hand",
-                  name);
+                  boot->name);
     probe_kernel(boot, found, owner);
     note_running(boot);
     if (boot->backend->probe)

@@ -66,7 +66,6 @@ typedef void (*boot_finding_fn)(void *owner, enum boot_level level, const char *
 
 /* A backend. All functions are called by boot_...() below only. */
 struct boot_backend {
-    const char *name;
     struct boot_abilities abilities;
     bool wants_running; /* boot->running is filled in before each call */
     bool (*open)(struct boot *boot, const struct config *config, struct error *error);
@@ -85,6 +84,7 @@ struct boot_backend {
 
 struct boot {
     const struct boot_backend *backend;
+    const char *name;             /* the backend's, as Backend= has it */
     char *root;                   /* put before paths that are looked up; "" except in tests */
     char *slot_names[SLOT_COUNT]; /* as configured */
     enum slot running; /* for backends with wants_running: by what the kernel says; SLOT_NONE = not known */

@@ -255,7 +255,6 @@ static void custom_probe(struct boot *boot, boot_finding_fn found, void *owner)
 }
 
 const struct boot_backend boot_backend_custom = {
-    .name = "custom",
     .abilities = {.trial = true},
     .open = custom_open,
     .close = custom_close,

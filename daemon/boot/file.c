@@ -292,7 +292,6 @@ static bool file_reject(struct boot *boot, enum slot slot, struct error *error)
 }
 
 const struct boot_backend boot_backend_file = {
-    .name = "file",
     .abilities = {.trial = true, .tries = true, .in_place_reboot = true},
     .open = file_open,
     .close = file_close,

@@ -418,7 +418,6 @@ static void grub_probe(struct boot *boot, boot_finding_fn found, void *owner)
 }
 
 const struct boot_backend boot_backend_grub = {
-    .name = "grub",
     .abilities = {.trial = true, .tries = true},
     .open = grub_open,
     .close = grub_close,

@@ -266,7 +266,6 @@ static bool rpi_select_other(struct boot *boot, enum slot slot, struct error *er
 }
 
 const struct boot_backend boot_backend_rpi_cmdline = {
-    .name = "rpi-cmdline",
     .abilities = {.kernel = BOOT_KERNEL_SHARED},
     .open = rpi_open,
     .close = rpi_close,

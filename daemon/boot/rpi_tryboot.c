@@ -430,7 +430,6 @@ static enum boot_kernel tryboot_find_kernel(struct boot *boot)
 }
 
 const struct boot_backend boot_backend_rpi_tryboot = {
-    .name = "rpi-tryboot",
     .wants_running = true,
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE, .reboot_argument = "0 tryboot"},
     .open = tryboot_open,

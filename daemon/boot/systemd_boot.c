@@ -344,7 +344,6 @@ static enum boot_kernel systemd_find_kernel(struct boot *boot)
 }
 
 const struct boot_backend boot_backend_systemd_boot = {
-    .name = "systemd-boot",
     .wants_running = true,
     .abilities = {.trial = true, .kernel = BOOT_KERNEL_BESIDE},
     .open = systemd_open,

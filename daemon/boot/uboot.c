@@ -335,7 +335,6 @@ static void uboot_probe(struct boot *boot, boot_finding_fn found, void *owner)
 }
 
 const struct boot_backend boot_backend_uboot = {
-    .name = "uboot",
     .wants_running = true,
     .abilities = {.trial = true, .tries = true},
     .open = uboot_open,
