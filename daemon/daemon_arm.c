@@ -25,7 +25,7 @@ static bool deselects(const struct daemon *daemon)
 }
 
 /* Called when the target is deselected for sure: the history tells only what was done. */
-static void note_disarmed(struct daemon *daemon)
+static void note_taken_back(struct daemon *daemon)
 {
     struct record *record = daemon->record;
     const char *version = daemon->target.armed.version;
@@ -58,7 +58,7 @@ static void on_invalidated(void *owner, const struct error *error)
         return;
     }
     if (deselects(daemon))
-        note_disarmed(daemon);
+        note_taken_back(daemon);
     daemon_post(daemon, &(struct update_event){.kind = UPDATE_EVENT_INVALIDATED}, NULL);
 }
 

@@ -42,7 +42,7 @@ void daemon_boot_note_view(struct daemon *daemon)
     } else if (pending && !update->falling_back && update->errand == UPDATE_ERRAND_NONE &&
                running != SLOT_NONE && daemon->view->boot.next != slot_other(running)) {
         /* Only if the running slot is known, else it is not known which slot is the other one. */
-        daemon_trial_note_disarmed(daemon);
+        daemon_trial_note_deselected(daemon);
     }
     if (is_other)
         judge_other(daemon);

@@ -251,7 +251,7 @@ void daemon_trial_note_end(struct daemon *daemon);
 
 /* Another program changed the boot selection, so the armed slot is not booted: the release does not count as
  * failed, and is not armed again by itself. */
-void daemon_trial_note_disarmed(struct daemon *daemon);
+void daemon_trial_note_deselected(struct daemon *daemon);
 
 /* Carry out the orders MARK_GOOD and REJECT. */
 void daemon_trial_mark_good(struct daemon *daemon);

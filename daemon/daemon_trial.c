@@ -102,7 +102,7 @@ void daemon_trial_classify(struct daemon *daemon)
     daemon_judge_anew(daemon, false);
 }
 
-void daemon_trial_note_disarmed(struct daemon *daemon)
+void daemon_trial_note_deselected(struct daemon *daemon)
 {
     struct trial_outcome outcome;
     char why[RECORD_TEXT_SIZE];

@@ -54,7 +54,8 @@ struct tryboot_state {
 
 static bool set_section(struct autoboot *autoboot, const char *line, size_t length)
 {
-    static const char *const names[] = {"[all]", "[tryboot]", "[none]"};
+    static const char *const names[] = {
+        [SECTION_ALL] = "[all]", [SECTION_TRYBOOT] = "[tryboot]", [SECTION_NONE] = "[none]"};
 
     for (int i = SECTION_ALL; i <= SECTION_NONE; i++)
         if (length == strlen(names[i]) && memcmp(line, names[i], length) == 0) {
@@ -336,7 +337,7 @@ static bool tryboot_can_arm(struct boot *boot, enum slot slot, struct error *err
 }
 
 /* Makes the other slot run next, for good, instead of `slot`. */
-static bool tryboot_give_up(struct boot *boot, enum slot slot, struct error *error)
+static bool tryboot_deselect(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct tryboot_backend *backend = boot->private;
     CLEANUP_IN_PLACE struct in_place file = IN_PLACE_CLOSED;
@@ -438,8 +439,8 @@ const struct boot_backend boot_backend_rpi_tryboot = {
     .probe = tryboot_probe,
     .read = tryboot_read,
     .can_arm = tryboot_can_arm,
-    .invalidate = tryboot_give_up,
+    .invalidate = tryboot_deselect,
     .arm = tryboot_arm,
     .good = tryboot_good,
-    .reject = tryboot_give_up,
+    .reject = tryboot_deselect,
 };

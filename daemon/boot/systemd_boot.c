@@ -205,7 +205,7 @@ static bool refuse_folder(const char *folder, int code, struct error *error)
 
 /* Makes the other slot run next instead of `slot`. If that takes two changes, the first alone does not change
  * what boots. */
-static bool systemd_give_up(struct boot *boot, enum slot slot, struct error *error)
+static bool systemd_deselect(struct boot *boot, enum slot slot, struct error *error)
 {
     const struct systemd_backend *backend = boot->private;
     struct systemd_state state;
@@ -251,7 +251,7 @@ static bool systemd_good(struct boot *boot, enum slot slot, struct error *error)
            trial_file_write(backend->trial_file, SLOT_NONE, error);
 }
 
-/* After slot was given up, the other one's entry is the default, and there is no other way for arming to
+/* After slot was deselected, the other one's entry is the default, and there is no other way for arming to
  * fail. */
 static bool systemd_can_arm(struct boot *boot, enum slot slot, struct error *error)
 {
@@ -352,8 +352,8 @@ const struct boot_backend boot_backend_systemd_boot = {
     .probe = systemd_probe,
     .read = systemd_read,
     .can_arm = systemd_can_arm,
-    .invalidate = systemd_give_up,
+    .invalidate = systemd_deselect,
     .arm = systemd_arm,
     .good = systemd_good,
-    .reject = systemd_give_up,
+    .reject = systemd_deselect,
 };

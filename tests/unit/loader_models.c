@@ -87,7 +87,7 @@ static void end_trial(struct loader *loader)
     loader->left = 0;
 }
 
-static bool give_up(struct loader *loader, enum slot slot)
+static bool deselect(struct loader *loader, enum slot slot)
 {
     if (!can_spare(loader, slot))
         return false;
@@ -99,7 +99,7 @@ static bool give_up(struct loader *loader, enum slot slot)
 
 bool loader_invalidate(struct loader *loader, enum slot slot)
 {
-    return slot != loader->running && give_up(loader, slot);
+    return slot != loader->running && deselect(loader, slot);
 }
 
 bool loader_arm(struct loader *loader, enum slot slot)
@@ -127,5 +127,5 @@ bool loader_good(struct loader *loader, enum slot slot)
 
 bool loader_reject(struct loader *loader, enum slot slot)
 {
-    return give_up(loader, slot);
+    return deselect(loader, slot);
 }
