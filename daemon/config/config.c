@@ -341,18 +341,3 @@ void config_print(const struct config *config, FILE *stream)
 
     config_each_setting(config, print_setting, &printing);
 }
-
-bool config_get_key_info(size_t index, struct config_key_info *ret_info)
-{
-    if (index >= config_key_count + config_part_key_count)
-        return false;
-    const struct config_key *key =
-        index < config_key_count ? &config_keys[index] : &config_part_keys[index - config_key_count];
-    *ret_info = (struct config_key_info){
-        .section = key->section,
-        .key = key->key,
-        .default_text = key->default_text ? key->default_text : "",
-        .summary = key->summary,
-    };
-    return true;
-}

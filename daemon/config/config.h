@@ -208,15 +208,4 @@ void config_each_setting(const struct config *config, config_setting_fn setting,
 /* --check-config: the settings as an INI file, each with its origin in a comment above it. */
 void config_print(const struct config *config, FILE *stream);
 
-/* One row of the table, for the test that holds the manual page against it. */
-struct config_key_info {
-    const char *section;
-    const char *key;
-    const char *default_text; /* "" = none */
-    const char *summary;      /* one sentence */
-};
-
-/* Row `index` of the table, of which those of a part come last; returns false past its end. */
-bool config_get_key_info(size_t index, struct config_key_info *ret_info);
-
 const char *config_backend_name(enum config_backend backend);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The table of keys: name, type, default, bounds, place in struct config, one sentence. Constant data, and
- * the reading of one value into its place; shared by the files of daemon/config and nothing else.
+ * the reading of one value into its place; shared by the files of daemon/config, and the test that holds the
+ * manual page against it.
  */
 #pragma once
 

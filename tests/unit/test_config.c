@@ -17,6 +17,7 @@
 #include "common/base/file.h"
 #include "common/image/url.h"
 #include "daemon/config/config.h"
+#include "daemon/config/config_table.h"
 #include "daemon/config/config_value.h"
 #include "tests/unit/config_scene.h"
 
@@ -353,12 +354,34 @@ static void test_values(void **state)
     assert_non_null(config_value_check_slot("sda1"));
 }
 
+/* The page describes the key in its section, with its default. */
+static void assert_documented(const char *page, const struct config_key *key)
+{
+    CLEANUP_FREE char *heading = alloc_printf("\n*%s=*", key->key);
+    CLEANUP_FREE char *section = alloc_printf("\n## [%s]", key->section);
+    const char *begin = strstr(page, section);
+    if (!begin) {
+        fail_msg("no section [%s]", key->section);
+        return;
+    }
+    const char *end = strstr(begin + 1, "\n## [");
+    const char *at = strstr(begin, heading);
+    if (!at || (end && at > end))
+        fail_msg("%s= is not documented in [%s]", key->key, key->section);
+    if (!key->default_text)
+        return;
+    CLEANUP_FREE char *told = alloc_printf("Default: _%s_", key->default_text);
+    const char *next = strstr(at + 1, "\n*");
+    const char *found = strstr(at, told);
+    if (!found || (next && found > next))
+        fail_msg("%s=: the page does not say \"%s\"", key->key, told);
+}
+
 /* The manual page names each key with its default, and none besides. */
 static void test_manual_page(void **state)
 {
     CLEANUP_FREE char *page = NULL;
-    size_t size, documented = 0, count = 0;
-    struct config_key_info info;
+    size_t size, documented = 0;
     struct error error = {0};
     const char *root = getenv("MOONSINTER_SOURCE_ROOT");
 
@@ -366,31 +389,15 @@ static void test_manual_page(void **state)
     CLEANUP_FREE char *path = alloc_printf("%s/docs/moonsinterd.conf.5.scd", root);
     if (!file_read(path, 1 << 20, &page, &size, &error))
         fail_msg("%s", error.message);
-    for (; config_get_key_info(count, &info); count++) {
-        CLEANUP_FREE char *heading = alloc_printf("\n*%s=*", info.key);
-        CLEANUP_FREE char *section = alloc_printf("\n## [%s]", info.section);
-        const char *begin = strstr(page, section);
-        if (!begin) {
-            fail_msg("no section [%s]", info.section);
-            return;
-        }
-        const char *end = strstr(begin + 1, "\n## [");
-        const char *at = strstr(begin, heading);
-        if (!at || (end && at > end))
-            fail_msg("%s= is not documented in [%s]", info.key, info.section);
-        if (!*info.default_text)
-            continue;
-        CLEANUP_FREE char *told = alloc_printf("Default: _%s_", info.default_text);
-        const char *next = strstr(at + 1, "\n*");
-        const char *found = strstr(at, told);
-        if (!found || (next && found > next))
-            fail_msg("%s=: the page does not say \"%s\"", info.key, told);
-    }
+    for (size_t i = 0; i < config_key_count; i++)
+        assert_documented(page, &config_keys[i]);
+    for (size_t i = 0; i < config_part_key_count; i++)
+        assert_documented(page, &config_part_keys[i]);
     for (const char *at = page; (at = strstr(at, "\n*")); at++) {
         size_t length = strcspn(at + 2, "*\n");
         documented += length > 1 && at[1 + length] == '=' && isupper((unsigned char)at[2]);
     }
-    assert_int_equal(documented, count);
+    assert_int_equal(documented, config_key_count + config_part_key_count);
 }
 
 int main(void)
