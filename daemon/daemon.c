@@ -220,7 +220,7 @@ bool daemon_new(const struct config_request *request, struct config *config, str
     return true;
 }
 
-int daemon_run(struct daemon *daemon)
+void daemon_run(struct daemon *daemon)
 {
     log_notice("moonsinterd %s, slot %s runs (%s)", version_text(), slot_name(daemon->view->running),
                daemon->view->slots->why);
@@ -230,7 +230,6 @@ int daemon_run(struct daemon *daemon)
     service_manager_ready(daemon->service_manager);
     daemon_report_send_status(daemon);
     loop_run(daemon->base);
-    return daemon->exit_status;
 }
 
 struct daemon *daemon_free(struct daemon *daemon)

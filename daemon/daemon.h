@@ -18,8 +18,8 @@ struct daemon;
 bool daemon_new(const struct config_request *request, struct config *config, struct daemon **ret_daemon,
                 struct error *error);
 
-/* Runs the loop until SIGTERM, SIGINT or a fatal error; returns the exit status. */
-int daemon_run(struct daemon *daemon);
+/* Runs the loop until SIGTERM or SIGINT. */
+void daemon_run(struct daemon *daemon);
 
 /* NULL and a daemon that is only half built are fine. Returns NULL. */
 struct daemon *daemon_free(struct daemon *daemon);

@@ -101,7 +101,6 @@ struct daemon {
 
     struct update update;
     struct daemon_queue queue;
-    int exit_status;
 
     uint64_t started_s, since_s;            /* Unix time */
     char os_version[MANIFEST_TEXT_MAX + 1]; /* from the running system's os-release; "" = it has none */

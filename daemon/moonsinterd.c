@@ -159,9 +159,9 @@ static int run(const struct options *options)
         notify_stopping(error.message);
         return EXIT_FAILURE;
     }
-    int status = daemon_run(daemon);
+    daemon_run(daemon);
     daemon_free(daemon);
-    return status;
+    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
