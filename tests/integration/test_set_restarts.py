@@ -4,7 +4,7 @@ import pytest
 
 from conditions import whats
 
-pytest_plugins = ["set_site"]
+from set_site import boot, root, site, url
 pytestmark = pytest.mark.sanitized
 
 

@@ -7,9 +7,8 @@ import pytest
 import images
 from conditions import whats
 from programs import moonsinter, wait_until
-from set_site import BOOT_SIZE, sha256
+from set_site import BOOT_SIZE, boot, root, sha256, site, url
 
-pytest_plugins = ["set_site"]
 pytestmark = pytest.mark.sanitized
 
 
