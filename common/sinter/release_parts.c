@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/sinter/release_parts.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,12 +80,39 @@ static bool check_manifests_sum(const struct release_parts *parts, struct error 
                sum, RELEASE_PARTS_SIZE_MAX);
 }
 
-bool release_check_sum(const struct release *set, struct error *error)
+/* Whether every reference leads somewhere. Found out before anything is asked for or taken over. */
+static bool check_references(const struct release_parts *parts, struct error *error)
+{
+    const struct release *set = parts->set;
+    struct url *url;
+
+    for (struct place place = {0}; is_place(set, place); place = next_place(set, place)) {
+        if (parts->left_out[place.part][place.slot])
+            continue;
+        if (!release_refer_part(set, file_at(set, place), &url, error))
+            return false;
+        url_free(url);
+    }
+    return true;
+}
+
+/* The image of a place: its own, or the one that it is going to take over. */
+static const struct release *image_at(const struct release *set, const struct release_parts *parts,
+                                      struct place place)
+{
+    if (!parts || !parts->inherits[place.part][place.slot])
+        return set->parts[place.part][place.slot];
+    const struct place old = parts->heritage[place.part][place.slot];
+    return parts->earlier->parts[old.part][old.slot];
+}
+
+/* With what `parts` will take over; NULL = nothing. */
+static bool check_sum(const struct release *set, const struct release_parts *parts, struct error *error)
 {
     uint64_t left = MANIFEST_FILE_SIZE_MAX - set->manifest->file_size;
 
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place)) {
-        const struct release *part = set->parts[place.part][place.slot];
+        const struct release *part = image_at(set, parts, place);
         uint64_t bytes = part ? part->manifest->file_size : 0;
         if (bytes > left)
             return error_set(error, ERROR_REFUSED,
@@ -94,6 +122,11 @@ bool release_check_sum(const struct release *set, struct error *error)
         left -= bytes;
     }
     return true;
+}
+
+bool release_check_sum(const struct release *set, struct error *error)
+{
+    return check_sum(set, NULL, error);
 }
 
 bool release_add_part(struct release *set, uint32_t part, unsigned slot, char *text, size_t size,
@@ -136,15 +169,24 @@ static void find_heritage(struct release_parts *parts)
     }
 }
 
-/* The same manifest may lie elsewhere now, and its image with it, and it speaks with another set's trust. */
-static bool take_over(struct release_parts *parts, struct place place, struct error *error)
+/* Where the image lies; the caller's. Not before check_references(). */
+static struct url *refer(const struct release *set, struct place place)
+{
+    struct url *url;
+    bool leads = release_refer_part(set, file_at(set, place), &url, NULL);
+
+    assert(leads);
+    return url;
+}
+
+/* The same manifest may lie elsewhere now, and its image with it, and it speaks with another set's trust.
+ * Cannot fail: `earlier` would lack what was taken so far, and it stays in use then. */
+static void take_over(struct release_parts *parts, struct place place)
 {
     const struct place old = parts->heritage[place.part][place.slot];
     struct release *set = parts->set, **heir = &set->parts[place.part][place.slot];
-    struct url *url;
+    struct url *url = refer(set, place);
 
-    if (!release_refer_part(set, file_at(set, place), &url, error))
-        return false;
     *heir = parts->earlier->parts[old.part][old.slot];
     parts->earlier->parts[old.part][old.slot] = NULL;
     url_free((*heir)->image_url);
@@ -152,17 +194,15 @@ static bool take_over(struct release_parts *parts, struct place place, struct er
     (*heir)->image_url = url;
     (*heir)->manifest_url = url_append_to_path(url, ".json");
     (*heir)->verdict.sha256_only = release_trust_part(set, file_at(set, place)).part_sha256_only;
-    return true;
 }
 
-static bool take_heritage(struct release_parts *parts, struct error *error)
+static void take_heritage(struct release_parts *parts)
 {
     const struct release *set = parts->set;
 
     for (struct place place = {0}; is_place(set, place); place = next_place(set, place))
-        if (parts->inherits[place.part][place.slot] && !take_over(parts, place, error))
-            return false;
-    return true;
+        if (parts->inherits[place.part][place.slot])
+            take_over(parts, place);
 }
 
 /* --- fetching --- */
@@ -183,9 +223,11 @@ static void end(struct release_parts *parts, const struct error *error, uint64_t
 static void finish(struct release_parts *parts)
 {
     struct error error;
-    bool ok = take_heritage(parts, &error) && release_check_sum(parts->set, &error);
+    bool fits = check_sum(parts->set, parts, &error);
 
-    end(parts, ok ? NULL : &error, 0);
+    if (fits)
+        take_heritage(parts);
+    end(parts, fits ? NULL : &error, 0);
 }
 
 static void go_on(struct release_parts *parts, struct place place);
@@ -226,8 +268,6 @@ static bool is_served(const struct release_parts *parts, struct place place)
 static void go_on(struct release_parts *parts, struct place place)
 {
     const struct release *set = parts->set;
-    struct error error;
-    struct url *url;
 
     while (is_place(set, place) && is_served(parts, place))
         place = next_place(set, place);
@@ -235,10 +275,7 @@ static void go_on(struct release_parts *parts, struct place place)
         finish(parts);
         return;
     }
-    if (!release_refer_part(set, file_at(set, place), &url, &error)) {
-        end(parts, &error, 0);
-        return;
-    }
+    struct url *url = refer(set, place);
     const struct trust trust = release_trust_part(set, file_at(set, place));
     parts->place = place;
     parts->fetch = release_fetch_start(parts->http, parts->pool, url, NULL, NULL, &trust, on_fetched, parts);
@@ -252,7 +289,7 @@ static void on_begin(void *owner)
     struct release_parts *parts = owner;
     struct error error;
 
-    if (!check_manifests_sum(parts, &error)) {
+    if (!check_manifests_sum(parts, &error) || !check_references(parts, &error)) {
         end(parts, &error, 0);
         return;
     }

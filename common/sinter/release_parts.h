@@ -23,7 +23,7 @@ typedef void (*release_parts_done_fn)(void *owner, const struct error *error, ui
  * until the end. `earlier` is changed only when all parts were had; where that fails, `set` keeps what was.
  * `done` is never called from within. REMOTE and MISMATCH say that the set does not fit together on the
  * server now, for a publication may be under way; REFUSED, before anything is asked for, that it has more
- * bytes than this program takes. */
+ * bytes than this program takes, or that a reference leads nowhere. */
 struct release_parts *release_parts_start(struct http *http, struct pool *pool, struct release *set,
                                           struct release *earlier, release_parts_done_fn done, void *owner);
 

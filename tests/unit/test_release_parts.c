@@ -273,6 +273,24 @@ static void test_a_part_that_is_missing(void **state)
     release_free(earlier);
 }
 
+/* It is refused before anything is asked for, whatever could have been taken over before it. */
+static void test_a_reference_that_leads_nowhere(void **state)
+{
+    struct scene *scene = *state;
+    char good[sizeof(part_urls[0])];
+
+    memcpy(good, part_urls[2], sizeof(good));
+    assert_true(fetch(scene, make_set(scene), NULL));
+    struct release *earlier = scene->release;
+    snprintf(part_urls[2], sizeof(part_urls[2]), "http:far.json");
+    assert_false(fetch(scene, make_set(scene), earlier));
+    memcpy(part_urls[2], good, sizeof(good));
+    assert_int_equal(scene->error.kind, ERROR_REFUSED);
+    assert_int_equal(requests(scene), IMAGES);
+    assert_true(release_has_parts(earlier));
+    release_free(earlier);
+}
+
 static void test_a_part_of_another_release(void **state)
 {
     struct scene *scene = *state;
@@ -397,6 +415,15 @@ static void test_too_many_bytes(void **state)
     assert_false(release_check_sum(scene->release, &scene->error));
     assert_int_equal(scene->error.kind, ERROR_REFUSED);
     assert_non_null(strstr(scene->error.message, "uki"));
+
+    /* What is in use stays whole. */
+    struct release *earlier = scene->release;
+    set = make_set(scene);
+    set->manifest->file_size = MANIFEST_FILE_SIZE_MAX;
+    assert_false(fetch(scene, set, earlier));
+    assert_int_equal(scene->error.kind, ERROR_REFUSED);
+    assert_true(release_has_parts(earlier));
+    release_free(earlier);
 }
 
 static void on_cancel(void *owner)
@@ -458,6 +485,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_it_may_lie_elsewhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_alike_for_both_slots, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_part_that_is_missing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reference_that_leads_nowhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_part_of_another_release, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_had_of_a_set, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_slot_that_is_left_out, set_up, tear_down),
