@@ -85,15 +85,11 @@ static void forget(struct daemon *daemon, enum slot slot, const char *name)
 }
 
 /* Whether an image may be what was recorded of it, as far as it was read. */
-static bool fits(const struct daemon *daemon, enum slot slot, const struct slot_print *recorded,
-                 const struct boot_print *print)
+static bool fits(const struct slot_print *recorded, const struct boot_print *print, bool identity_counts)
 {
-    const struct record_slot *kept = &daemon->record->slots[slot];
     struct slot_print known = *recorded;
 
-    /* An image may give itself a new UUID at its first boot, so the identity does not count then. */
-    if (kept->state == BOOT_HEALTH_TRIAL &&
-        (slot == daemon->view->running || daemon->view->running == SLOT_NONE))
+    if (!identity_counts)
         known.identity = 0;
     return !known.bytes || known.bytes != print->seen.bytes || slot_print_fits(&known, &print->seen);
 }
@@ -102,10 +98,14 @@ static bool fits(const struct daemon *daemon, enum slot slot, const struct slot_
 static const struct boot_print *find_misfit(struct daemon *daemon, enum slot slot,
                                             const struct boot_prints *prints)
 {
+    /* An image may give itself a new UUID at its first boot. */
+    bool is_first_boot = daemon->record->slots[slot].state == BOOT_HEALTH_TRIAL &&
+                         (slot == daemon->view->running || daemon->view->running == SLOT_NONE);
+
     for (unsigned i = 0; i < prints->count[slot]; i++) {
         const struct boot_print *print = &prints->list[slot][i];
         const struct slot_print *recorded = find_print(daemon, slot, print->name);
-        if (print->is_taken && recorded && !fits(daemon, slot, recorded, print))
+        if (print->is_taken && recorded && !fits(recorded, print, !is_first_boot))
             return print;
     }
     return NULL;

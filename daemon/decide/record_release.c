@@ -15,12 +15,13 @@
 enum { LINE_SIZE = MANIFEST_PART_NAME_MAX + 3 + DIGEST_SHA256_HEX_SIZE + 24 };
 
 /* One image of a part, as a line. */
-static void write_line(char ret_line[LINE_SIZE], const char *name, char slot, const struct manifest *manifest)
+static void write_line(char ret_line[LINE_SIZE], const char *name, const char *slot,
+                       const struct manifest *manifest)
 {
     char sha256[DIGEST_SHA256_HEX_SIZE];
 
     digest_sha256_to_hex(manifest->sha256, sha256);
-    snprintf(ret_line, LINE_SIZE, "%s %c %s %" PRIu64 "\n", name, slot, sha256, manifest->file_size);
+    snprintf(ret_line, LINE_SIZE, "%s %s %s %" PRIu64 "\n", name, slot, sha256, manifest->file_size);
 }
 
 static int compare_lines(const void *a, const void *b)
@@ -41,9 +42,7 @@ static void digest_parts(const struct release *set, char ret_hex[DIGEST_SHA256_H
     for (uint32_t i = 0; i < parts->count; i++)
         for (unsigned slot = 0; slot < (parts->list[i].per_slot ? 2 : 1); slot++)
             write_line(lines[count++], parts->list[i].name,
-                       !parts->list[i].per_slot ? '-'
-                       : slot                   ? 'b'
-                                                : 'a',
+                       parts->list[i].per_slot ? slot_name((enum slot)slot) : "-",
                        set->parts[i][slot]->manifest);
     qsort(lines, count, sizeof(lines[0]), compare_lines);
     for (size_t i = 0; i < count; i++)
