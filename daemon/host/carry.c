@@ -103,7 +103,7 @@ static bool take_block(struct carry *carry, uint64_t offset)
     if (!device_read(carry->source, carry->block, size, offset, &carry->error))
         return false;
     digest_stream_update(carry->digest, carry->block, size);
-    if (!carry->target) {
+    if (carry->step == STEP_CHECK) {
         carry->progress.bytes_checked += size;
         return true;
     }
@@ -147,10 +147,10 @@ static bool run_step(struct carry *carry)
     case STEP_CHECK:
         return (carry->source || open_source(carry)) &&
                take_slice(carry, &carry->progress.bytes_checked, STEP_READY,
-                          "it is not what was installed there, so somebody changed it");
+                          "it is not what was installed there, so somebody changed it") &&
+               (carry->step == STEP_CHECK || open_target(carry));
     case STEP_COPY:
-        return (carry->target || open_target(carry)) &&
-               take_slice(carry, &carry->progress.bytes_copied, STEP_SYNC, "it changed while it was copied");
+        return take_slice(carry, &carry->progress.bytes_copied, STEP_SYNC, "it changed while it was copied");
     case STEP_SYNC:
         carry->step = STEP_VERIFY;
         return device_set_size(carry->target, carry->settings.bytes, &carry->error) &&

@@ -2,10 +2,10 @@
 /*
  * Carries a part of the running slot over to the target, for a release that does not bring it
  * (Missing=carry). What runs is hashed whole first and has to be what is recorded of it; only then is the
- * target opened, as any target is, and written where it differs. The source is hashed once more as it is
- * copied, since a part may be mounted and change meanwhile; and the target is read back past the page cache
- * and compared. At the end the target stays open. Which parts may be carried over, that is to say serve both
- * slots, is the caller's to know. Nothing blocks; the loop's thread only.
+ * target opened, as any target is, and later written where it differs. The source is hashed once more as it
+ * is copied, since a part may be mounted and change meanwhile; and the target is read back past the page
+ * cache and compared. At the end the target stays open. Which parts may be carried over, that is to say serve
+ * both slots, is the caller's to know. Nothing blocks; the loop's thread only.
  */
 #pragma once
 
@@ -38,7 +38,8 @@ struct carry_progress {
 };
 
 struct carry_events {
-    /* The source is what is recorded, and nothing is written yet: carry_go_on() is waited for. */
+    /* The source is what is recorded, the target is held, and nothing is written yet: carry_go_on() is waited
+     * for. */
     void (*ready)(void *owner);
     void (*progress)(void *owner, const struct carry_progress *progress);
     /* The target is a file that cannot be read past the page cache; a note, at most once. */
