@@ -58,7 +58,8 @@ enum http_outcome {
 struct http_response {
     enum http_outcome outcome;
     struct error error;        /* set unless OK or NOT_MODIFIED; names the URL as url_for_display() does. Its
-                                  code is EKEYEXPIRED where a certificate is refused for its dates */
+                                  code is EKEYEXPIRED where a certificate is refused for its dates, EFBIG where
+                                  the body has more bytes than are allowed */
     long status;               /* the last HTTP status, 0 if none came */
     const char *etag;          /* as sent, weak ones included; NULL if none */
     const char *last_modified; /* as sent; NULL if none */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/io/http_answer.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -395,6 +396,8 @@ static enum http_outcome judge_get(const struct http_answer *answer, const struc
     if (answer->has_length && answer->length > question->size) {
         error_set(error, ERROR_REFUSED, "%s has %" PRIu64 " bytes, more than the %zu allowed; check the URL",
                   where, answer->length, question->size);
+        if (error)
+            error->code = EFBIG;
         return HTTP_OUTCOME_FAILED;
     }
     return HTTP_OUTCOME_OK;

@@ -2,6 +2,7 @@
 #include "common/io/http_request.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,8 @@ static enum http_outcome judge_response(struct http_request *request, CURLcode c
                   !answer->complete ? "a header may have"
                   : range           ? "asked for"
                                     : "allowed");
+        if (answer->complete && !range)
+            error->code = EFBIG;
         return HTTP_OUTCOME_FAILED;
     }
     /* A complete header is believed even if the rest broke off; but about redirects curl knows more. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/sinter/release.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,7 +334,7 @@ static void release_on_manifest(void *owner, char *body, size_t size, enum http_
     case HTTP_OUTCOME_CHANGED:
     case HTTP_OUTCOME_TRANSIENT:
     case HTTP_OUTCOME_FAILED:
-        if (fetch->trust.part && error->kind == ERROR_REFUSED)
+        if (fetch->trust.part && error->code == EFBIG)
             release_on_longer_part(fetch);
         else
             release_fail(fetch, error);
