@@ -225,6 +225,8 @@ static void walk_part(struct walk *walk, void *place)
 
 static void walk_parts(struct walk *walk, struct record_slot *slot)
 {
+    uint8_t digest[DIGEST_SHA256_SIZE];
+
     if (walk->writes && !slot->part_count)
         return;
     slot->part_count = (unsigned)walk_list(walk, "parts", walk_part, slot->parts, sizeof(slot->parts[0]),
@@ -233,7 +235,7 @@ static void walk_parts(struct walk *walk, struct record_slot *slot)
     for (unsigned i = 0; i < slot->part_count; i++) {
         const struct record_part *part = &slot->parts[i];
         if (manifest_part_check_name(part->name) || record_slot_part(slot, part->name) != part ||
-            strlen(part->sha256) != sizeof(part->sha256) - 1)
+            digest_sha256_from_hex(part->sha256, digest) < 0)
             walk->bad = "parts";
     }
 }

@@ -162,6 +162,7 @@ static void test_hostile_members(void **state)
         "[" PART("root", 64) "]",
         "[" PART("boot", 63) "]",
         "[{\"name\":\"boot\",\"sha256\":\"\"}]",
+        "[{\"name\":\"boot\",\"sha256\":\"" DIGITS_63 "z\"}]",
         "[{\"name\":\"boot\",\"per_slot\":1}]",
     };
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
