@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Sets from servers that lie, on devices whose places are not what they were: whatever comes, the running slot is not
 written, nothing is armed that is not whole, and what comes right is installed afterwards."""
+import fcntl
 import json
+import os
 import pathlib
+import random
+import shutil
+import subprocess
 
 import pytest
 
 import images
-from conditions import armed, whats
+from conditions import armed, blocks, booted, whats
+from programs import moonsinter
 from set_site import BOOT_SIZE, ROOT_SIZE, Site
 
 pytestmark = pytest.mark.sanitized
@@ -137,7 +143,7 @@ def test_a_manifest_that_lies(scene, what):
     scene.assert_untouched(status)
     assert not {"/root.img", "/boot.vfat"} & set(scene.server.stats()["paths"])
     scene.manifest = good
-    daemon.post("check")
+    daemon.request("POST", "/v1/check")
     daemon.wait(armed("1", "b"), "the set is armed")
     assert scene.holds(*made)
     scene.assert_runs_on()
@@ -154,7 +160,7 @@ def test_a_set_that_is_refused_takes_nothing_of_the_one_before(scene):
     text = scene.manifest
     text["moonsinter"]["parts"][1]["manifest"]["url"] = "http:far.json"
     scene.manifest = text
-    daemon.post("check")
+    daemon.request("POST", "/v1/check")
     status = daemon.wait(failed, "it is told")
     assert status["last_error"]["kind"] == "refused" and whats(status) == ["mode"]
     assert sorted(status["update"]["parts"]) == ["boot", "other"], "what was offered before is"
@@ -162,3 +168,250 @@ def test_a_set_that_is_refused_takes_nothing_of_the_one_before(scene):
     daemon.post("install")
     daemon.wait(armed("1", "b"), "the set is armed")
     assert scene.holds(*made) and (scene.folder / "esp" / "other-b").read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("behaviour, kind", [
+    ("endless", "mismatch"), ("lying-length", "mismatch"), ("endless-header", "refused"), ("page", "remote"), ("304", "remote"), ("404", "remote"),
+    ("redirect-loop", "remote"), ("redirect-file", "remote"), ("garbage", "remote"), ("padding", "remote"), ("short", "network"),
+    ("reset", "network")])
+def test_a_part_whose_manifest_cannot_be_had(scene, behaviour, kind):
+    """Whatever comes in its place is told as what it is."""
+    made = scene.publish()
+    scene.server.behave("boot.vfat.json", behaviour)
+    daemon = scene.daemon().start()
+    status = daemon.wait(failed, "it is told")
+    assert status["last_error"]["kind"] == kind and "boot.vfat.json" in status["last_error"]["message"]
+    assert ("longer" in status["last_error"]["message"]) == (kind == "mismatch")
+    scene.assert_untouched(status)
+    scene.server.behave("boot.vfat.json", None)
+    daemon.request("POST", "/v1/check")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
+
+
+@pytest.mark.parametrize("which", ["boot.vfat", "root.img"])
+def test_an_image_that_is_another(scene, which):
+    """What was right of the others is kept."""
+    made = scene.publish()
+    good = (scene.site.www / which).read_bytes()
+    (scene.site.www / which).write_bytes(good[:-5] + b"wrong")
+    daemon = scene.daemon(Update={"Interval": "1d"}).start()
+    status = daemon.wait(failed, "it is told")
+    assert status["last_error"]["kind"] == "mismatch" and status["boot"]["next"] == "a"
+    assert which.split(".", maxsplit=1)[0] in status["last_error"]["message"]
+    (scene.site.www / which).write_bytes(good)
+    if which == "root.img":
+        scene.server.behave("boot.vfat", "404")
+    daemon.request("POST", "/v1/check")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
+    scene.assert_runs_on()
+
+
+# ---- places ----
+
+
+def link(scene, place):
+    (place.parent / "other").write_bytes(b"other")
+    place.symlink_to("other")
+
+
+def dangling(scene, place):
+    place.symlink_to("nothing")
+
+
+def hard_link(scene, place):
+    (place.parent / "other").write_bytes(b"other")
+    os.link(place.parent / "other", place)
+
+
+def link_to_what_runs(scene, place):
+    place.symlink_to(scene.places[0])
+
+
+def hard_link_to_what_runs(scene, place):
+    os.link(scene.places[0], place)
+
+
+def pipe(scene, place):
+    os.mkfifo(place)
+
+
+def no_folder(scene, place):
+    place.parent.rename(scene.folder / "away")
+
+
+PLACES = {"a link": link, "a link to nothing": dangling, "a hard link": hard_link, "a link to what runs": link_to_what_runs,
+          "a hard link to what runs": hard_link_to_what_runs, "a pipe": pipe, "no folder": no_folder}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_a_place_that_became_something_else(scene, what):
+    """While moonsinterd runs: nothing is written to any place, and the set is installed when it is what it was."""
+    made = scene.publish()
+    daemon = scene.daemon(mode="check").start()
+    daemon.wait(lambda status: whats(status) == ["mode"], "the set is held")
+    PLACES[what](scene, scene.places[1])
+    daemon.post("install")
+    status = daemon.wait(lambda status: status["last_error"] or "boot-selection" in whats(status), "it is told")
+    daemon.wait(lambda status: status["state"] in ("held", "idle"), "it ends")
+    assert str(scene.places[1]) in json.dumps([status["last_error"], blocks(status)]) or what.startswith("a link")
+    assert scene.slots[1].read_bytes() == b""
+    if what == "no folder":
+        (scene.folder / "away").rename(scene.places[1].parent)
+    else:
+        assert not scene.places[1].is_file() or scene.places[1].read_bytes() in (b"other", b"runs, too")
+        scene.places[1].unlink()
+    scene.assert_runs_on()
+    daemon.post("install")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
+    scene.assert_runs_on()
+
+
+@pytest.mark.parametrize("what", ["read-only", "full"])
+def test_a_partition_of_parts_that_takes_nothing(scene, mount, what):
+    made = scene.publish()
+    esp = mount("tmpfs", "-t", "tmpfs", "-o", "size=64k" if what == "full" else "size=4m")
+    if what == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", esp], check=True)
+    daemon = scene.daemon(part={"B": esp / "boot"}).start()
+    status = daemon.wait(lambda status: status["state"] == "held", "it is told")
+    assert whats(status) == ["target" if what == "read-only" else "slot-too-small"] and str(esp) in json.dumps(blocks(status))
+    assert scene.slots[1].read_bytes() == b""
+    subprocess.run(["mount", "-o", "remount,rw,size=4m", esp], check=True)
+    daemon.request("POST", "/v1/check")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.slots[1].read_bytes() == made[0] and (esp / "boot").read_bytes() == made[1]
+    assert daemon.stop() == 0
+
+
+# ---- what is carried over ----
+
+
+@pytest.fixture
+def carrying(scene):
+    """Slot B runs a set of three parts that are carried over, and the next release brings none: the daemon (not started), what the
+    parts hold, and the new root."""
+    names = "boot", "more", "most"
+    parts = {name: scene.site.image(f"{name}.img", images.noise(9_000_000, name)) for name in names[1:]}
+    more = {f"Part {name}": {"A": scene.folder / "esp" / f"{name}-a", "B": scene.folder / "esp" / f"{name}-b", "Missing": "carry"}
+            for name in names[1:]}
+    made = scene.publish(*[f"{name}={path}" for name, path in parts.items()])
+    daemon = scene.daemon(mode="reboot", part={"Missing": "carry"}, **more).start()
+    daemon.wait(booted("1", "b"), "the set runs")
+    assert daemon.stop() == 0
+    root = images.noise(ROOT_SIZE, "root 2")
+    scene.site.image("root.img", root)
+    assert moonsinter("generate", scene.site.www / "root.img", "--version", "2", "--serial", "2").status == 0
+    daemon.settings["Update"]["Mode"] = "install"
+    daemon.write_config()
+    return daemon, {"boot": made[1], **{name: path.read_bytes() for name, path in parts.items()}}, root
+
+
+def assert_carried(scene, parts, root):
+    assert scene.slots[0].read_bytes() == root
+    for name, content in parts.items():
+        assert (scene.folder / "esp" / f"{name}-a").read_bytes() == content
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "cancel"])
+def test_ended_at_any_moment(scene, carrying, how):
+    """Armed is only what is whole, in all parts, and what runs stays what it was."""
+    daemon, parts, root = carrying
+    moments = random.Random(how)
+    daemon.start()
+    for _ in range(8):
+        daemon.wait(lambda status: status["state"] != "idle", "it is under way")
+        daemon.wait(lambda status, end=moments.random(): status["state"] == "reboot-pending" or moments.random() < end / 20, "a moment")
+        if daemon.status()["state"] == "reboot-pending":
+            break
+        if how == "cancel":
+            daemon.request("POST", "/v1/cancel")
+            daemon.wait(lambda status: status["state"] in ("held", "reboot-pending"), "it ends")
+            daemon.request("POST", "/v1/install")
+        else:
+            daemon.stop() if how == "stop" else daemon.kill()  # pylint: disable=expression-not-assigned
+            daemon.start()
+        if daemon.status()["slots"]["a"]["role"] == "active":
+            break
+    daemon.wait(lambda status: status["boot"]["next"] == "a", "the release is armed, or runs")
+    assert_carried(scene, parts, root)
+    for name, content in parts.items():
+        assert (scene.folder / "esp" / f"{name}-b").read_bytes() == content
+
+
+def test_a_place_that_is_held(scene, carrying):
+    """Found out before anything is written, also where a part is carried over."""
+    daemon, parts, root = carrying
+    place = scene.folder / "esp" / "most-a"
+    before = scene.slots[0].read_bytes(), scene.places[0].read_bytes()
+    with open(place, "wb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        daemon.start()
+        status = daemon.wait(lambda status: "target" in whats(status), "it is told")
+        assert str(place) in blocks(status)["target"] and status["boot"]["next"] == "b"
+        assert (scene.slots[0].read_bytes(), scene.places[0].read_bytes()) == before
+        assert "/root.img" not in scene.server.stats()["paths"] or scene.server.stats()["paths"]["/root.img"]["bytes"] == ROOT_SIZE
+    daemon.request("POST", "/v1/check")
+    daemon.wait(lambda status: status["boot"]["next"] == "a", "the release is armed")
+    assert_carried(scene, parts, root)
+
+
+# ---- what is kept of it ----
+
+
+def test_a_state_folder_that_takes_nothing(scene, mount):
+    """What is kept of a part comes first, and without a record nothing is armed."""
+    made = scene.publish()
+    state = mount("tmpfs", "-t", "tmpfs", "-o", "size=4m")
+    (state / "part-boot.json").mkdir()
+    daemon = scene.daemon(Storage={"StateDirectory": state}).start()
+    status = daemon.wait(failed, "it is told")
+    assert status["boot"]["next"] == "a"
+    (state / "part-boot.json").rmdir()
+    daemon.request("POST", "/v1/check")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
+    assert daemon.stop() == 0
+    scene.assert_runs_on()
+
+
+def test_parts_with_the_names_of_files_that_are_kept(scene):
+    names = "record", "manifest", "a", "b", "json", "boot-a", "part-", "-", "signatures-demanded"
+    parts = {name: scene.site.image(f"{number}.img", images.noise(20_000, name)) for number, name in enumerate(names)}
+    each = [scene.site.image(f"each.{slot}", images.noise(20_000, f"each {slot}")) for slot in "ab"]
+    more = {f"Part {name}": {"A": scene.folder / "esp" / f"{name}.1", "B": scene.folder / "esp" / f"{name}.2"} for name in (*names, "each")}
+    made = scene.publish(*[f"{name}={path}" for name, path in parts.items()], f"each@a={each[0]}", f"each@b={each[1]}")
+    daemon = scene.daemon(**more).start()
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
+    for name, path in (*parts.items(), ("each", each[1])):
+        assert (scene.folder / "esp" / f"{name}.2").read_bytes() == path.read_bytes()
+    kept = {path.name for path in (daemon.folder / "state").iterdir()}
+    assert {f"part-{name}.json" for name in names} | {"part-each.a.json", "part-each.b.json", "record.json", "manifest.json"} <= kept
+
+
+# ---- signed sets ----
+
+
+@pytest.mark.parametrize("signed_too", [False, True])
+def test_a_part_of_a_signed_set_is_exchanged(scene, key, folder, signed_too):
+    """For one that the same key signed, but not as a part of this set."""
+    (folder / "keys").mkdir()
+    shutil.copy(key.public, folder / "keys")
+    made = scene.publish(options=("--sign", key.secret))
+    good = (scene.site.www / "boot.vfat.json").read_bytes()
+    other = scene.site.image("other.vfat", images.noise(BOOT_SIZE, "another"))
+    if signed_too:
+        assert moonsinter("generate", other, "--sign", key.secret).status == 0
+        shutil.copy(f"{other}.json.minisig", scene.site.www / "boot.vfat.json.minisig")
+    shutil.copy(f"{other}.json", scene.site.www / "boot.vfat.json")
+    daemon = scene.daemon(Trust={"Keys": folder / "keys"}).start()
+    status = daemon.wait(failed, "it is told")
+    assert status["last_error"]["kind"] == "mismatch"
+    scene.assert_untouched(status)
+    (scene.site.www / "boot.vfat.json").write_bytes(good)
+    daemon.request("POST", "/v1/check")
+    daemon.wait(armed("1", "b"), "the set is armed")
+    assert scene.holds(*made)
