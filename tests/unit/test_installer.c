@@ -409,25 +409,30 @@ static void test_a_part_to_be_lent_that_was_changed(void **state)
     assert_int_not_equal(access(scene->slots->parts[0].devices[SLOT_B].path, F_OK), 0);
 }
 
-/* The main image fails, or the place of the part cannot be made: neither counts without the other. */
+/* The place of the part cannot be made, or the main image fails: neither counts without the other, and the
+ * first is found out before the main image is begun. */
 static void test_a_lent_part_and_its_main_image_count_together(void **state)
 {
     struct scene *scene = *state;
     struct carry_set_settings carried = lend_part(scene);
+    struct storage *place = &scene->slots->parts[0].devices[SLOT_B];
+    char *path = place->path;
 
     scene->request.carried = &carried;
+    place->path = alloc_string("/no-such-folder/boot-b");
+    run(scene);
+    assert_int_equal(scene->kind, ERROR_SYSTEM);
+    assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+    assert_true(file_holds(scene->fixture.target_path, "old", 3));
+
+    free(place->path);
+    place->path = path;
     scene->fixture.fault = lose_image;
     scene->cancel_stalled = true;
     run(scene);
     assert_int_equal(scene->kind, ERROR_CANCELLED);
-    assert_int_not_equal(access(scene->slots->parts[0].devices[SLOT_B].path, F_OK), 0);
-
-    scene->fixture.fault = NULL;
-    free(scene->slots->parts[0].devices[SLOT_B].path);
-    scene->slots->parts[0].devices[SLOT_B].path = alloc_string("/no-such-folder/boot-b");
-    run(scene);
-    assert_int_equal(scene->kind, ERROR_SYSTEM);
     assert_int_equal(installer_state(scene->installer), INSTALLER_IDLE);
+    assert_true(file_holds(path, "", 0));
 }
 
 static void test_what_never_began(void **state)
