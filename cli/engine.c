@@ -105,5 +105,7 @@ void engine_end(struct engine *engine)
 
 int engine_exit_status(const struct engine *engine, int exit_status)
 {
-    return exit_status && engine->signal ? EVENT_LINE_BY_SIGNAL + engine->signal : exit_status;
+    bool is_ended = engine->signal && (exit_status || !output_is_written());
+
+    return is_ended ? EVENT_LINE_BY_SIGNAL + engine->signal : exit_status;
 }

@@ -42,6 +42,7 @@ void engine_run(struct engine *engine);
 /* Ends engine_run() after the present callback. */
 void engine_end(struct engine *engine);
 
-/* The exit status for a verb that ends with `exit_status`: if a signal came, that signal's. May be called
- * after engine_finish(). */
+/* The exit status for a verb that ends with `exit_status`: if a signal came, that signal's; also of one that
+ * came too late to end the work, while nobody reads what is still to be written, which is not waited for
+ * then. May be called after engine_finish(). */
 int engine_exit_status(const struct engine *engine, int exit_status);

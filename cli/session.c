@@ -352,5 +352,5 @@ int session_run(int argc, char **argv, bool plan_only, const char *help)
     release_free(session.release);
     engine_finish(&session.engine);
     session_options_finish(&session.options);
-    return ok ? 0 : engine_exit_status(&session.engine, report_failure(&session.report, argv[0], &error));
+    return engine_exit_status(&session.engine, ok ? 0 : report_failure(&session.report, argv[0], &error));
 }

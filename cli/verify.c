@@ -236,7 +236,8 @@ static int run_verify(int argc, char **argv)
         if (ok)
             write_done(&run);
         else
-            status = engine_exit_status(&run.engine, event_line_write_failure(argv[0], &error));
+            status = event_line_write_failure(argv[0], &error);
+        status = engine_exit_status(&run.engine, status);
     }
     for (unsigned i = 0; i < run.images.count; i++) {
         device_close(run.list[i].device);
