@@ -162,23 +162,43 @@ static void probe_places(const struct entry_parts *parts, enum slot slot, const 
     }
 }
 
+/* Whether the entry of `slot` names nothing of the other one. */
+static bool check_entry(const struct entry_parts *parts, enum slot slot, const struct entry_files *files,
+                        struct error *error)
+{
+    enum slot other = slot_other(slot);
+
+    for (size_t i = 0; i < files->count; i++) {
+        const char *name = find_part(parts, files->paths[i], other);
+        if (name)
+            return error_set(
+                error, ERROR_REFUSED,
+                "the entry of slot %s (%s) names %s, which is the part %s of slot %s; each slot needs "
+                "files of its own",
+                slot_name(slot), parts->entries->names[slot], files->paths[i], name, slot_name(other));
+    }
+    return true;
+}
+
+bool entry_parts_check(const struct entry_parts *parts, struct error *error)
+{
+    for (int i = SLOT_A; i <= SLOT_B && parts->count; i++) {
+        CLEANUP_FILES struct entry_files files = {.count = 0};
+        if (read_entry(parts, (enum slot)i, &files) && !check_entry(parts, (enum slot)i, &files, error))
+            return false;
+    }
+    return true;
+}
+
 void entry_parts_probe(const struct entry_parts *parts, boot_finding_fn found, void *owner)
 {
     for (int i = SLOT_A; i <= SLOT_B && parts->count; i++) {
-        enum slot slot = (enum slot)i;
         CLEANUP_FILES struct entry_files files = {.count = 0};
-        if (!read_entry(parts, slot, &files))
+        struct error error;
+        if (!read_entry(parts, (enum slot)i, &files))
             continue;
-        for (size_t j = 0; j < files.count; j++) {
-            const char *name = find_part(parts, files.paths[j], slot_other(slot));
-            if (name)
-                boot_find(
-                    found, owner, BOOT_LEVEL_FAILURE,
-                    "the entry of slot %s (%s) names %s, which is the part %s of slot %s; each slot needs "
-                    "files of its own",
-                    slot_name(slot), parts->entries->names[slot], files.paths[j], name,
-                    slot_name(slot_other(slot)));
-        }
-        probe_places(parts, slot, &files, found, owner);
+        if (!check_entry(parts, (enum slot)i, &files, &error))
+            boot_find(found, owner, BOOT_LEVEL_FAILURE, "%s", error.message);
+        probe_places(parts, (enum slot)i, &files, found, owner);
     }
 }

@@ -34,6 +34,10 @@ bool entry_parts_make_entry(const struct entry_parts *parts, enum slot slot);
 /* Whether the kernel of each slot's entry is a part of that slot, so that an update brings it. */
 bool entry_parts_bring_kernel(const struct entry_parts *parts);
 
+/* Refuses entries of which one names a part of the other slot: an update of that slot would write what runs.
+ */
+bool entry_parts_check(const struct entry_parts *parts, struct error *error);
+
 /* Tells of an entry that starts a part of the other slot, and of a part that lies beside the entry and that
  * it does not name. */
 void entry_parts_probe(const struct entry_parts *parts, boot_finding_fn found, void *owner);

@@ -266,6 +266,8 @@ static bool systemd_can_arm(struct boot *boot, enum slot slot, struct error *err
     if (!entry_parts_make_entry(&backend->parts, slot) &&
         !loader_entries_check(&backend->entries, slot, error))
         return false;
+    if (!entry_parts_check(&backend->parts, error))
+        return false;
     return access(folder, W_OK) == 0 || refuse_folder(folder, errno, error);
 }
 

@@ -386,6 +386,12 @@ def test_an_entry_that_starts_other_files_than_the_parts(loader):
     assert not brings_kernel(loader)
     assert any("slot b (moonsinter-b.conf) names /boot/efi/a/vmlinuz, which is the part kernel of slot a" in sentence
                for sentence in loader.findings("failure"))
+    # An update of slot A would write the kernel that slot B starts.
+    for slot in "ab":
+        with pytest.raises(boots.Refused, match="part kernel of slot a"):
+            loader.call("can-arm", slot)
+    with_kernel_files(loader)
+    loader.call("can-arm", "b")
 
 
 def test_unified_kernel_images_are_parts(loader):
