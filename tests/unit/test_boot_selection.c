@@ -191,6 +191,50 @@ static void test_what_was_not_written_is_not_armed(void **state)
     assert_int_equal(view->boot.next, SLOT_A);
 }
 
+static void arm_set(struct scene *scene, const char *part_path)
+{
+    struct targets *held = targets_new();
+    struct device *device;
+
+    assert_true(device_open_source(part_path, &device, NULL));
+    targets_add(held, "app", device, SLOT_BYTES / 2);
+    assert_true(device_open_source(scene->config.slot_names[SLOT_B], &device, NULL));
+    targets_add(held, MANIFEST_MAIN_NAME, device, SLOT_BYTES);
+    boot_selection_arm(scene->selection, SLOT_B, held, on_done);
+    run_until_idle(scene);
+}
+
+/* That holds for each image of a set, and each has a fingerprint. */
+static void test_a_part_that_was_not_written_is_not_armed(void **state)
+{
+    struct scene *scene = *state;
+    struct config_part *part = &scene->config.parts[scene->config.part_count++];
+    CLEANUP_FREE char *other = alloc_printf("%s/app-c", scene->root);
+
+    strcpy(part->name, "app");
+    part->slot_names[SLOT_A] = alloc_printf("%s/app-a", scene->root);
+    part->slot_names[SLOT_B] = alloc_printf("%s/app-b", scene->root);
+    write_slot(part->slot_names[SLOT_A], '1');
+    write_slot(part->slot_names[SLOT_B], '2');
+    write_slot(other, '2');
+    arm_set(scene, other);
+    assert_true(scene->failed);
+    assert_int_equal(scene->error.kind, ERROR_SYSTEM);
+    assert_int_equal(boot_selection_view(scene->selection)->boot.next, SLOT_A);
+
+    arm_set(scene, part->slot_names[SLOT_B]);
+    assert_false(scene->failed);
+    assert_int_equal(boot_selection_view(scene->selection)->boot.next, SLOT_B);
+    const struct boot_armed *armed = boot_selection_armed(scene->selection);
+    assert_int_equal(armed->print.bytes, SLOT_BYTES);
+    assert_int_equal(armed->part_count, 1);
+    assert_string_equal(armed->parts[0].name, "app");
+    assert_int_equal(armed->parts[0].print.bytes, SLOT_BYTES / 2);
+    free(part->slot_names[SLOT_A]);
+    free(part->slot_names[SLOT_B]);
+    scene->config.part_count = 0;
+}
+
 /* Who submits while the part looks by itself waits for the end of that, and looks again. */
 static void test_a_task_waits_for_a_look_by_itself(void **state)
 {
@@ -246,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_was_written_is_armed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_not_written_is_not_armed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_part_that_was_not_written_is_not_armed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_task_waits_for_a_look_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_look_that_fails_keeps_what_was_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slots_are_read_where_it_is_asked_for, setup, teardown),
