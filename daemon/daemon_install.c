@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/wall_clock.h"
+#include "daemon/decide/offer.h"
 
 /* Whether the last entry says the same already: somebody may make a plain reboot each night, after which the
  * same release is only armed again. */
@@ -139,9 +140,9 @@ static void end_before_it_began(struct daemon *daemon)
     install_failed(daemon, &(struct installer_end){.error = &error});
 }
 
-/* The parts that the release lacks and that the running slot lends (Missing=carry). The rules have seen to it
- * that they are recorded and serve both slots. */
-static void find_carried(const struct daemon *daemon, struct carry_set_settings *ret_carried)
+/* The parts that the release lacks and that the running slot lends. The rules have seen to it that there are
+ * no others. */
+static void find_carried(const struct daemon *daemon, struct carry_settings *ret_carried)
 {
     const struct manifest_parts *parts = &checker_release(daemon->checker)->manifest->parts;
     const struct record_slot *running = &daemon->record->slots[daemon->view->running];
@@ -149,10 +150,12 @@ static void find_carried(const struct daemon *daemon, struct carry_set_settings 
     ret_carried->count = 0;
     for (unsigned i = 0; i < daemon->fixed->part_count; i++) {
         const struct config_part *place = &daemon->fixed->parts[i];
-        const struct record_part *part = record_slot_part(running, place->name);
-        struct carry_settings *carried = &ret_carried->parts[ret_carried->count];
-        if (manifest_parts_find(parts, place->name) || !place->carry || !part ||
-            digest_sha256_from_hex(part->sha256, carried->sha256) < 0)
+        struct carry_part *carried = &ret_carried->parts[ret_carried->count];
+        enum policy_missing how;
+        if (manifest_parts_find(parts, place->name))
+            continue;
+        const struct record_part *part = offer_find_carried(running, place, &how);
+        if (!part || digest_sha256_from_hex(part->sha256, carried->sha256) < 0)
             continue;
         carried->name = place->name;
         carried->bytes = part->bytes;
@@ -176,7 +179,7 @@ void daemon_install_start(struct daemon *daemon, bool plan_only)
         daemon_judge_offer(daemon, true);
         return;
     }
-    struct carry_set_settings carried;
+    struct carry_settings carried;
     find_carried(daemon, &carried);
     installer_start(daemon->installer,
                     &(struct installer_request){

@@ -84,34 +84,32 @@ static bool has_place(const struct config *config, const char *name)
     return false;
 }
 
-/* Whether the release goes on with the running slot's image of a part that it lacks; else says why not. Only
- * what a release brought is copied, and never what was made for one slot. */
-static bool is_carried(const struct offer *offer, const struct config_part *part,
-                       enum policy_missing *ret_how)
+const struct record_part *offer_find_carried(const struct record_slot *running,
+                                             const struct config_part *part, enum policy_missing *ret_how)
 {
-    const struct record_part *kept =
-        offer->running == SLOT_NONE ? NULL
-                                    : record_slot_part(&offer->record->slots[offer->running], part->name);
+    const struct record_part *kept = running ? record_slot_part(running, part->name) : NULL;
 
     if (part->carry && kept && kept->bytes && !kept->per_slot)
-        return true;
+        return kept;
     *ret_how = !part->carry            ? POLICY_MISSING_REFUSED
                : !kept || !kept->bytes ? POLICY_MISSING_NOT_RECORDED
                                        : POLICY_MISSING_OF_ONE_SLOT;
-    return false;
+    return NULL;
 }
 
 static void fill_parts(const struct offer *offer, struct policy_input *input)
 {
     const struct manifest_parts *parts = &offer->manifest->parts;
     const struct config *places = offer->places;
+    const struct record_slot *running =
+        offer->running == SLOT_NONE ? NULL : &offer->record->slots[offer->running];
 
     for (uint32_t i = 0; i < parts->count && !input->part_unknown; i++)
         if (!has_place(places, parts->list[i].name))
             input->part_unknown = parts->list[i].name;
     for (unsigned i = 0; i < places->part_count && !input->part_missing; i++)
         if (!manifest_parts_find(parts, places->parts[i].name) &&
-            !is_carried(offer, &places->parts[i], &input->part_missing_how))
+            !offer_find_carried(running, &places->parts[i], &input->part_missing_how))
             input->part_missing = places->parts[i].name;
 }
 

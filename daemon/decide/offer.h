@@ -49,6 +49,12 @@ const struct record_release *offer_find_armed(const struct offer *offer);
  * the release would have to be installed, or if nothing is offered. */
 enum slot offer_find_holder(const struct offer *offer);
 
+/* The image in the running slot with which a release goes on that lacks this part (Missing=carry). Only what
+ * a release brought is copied, and never what was made for one slot. NULL, with *ret_how, if the release
+ * needs the part. `running` is NULL where it is not known which slot runs. */
+const struct record_part *offer_find_carried(const struct record_slot *running,
+                                             const struct config_part *part, enum policy_missing *ret_how);
+
 /* Fills in what settings, record, boot selection and manifest say and empties the rest. The caller adds what
  * an operator asked for, what is wrong with this machine, the plan and what concerns the reboot. The strings
  * are those of *offer. */

@@ -49,15 +49,11 @@ static void hold_targets(struct installer *installer)
 /* What was carried over is what is recorded, or it had failed. */
 static void hold_carried(struct installer *installer)
 {
-    struct targets *carried = carry_set_take_targets(installer->carry);
-
-    for (unsigned i = 0; i < carried->count; i++) {
-        struct installer_image *image = &installer->view.images[installer->settings.count + i];
+    for (unsigned i = installer->settings.count; i < installer->view.image_count; i++) {
+        struct installer_image *image = &installer->view.images[i];
         memcpy(image->read_back, image->sha256, sizeof(image->read_back));
-        targets_add(installer->verified, image->name, carried->list[i].device, image->bytes);
     }
-    carried->count = 0; /* the devices are in the other list now */
-    targets_close(carried);
+    carry_take_targets(installer->carry, installer->verified);
 }
 
 /* If the budget was the reason for cancelling, replaces the error by one that says so. */
@@ -75,9 +71,8 @@ static bool explain_budget(const struct installer *installer, struct error *erro
 
 static void forget_stock(struct installer *installer)
 {
-    release_forget_stock(installer->release);
-    for (uint32_t i = 0; i < installer->release->manifest->parts.count; i++)
-        release_forget_stock(release_part(installer->release, i, (unsigned)installer->slot));
+    for (unsigned i = 0; i < installer->images.count; i++)
+        release_forget_stock(installer->images.list[i].release);
 }
 
 /* Tells how the run ended. */
@@ -145,7 +140,7 @@ static void on_carried(void *owner, const struct error *error)
         note_failure(installer, error);
     else
         hold_carried(installer);
-    installer->carry = carry_set_free(installer->carry);
+    installer->carry = carry_free(installer->carry);
     end_run(installer);
 }
 
@@ -172,10 +167,10 @@ static void on_cloned(void *owner, const struct error *error)
     if (!installer->carry) {
         end_run(installer);
     } else if (error) {
-        carry_set_cancel(installer->carry);
+        carry_cancel(installer->carry);
     } else {
         installer->view.phase = installer_phase_name(CLONE_PHASE_TRANSFERRING);
-        carry_set_go_on(installer->carry);
+        carry_go_on(installer->carry);
     }
 }
 
@@ -199,8 +194,9 @@ static void start_clone(void *owner)
     clone_set_start(installer->clone);
 }
 
-static const struct carry_set_events carry_events = {
+static const struct carry_events carry_events = {
     .ready = start_clone,
+    .progress = installer_on_carry_progress,
     .read_back_cached = installer_on_read_back_cached,
     .done = on_carried,
 };
@@ -239,7 +235,7 @@ void installer_reset(struct installer *installer, const struct record_release *r
     view->percent = 0;
     end_view(view);
     view->begun_ms = installer->rate_ms = installer->moved_ms = wall_clock_boot_ms();
-    installer->rate_bytes = installer->moved = 0;
+    installer->rate_bytes = installer->moved = installer->carry_moved = 0;
 }
 
 /* Adds what is cloned to the view. */
@@ -259,15 +255,15 @@ static void add_images(struct installer *installer)
 static void add_carried(struct installer *installer, const struct installer_request *request)
 {
     installer->carried = *request->carried;
+    installer->carried.slots = request->slots;
+    installer->carried.target = request->slot;
     for (unsigned i = 0; i < installer->carried.count; i++) {
-        struct carry_settings *part = &installer->carried.parts[i];
+        struct carry_part *part = &installer->carried.parts[i];
         struct installer_image *image = &installer->view.images[installer->view.image_count++];
         *image = (struct installer_image){.bytes = part->bytes};
         snprintf(image->name, sizeof(image->name), "%s", part->name);
         digest_sha256_to_hex(part->sha256, image->sha256);
         part->name = image->name;
-        part->slots = request->slots;
-        part->target = request->slot;
     }
 }
 
@@ -280,7 +276,6 @@ void installer_start(struct installer *installer, const struct installer_request
     installer->view.table_why[0] = installer->view.pack_why[0] = 0;
     installer->view.phase = installer_phase_name(CLONE_PHASE_PREPARING);
     installer->state = request->plan_only ? INSTALLER_PLANNING : INSTALLER_INSTALLING;
-    installer->release = request->release;
     installer->slots = request->slots;
     installer->slot = request->slot;
     installer->max_bytes = request->max_bytes;
@@ -302,8 +297,7 @@ void installer_start(struct installer *installer, const struct installer_request
                    request->slots->devices[request->slot].path,
                    installer->images.count > 1 ? " and its parts" : "");
     if (carries)
-        installer->carry =
-            carry_set_start(installer->deps.pool, &installer->carried, &carry_events, installer);
+        installer->carry = carry_start(installer->deps.pool, &installer->carried, &carry_events, installer);
     else
         start_clone(installer);
     timer_start(installer->progress_timer, INSTALLER_PROGRESS_MS);
@@ -314,7 +308,7 @@ void installer_cancel(struct installer *installer)
     if (installer->clone)
         clone_set_cancel(installer->clone);
     else if (installer->carry)
-        carry_set_cancel(installer->carry);
+        carry_cancel(installer->carry);
 }
 
 enum installer_state installer_state(const struct installer *installer)

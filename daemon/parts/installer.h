@@ -19,7 +19,7 @@
 #include "common/sinter/plan.h"
 #include "common/sinter/release.h"
 #include "daemon/decide/record.h"
-#include "daemon/host/carry_set.h"
+#include "daemon/host/carry.h"
 #include "daemon/host/slots.h"
 #include "daemon/host/targets.h"
 
@@ -61,9 +61,8 @@ struct installer_request {
     struct release *release;              /* with the releases of its parts */
     const struct record_release *offered; /* the same as the record has it; copied */
     const char *name;                     /* what the log calls it */
-    const struct carry_set_settings
-        *carried; /* the parts that the release lacks and that are carried over; NULL =
-                     none. Copied, with `slots` and `target` set by the installer */
+    const struct carry_settings *carried; /* the parts that the release lacks and that are carried over; NULL
+                                             = none. Copied, with `slots` and `target` set by the installer */
     const struct slots *slots;
     enum slot slot; /* the target, one of `slots` that may be written; the other one is the seed */
     bool plan_only;

@@ -20,8 +20,9 @@ struct installer {
     bool keep_verified_only; /* the last installation did not read back what it wrote */
 
     /* the run under way: */
-    struct carry_set *carry; /* compares first, and copies when the clone is done; NULL = nothing to carry */
-    struct carry_set_settings carried;
+    struct carry *carry; /* compares first, and copies when the clone is done; NULL = nothing to carry */
+    struct carry_settings carried;
+    uint64_t carry_moved; /* how many bytes it has read, written or verified */
     struct set_images images;
     struct clone_set *clone;
     struct clone_set_settings settings; /* of `clone` */
@@ -30,7 +31,6 @@ struct installer {
     struct error error;
     bool overtaken;
     struct pool_job job; /* closes what is whole after a failure */
-    struct release *release;
     const struct slots *slots;
     enum slot slot;
     uint64_t max_bytes;
@@ -57,6 +57,9 @@ void installer_on_seed_skipped(void *owner, const char *path, const struct error
 void installer_on_pack_skipped(void *owner, const char *name, const struct error *error);
 void installer_on_table_skipped(void *owner, const char *name, const struct error *error);
 void installer_on_read_back_cached(void *owner, const struct error *why);
+
+/* An event of what is carried over. */
+void installer_on_carry_progress(void *owner, const struct carry_progress *progress);
 
 /* The timer's: brings the view up to date, and ends a run that has received too many bytes. */
 void installer_on_progress_timer(void *owner);

@@ -72,8 +72,7 @@ static uint64_t count_moved(const struct installer *installer)
     const struct clone_progress *progress = &installer->view.progress;
 
     return progress->scan_bytes + progress->bytes_kept + progress->bytes_copied + progress->bytes_received +
-           progress->bytes_written + progress->bytes_verified +
-           (installer->carry ? carry_set_moved(installer->carry) : 0);
+           progress->bytes_written + progress->bytes_verified + installer->carry_moved;
 }
 
 void installer_on_retry(void *owner, uint32_t chunk, const struct error *error, uint64_t wait_ms)
@@ -131,6 +130,13 @@ void installer_on_table_skipped(void *owner, const char *name, const struct erro
 void installer_on_read_back_cached(void *owner, const struct error *why)
 {
     log_warning("%s", why->message);
+}
+
+void installer_on_carry_progress(void *owner, const struct carry_progress *progress)
+{
+    struct installer *installer = owner;
+
+    installer->carry_moved = progress->bytes_checked + progress->bytes_copied + progress->bytes_verified;
 }
 
 /* --- while it runs --- */

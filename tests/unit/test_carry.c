@@ -26,9 +26,9 @@
 enum { SIZE = 20 * 1000 * 1000 + 7 };
 
 struct run {
-    struct fixture *scene; /* its loop device is the target where there is one */
-    char *names[4];        /* root-a, root-b, part-a, part-b */
-    struct config_part part;
+    struct fixture *scene;       /* its loop device is the target where there is one */
+    char *names[4];              /* root-a, root-b, part-a, part-b */
+    struct config_part parts[2]; /* "boot", and "app", which not every test has */
     struct slots *slots;
     struct event_base *base;
     struct pool *pool;
@@ -41,16 +41,25 @@ struct run {
         swap_while_checked;
     bool failed;
     struct error error;
-    struct device *target;
+    struct targets *targets;
 };
+
+static uint64_t total_bytes(const struct run *run)
+{
+    uint64_t total = 0;
+
+    for (unsigned i = 0; i < run->settings.count; i++)
+        total += run->settings.parts[i].bytes;
+    return total;
+}
 
 static void on_ready(void *owner)
 {
     struct run *run = owner;
 
     run->readies++;
-    assert_int_equal(carry_progress(run->carry)->bytes_checked, run->settings.bytes);
-    assert_int_equal(carry_progress(run->carry)->bytes_copied, 0);
+    assert_int_equal(run->progress.bytes_checked, total_bytes(run));
+    assert_int_equal(run->progress.bytes_copied, 0);
     if (run->cancel_when_ready)
         carry_cancel(run->carry);
     else
@@ -73,7 +82,7 @@ static void on_progress(void *owner, const struct carry_progress *progress)
     assert_true(progress->bytes_verified >= run->progress.bytes_verified);
     assert_true(progress->bytes_written <= progress->bytes_copied);
     run->progress = *progress;
-    if (run->swap_while_checked && progress->bytes_checked < run->settings.bytes) {
+    if (run->swap_while_checked && progress->bytes_checked < total_bytes(run)) {
         unlink(run->names[3]);
         assert_int_equal(symlink("root-b", run->names[3]), 0);
     }
@@ -98,8 +107,10 @@ static void on_done(void *owner, const struct error *error)
     run->failed = error != NULL;
     if (error)
         run->error = *error;
-    else
-        run->target = carry_take_target(run->carry);
+    else {
+        run->targets = targets_new();
+        carry_take_targets(run->carry, run->targets);
+    }
     run->carry = carry_free(run->carry);
     event_base_loopbreak(run->base);
 }
@@ -120,8 +131,9 @@ static int setup(void **state)
     free(folder_write(run->scene->folder, "part-a", run->image, SIZE));
     run->base = event_base_new();
     assert_true(pool_new(run->base, 2, &run->pool, NULL));
-    run->settings = (struct carry_settings){.target = SLOT_B, .name = "boot", .bytes = SIZE};
-    digest_sha256(run->image, SIZE, run->settings.sha256);
+    run->settings =
+        (struct carry_settings){.target = SLOT_B, .parts = {{.name = "boot", .bytes = SIZE}}, .count = 1};
+    digest_sha256(run->image, SIZE, run->settings.parts[0].sha256);
     *state = run;
     return 0;
 }
@@ -132,7 +144,7 @@ static int teardown(void **state)
 
     pool_free(run->pool);
     event_base_free(run->base);
-    device_close(run->target);
+    targets_close(run->targets);
     slots_free(run->slots);
     for (int i = 0; i < 4; i++)
         free(run->names[i]);
@@ -149,24 +161,24 @@ static void carry_to(struct run *run, const char *part_b)
         .ready = on_ready, .progress = on_progress, .read_back_cached = on_cached, .done = on_done};
     struct slots_request request = {
         .names = {run->names[0], run->names[1]},
-        .parts = &run->part,
-        .part_count = 1,
+        .parts = run->parts,
+        .part_count = run->settings.count,
         .selected = SLOT_A,
         .judge_names = true,
         .names_by_content = true,
     };
     CLEANUP_FREE char *name = alloc_string(part_b);
 
-    strcpy(run->part.name, "boot");
-    run->part.slot_names[SLOT_A] = run->names[2];
-    run->part.slot_names[SLOT_B] = name;
+    strcpy(run->parts[0].name, "boot");
+    run->parts[0].slot_names[SLOT_A] = run->names[2];
+    run->parts[0].slot_names[SLOT_B] = name;
     run->slots = slots_free(run->slots);
     if (!slots_find(&request, &run->slots, &run->error))
         fail_msg("%s", run->error.message);
     run->settings.slots = run->slots;
     run->progress = (struct carry_progress){0};
     run->readies = run->dones = 0;
-    run->target = device_close(run->target);
+    run->targets = targets_close(run->targets);
     run->carry = carry_start(run->pool, &run->settings, &events, run);
     assert_int_equal(event_base_dispatch(run->base), 0);
     assert_int_equal(run->dones, 1);
@@ -213,7 +225,7 @@ static void test_a_file_is_made_and_held(void **state)
     /* It is locked as long as it is held. */
     CLEANUP_FD int fd = open(run->names[3], O_RDWR | O_CLOEXEC);
     assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), -1);
-    run->target = device_close(run->target);
+    run->targets = targets_close(run->targets);
     assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
 }
 
@@ -293,7 +305,7 @@ static void test_a_source_that_changes_while_it_is_copied(void **state)
     assert_failed(run, ERROR_REFUSED, "it changed while it was copied");
     assert_int_equal(run->readies, 1);
     assert_int_equal(run->progress.bytes_verified, 0);
-    assert_null(run->target);
+    assert_null(run->targets);
 }
 
 static void test_a_target_that_became_something_else(void **state)
@@ -344,13 +356,52 @@ static void test_cancelling(void **state)
     assert_carried(run, run->names[3]);
 }
 
+/* Each is proved and its place held before the first is written; one that fails takes the others along. */
+static void test_two_parts(void **state)
+{
+    struct run *run = *state;
+    struct carry_part *app = &run->settings.parts[run->settings.count++];
+    CLEANUP_FREE char *app_a = folder_write(run->scene->folder, "app-a", run->image, 3 * 1000 * 1000);
+    CLEANUP_FREE char *app_b = alloc_printf("%s/app-b", run->scene->folder);
+
+    *app = (struct carry_part){.name = "app", .bytes = 3 * 1000 * 1000};
+    digest_sha256(run->image, app->bytes, app->sha256);
+    strcpy(run->parts[1].name, "app");
+    run->parts[1].slot_names[SLOT_A] = app_a;
+    run->parts[1].slot_names[SLOT_B] = app_b;
+    carry_to(run, run->names[3]);
+    assert_false(run->failed);
+    assert_int_equal(run->readies, 1);
+    assert_int_equal(run->progress.bytes_checked, total_bytes(run));
+    assert_int_equal(run->progress.bytes_copied, total_bytes(run));
+    assert_int_equal(run->progress.bytes_verified, total_bytes(run));
+    assert_true(file_holds(run->names[3], run->image, SIZE));
+    assert_true(file_holds(app_b, run->image, app->bytes));
+    assert_int_equal(run->targets->count, 2);
+    assert_string_equal(run->targets->list[0].name, "boot");
+    assert_string_equal(run->targets->list[1].name, "app");
+    assert_int_equal(run->targets->list[1].image_bytes, app->bytes);
+
+    /* The second is not what is recorded: nothing of the first is written. */
+    unlink(run->names[3]);
+    run->targets = targets_close(run->targets);
+    app->sha256[0] ^= 1;
+    carry_to(run, run->names[3]);
+    assert_failed(run, ERROR_REFUSED, "app");
+    assert_int_equal(run->readies, 0);
+    assert_size(run->names[3], 0);
+    assert_null(run->targets);
+    CLEANUP_FD int fd = open(run->names[3], O_RDWR | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+}
+
 static void test_an_empty_part(void **state)
 {
     struct run *run = *state;
 
     free(folder_write(run->scene->folder, "part-a", "", 0));
-    run->settings.bytes = 0;
-    digest_sha256("", 0, run->settings.sha256);
+    run->settings.parts[0].bytes = 0;
+    digest_sha256("", 0, run->settings.parts[0].sha256);
     carry_to(run, run->names[3]);
     assert_false(run->failed);
     assert_size(run->names[3], 0);
@@ -369,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_target_that_became_something_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_target_that_is_held, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelling, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_empty_part, setup, teardown),
     };
 

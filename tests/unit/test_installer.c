@@ -360,17 +360,17 @@ static void test_a_main_image_that_fails_after_its_part(void **state)
 }
 
 /* The running slot has a part that the release lacks, and lends it. */
-static struct carry_set_settings lend_part(struct scene *scene)
+static struct carry_settings lend_part(struct scene *scene)
 {
     struct fixture *fixture = &scene->fixture;
     struct slots_part *place = &scene->slots->parts[scene->slots->part_count++];
-    struct carry_set_settings carried = {.count = 1};
+    struct carry_settings carried = {.count = 1};
 
     strcpy(place->name, "boot");
     CLEANUP_FREE char *running = folder_write(fixture->folder, "boot-a", fixture->image, PART_SIZE);
     assert_true(storage_find("", running, &place->devices[SLOT_A], NULL));
     place->devices[SLOT_B] = (struct storage){.path = alloc_printf("%s/boot-b", fixture->folder)};
-    carried.parts[0] = (struct carry_settings){.name = "boot", .bytes = PART_SIZE};
+    carried.parts[0] = (struct carry_part){.name = "boot", .bytes = PART_SIZE};
     digest_sha256(fixture->image, PART_SIZE, carried.parts[0].sha256);
     return carried;
 }
@@ -379,7 +379,7 @@ static void test_a_part_that_the_running_slot_lends(void **state)
 {
     struct scene *scene = *state;
     const struct installer_view *view = installer_view(scene->installer);
-    struct carry_set_settings carried = lend_part(scene);
+    struct carry_settings carried = lend_part(scene);
 
     scene->request.carried = &carried;
     run(scene);
@@ -398,7 +398,7 @@ static void test_a_part_that_the_running_slot_lends(void **state)
 static void test_a_part_to_be_lent_that_was_changed(void **state)
 {
     struct scene *scene = *state;
-    struct carry_set_settings carried = lend_part(scene);
+    struct carry_settings carried = lend_part(scene);
 
     write_file(scene->slots->parts[0].devices[SLOT_A].path, "changed", 7, 5000);
     scene->request.carried = &carried;
@@ -414,7 +414,7 @@ static void test_a_part_to_be_lent_that_was_changed(void **state)
 static void test_a_lent_part_and_its_main_image_count_together(void **state)
 {
     struct scene *scene = *state;
-    struct carry_set_settings carried = lend_part(scene);
+    struct carry_settings carried = lend_part(scene);
     struct storage *place = &scene->slots->parts[0].devices[SLOT_B];
     char *path = place->path;
 
