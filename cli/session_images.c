@@ -138,11 +138,7 @@ const struct manifest_part_file *session_image_file(const struct session_image *
 
 struct release *session_image_release(const struct session_image *image, struct release *set)
 {
-    const struct manifest_parts *parts = &set->manifest->parts;
-
-    if (strcmp(image->name, MANIFEST_MAIN_NAME) == 0)
-        return set;
-    return release_part(set, session_image_part(image, parts), image->slot == MANIFEST_PART_OF_B);
+    return release_image(set, image->name, image->slot == MANIFEST_PART_OF_B);
 }
 
 void session_images_finish(struct session_images *images)

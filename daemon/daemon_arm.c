@@ -119,13 +119,12 @@ void daemon_arm_invalidate(struct daemon *daemon)
 static void note_prints(struct daemon *daemon)
 {
     const struct boot_armed *armed = boot_selection_armed(daemon->boot);
-    struct record_slot *kept = &daemon->record->slots[daemon->target.slot];
 
-    kept->print = armed->print;
-    for (unsigned i = 0; i < armed->part_count; i++) {
-        struct record_part *part = record_slot_find_part(kept, armed->parts[i].name);
-        if (part)
-            part->print = armed->parts[i].print;
+    for (unsigned i = 0; i < armed->count; i++) {
+        struct slot_print *print =
+            record_slot_find_print(&daemon->record->slots[daemon->target.slot], armed->list[i].name);
+        if (print)
+            *print = armed->list[i].seen;
     }
 }
 

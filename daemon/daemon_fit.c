@@ -12,28 +12,13 @@
  * release; NULL if it is another release, or has no such part. */
 static const struct manifest *find_manifest(const struct daemon *daemon, enum slot slot, const char *name)
 {
-    const struct release *release = checker_release(daemon->checker);
+    struct release *release = checker_release(daemon->checker);
 
     if (!release ||
         !record_release_is_same(&daemon->record->slots[slot].release, checker_offered(daemon->checker)))
         return NULL;
-    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
-        return release->manifest;
-    for (uint32_t i = 0; i < release->manifest->parts.count; i++)
-        if (strcmp(release->manifest->parts.list[i].name, name) == 0)
-            return release_part(release, i, slot)->manifest;
-    return NULL;
-}
-
-/* The fingerprint that is recorded of an image in a slot; NULL if the slot is not recorded to hold it. */
-static struct slot_print *find_print(struct daemon *daemon, enum slot slot, const char *name)
-{
-    struct record_slot *kept = &daemon->record->slots[slot];
-
-    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
-        return &kept->print;
-    struct record_part *part = record_slot_find_part(kept, name);
-    return part ? &part->print : NULL;
+    const struct release *image = release_image(release, name, slot);
+    return image ? image->manifest : NULL;
 }
 
 /* Asks for an image of which `known` is recorded. A record written by an older version has no fingerprints,
@@ -104,7 +89,7 @@ static const struct boot_print *find_misfit(struct daemon *daemon, enum slot slo
 
     for (unsigned i = 0; i < prints->count[slot]; i++) {
         const struct boot_print *print = &prints->list[slot][i];
-        const struct slot_print *recorded = find_print(daemon, slot, print->name);
+        const struct slot_print *recorded = record_slot_find_print(&daemon->record->slots[slot], print->name);
         if (print->is_taken && recorded && !fits(recorded, print, !is_first_boot))
             return print;
     }
@@ -139,7 +124,7 @@ bool daemon_fit_judge(struct daemon *daemon, const struct boot_prints *prints)
         }
         for (unsigned k = 0; k < prints->count[i]; k++) {
             const struct boot_print *print = &prints->list[i][k];
-            struct slot_print *recorded = find_print(daemon, slot, print->name);
+            struct slot_print *recorded = record_slot_find_print(&daemon->record->slots[slot], print->name);
             if (print->is_taken && recorded)
                 *recorded = print->seen;
         }

@@ -74,6 +74,16 @@ struct release *release_part(const struct release *set, uint32_t part, unsigned 
     return set->parts[part][set->manifest->parts.list[part].per_slot ? slot : 0];
 }
 
+struct release *release_image(struct release *set, const char *name, unsigned slot)
+{
+    const struct manifest_parts *parts = &set->manifest->parts;
+    const struct manifest_part *part = manifest_parts_find(parts, name);
+
+    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
+        return set;
+    return part ? release_part(set, (uint32_t)(part - parts->list), slot) : NULL;
+}
+
 bool release_inherit(struct release *release, struct release *earlier)
 {
     if (!earlier || earlier->manifest_size != release->manifest_size ||

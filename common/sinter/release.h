@@ -55,6 +55,10 @@ struct release {
  * the order of the set's manifest. */
 struct release *release_part(const struct release *set, uint32_t part, unsigned slot);
 
+/* The release of the image of that name for a slot: of a part, or the set itself for MANIFEST_MAIN_NAME. NULL
+ * if the set has no such part, or it was not fetched. */
+struct release *release_image(struct release *set, const char *name, unsigned slot);
+
 /* Frees; NULL is fine. Returns NULL. */
 struct release *release_free(struct release *release);
 

@@ -178,6 +178,10 @@ const struct record_part *record_slot_part(const struct record_slot *slot, const
 /* record_slot_part() to be changed. */
 struct record_part *record_slot_find_part(struct record_slot *slot, const char *name);
 
+/* The fingerprint that is kept of an image in that slot, to be changed: of the main image, by
+ * MANIFEST_MAIN_NAME, or of a part; NULL if the slot is not recorded to hold it. */
+struct slot_print *record_slot_find_print(struct record_slot *slot, const char *name);
+
 /* Slot `slot` holds all parts of `set`: call when the release was recorded there. Their fingerprints are not
  * taken yet. A release without parts leaves none. */
 void record_slot_set_parts(struct record *record, enum slot slot, const struct release *set);

@@ -102,6 +102,15 @@ struct record_part *record_slot_find_part(struct record_slot *slot, const char *
     return i < slot->part_count ? &slot->parts[i] : NULL;
 }
 
+struct slot_print *record_slot_find_print(struct record_slot *slot, const char *name)
+{
+    struct record_part *part = record_slot_find_part(slot, name);
+
+    if (strcmp(name, MANIFEST_MAIN_NAME) == 0)
+        return &slot->print;
+    return part ? &part->print : NULL;
+}
+
 void record_slot_set_parts(struct record *record, enum slot slot, const struct release *set)
 {
     struct record_slot *kept = &record->slots[slot];

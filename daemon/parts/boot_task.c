@@ -103,6 +103,8 @@ static bool check_parts(struct boot_task *task)
 {
     struct boot_view view;
 
+    if (task->config->part_count == 0)
+        return true;
     if (!boot_view_look(&view, task->boot, task->config, &task->error))
         return false;
     bool fits =
@@ -123,17 +125,12 @@ static bool check_kernel(struct boot_task *task)
 
 static void take_armed_prints(struct boot_task *task)
 {
-    struct boot_armed *armed = &task->armed;
-
     for (unsigned i = 0; i < task->held->count; i++) {
         const struct target *target = &task->held->list[i];
-        struct slot_print *print = &armed->print;
-        if (strcmp(target->name, MANIFEST_MAIN_NAME) != 0) {
-            struct boot_armed_part *part = &armed->parts[armed->part_count++];
-            memcpy(part->name, target->name, sizeof(part->name));
-            print = &part->print;
-        }
-        slot_print_take(target->device, target->image_bytes, print);
+        struct boot_print *print = &task->armed.list[task->armed.count++];
+        memcpy(print->name, target->name, sizeof(print->name));
+        print->bytes = target->image_bytes;
+        print->is_taken = slot_print_take(target->device, print->bytes, &print->seen);
     }
 }
 

@@ -44,26 +44,26 @@ enum boot_task_kind {
     BOOT_TASK_START, /* boot in place */
 };
 
+/* The fingerprint of one image. */
+struct boot_print {
+    char name[MANIFEST_PART_NAME_MAX + 1]; /* of the part, or MANIFEST_MAIN_NAME */
+    uint64_t bytes;                        /* length of the image to read; 0 = read nothing */
+    bool is_taken;
+    struct slot_print seen; /* has 0 bytes if it could not be taken */
+};
+
+enum { BOOT_PRINTS_MAX = 1 + MANIFEST_PARTS_MAX };
+
 /* Fingerprints of all images in the slots, to be compared with what is recorded. */
 struct boot_prints {
-    struct boot_print {
-        char name[MANIFEST_PART_NAME_MAX + 1]; /* of the part, or MANIFEST_MAIN_NAME */
-        uint64_t bytes;                        /* length of the image to read; 0 = read nothing */
-        bool is_taken;
-        struct slot_print seen;
-    } list[SLOT_COUNT][1 + MANIFEST_PARTS_MAX];
+    struct boot_print list[SLOT_COUNT][BOOT_PRINTS_MAX];
     unsigned count[SLOT_COUNT];
 };
 
-/* The fingerprints of what was armed: of the main image and, by their names, of the parts. One that could not
- * be taken has 0 bytes. */
+/* The fingerprints of what was armed. */
 struct boot_armed {
-    struct slot_print print;
-    struct boot_armed_part {
-        char name[MANIFEST_PART_NAME_MAX + 1];
-        struct slot_print print;
-    } parts[MANIFEST_PARTS_MAX];
-    unsigned part_count;
+    struct boot_print list[BOOT_PRINTS_MAX];
+    unsigned count;
 };
 
 struct boot_task {

@@ -12,6 +12,7 @@
 #include "common/sinter/release_parts.h"
 #include "daemon/decide/turns.h"
 #include "daemon/host/identify.h"
+#include "daemon/host/set_images.h"
 
 struct checker {
     struct pool *pool;
@@ -121,30 +122,21 @@ static void on_identified(void *owner, bool equal, bool cancelled, const struct 
                                 prints);
 }
 
-static struct identify_image image_at(const struct slots *slots, const char *name, enum slot slot,
-                                      const struct manifest *manifest)
-{
-    const struct storage *place = slots_find_place(slots, name, slot);
-    struct identify_image image = {.path = place->path, .bytes = manifest->file_size};
-
-    memcpy(image.sha256, manifest->sha256, sizeof(image.sha256));
-    return image;
-}
-
 /* The parts come first: mostly they are the smaller ones, and one that differs spares the reading of the
  * rest. */
 void checker_identify(struct checker *checker, const struct slots *slots, enum slot slot)
 {
-    const struct manifest *manifest = checker->release->manifest;
     struct identify_image images[IDENTIFY_IMAGES_MAX];
-    unsigned count = 0;
+    struct set_images places;
 
     assert(checker_state(checker) == CHECKER_IDLE);
-    for (; count < manifest->parts.count; count++)
-        images[count] = image_at(slots, manifest->parts.list[count].name, slot,
-                                 release_part(checker->release, count, (unsigned)slot)->manifest);
-    images[count++] = image_at(slots, MANIFEST_MAIN_NAME, slot, manifest);
-    checker->identify = identify_start(checker->pool, images, count, on_identified, checker);
+    set_images_find(checker->release, slots, slot, &places);
+    for (unsigned i = 0; i < places.count; i++) {
+        const struct manifest *manifest = places.list[i].release->manifest;
+        images[i] = (struct identify_image){.path = places.list[i].target_path, .bytes = manifest->file_size};
+        memcpy(images[i].sha256, manifest->sha256, sizeof(images[i].sha256));
+    }
+    checker->identify = identify_start(checker->pool, images, places.count, on_identified, checker);
 }
 
 bool checker_has_identified(const struct checker *checker)

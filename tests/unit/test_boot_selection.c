@@ -174,7 +174,7 @@ static void test_what_was_written_is_armed(void **state)
     assert_ptr_equal(boot_selection_view(scene->selection), view);
     assert_int_equal(view->boot.next, SLOT_B);
     assert_int_equal(view->boot.trial, SLOT_B);
-    assert_int_equal(boot_selection_armed(scene->selection)->print.bytes, SLOT_BYTES);
+    assert_int_equal(boot_selection_armed(scene->selection)->list[0].seen.bytes, SLOT_BYTES);
 }
 
 /* Its name leads to another file by now than the one that was verified. */
@@ -226,10 +226,11 @@ static void test_a_part_that_was_not_written_is_not_armed(void **state)
     assert_false(scene->failed);
     assert_int_equal(boot_selection_view(scene->selection)->boot.next, SLOT_B);
     const struct boot_armed *armed = boot_selection_armed(scene->selection);
-    assert_int_equal(armed->print.bytes, SLOT_BYTES);
-    assert_int_equal(armed->part_count, 1);
-    assert_string_equal(armed->parts[0].name, "app");
-    assert_int_equal(armed->parts[0].print.bytes, SLOT_BYTES / 2);
+    assert_int_equal(armed->count, 2);
+    assert_string_equal(armed->list[0].name, "app");
+    assert_int_equal(armed->list[0].seen.bytes, SLOT_BYTES / 2);
+    assert_string_equal(armed->list[1].name, MANIFEST_MAIN_NAME);
+    assert_int_equal(armed->list[1].seen.bytes, SLOT_BYTES);
     free(part->slot_names[SLOT_A]);
     free(part->slot_names[SLOT_B]);
     scene->config.part_count = 0;
